@@ -1,0 +1,43 @@
+//! Dependency: which identities a client calls.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Declares that one identity calls others. Read in the dependency namespace of the hub (reference behaviour §11).
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "admiral.io",
+    version = "v1alpha1",
+    kind = "Dependency",
+    plural = "dependencies",
+    namespaced,
+    status = "DependencyStatus",
+    printcolumn = r#"{"name":"Source","type":"string","jsonPath":".spec.source"}"#,
+    printcolumn = r#"{"name":"Destinations","type":"string","jsonPath":".spec.destinations"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DependencySpec {
+    /// Identity of the client.
+    #[serde(default)]
+    pub source: String,
+    /// Accepted for compatibility and ignored: the label is named by a setting.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub identity_label: String,
+    /// Identities that the client calls.
+    #[serde(default)]
+    pub destinations: Vec<String>,
+}
+
+/// Status of a Dependency.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DependencyStatus {
+    /// Number of clusters that follow it.
+    #[serde(default)]
+    pub clusters_synced: i32,
+    /// State in one word.
+    #[serde(default)]
+    pub state: String,
+}

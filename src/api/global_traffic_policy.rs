@@ -1,0 +1,150 @@
+//! GlobalTrafficPolicy: how traffic to a service is shared among regions.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Shares the traffic to a service among regions, for its default host and for prefixed ones (reference behaviour §9).
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "admiral.io",
+    version = "v1alpha1",
+    kind = "GlobalTrafficPolicy",
+    plural = "globaltrafficpolicies",
+    shortname = "gtp",
+    namespaced,
+    status = "GlobalTrafficPolicyStatus",
+    printcolumn = r#"{"name":"Prefixes","type":"string","jsonPath":".spec.policy[*].dnsPrefix"}"#,
+    printcolumn = r#"{"name":"Regions","type":"string","jsonPath":".spec.policy[*].target[*].region"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+pub struct GlobalTrafficPolicySpec {
+    /// One entry per host.
+    #[serde(default)]
+    pub policy: Vec<TrafficPolicyEntry>,
+    /// Identity and environment, where the labels do not name them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub selector: BTreeMap<String, String>,
+}
+
+/// What holds for one host of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficPolicyEntry {
+    /// Prefix of the host: `default` or the environment for the default host, otherwise a host of its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dns_prefix: String,
+    /// Deprecated: the whole host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dns: String,
+    /// TOPOLOGY (0): the nearest region. FAILOVER (1): the shares of the targets.
+    #[serde(default)]
+    pub lb_type: LbType,
+    /// Regions and their shares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target: Vec<TrafficTarget>,
+    /// When an endpoint is taken out.
+    #[serde(default, rename = "outlier_detection", skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<PolicyOutlierDetection>,
+}
+
+/// How endpoints are chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LbType {
+    /// The nearest region first.
+    #[default]
+    Topology,
+    /// By the shares of the targets.
+    Failover,
+    /// Something else; kept so that the note can quote it.
+    Unknown(String),
+}
+
+impl Serialize for LbType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Topology => serializer.serialize_i32(0),
+            Self::Failover => serializer.serialize_i32(1),
+            Self::Unknown(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LbType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(match text.to_ascii_uppercase().as_str() {
+            "0" | "TOPOLOGY" | "NULL" => Self::Topology,
+            "1" | "FAILOVER" => Self::Failover,
+            _ => Self::Unknown(text),
+        })
+    }
+}
+
+impl JsonSchema for LbType {
+    fn schema_name() -> Cow<'static, str> {
+        "LbType".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "enum": [0, 1, "TOPOLOGY", "FAILOVER"],
+        })
+    }
+}
+
+/// One region and its share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrafficTarget {
+    /// Region, as on the nodes.
+    #[serde(default)]
+    pub region: String,
+    /// Share in percent. 0 names a fallback.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub weight: i64,
+}
+
+/// Outlier detection of one host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyOutlierDetection {
+    /// How long an endpoint stays out, in seconds; 0 for the default.
+    #[serde(default)]
+    pub base_ejection_time: i64,
+    /// Gateway errors in a row that take it out; 0 for the default.
+    #[serde(default)]
+    pub consecutive_gateway_errors: u32,
+    /// Time between analyses, in seconds; 0 for the default.
+    #[serde(default)]
+    pub interval: i64,
+}
+
+/// Status of a GlobalTrafficPolicy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GlobalTrafficPolicyStatus {
+    /// Number of clusters that follow it.
+    #[serde(default)]
+    pub clusters_synced: i32,
+    /// State in one word.
+    #[serde(default)]
+    pub state: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lb_type_takes_numbers_and_words_and_keeps_the_rest_for_the_note() {
+        let read = |text: &str| serde_json::from_str::<LbType>(text).unwrap();
+        assert_eq!(read("0"), LbType::Topology);
+        assert_eq!(read("1"), LbType::Failover);
+        assert_eq!(read("\"failover\""), LbType::Failover);
+        assert_eq!(read("7"), LbType::Unknown("7".into()));
+    }
+}

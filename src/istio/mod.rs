@@ -1,0 +1,22 @@
+//! The narrow part of Istio's networking API that Tradewind writes and reads back.
+//!
+//! Field names and meanings are those of `networking.istio.io/v1`. Unknown fields are
+//! dropped on reading, so that a digest covers exactly what Tradewind decides.
+
+mod destination_rule;
+mod object;
+mod service_entry;
+mod sidecar;
+
+pub use destination_rule::{
+    ConnectionPool, DestinationRule, DestinationRuleSpec, Distribute, Failover, HttpPool, LoadBalancer,
+    LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy,
+};
+pub use object::{Metadata, Object, OwnedKeys, Owner, keys};
+pub use service_entry::{Endpoint, Port, ServiceEntry, ServiceEntrySpec};
+pub use sidecar::{Egress, Sidecar, SidecarSpec};
+
+/// API group of every kind here.
+pub const GROUP: &str = "networking.istio.io";
+/// API version that is written (served since Istio 1.22).
+pub const VERSION: &str = "v1";

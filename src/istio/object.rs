@@ -1,0 +1,254 @@
+//! An object that Tradewind writes: metadata, kind, digest and ownership.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hasher},
+    io,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{DestinationRule, GROUP, ServiceEntry, Sidecar, VERSION};
+use crate::model::{Kind, ObjectId};
+
+/// Labels and annotations that Tradewind sets and reads.
+pub mod keys {
+    /// Label that marks an object as ours: the only objects that are ever changed or deleted.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// Value of [`MANAGED_BY`] and of [`CREATED_BY`] on our objects, and the field manager of our writes.
+    pub const TRADEWIND: &str = "tradewind";
+    /// Annotation by which the reference marks its objects, and Tradewind its own.
+    pub const CREATED_BY: &str = "app.kubernetes.io/created-by";
+    /// Value of [`CREATED_BY`] on the reference's objects.
+    pub const ADMIRAL: &str = "admiral";
+    /// Annotation with the prefix of a prefixed host (reference behaviour §6.2).
+    pub const DNS_PREFIX: &str = "dns-prefix";
+    /// Annotation with the name of the policy in force (reference behaviour §6.2).
+    pub const ASSOCIATED_GTP: &str = "associated-gtp";
+    /// Annotation with the service's environment (the label of the same meaning is named by a setting).
+    pub const ENVIRONMENT: &str = "tradewind.io/environment";
+    /// Annotation with the service's identity (the annotation of the same meaning is named by a setting).
+    pub const IDENTITY: &str = "tradewind.io/identity";
+    /// Annotation `cluster/namespace/name` of the policy in force.
+    pub const POLICY: &str = "tradewind.io/policy";
+    /// Annotation of a merged Sidecar: the egress hosts that are ours, as a JSON array.
+    pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
+    /// Endpoint label with the cluster an endpoint leads to.
+    pub const ENDPOINT_CLUSTER: &str = "tradewind.io/cluster";
+    /// Endpoint label with an endpoint's true region.
+    pub const ENDPOINT_REGION: &str = "tradewind.io/region";
+    /// Endpoint label with an endpoint's true zone.
+    pub const ENDPOINT_ZONE: &str = "tradewind.io/zone";
+    /// Endpoint label with the kind of workload (reference behaviour §6.3).
+    pub const ENDPOINT_TYPE: &str = "type";
+    /// Endpoint label that makes Istio use mutual TLS (Istio documentation, `WorkloadEntry`).
+    pub const TLS_MODE: &str = "security.istio.io/tlsMode";
+}
+
+/// Which labels and annotations are ours on an object; all others belong to somebody else and are not compared.
+#[derive(Debug, Clone)]
+pub struct OwnedKeys {
+    /// Annotation (and label) key of the identity, from the settings.
+    pub identity: String,
+    /// Label key of the environment, from the settings.
+    pub environment: String,
+}
+
+impl OwnedKeys {
+    fn label(&self, key: &str) -> bool {
+        key == keys::MANAGED_BY || key == self.environment
+    }
+
+    fn annotation(&self, key: &str) -> bool {
+        key == self.identity
+            || matches!(key, keys::CREATED_BY | keys::DNS_PREFIX | keys::ASSOCIATED_GTP)
+            || key.starts_with("tradewind.io/")
+    }
+}
+
+/// Who made an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// Carries our ownership label.
+    Tradewind,
+    /// Carries the reference's annotation `app.kubernetes.io/created-by: admiral`.
+    Reference,
+    /// Anybody else.
+    Foreign,
+}
+
+/// Metadata that is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Tells who made the object that carries this metadata.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        if self.labels.get(keys::MANAGED_BY).is_some_and(|by| by == keys::TRADEWIND) {
+            Owner::Tradewind
+        } else if self.annotations.get(keys::CREATED_BY).is_some_and(|by| by == keys::ADMIRAL) {
+            Owner::Reference
+        } else {
+            Owner::Foreign
+        }
+    }
+
+    /// Drops the labels and annotations that are not ours.
+    pub fn keep_owned(&mut self, owned: &OwnedKeys) {
+        self.labels.retain(|key, _| owned.label(key));
+        self.annotations.retain(|key, _| owned.annotation(key));
+    }
+}
+
+/// An object that Tradewind wants in a cluster, or finds there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Object {
+    /// Where a service can be reached.
+    ServiceEntry(ServiceEntry),
+    /// How its endpoints are chosen.
+    DestinationRule(DestinationRule),
+    /// What a client namespace sees.
+    Sidecar(Sidecar),
+}
+
+impl Object {
+    /// Reads an object of one of the three kinds, dropping what Tradewind never decides.
+    ///
+    /// # Errors
+    /// When a field that Tradewind knows has another type.
+    pub fn read(kind: Kind, value: &Value, owned: &OwnedKeys) -> Result<Self, serde_json::Error> {
+        let mut object = match kind {
+            Kind::DestinationRule => Self::DestinationRule(DestinationRule::deserialize(value)?),
+            Kind::Sidecar => Self::Sidecar(Sidecar::deserialize(value)?),
+            _ => Self::ServiceEntry(ServiceEntry::deserialize(value)?),
+        };
+        object.metadata_mut().keep_owned(owned);
+        Ok(object)
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::Sidecar(_) => Kind::Sidecar,
+        }
+    }
+
+    /// Its metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Self::ServiceEntry(o) => &o.metadata,
+            Self::DestinationRule(o) => &o.metadata,
+            Self::Sidecar(o) => &o.metadata,
+        }
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        match self {
+            Self::ServiceEntry(o) => &mut o.metadata,
+            Self::DestinationRule(o) => &mut o.metadata,
+            Self::Sidecar(o) => &mut o.metadata,
+        }
+    }
+
+    /// Which object of its cluster it is.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        ObjectId::new(self.kind(), &self.metadata().namespace, &self.metadata().name)
+    }
+
+    /// Digest of all that Tradewind decides: equal digests need no write.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut sink = HashSink(DefaultHasher::new());
+        serde_json::to_writer(&mut sink, self).expect("writing plain data into a hash cannot fail");
+        sink.0.finish()
+    }
+
+    /// The whole object as it is applied, with `apiVersion` and `kind`.
+    #[must_use]
+    pub fn manifest(&self) -> Value {
+        let mut manifest =
+            serde_json::json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": self.kind().as_str() });
+        let body = serde_json::to_value(self).expect("plain data serializes");
+        if let (Some(manifest), Value::Object(body)) = (manifest.as_object_mut(), body) {
+            manifest.extend(body);
+        }
+        manifest
+    }
+}
+
+struct HashSink(DefaultHasher);
+
+impl io::Write for HashSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn owned() -> OwnedKeys {
+        OwnedKeys { identity: "identity".into(), environment: "admiral.io/env".into() }
+    }
+
+    fn entry(extra_label: &str, address: &str) -> Value {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+            "metadata": {"name": "a-se", "namespace": "admiral-sync", "uid": "1",
+                         "labels": {"app.kubernetes.io/managed-by": "tradewind", extra_label: "x"}},
+            "spec": {"hosts": ["a.global"], "addresses": [address], "someday": {"new": true}},
+            "status": {}
+        })
+    }
+
+    #[test]
+    fn digest_sees_our_fields_and_nobody_elses() {
+        let read = |value| Object::read(Kind::ServiceEntry, &value, &owned()).unwrap();
+        let plain = read(entry("admiral.io/env", "240.0.0.1"));
+        let digest = plain.digest();
+        assert_eq!(digest, read(plain.manifest()).digest(), "what is written reads back the same");
+        assert_ne!(digest, read(entry("admiral.io/env", "240.0.0.2")).digest());
+        assert_ne!(digest, read(entry("argocd.argoproj.io/instance", "240.0.0.1")).digest(), "our label is gone");
+        assert_eq!(
+            read(entry("a.example/b", "240.0.0.1")).digest(),
+            read(entry("argocd.argoproj.io/instance", "240.0.0.1")).digest()
+        );
+    }
+
+    #[test]
+    fn owner_is_told_by_our_label_then_by_the_references_annotation() {
+        let mut metadata = Metadata::default();
+        assert_eq!(metadata.owner(), Owner::Foreign);
+        metadata.annotations.insert(keys::CREATED_BY.into(), keys::ADMIRAL.into());
+        assert_eq!(metadata.owner(), Owner::Reference);
+        metadata.labels.insert(keys::MANAGED_BY.into(), keys::TRADEWIND.into());
+        assert_eq!(metadata.owner(), Owner::Tradewind);
+    }
+}

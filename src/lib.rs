@@ -1,0 +1,23 @@
+//! Tradewind, a global traffic controller for multicluster Istio.
+//!
+//! ```text
+//! observe            know               decide             act               show
+//! fleet/      →      registry/    →     plan/       →      apply/     →      server/  cli/
+//! one informer       what runs where,   pure: a service    diff, guard,      metrics, views,
+//! set per cluster    indexed by         and its policies   one writer per    demo, render,
+//! (kube or           service and        → objects wanted   cluster, server-  diff
+//! directory)         cluster            in each cluster    side apply
+//!      ↑                                                        │
+//!      └───────── what was written comes back as observed state ┘
+//! ```
+//!
+//! The unit of work is a service key: an identity and an environment. Every event, in any
+//! cluster, marks the keys it can affect; a marked key is planned once, for all clusters.
+
+pub mod api;
+pub mod config;
+pub mod istio;
+pub mod model;
+
+pub mod plan;
+pub mod registry;

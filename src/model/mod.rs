@@ -1,0 +1,20 @@
+//! The words of the domain: parsed once at the edge, then typed.
+//!
+//! Every other room speaks in these types. Nothing here knows a client, a clock, a file or
+//! a setting; parsing returns a reason in words when a value cannot be what it claims.
+
+mod folded;
+mod host;
+mod locality;
+mod names;
+mod note;
+mod observed;
+
+pub use host::{Host, HostError, MAX_HOST_CHARS};
+pub use locality::Locality;
+pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey};
+pub use note::{Note, NoteKind, ObjectRef};
+pub use observed::{
+    Declared, GatewayAddress, Kind, Labels, LocalService, Namespace, Node, ObjectId, Observed, Policy,
+    PublishedEndpoint, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+};

@@ -1,0 +1,142 @@
+//! Notes: what is wrong with one object, in words for its owner. A note never blocks anything else.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{ClusterName, ServiceKey};
+
+/// The object that a note speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ObjectRef {
+    /// Cluster that holds the object.
+    pub cluster: ClusterName,
+    /// Kubernetes kind, or `Cluster` for the cluster itself.
+    pub kind: String,
+    /// Namespace; empty for cluster-wide objects.
+    pub namespace: String,
+    /// Name; empty where the whole kind is meant.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cluster, self.kind)?;
+        match (self.namespace.as_str(), self.name.as_str()) {
+            ("", "") => Ok(()),
+            ("", name) => write!(f, " {name}"),
+            (namespace, "") => write!(f, " in namespace {namespace}"),
+            (namespace, name) => write!(f, " {namespace}/{name}"),
+        }
+    }
+}
+
+/// One thing that its owner should know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Note {
+    /// What sort of thing.
+    pub kind: NoteKind,
+    /// The object that has to change for the note to go.
+    pub object: ObjectRef,
+    /// The service it concerns, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// What is wrong, and what happens instead.
+    pub message: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}. {}", self.kind.code(), self.object, self.message, self.kind.remedy())
+    }
+}
+
+macro_rules! note_kinds {
+    ($($(#[doc = $meaning:literal])+ $kind:ident, $code:literal, $remedy:literal;)+) => {
+        /// Every sort of note, with its code (stable; used in metrics) and its remedy.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum NoteKind {
+            $($(#[doc = $meaning])+ $kind,)+
+        }
+
+        impl NoteKind {
+            /// All kinds, in the order of the reference page.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// Stable code, used in metrics and JSON.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$kind => $code,)+ }
+            }
+
+            /// What it means and what happens instead.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$kind => concat!($($meaning),+).trim_ascii(),)+ }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$kind => $remedy,)+ }
+            }
+        }
+    };
+}
+
+note_kinds! {
+    /// A cluster Secret or a fleet file entry cannot be used; the cluster keeps its last good connection, or is not watched.
+    ClusterRefused, "cluster-refused", "Correct the Secret or fleet file entry; it is read again at once.";
+    /// A cluster cannot be read now. What was known of it stays in force; nothing is removed because of it.
+    ClusterUnreachable, "cluster-unreachable", "Check the cluster's API server, credentials and network.";
+    /// One kind cannot be watched in a cluster (missing CRD, other version, missing rights). Objects of it that were known stay in force.
+    KindUnreadable, "kind-unreadable", "Install the CRD, grant list and watch, or remove the kind from the settings.";
+    /// An object does not parse. Its last good form stays in force.
+    ObjectMalformed, "object-malformed", "Correct the object.";
+    /// Identity, environment or prefix make no valid host; the service is not published under it.
+    HostInvalid, "host-invalid", "Use letters, digits and '-' in parts of up to 63 characters.";
+    /// Two services or prefixes want one host; the one that holds it keeps it.
+    HostTaken, "host-taken", "Rename the identity, environment or prefix.";
+    /// A workload has no Service with a usable port; the cluster contributes no endpoint for it.
+    ServiceMissing, "service-missing", "Create a Service whose selector matches the pods and that has the port.";
+    /// A Service cannot be published (no ports, no selector, type ExternalName).
+    ServiceUnusable, "service-unusable", "Give the Service a selector and a port, or mark it with admiral.io/ignore: \"true\".";
+    /// The clusters disagree on the ports of a service; only what all offer is published.
+    PortsDiffer, "ports-differ", "Bring the Service to the same ports in every cluster.";
+    /// The nodes of a cluster carry no region; its endpoints have no locality.
+    RegionUnknown, "region-unknown", "Label the nodes with topology.kubernetes.io/region.";
+    /// The nodes of a cluster are in several regions; the most frequent counts, and weighted policies have no fallback there.
+    RegionsSeveral, "regions-several", "Use one region per cluster where weighted policies need a fallback.";
+    /// The gateway of a cluster has no address; the last known one stays, otherwise the cluster is not reached from others.
+    GatewayMissing, "gateway-missing", "Give the gateway Service an external address, or set the gateway label.";
+    /// A policy names no identity, or one that cannot be; it is ignored.
+    PolicyWithoutIdentity, "policy-without-identity", "Set the identity label on the policy.";
+    /// A policy matches no workload of its namespace; it has no effect.
+    PolicyUnmatched, "policy-unmatched", "Put the policy into the namespace of the workload, with its identity and environment.";
+    /// Another policy for the same service is in force.
+    PolicyOutranked, "policy-outranked", "Remove one of them, or raise the priority label.";
+    /// Part of a policy makes no sense; the rest of it is in force.
+    PolicyQuestionable, "policy-questionable", "Correct the policy.";
+    /// The policy of a service cannot be read since the restart; its objects are kept as they are.
+    PolicyUnreadable, "policy-unreadable", "Restore the policy's cluster, or remove the cluster from the fleet.";
+    /// A Dependency is on itself, on nothing, or on an identity that nobody runs.
+    DependencyQuestionable, "dependency-questionable", "Correct the Dependency, or deploy the destination.";
+    /// An object of the same name was made by somebody else; it is left alone.
+    ObjectForeign, "object-foreign", "Remove or rename it, or let Tradewind adopt it (--adopt admiral).";
+    /// The sync namespace is missing and may not be created.
+    SyncNamespaceMissing, "sync-namespace-missing", "Create the namespace, or grant create on namespaces.";
+    /// A write was refused or keeps failing; it is tried again.
+    WriteFailed, "write-failed", "See the message; the write is repeated with backoff.";
+    /// More removals than the budget allows were wanted at once; they are withheld until released.
+    RemovalsWithheld, "removals-withheld", "Check that the removal is meant, then release it.";
+    /// No address is free, or two hosts had one address; one of them was given another.
+    AddressConflict, "address-conflict", "Widen the address range, or remove the double entry.";
+    /// A user's Sidecar cannot be merged (no egress, several of them); it is left alone.
+    SidecarUnmergeable, "sidecar-unmergeable", "Give the Sidecar one egress entry with hosts.";
+}
+
+impl Serialize for NoteKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}

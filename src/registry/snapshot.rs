@@ -1,0 +1,104 @@
+//! What planning gets to see: one service, or one client namespace, lifted out of the registry as plain data.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use crate::model::{ClusterName, GatewayAddress, Host, Kind, Locality, Note, Policy, ServiceKey};
+
+/// One service with all that decides its objects, in every cluster. Every list is sorted.
+#[derive(Debug, Clone)]
+pub struct ServiceSnapshot {
+    /// The service, spelled as its workloads spell it.
+    pub key: ServiceKey,
+    /// Whether its host keeps upper-case letters.
+    pub keep_case: bool,
+    /// The clusters that run it.
+    pub sources: Vec<Source>,
+    /// The clusters that should hold its objects: those that run it and those that depend on it.
+    pub targets: Vec<Target>,
+    /// Whether some Dependency names it as a destination.
+    pub declared: bool,
+    /// The policies that match it, in the order of clusters, namespaces and names.
+    pub policies: Vec<(ClusterName, Arc<Policy>)>,
+    /// A policy (`cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
+    pub unreadable_policy: Option<Arc<str>>,
+    /// What was found wrong while the snapshot was made.
+    pub notes: Vec<Note>,
+}
+
+/// A cluster that runs the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Where it stands.
+    pub locality: Option<Locality>,
+    /// How other clusters reach it.
+    pub gateway: Option<GatewayAddress>,
+    /// Kind of the oldest workload.
+    pub workload: Kind,
+    /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
+    pub services: Vec<Backend>,
+    /// Port name to number at the gateway, as written earlier, where `services` is empty.
+    pub carried_ports: BTreeMap<String, (u16, String)>,
+}
+
+/// A Service behind which the pods of the service run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backend {
+    /// Namespace of the Service.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub service: Arc<str>,
+    /// Kind of the workload.
+    pub workload: Kind,
+    /// Its ports; the main port first.
+    pub ports: Vec<BackendPort>,
+}
+
+/// A port of a [`Backend`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BackendPort {
+    /// Number of the Service port.
+    pub number: u16,
+    /// Protocol in the reference's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
+    pub protocol: &'static str,
+}
+
+/// A cluster that should hold the service's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// The regions of its nodes, the most frequent first; empty when unknown.
+    pub regions: Vec<Arc<str>>,
+    /// Namespaces there that run the service's identity.
+    pub identity_namespaces: Vec<Arc<str>>,
+    /// Namespaces there that run a dependent of it.
+    pub dependent_namespaces: Vec<Arc<str>>,
+}
+
+/// A host that a service asks for, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The host.
+    pub host: Host,
+    /// Its virtual address; absent where Istio allocates or none is free.
+    pub address: Option<Ipv4Addr>,
+    /// The other service that holds the host, where it is taken.
+    pub taken_by: Option<ServiceKey>,
+}
+
+/// One client namespace of one cluster: what its Sidecar should let its proxies see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientNamespace {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// Published hosts of everything its workloads depend on.
+    pub hosts: Vec<Host>,
+    /// `namespace/name` of the Services in this cluster behind those hosts.
+    pub local_services: Vec<(Arc<str>, Arc<str>)>,
+    /// Whether the namespace has workloads with declared dependencies.
+    pub is_client: bool,
+}
