@@ -19,5 +19,7 @@ pub mod config;
 pub mod istio;
 pub mod model;
 
+pub mod fleet;
 pub mod plan;
 pub mod registry;
+pub mod sample;

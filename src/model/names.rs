@@ -71,6 +71,13 @@ impl ClusterName {
         }
     }
 
+    /// The hub, where cluster Secrets and Dependencies are read. No registered cluster can bear its
+    /// name: a data key has no parentheses.
+    #[must_use]
+    pub fn hub() -> Self {
+        Self("(hub)".into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

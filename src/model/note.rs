@@ -131,6 +131,8 @@ note_kinds! {
     RemovalsWithheld, "removals-withheld", "Check that the removal is meant, then release it.";
     /// No address is free, or two hosts had one address; one of them was given another.
     AddressConflict, "address-conflict", "Widen the address range, or remove the double entry.";
+    /// The plan of a service would break an invariant: a defect of Tradewind. Nothing of the service is written.
+    PlanRefused, "plan-refused", "Report it with the service's objects; the service stays as it is meanwhile.";
     /// A user's Sidecar cannot be merged (no egress, several of them); it is left alone.
     SidecarUnmergeable, "sidecar-unmergeable", "Give the Sidecar one egress entry with hosts.";
 }

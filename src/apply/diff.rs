@@ -1,0 +1,420 @@
+//! Desired × observed → changes, for one unit in one cluster. Pure.
+//!
+//! Decides what to write, over what, and in which order, so that no proxy sees a state that neither the old nor the new
+//! policy means. Never decides whether a removal may happen: that is the guard's.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    merge::Hosts,
+    store::{Verb, is_merged},
+};
+use crate::{
+    istio::{Object, Owner, Sidecar},
+    model::{Kind, NoteKind, ObjectId, Written},
+    plan::HostPlan,
+};
+
+/// What one cluster should hold of one unit. Empty: nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Desired {
+    wanted: Vec<Wanted>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Wanted {
+    /// The pair of one host.
+    Host { service_entry: Object, destination_rule: Object, tiered: bool },
+    /// A Sidecar of our own.
+    Sidecar(Object),
+    /// Our hosts in a Sidecar that is somebody else's.
+    Merge { id: ObjectId, hosts: Vec<String> },
+}
+
+impl Desired {
+    /// Nothing: what stands there of the unit goes.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// The hosts of a service.
+    #[must_use]
+    pub fn hosts(hosts: &[HostPlan]) -> Self {
+        let wanted = hosts
+            .iter()
+            .map(|host| Wanted::Host {
+                service_entry: Object::ServiceEntry(host.service_entry.clone()),
+                destination_rule: Object::DestinationRule(host.destination_rule.clone()),
+                tiered: host.tiered,
+            })
+            .collect();
+        Self { wanted }
+    }
+
+    /// A Sidecar of our own.
+    #[must_use]
+    pub fn sidecar(sidecar: Sidecar) -> Self {
+        Self { wanted: vec![Wanted::Sidecar(Object::Sidecar(sidecar))] }
+    }
+
+    /// Hosts of ours in the user's Sidecar `namespace/name`.
+    #[must_use]
+    pub fn merged_sidecar(namespace: &str, name: &str, hosts: Vec<String>) -> Self {
+        Self { wanted: vec![Wanted::Merge { id: ObjectId::new(Kind::Sidecar, namespace, name), hosts }] }
+    }
+
+    /// The objects that are wanted whole, in no particular order.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.wanted.iter().flat_map(|wanted| match wanted {
+            Wanted::Host { service_entry, destination_rule, .. } => vec![service_entry, destination_rule],
+            Wanted::Sidecar(object) => vec![object],
+            Wanted::Merge { .. } => vec![],
+        })
+    }
+}
+
+/// What the comparison gets to see.
+pub(super) struct View<'a> {
+    /// What stands in the cluster for the unit.
+    pub(super) of_unit: &'a [Arc<Written>],
+    /// Any object of the cluster, whoever made it.
+    pub(super) find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
+    /// Whether (object, wanted digest, observed digest) was seen to be as near as it gets.
+    pub(super) settled: &'a dyn Fn(&ObjectId, u64, u64) -> bool,
+    /// Whether the reference's objects are taken over.
+    pub(super) adopt_reference: bool,
+    /// Whether all is known that a removal rests on.
+    pub(super) may_remove: bool,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Change {
+    /// Of an object that is not there.
+    Create { object: Object },
+    /// Over an object of ours.
+    Update { object: Object, over: Arc<Written> },
+    /// Over an object of the reference.
+    Adopt { object: Object, over: Arc<Written> },
+    /// Of our hosts in a user's Sidecar.
+    Merge { over: Arc<Written>, hosts: Vec<String> },
+}
+
+impl Change {
+    pub(super) fn id(&self) -> ObjectId {
+        match self {
+            Self::Create { object } | Self::Update { object, .. } | Self::Adopt { object, .. } => object.id(),
+            Self::Merge { over, .. } => over.id.clone(),
+        }
+    }
+
+    /// Tells contents apart, so that what was refused or logged once is not repeated.
+    pub(super) fn digest(&self) -> u64 {
+        match self {
+            Self::Create { object } | Self::Update { object, .. } | Self::Adopt { object, .. } => object.digest(),
+            Self::Merge { hosts, .. } => {
+                use std::hash::{DefaultHasher, Hash, Hasher};
+                let mut hasher = DefaultHasher::new();
+                hosts.hash(&mut hasher);
+                hasher.finish()
+            }
+        }
+    }
+
+    pub(super) fn verb(&self) -> Verb {
+        match self {
+            Self::Create { .. } => Verb::Create,
+            Self::Update { .. } => Verb::Update,
+            Self::Adopt { .. } => Verb::TakeOver,
+            Self::Merge { .. } => Verb::Merge,
+        }
+    }
+
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "wanted and not there",
+            Self::Update { .. } => "differs from the plan",
+            Self::Adopt { .. } => "made by the reference, adoption is on",
+            Self::Merge { .. } => "hosts differ from the plan",
+        }
+    }
+}
+
+/// Something that stands in the way of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Obstacle {
+    pub(super) id: ObjectId,
+    pub(super) kind: NoteKind,
+    pub(super) message: String,
+}
+
+/// What has to happen.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Changes {
+    /// Groups are independent of each other; within one, each change waits for the success of the one before.
+    pub(super) groups: Vec<Vec<Change>>,
+    /// What stands there and is no longer wanted, in the order in which it has to go.
+    pub(super) removals: Vec<Arc<Written>>,
+    /// What is left alone, and why.
+    pub(super) obstacles: Vec<Obstacle>,
+    /// Every object that is wanted, whether it changes or not.
+    pub(super) wanted: HashSet<ObjectId>,
+    /// Whether hosts of ours stay in a Sidecar only because not enough is known to take them out.
+    pub(super) held_back: bool,
+}
+
+/// Compares what is wanted with what stands there.
+pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
+    let mut changes = Changes::default();
+    for wanted in &desired.wanted {
+        let group = match wanted {
+            Wanted::Host { service_entry, destination_rule, tiered } => {
+                changes.host(service_entry, destination_rule, *tiered, view)
+            }
+            Wanted::Sidecar(object) => changes.object(object, view).change.into_iter().collect(),
+            Wanted::Merge { id, hosts } => changes.merge(id, hosts, view).into_iter().collect(),
+        };
+        if !group.is_empty() {
+            changes.groups.push(group);
+        }
+    }
+    changes.removals = view
+        .of_unit
+        .iter()
+        .filter(|written| written.owner == Owner::Tradewind || is_merged(written))
+        .filter(|written| !changes.wanted.contains(&written.id))
+        .cloned()
+        .collect();
+    // A host goes before its rule, so that no proxy balances it without one.
+    changes.removals.sort_by_key(|written| (written.id.kind != Kind::ServiceEntry, written.id.clone()));
+    changes
+}
+
+/// What came of comparing one object.
+struct Compared {
+    change: Option<Change>,
+    exists: bool,
+    foreign: bool,
+}
+
+impl Changes {
+    fn host(&mut self, entry: &Object, rule: &Object, tiered: bool, view: &View<'_>) -> Vec<Change> {
+        let entry = self.object(entry, view);
+        if entry.foreign {
+            // Our rule would change how somebody else's host behaves.
+            self.wanted.insert(rule.id());
+            return Vec::new();
+        }
+        let rule = self.object(rule, view);
+        // A new host comes with its rule in place. Localities that are tiers mean nothing to the old rule, and a new rule
+        // without tiers must not read the old localities.
+        let rule_first = !entry.exists || tiered;
+        let pair = if rule_first { [rule.change, entry.change] } else { [entry.change, rule.change] };
+        pair.into_iter().flatten().collect()
+    }
+
+    fn object(&mut self, object: &Object, view: &View<'_>) -> Compared {
+        let id = object.id();
+        self.wanted.insert(id.clone());
+        let Some(over) = (view.find)(&id) else {
+            let change = Some(Change::Create { object: object.clone() });
+            return Compared { change, exists: false, foreign: false };
+        };
+        let change = match over.owner {
+            Owner::Tradewind => {
+                let digest = object.digest();
+                if digest == over.digest {
+                    None
+                } else if (view.settled)(&id, digest, over.digest) {
+                    self.obstacles.push(unsettled(id));
+                    None
+                } else {
+                    Some(Change::Update { object: object.clone(), over })
+                }
+            }
+            Owner::Reference if view.adopt_reference => Some(Change::Adopt { object: object.clone(), over }),
+            owner => {
+                let maker = if owner == Owner::Reference { "Admiral" } else { "somebody else" };
+                let message = format!("was made by {maker} and stands where Tradewind wants its own; it is left alone");
+                self.obstacles.push(Obstacle { id, kind: NoteKind::ObjectForeign, message });
+                return Compared { change: None, exists: true, foreign: true };
+            }
+        };
+        Compared { change, exists: true, foreign: false }
+    }
+
+    fn merge(&mut self, id: &ObjectId, hosts: &[String], view: &View<'_>) -> Option<Change> {
+        self.wanted.insert(id.clone());
+        // A namespace without a Sidecar sees everything: there is nothing to add to.
+        let over = (view.find)(id)?;
+        let sidecar = over.sidecar.as_ref()?;
+        let unmergeable = if sidecar.has_selector {
+            "has a workload selector, so it is not the whole namespace's"
+        } else {
+            match &sidecar.egress_hosts {
+                Some(all) => {
+                    let now = Hosts { all: all.clone(), ours: sidecar.ours.clone() };
+                    let mut hosts = hosts.to_vec();
+                    if !view.may_remove {
+                        self.held_back |= add_missing(&mut hosts, &sidecar.ours);
+                    }
+                    return (now.with(&hosts) != now).then_some(Change::Merge { over, hosts });
+                }
+                None => "has no egress entry",
+            }
+        };
+        let message = format!("{unmergeable}; Tradewind's hosts are not added");
+        self.obstacles.push(Obstacle { id: id.clone(), kind: NoteKind::SidecarUnmergeable, message });
+        None
+    }
+}
+
+/// Keeps the hosts that stand there, in their places. Tells whether any had been unwanted.
+fn add_missing(hosts: &mut Vec<String>, standing: &[String]) -> bool {
+    let unwanted: Vec<String> = standing.iter().filter(|host| !hosts.contains(host)).cloned().collect();
+    let any = !unwanted.is_empty();
+    hosts.extend(unwanted);
+    hosts.sort_by_key(|host| standing.iter().position(|other| other == host).unwrap_or(usize::MAX));
+    any
+}
+
+/// What is said of an object that stays different after all was tried.
+pub(super) fn unsettled(id: ObjectId) -> Obstacle {
+    let message = "is changed by something else whenever it is written (an admission webhook, or a default of the CRD), \
+                   so it stays different from the plan; it is not written again until either changes"
+        .to_owned();
+    Obstacle { id, kind: NoteKind::WriteFailed, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        apply::testing::{host_plan, reference, sidecar, written},
+        istio::keys,
+    };
+
+    fn view<'a>(
+        of_unit: &'a [Arc<Written>],
+        find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
+        adopt_reference: bool,
+    ) -> View<'a> {
+        View { of_unit, find, settled: &|_, _, _| false, adopt_reference, may_remove: true }
+    }
+
+    fn compare(desired: &Desired, standing: &[Arc<Written>]) -> Changes {
+        diff(desired, &view(standing, &|id| standing.iter().find(|w| w.id == *id).cloned(), false))
+    }
+
+    fn steps(changes: &Changes) -> Vec<Vec<String>> {
+        let step = |change: &Change| format!("{} {}", change.verb(), change.id().kind.as_str());
+        changes.groups.iter().map(|group| group.iter().map(step).collect()).collect()
+    }
+
+    fn standing(desired: &Desired) -> Vec<Arc<Written>> {
+        desired.objects().map(|object| Arc::new(written(object))).collect()
+    }
+
+    #[test]
+    fn a_new_host_comes_with_its_rule_in_place_and_then_nothing_changes() {
+        let desired = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
+        assert_eq!(steps(&compare(&desired, &[])), vec![["create DestinationRule", "create ServiceEntry"]; 2]);
+        assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<Change>>::new());
+    }
+
+    #[test]
+    fn tiers_come_after_their_rule_and_leave_before_it() {
+        let plain = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let tiers = Desired::hosts(&[host_plan("a.global", "2", true)]);
+        assert_eq!(
+            steps(&compare(&tiers, &standing(&plain))),
+            [["update DestinationRule", "update ServiceEntry"]]
+        );
+        assert_eq!(
+            steps(&compare(&plain, &standing(&tiers))),
+            [["update ServiceEntry", "update DestinationRule"]]
+        );
+    }
+
+    #[test]
+    fn what_is_no_longer_wanted_goes_host_first_and_only_ours() {
+        let old = standing(&Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));
+        let mut all = old.clone();
+        all.push(Arc::new(reference(&old[0])));
+        let kept = Desired::hosts(&[host_plan("b.global", "1", false)]);
+        let gone: Vec<_> = compare(&kept, &all).removals.iter().map(|w| w.id.name.to_string()).collect();
+        assert_eq!(gone, ["a.global-se", "a.global-dr"]);
+    }
+
+    #[test]
+    fn an_object_of_the_reference_is_left_alone_or_adopted() {
+        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let theirs: Vec<_> = standing(&desired).iter().map(|w| Arc::new(reference(w))).collect();
+        let left = compare(&desired, &theirs);
+        assert!(left.groups.is_empty() && left.removals.is_empty());
+        assert_eq!(left.obstacles[0].kind, NoteKind::ObjectForeign);
+        assert!(left.obstacles[0].message.contains("Admiral"));
+        let find = |id: &ObjectId| theirs.iter().find(|w| w.id == *id).cloned();
+        let adopted = diff(&desired, &view(&[], &find, true));
+        assert_eq!(steps(&adopted), [["take over ServiceEntry", "take over DestinationRule"]]);
+    }
+
+    #[test]
+    fn a_foreign_host_gets_no_rule_of_ours_but_a_foreign_rule_does_not_hide_our_host() {
+        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let foreign = |w: &Arc<Written>| Arc::new(Written { owner: Owner::Foreign, ..(**w).clone() });
+        let objects = standing(&desired);
+        let entry_foreign = compare(&desired, &[foreign(&objects[0])]);
+        assert!(entry_foreign.groups.is_empty());
+        assert_eq!(entry_foreign.obstacles.len(), 1);
+        let rule_foreign = compare(&desired, &[foreign(&objects[1])]);
+        assert_eq!(steps(&rule_foreign), [["create ServiceEntry"]]);
+    }
+
+    #[test]
+    fn what_was_seen_to_settle_differently_is_not_written_again() {
+        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let mut objects = standing(&desired);
+        objects[0] = Arc::new(Written { digest: 7, ..(*objects[0]).clone() });
+        assert_eq!(steps(&compare(&desired, &objects)), [["update ServiceEntry"]]);
+        let find = |id: &ObjectId| objects.iter().find(|w| w.id == *id).cloned();
+        let settled = |_: &ObjectId, _: u64, observed: u64| observed == 7;
+        let changes = diff(&desired, &View { settled: &settled, ..view(&objects, &find, false) });
+        assert!(changes.groups.is_empty());
+        assert_eq!(changes.obstacles[0].kind, NoteKind::WriteFailed);
+    }
+
+    #[test]
+    fn sidecar_hosts_are_merged_once_and_taken_out_only_on_full_knowledge() {
+        let user = Arc::new(sidecar("team", &["./*"], &[]));
+        let desired = |hosts: &[&str]| {
+            Desired::merged_sidecar("team", "default", hosts.iter().map(|host| (*host).to_owned()).collect())
+        };
+        assert_eq!(steps(&compare(&desired(&["s/a"]), &[user])), [["merge Sidecar"]]);
+        assert!(compare(&desired(&["s/a"]), &[]).groups.is_empty(), "no Sidecar, nothing to narrow");
+
+        let merged = [Arc::new(sidecar("team", &["./*", "s/a"], &["s/a"]))];
+        assert!(compare(&desired(&["s/a"]), &merged).groups.is_empty());
+        assert_eq!(steps(&compare(&desired(&["s/b"]), &merged)), [["merge Sidecar"]]);
+        let find = |id: &ObjectId| merged.iter().find(|w| w.id == *id).cloned();
+        let unsure = View { may_remove: false, ..view(&merged, &find, false) };
+        let fewer = diff(&desired(&[]), &unsure);
+        assert!(fewer.groups.is_empty() && fewer.held_back);
+        assert_eq!(compare(&Desired::nothing(), &merged).removals.len(), 1, "ours go out with the unit");
+
+        let selector = Arc::new(Written {
+            sidecar: merged[0].sidecar.clone().map(|s| crate::model::SidecarHosts { has_selector: true, ..s }),
+            ..(*merged[0]).clone()
+        });
+        assert_eq!(compare(&desired(&["s/b"]), &[selector]).obstacles[0].kind, NoteKind::SidecarUnmergeable);
+    }
+
+    #[test]
+    fn the_mark_of_ownership_is_part_of_what_is_compared() {
+        let mut plan = host_plan("a.global", "1", false);
+        let whole = standing(&Desired::hosts(&[plan.clone()]));
+        plan.service_entry.metadata.labels.remove(keys::MANAGED_BY);
+        assert_ne!(whole[0].digest, Object::ServiceEntry(plan.service_entry).digest());
+    }
+}

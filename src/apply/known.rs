@@ -1,0 +1,74 @@
+//! What writing reads of the registry, and what it tells it. Named here so that the writer is tested without one.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{ClusterName, Note, ObjectId, Observed, Written},
+    registry::{NoteSource, Registry, Unit},
+};
+
+/// The picture that writes are compared with.
+pub trait Known: Send + Sync + 'static {
+    /// What stands in a cluster for a unit: ours, and users' Sidecars that hold hosts of ours.
+    fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>>;
+    /// Any object of a cluster, whoever made it.
+    fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>>;
+    /// Number of objects of ours in a cluster.
+    fn owned_count(&self, cluster: &ClusterName) -> usize;
+    /// Whether what stands in a cluster is known, so that it can be compared with.
+    fn can_write(&self, cluster: &ClusterName) -> bool;
+    /// Whether all is known that a removal rests on.
+    fn may_remove(&self, cluster: &ClusterName) -> bool;
+    /// Whether a namespace is there; absent when unknown.
+    fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool>;
+    /// The answer to a write, ahead of the watch.
+    fn apply(&self, cluster: &ClusterName, written: Written);
+    /// The answer to a delete, ahead of the watch.
+    fn delete(&self, cluster: &ClusterName, id: &ObjectId);
+    /// The unit has to be planned again.
+    fn mark(&self, unit: Unit);
+    /// Replaces what the writer has to say of an object.
+    fn note(&self, cluster: &ClusterName, id: &ObjectId, notes: Vec<Note>);
+}
+
+impl Known for Registry {
+    fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+        Self::written_of(self, cluster, unit)
+    }
+
+    fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
+        Self::written(self, cluster, id)
+    }
+
+    fn owned_count(&self, cluster: &ClusterName) -> usize {
+        Self::owned_count(self, cluster)
+    }
+
+    fn can_write(&self, cluster: &ClusterName) -> bool {
+        Self::can_write(self, cluster)
+    }
+
+    fn may_remove(&self, cluster: &ClusterName) -> bool {
+        Self::may_remove(self, cluster)
+    }
+
+    fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
+        Self::has_namespace(self, cluster, name)
+    }
+
+    fn apply(&self, cluster: &ClusterName, written: Written) {
+        Self::apply(self, cluster, Observed::Written(Box::new(written)));
+    }
+
+    fn delete(&self, cluster: &ClusterName, id: &ObjectId) {
+        Self::delete(self, cluster, id);
+    }
+
+    fn mark(&self, unit: Unit) {
+        Self::mark(self, unit);
+    }
+
+    fn note(&self, cluster: &ClusterName, id: &ObjectId, notes: Vec<Note>) {
+        self.notes().put(NoteSource::Writer(cluster.clone(), id.clone()), notes);
+    }
+}

@@ -1,0 +1,141 @@
+//! Field ownership (`metadata.managedFields`): making all that Tradewind decides in an object ours. Pure.
+//!
+//! Server-side apply removes a field only when no other manager owns it. So a field that somebody else wrote would stay
+//! next to ours, and Istio refuses, for one, `distribute` next to `failover`. Taking over moves the whole spec and our
+//! own labels and annotations to our manager; the next apply then drops what is not wanted. Labels, annotations,
+//! finalizers and status of others stay with their owners.
+
+use serde_json::{Map, Value, json};
+
+use crate::istio::{GROUP, Metadata, OwnedKeys, VERSION, keys};
+
+/// The managers of an object after everything that Tradewind decides became ours.
+pub(super) fn taken_over(managed_fields: &[Value], owned: &OwnedKeys) -> Vec<Value> {
+    let mut ours = Map::new();
+    let mut others = Vec::new();
+    for entry in managed_fields {
+        let Some(fields) = entry.get("fieldsV1").and_then(Value::as_object).filter(|_| !is_status(entry)) else {
+            others.push(entry.clone());
+            continue;
+        };
+        let (moved, kept) = if is_ours(entry) { (fields.clone(), Map::new()) } else { split(fields, owned) };
+        unite(&mut ours, moved);
+        if !kept.is_empty() {
+            let mut entry = entry.clone();
+            entry["fieldsV1"] = Value::Object(kept);
+            others.push(entry);
+        }
+    }
+    others.push(json!({
+        "manager": keys::TRADEWIND,
+        "operation": "Apply",
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": ours,
+    }));
+    others
+}
+
+/// Whether anybody but us owns a field of the spec.
+pub(super) fn is_shared(managed_fields: &[Value]) -> bool {
+    managed_fields
+        .iter()
+        .any(|entry| !is_ours(entry) && entry.pointer("/fieldsV1/f:spec").is_some() && !is_status(entry))
+}
+
+fn is_ours(entry: &Value) -> bool {
+    entry["manager"] == keys::TRADEWIND && entry["operation"] == "Apply" && !is_status(entry)
+}
+
+fn is_status(entry: &Value) -> bool {
+    entry.get("subresource").and_then(Value::as_str).is_some_and(|name| !name.is_empty())
+}
+
+/// Parts a field set into what Tradewind decides and the rest.
+fn split(fields: &Map<String, Value>, owned: &OwnedKeys) -> (Map<String, Value>, Map<String, Value>) {
+    let mut kept = fields.clone();
+    let mut moved = Map::new();
+    if let Some(spec) = kept.remove("f:spec") {
+        moved.insert("f:spec".into(), spec);
+    }
+    let mut metadata = Map::new();
+    for name in ["labels", "annotations"] {
+        let field = format!("f:{name}");
+        let Some(set) = kept.get_mut("f:metadata").and_then(|metadata| metadata[&field].as_object_mut()) else {
+            continue;
+        };
+        let mine: Vec<String> = set.keys().filter(|key| is_owned(name, key, owned)).cloned().collect();
+        let mine: Map<String, Value> =
+            mine.into_iter().filter_map(|key| set.remove(&key).map(|value| (key, value))).collect();
+        if !mine.is_empty() {
+            metadata.insert(field, Value::Object(mine));
+        }
+    }
+    if !metadata.is_empty() {
+        moved.insert("f:metadata".into(), Value::Object(metadata));
+    }
+    (moved, kept)
+}
+
+fn is_owned(name: &str, field: &str, owned: &OwnedKeys) -> bool {
+    let Some(key) = field.strip_prefix("f:") else { return false };
+    let mut metadata = Metadata::default();
+    let map = if name == "labels" { &mut metadata.labels } else { &mut metadata.annotations };
+    map.insert(key.to_owned(), String::new());
+    metadata.keep_owned(owned);
+    !metadata.labels.is_empty() || !metadata.annotations.is_empty()
+}
+
+/// Field sets are trees of JSON objects: their union is the deep union of the trees.
+fn unite(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(known)), Value::Object(value)) => unite(known, value),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned() -> OwnedKeys {
+        OwnedKeys { identity: "identity".into(), environment: "env".into() }
+    }
+
+    #[test]
+    fn the_spec_and_our_keys_become_ours_and_the_rest_stays() {
+        let fields = json!([
+            {"manager": "admiral", "operation": "Update", "fieldsV1": {
+                "f:metadata": {"f:annotations": {".": {}, "f:identity": {}, "f:team": {}}, "f:labels": {"f:env": {}}},
+                "f:spec": {"f:host": {}, "f:trafficPolicy": {"f:tls": {}}}}},
+            {"manager": "tradewind", "operation": "Apply", "fieldsV1": {"f:spec": {"f:trafficPolicy": {"f:simple": {}}}}},
+            {"manager": "istiod", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
+        ]);
+        let taken = taken_over(fields.as_array().unwrap(), &owned());
+        assert_eq!(
+            taken[0]["fieldsV1"],
+            json!({"f:metadata": {"f:annotations": {".": {}, "f:team": {}}, "f:labels": {}}})
+        );
+        assert_eq!(taken[1]["manager"], "istiod");
+        assert_eq!(
+            taken[2]["fieldsV1"],
+            json!({"f:metadata": {"f:annotations": {"f:identity": {}}, "f:labels": {"f:env": {}}},
+                   "f:spec": {"f:host": {}, "f:trafficPolicy": {"f:tls": {}, "f:simple": {}}}})
+        );
+        assert_eq!(taken.len(), 3, "one manager is ours");
+    }
+
+    #[test]
+    fn an_object_is_shared_when_another_manager_owns_part_of_its_spec() {
+        let mine = json!({"manager": "tradewind", "operation": "Apply", "fieldsV1": {"f:spec": {}}});
+        let status = json!({"manager": "istiod", "subresource": "status", "fieldsV1": {"f:spec": {}}});
+        let label = json!({"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:metadata": {}}});
+        let edit = json!({"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {}}});
+        assert!(!is_shared(&[mine.clone(), status, label]));
+        assert!(is_shared(&[mine, edit]));
+    }
+}

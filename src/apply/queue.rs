@@ -1,0 +1,227 @@
+//! The queue of one cluster: which unit's turn it is. Pure; the time is passed in.
+//!
+//! One entry per unit, so it is never longer than the number of units: newer wishes replace those that wait. A unit is
+//! with one worker at a time, so that its writes keep their order. Never drops a unit that failed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::diff::Desired;
+use crate::registry::Unit;
+
+/// What is to be done for a unit.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    /// What it should come to; absent where only removals that were cleared are due.
+    pub(super) desired: Option<Arc<Desired>>,
+    /// When the oldest change that this answers was noticed.
+    pub(super) since: Option<Instant>,
+    /// Failures in a row.
+    pub(super) failures: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    next: Option<(Work, Place)>,
+    running: bool,
+}
+
+type Place = (Instant, u64);
+
+/// Units that wait, and units that are with a worker.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: HashMap<Unit, Entry>,
+    turns: BTreeSet<(Place, Unit)>,
+    sequence: u64,
+    running: usize,
+}
+
+impl Queue {
+    /// Something is wanted for a unit. The same wish does not cut short the wait after a failure; another one does.
+    pub(super) fn submit(&mut self, unit: Unit, desired: Arc<Desired>, since: Instant, now: Instant) {
+        let waiting = self.take_waiting(&unit);
+        let since = waiting.as_ref().and_then(|(work, _)| work.since).map_or(since, |older| older.min(since));
+        let mut work = Work { desired: Some(desired), since: Some(since), failures: 0 };
+        let mut due = now;
+        if let Some((older, (older_due, _))) = waiting
+            && older.failures > 0
+            && older.desired == work.desired
+        {
+            (work.failures, due) = (older.failures, older_due);
+        }
+        self.put(unit, work, due);
+    }
+
+    /// Removals of a unit may happen. What waits, waits on and does them with the rest.
+    pub(super) fn poke(&mut self, unit: Unit, now: Instant) {
+        if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {
+            self.put(unit, Work { desired: None, since: None, failures: 0 }, now);
+        }
+    }
+
+    /// The unit whose turn it is.
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Unit, Work)> {
+        let unit = self
+            .turns
+            .iter()
+            .take_while(|((due, _), _)| *due <= now)
+            .find(|(_, unit)| !self.entries.get(unit).is_some_and(|entry| entry.running))
+            .map(|(_, unit)| unit.clone())?;
+        let (work, _) = self.take_waiting(&unit)?;
+        self.entries.insert(unit.clone(), Entry { next: None, running: true });
+        self.running += 1;
+        Some((unit, work))
+    }
+
+    /// The worker is done with a unit.
+    pub(super) fn finish(&mut self, unit: &Unit) {
+        self.running -= 1;
+        if let Some(entry) = self.entries.get_mut(unit) {
+            entry.running = false;
+            if entry.next.is_none() {
+                self.entries.remove(unit);
+            }
+        }
+    }
+
+    /// The worker failed: the unit's turn comes again at `due`, unless something else is wanted meanwhile.
+    pub(super) fn retry(&mut self, unit: &Unit, mut work: Work, due: Instant) {
+        self.finish(unit);
+        work.failures = work.failures.saturating_add(1);
+        match self.take_waiting(unit) {
+            None => self.put(unit.clone(), work, due),
+            Some((newer, place)) if newer.desired.is_some() && newer.desired != work.desired => {
+                self.put(unit.clone(), newer, place.0);
+            }
+            Some((newer, _)) => {
+                work.desired = work.desired.or(newer.desired);
+                self.put(unit.clone(), work, due);
+            }
+        }
+    }
+
+    /// Whether something newer waits for a unit.
+    pub(super) fn has_newer(&self, unit: &Unit) -> bool {
+        self.entries.get(unit).is_some_and(|entry| entry.next.as_ref().is_some_and(|(work, _)| work.desired.is_some()))
+    }
+
+    /// When the next turn comes that is not there yet.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.turns.first().map(|((due, _), _)| *due)
+    }
+
+    /// Whether some unit's turn is now, or it is with a worker.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        self.running > 0 || self.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// Units that wait or are with a worker.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Units that are with a worker.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    fn put(&mut self, unit: Unit, work: Work, due: Instant) {
+        self.sequence += 1;
+        let place = (due, self.sequence);
+        let entry = self.entries.entry(unit.clone()).or_insert(Entry { next: None, running: false });
+        if let Some((_, old)) = entry.next.replace((work, place)) {
+            self.turns.remove(&(old, unit.clone()));
+        }
+        self.turns.insert((place, unit));
+    }
+
+    fn take_waiting(&mut self, unit: &Unit) -> Option<(Work, Place)> {
+        let (work, place) = self.entries.get_mut(unit)?.next.take()?;
+        self.turns.remove(&(place, unit.clone()));
+        if !self.entries[unit].running {
+            self.entries.remove(unit);
+        }
+        Some((work, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::apply::testing::{host_plan, unit};
+
+    fn desired(address: &str) -> Arc<Desired> {
+        Arc::new(Desired::hosts(&[host_plan("a.global", address, false)]))
+    }
+
+    fn seconds(from: Instant, seconds: u64) -> Instant {
+        from + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_newest_wish_replaces_the_one_that_waits_and_keeps_the_oldest_time() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.submit(unit("a"), desired("1"), now, now);
+        queue.submit(unit("a"), desired("2"), seconds(now, 1), seconds(now, 1));
+        assert_eq!(queue.len(), 1);
+        let (taken, work) = queue.take(seconds(now, 1)).unwrap();
+        assert_eq!((taken, work.desired, work.since), (unit("a"), Some(desired("2")), Some(now)));
+        assert!(queue.take(seconds(now, 1)).is_none());
+    }
+
+    #[test]
+    fn a_unit_is_with_one_worker_at_a_time_and_others_go_on() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.submit(unit("a"), desired("1"), now, now);
+        queue.take(now).unwrap();
+        queue.submit(unit("a"), desired("2"), now, now);
+        queue.submit(unit("b"), desired("1"), now, now);
+        assert_eq!(queue.take(now).unwrap().0, unit("b"));
+        assert!(queue.take(now).is_none());
+        assert!(queue.has_newer(&unit("a")) && !queue.has_newer(&unit("b")));
+        queue.finish(&unit("a"));
+        assert_eq!(queue.take(now).unwrap().1.desired, Some(desired("2")));
+        queue.finish(&unit("a"));
+        queue.finish(&unit("b"));
+        assert_eq!((queue.len(), queue.running(), queue.is_busy(now)), (0, 0, false));
+    }
+
+    #[test]
+    fn a_failed_unit_waits_unless_something_else_is_wanted() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.submit(unit("a"), desired("1"), now, now);
+        let (_, work) = queue.take(now).unwrap();
+        queue.retry(&unit("a"), work, seconds(now, 60));
+        queue.submit(unit("a"), desired("1"), now, seconds(now, 1));
+        assert!(queue.take(seconds(now, 1)).is_none(), "the same again does not hammer");
+        assert_eq!(queue.next_due(), Some(seconds(now, 60)));
+        queue.submit(unit("a"), desired("2"), now, seconds(now, 1));
+        assert_eq!(queue.take(seconds(now, 1)).unwrap().1.failures, 0);
+    }
+
+    #[test]
+    fn a_wish_that_came_during_a_failed_write_is_not_lost() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.submit(unit("a"), desired("1"), now, now);
+        let (_, work) = queue.take(now).unwrap();
+        queue.submit(unit("a"), desired("2"), now, now);
+        queue.retry(&unit("a"), work, seconds(now, 60));
+        assert_eq!(queue.take(now).unwrap().1.desired, Some(desired("2")));
+    }
+
+    #[test]
+    fn a_poke_joins_what_waits() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.poke(unit("a"), now);
+        queue.submit(unit("b"), desired("1"), now, now);
+        queue.poke(unit("b"), now);
+        assert_eq!(queue.take(now).unwrap().1.desired, None);
+        assert_eq!(queue.take(now).unwrap().1.desired, Some(desired("1")));
+    }
+}

@@ -1,0 +1,164 @@
+//! Where objects are written to: what a destination must be able to do, and how it says no.
+//!
+//! Decides nothing; the two destinations are [`super::KubeStore`] and [`super::DirectoryStore`].
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use crate::{
+    istio::Object,
+    model::{Kind, ObjectId, Written},
+};
+
+/// Reads an object as a server or file has it; the same function by which `fleet/` observes.
+pub type ReadWritten = Arc<dyn Fn(Kind, &Value) -> Result<Written, String> + Send + Sync>;
+
+/// The outcome of a write.
+pub type Outcome<T> = Result<T, WriteError>;
+
+/// One cluster, or one directory, that objects are written to.
+///
+/// No call repeats itself; each ends within a time of its own. What comes back is what stands there now.
+pub trait Store: Send + Sync + 'static {
+    /// Writes an object that is not there. One that is there after all is left as it was: [`WriteError::Conflict`].
+    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>>;
+
+    /// Writes over exactly the state that was compared with, else [`WriteError::Conflict`].
+    fn update<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
+
+    /// As [`Store::update`], and what others wrote into the fields that Tradewind decides goes.
+    fn take_over<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
+
+    /// Brings exactly `hosts` of ours into a Sidecar that is somebody else's; none takes ours out again.
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>>;
+
+    /// Deletes exactly the state that was compared with, else [`WriteError::Conflict`]. Gone already is well.
+    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>>;
+
+    /// Creates a namespace. There already is well.
+    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Outcome<()>>;
+
+    /// Lists what carries our mark, and the Sidecars that hold hosts of ours.
+    fn owned(&self) -> BoxFuture<'_, Outcome<Vec<Written>>>;
+}
+
+/// Why a write did not happen, or may not have happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// What stands there is not what the plan was compared with (409).
+    #[error("the object is not what it was when it was compared: {0}")]
+    Conflict(String),
+    /// The object itself is refused (400, 413, 422).
+    #[error("the API server refuses the object: {0}")]
+    Refused(String),
+    /// Credentials or rights are missing (401, 403).
+    #[error("no right to do this: {0}")]
+    Forbidden(String),
+    /// The kind or the namespace is not there (404).
+    #[error("the kind or the namespace does not exist: {0}")]
+    Missing(String),
+    /// Too many requests (429).
+    #[error("the API server asks for fewer requests{}", .retry_after.map_or(String::new(), |after| format!(", and for {} s of rest", after.as_secs())))]
+    Throttled {
+        /// The rest that the server asks for.
+        retry_after: Option<Duration>,
+    },
+    /// The server failed (5xx).
+    #[error("the API server failed: {0}")]
+    Server(String),
+    /// No answer in time; the write may have happened.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// No connection, or it broke; the write may have happened.
+    #[error("the cluster cannot be reached: {0}")]
+    Unreachable(String),
+    /// The answer, or what stands there, does not parse.
+    #[error("what stands in the cluster cannot be read: {0}")]
+    Unreadable(String),
+    /// The namespace for our objects is missing and could not be created.
+    #[error("the sync namespace is missing")]
+    NoNamespace,
+    /// Not tried: the same was refused or failed a moment ago.
+    #[error("not tried again yet")]
+    Waiting,
+}
+
+impl WriteError {
+    /// Value of the metric label `outcome`.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "conflict",
+            Self::Refused(_) => "refused",
+            Self::Forbidden(_) => "forbidden",
+            Self::Missing(_) | Self::NoNamespace => "missing",
+            Self::Throttled { .. } => "throttled",
+            Self::Server(_) => "server-error",
+            Self::Timeout(_) => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unreadable(_) => "unreadable",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    /// Whether the cluster itself seems sick, rather than this one object being wrong.
+    #[must_use]
+    pub fn is_sick_cluster(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Server(_) | Self::Timeout(_) | Self::Unreachable(_))
+    }
+
+    /// Whether the next write of the same kind into the same namespace will end the same way.
+    #[must_use]
+    pub fn is_kind_wide(&self) -> bool {
+        matches!(self, Self::Forbidden(_) | Self::Missing(_) | Self::NoNamespace)
+    }
+}
+
+/// What is done to an object, in logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Create.
+    Create,
+    /// Update.
+    Update,
+    /// Take over from the reference, or back from somebody else's hands.
+    TakeOver,
+    /// Change our hosts in a user's Sidecar.
+    Merge,
+    /// Delete.
+    Delete,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::TakeOver => "take over",
+            Self::Merge => "merge",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+/// Whether the object is a user's Sidecar with hosts of ours: it is never deleted, only cleared of them.
+pub(super) fn is_merged(written: &Written) -> bool {
+    written.owner != crate::istio::Owner::Tradewind
+        && written.sidecar.as_ref().is_some_and(|sidecar| !sidecar.ours.is_empty())
+}
+
+/// Path of a kind in the API, and the word for it there.
+pub(super) fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DestinationRule => "destinationrules",
+        Kind::Sidecar => "sidecars",
+        _ => "serviceentries",
+    }
+}
+
+/// The id under which a cluster-wide matter of the writer is noted.
+pub(super) fn whole(kind: Kind, namespace: &str) -> ObjectId {
+    ObjectId::new(kind, namespace, "")
+}

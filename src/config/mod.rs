@@ -1,0 +1,46 @@
+//! Settings: every switch of Tradewind, from one file, the environment and flags.
+//!
+//! `table` declares them all. What is loaded is checked as a whole and then never changes while
+//! the process runs; nothing in here connects to anything.
+
+mod args;
+mod check;
+mod file;
+mod load;
+mod page;
+mod rules;
+mod table;
+mod value;
+mod words;
+
+pub use args::{args, from_process};
+pub use load::{ConfigErrors, Problem, load};
+pub use page::reference_page;
+pub use table::Settings;
+pub use words::{
+    AddressSource, LogFormat, LogLevel, PublishedPorts, RemovedCluster, Sidecars, Weights, WithoutDependency,
+};
+
+use crate::istio::OwnedKeys;
+
+impl Settings {
+    /// The annotations of pod templates and policies that decide something; all others are pruned.
+    #[must_use]
+    pub fn observed_annotations(&self) -> [&str; 7] {
+        [
+            &self.workload_identity_key,
+            &self.env_key,
+            &self.deployment_annotation,
+            "admiral.io/cname-case-sensitive",
+            "traffic.sidecar.istio.io/includeInboundPorts",
+            "lastUpdatedAt",
+            "tradewind.io/unlisted-regions",
+        ]
+    }
+
+    /// The labels and annotations that Tradewind owns on its objects.
+    #[must_use]
+    pub fn owned_keys(&self) -> OwnedKeys {
+        OwnedKeys { identity: self.workload_identity_key.clone(), environment: self.env_key.clone() }
+    }
+}

@@ -1,0 +1,100 @@
+//! What settings must be together.
+
+use super::{Sidecars, table::Settings};
+
+/// Two or more settings that contradict each other.
+pub(super) struct Rule {
+    /// Fields of the settings it joins.
+    pub fields: &'static [&'static str],
+    /// Why they cannot stand together, and what to do.
+    pub why: &'static str,
+    /// Tells whether they contradict.
+    pub broken: fn(&Settings) -> bool,
+}
+
+/// All rules.
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        fields: &["read_only", "dry_run"],
+        why: "set one of them: both plan and never write, and the second also logs what it would have written",
+        broken: |s| s.read_only && s.dry_run,
+    },
+    Rule {
+        fields: &["enable_absolute_fqdn_for_local_endpoints", "enable_absolute_fqdn"],
+        why: "the first needs the second",
+        broken: |s| s.enable_absolute_fqdn_for_local_endpoints && !s.enable_absolute_fqdn,
+    },
+    Rule {
+        fields: &["sidecars", "workload_sidecar_name"],
+        why: "a Sidecar of our own needs a name",
+        broken: |s| s.sidecars == Sidecars::Own && s.workload_sidecar_name.is_empty(),
+    },
+    Rule {
+        fields: &["kubeconfig_context", "kubeconfig"],
+        why: "a context needs the file that holds it",
+        broken: |s| s.kubeconfig_context.is_some() && s.kubeconfig.is_none(),
+    },
+    Rule {
+        fields: &["listen_address", "metrics_address"],
+        why: "two servers cannot share one address",
+        broken: |s| s.listen_address == s.metrics_address && s.listen_address.port() != 0,
+    },
+    Rule {
+        fields: &["workload_identity_key", "env_key", "deployment_annotation", "admiral_ignore_label"],
+        why: "one label or annotation of a pod template cannot mean two things",
+        broken: |s| repeated([&s.workload_identity_key, &s.env_key, &s.deployment_annotation, &s.admiral_ignore_label]),
+    },
+    Rule {
+        fields: &["admiral_crd_identity_label", "env_key", "priority_key"],
+        why: "one label of a policy cannot mean two things",
+        broken: |s| repeated([&s.admiral_crd_identity_label, &s.env_key, &s.priority_key]),
+    },
+];
+
+fn repeated<const N: usize>(keys: [&String; N]) -> bool {
+    keys.iter().enumerate().any(|(index, key)| keys[..index].contains(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::table::Setting;
+
+    fn broken(change: impl FnOnce(&mut Settings)) -> Vec<&'static [&'static str]> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        RULES.iter().filter(|rule| (rule.broken)(&settings)).map(|rule| rule.fields).collect()
+    }
+
+    #[test]
+    fn rules_name_settings_and_the_defaults_break_none() {
+        RULES.iter().flat_map(|rule| rule.fields).for_each(|field| assert_eq!(Setting::of(field).field, *field));
+        assert!(broken(|_| ()).is_empty());
+    }
+
+    #[test]
+    fn each_contradiction_breaks_its_rule_alone() {
+        let expected: Vec<_> = RULES.iter().map(|rule| vec![rule.fields]).collect();
+        let found = [
+            broken(|s| (s.read_only, s.dry_run) = (true, true)),
+            broken(|s| (s.enable_absolute_fqdn_for_local_endpoints, s.enable_absolute_fqdn) = (true, false)),
+            broken(|s| (s.sidecars, s.workload_sidecar_name) = (Sidecars::Own, String::new())),
+            broken(|s| s.kubeconfig_context = Some("hub".into())),
+            broken(|s| s.metrics_address = s.listen_address),
+            broken(|s| s.deployment_annotation = s.workload_identity_key.clone()),
+            broken(|s| s.priority_key = s.admiral_crd_identity_label.clone()),
+        ];
+        assert_eq!(found.to_vec(), expected);
+    }
+
+    #[test]
+    fn what_looks_alike_but_is_no_contradiction_is_accepted() {
+        assert!(broken(|s| s.workload_sidecar_name = String::new()).is_empty());
+        assert!(broken(|s| s.sidecars = Sidecars::Own).is_empty());
+        let any_port = |s: &mut Settings| {
+            s.listen_address.set_port(0);
+            s.metrics_address.set_port(0);
+        };
+        assert!(broken(any_port).is_empty());
+    }
+}

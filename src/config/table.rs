@@ -1,0 +1,292 @@
+//! The table of settings: the only place where a setting is declared.
+//!
+//! From it come the [`Settings`] struct and its defaults, the keys of the file, the flags, the
+//! variables, the help text and the reference page. Nothing is read here.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::LazyLock,
+};
+
+use super::{
+    check::*,
+    value::{Form, Refusal, Value},
+    words::*,
+};
+use crate::model::Kind;
+
+/// One row of the table.
+pub(super) struct Setting {
+    /// Its section on the reference page and in the help text.
+    pub section: &'static str,
+    /// Name of the field.
+    pub field: &'static str,
+    /// Key in the file.
+    pub key: String,
+    /// Flag, without the dashes.
+    pub flag: String,
+    /// Environment variable.
+    pub variable: String,
+    /// What it means.
+    pub meaning: &'static str,
+    /// The reference's flag of the same meaning and the same values, accepted as a flag too.
+    pub reference: Option<&'static str>,
+    /// Further names of the flag: the reference's, as it writes it and in kebab case.
+    pub aliases: Vec<String>,
+    /// The reference's flags that decide the same in another way.
+    pub related: &'static str,
+    /// How many texts make a value.
+    pub form: Form,
+    /// Name of the value in the help text.
+    pub placeholder: &'static str,
+    /// The words it may be, with their meanings.
+    pub words: &'static [(&'static str, &'static str)],
+    /// What it may be, in words.
+    pub allowed: &'static str,
+    /// Its value as text.
+    pub show: fn(&Settings) -> String,
+    /// Takes a value from its texts.
+    pub set: fn(&mut Settings, &[&str]) -> Result<(), Refusal>,
+}
+
+macro_rules! settings {
+    ($($section:literal {$(
+        $(#[doc = $meaning:literal])+
+        $field:ident: $type:ty = $default:expr, $check:expr
+        $(, as $reference:literal)? $(, instead of $related:literal)?;
+    )+})+) => {
+        /// Every switch of Tradewind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Settings {
+            $($($(#[doc = $meaning])+ pub $field: $type,)+)+
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($($field: $default,)+)+ }
+            }
+        }
+
+        /// All settings, in the order of the reference page.
+        pub(super) static TABLE: LazyLock<Vec<Setting>> = LazyLock::new(|| vec![$($({
+            const CHECK: Check<$type> = $check;
+            const FIELD: &str = stringify!($field);
+            Setting {
+                section: $section,
+                field: FIELD,
+                key: camel_case(FIELD),
+                flag: FIELD.replace('_', "-"),
+                variable: format!("TRADEWIND_{}", FIELD.to_ascii_uppercase()),
+                meaning: concat!($($meaning),+).trim_ascii(),
+                reference: [$($reference)?].first().copied(),
+                aliases: aliases(FIELD, [$($reference)?].first().copied()),
+                related: concat!("" $(, $related)?),
+                form: <$type as Value>::FORM,
+                placeholder: <$type as Value>::PLACEHOLDER,
+                words: <$type as Value>::WORDS,
+                allowed: CHECK.allowed,
+                show: |settings| settings.$field.show(),
+                set: |settings, items| {
+                    let value = <$type as Value>::read(items)?;
+                    (CHECK.test)(&value)?;
+                    settings.$field = value;
+                    Ok(())
+                },
+            }
+        },)+)+]);
+    };
+}
+
+settings! {
+    "Hub and fleet" {
+        /// Kubeconfig file of the hub cluster. Empty: the cluster that Tradewind runs in.
+        kubeconfig: Option<PathBuf> = None, Check::said("a path, or nothing"), as "kube_config";
+        /// Context of that file. Empty: its current context.
+        kubeconfig_context: Option<String> = None, Check::said("a context's name, or nothing");
+        /// Fleet file that names the clusters by kubeconfig and context, or by directory. Empty: they are registered by Secrets on the hub.
+        fleet: Option<PathBuf> = None, Check::said("a path, or nothing");
+        /// Namespace of cluster Secrets on the hub.
+        secret_namespace: String = "admiral".into(), NAMESPACE, as "secret_namespace";
+        /// Namespace of Dependencies on the hub.
+        dependency_namespace: String = "admiral".into(), NAMESPACE, as "dependency_namespace";
+        /// Namespace of our objects in every cluster.
+        sync_namespace: String = "admiral-sync".into(), NAMESPACE, as "sync_namespace";
+        /// What happens to the objects in a cluster that leaves the fleet.
+        removed_cluster: RemovedCluster = RemovedCluster::Leave, Check::any();
+    }
+
+    "Workloads" {
+        /// Workload kinds that are watched.
+        workload_kinds: Vec<Kind> = Kind::WORKLOADS.to_vec(),
+            check!("one or more of Deployment, StatefulSet, DaemonSet", |kinds: &Vec<Kind>| !kinds.is_empty());
+        /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
+        workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
+        /// Annotation or label that names the environment. ServiceEntries carry it as a label.
+        env_key: String = "admiral.io/env".into(), WRITTEN_KEY, as "env_key";
+        /// Pod template annotation that must be `true` for a workload to count.
+        deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
+        /// Pod template label that hides a workload.
+        admiral_ignore_label: String = "admiral-ignore".into(), KEY, as "admiral_ignore_label";
+        /// `app` label of the gateway Service.
+        gateway_app: String = "istio-ingressgateway".into(), LABEL_VALUE, as "gateway_app";
+    }
+
+    "Policies" {
+        /// Label of policies that names the identity.
+        admiral_crd_identity_label: String = "identity".into(), KEY, as "admiral_crd_identity_label";
+        /// Label of policies that ranks them.
+        priority_key: String = "priority".into(), KEY, as "priority_key";
+        /// How weighted policies are written.
+        weights: Weights = Weights::Tiers, Check::any();
+        /// Whether default outlier detection is switched off.
+        disable_default_automatic_failover: bool = false, Check::any(), as "disable_default_automatic_failover";
+    }
+
+    "Published services" {
+        /// Last part of every host: `<environment>.<identity>.<suffix>`.
+        hostname_suffix: String = "global".into(), SUFFIX, as "hostname_suffix";
+        /// Who sees a service that no Dependency names.
+        without_dependency: WithoutDependency = WithoutDependency::All, Check::any();
+        /// Which ports of a Service are published.
+        published_ports: PublishedPorts = PublishedPorts::All, Check::any();
+        /// Whether subject names are written.
+        enable_san: bool = false, Check::any(), as "enable_san";
+        /// First part of subject names, behind `spiffe://`.
+        san_prefix: String = String::new(), SAN_PREFIX, as "san_prefix";
+        /// Whether gateway host names end with a dot.
+        enable_absolute_fqdn: bool = true, Check::any(), as "enable_absolute_fqdn";
+        /// Whether local host names end with a dot (needs the former).
+        enable_absolute_fqdn_for_local_endpoints: bool = false, Check::any(),
+            as "enable_absolute_fqdn_for_local_endpoints";
+        /// Slow start of new endpoints, in seconds.
+        default_warmup_duration_in_seconds: u32 = 45, Check::said("a whole number from 0"),
+            as "default_warmup_duration_in_seconds";
+        /// Requests per connection. 0: any number.
+        max_requests_per_connection: i32 = 100, check!("a whole number from 0 to 2147483647", |n: &i32| *n >= 0),
+            as "max_requests_per_connection";
+    }
+
+    "Addresses" {
+        /// Where virtual addresses come from.
+        addresses: AddressSource = AddressSource::Tradewind, Check::any(), instead of "disable_ip_generation";
+        /// Range of addresses.
+        address_range: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 16), RANGE,
+            instead of "se_ip_prefix";
+        /// Name of the reference's address ConfigMap in the sync namespace of the hub, honoured when it exists.
+        se_address_configmap: String = "se-address-configmap".into(), OBJECT_NAME, as "se_address_configmap";
+    }
+
+    "Sidecars and visibility" {
+        /// What is done with Sidecars of client namespaces.
+        sidecars: Sidecars = Sidecars::Off, Check::any(), as "workload_sidecar_update";
+        /// Name of the Sidecars.
+        workload_sidecar_name: String = "default".into(), OBJECT_NAME_OR_EMPTY, as "workload_sidecar_name";
+        /// Whether `exportTo` is narrowed to the namespaces of dependents.
+        enable_sw_aware_ns_caches: bool = false, Check::any(), as "enable_sw_aware_ns_caches";
+        /// Parts of host names for which it is narrowed; `*` for all.
+        exportto_identity_list: Vec<String> = vec!["*".into()], Check::said("texts"), as "exportto_identity_list";
+        /// Most namespaces listed before `*` is written.
+        exportto_max_namespaces: usize = 35, check!("a whole number from 1", |n: &usize| *n > 0),
+            as "exportto_max_namespaces";
+    }
+
+    "Writing" {
+        /// Plan but never write.
+        read_only: bool = false, Check::any(), instead of "admiral_state_checker_name";
+        /// Log what would be written, and never write.
+        dry_run: bool = false, Check::any();
+        /// Take over the objects that the reference wrote (annotation `app.kubernetes.io/created-by: admiral`).
+        adopt_admiral: bool = false, Check::any();
+        /// Largest share of a cluster's objects that one pass may remove, in percent. More is withheld until an operator releases it.
+        max_removal_percent: u32 = 25, check!("a whole number from 0 to 100", |n: &u32| *n <= 100);
+        /// Removals per pass that are always allowed, whatever their share.
+        max_removal_floor: usize = 20, Check::said("a whole number from 0");
+        /// Writes under way at once, per cluster.
+        write_concurrency: usize = 32,
+            check!("a whole number from 1 to 1000", |n: &usize| (1..=MAX_WRITE_CONCURRENCY).contains(n)),
+            instead of "dependent_cluster_worker_concurrency";
+    }
+
+    "Process" {
+        /// Where health, views and the REST routes are served.
+        listen_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+            Check::said("an IP address and a port, such as 0.0.0.0:8080");
+        /// Where metrics are served.
+        metrics_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6900),
+            Check::said("an IP address and a port, such as 0.0.0.0:6900"), instead of "metrics";
+        /// How much is logged. The reference's numbers 0 to 6 are accepted too.
+        log_level: LogLevel = LogLevel::Info, Check::any(), as "log_level";
+        /// How a log line looks.
+        log_format: LogFormat = LogFormat::Text, Check::any();
+        /// Longest time between the signal to stop and the end, in seconds, in which writes under way are finished.
+        graceful_stop_seconds: u32 = 20,
+            check!("a whole number from 0 to 3600", |n: &u32| *n <= MAX_GRACEFUL_STOP_SECONDS);
+    }
+}
+
+impl Setting {
+    /// What it may be, in words.
+    pub fn allowed(&self) -> String {
+        match (self.words, self.form) {
+            ([], Form::Switch) => "true or false".to_owned(),
+            ([], Form::Many) => format!("a list of {}", self.allowed),
+            ([], Form::One) => self.allowed.to_owned(),
+            (words, _) => format!("one of {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    /// The setting of a field.
+    pub fn of(field: &str) -> &'static Self {
+        TABLE.iter().find(|setting| setting.field == field).expect("rules name fields of the table; a test holds it")
+    }
+}
+
+fn aliases(field: &str, reference: Option<&str>) -> Vec<String> {
+    let names = reference.into_iter().flat_map(|name| [name.to_owned(), name.replace('_', "-")]);
+    let flag = field.replace('_', "-");
+    names.filter(|name| *name != flag).collect()
+}
+
+fn camel_case(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |key, word| {
+        let (head, tail) = word.split_at(word.len().min(1));
+        key + &head.to_ascii_uppercase() + tail
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed_and_reads_back_as_it_is_shown() {
+        let defaults = Settings::default();
+        for setting in &*TABLE {
+            let shown = (setting.show)(&defaults);
+            let items: Vec<&str> = match setting.form {
+                Form::Many => shown.split(',').collect(),
+                Form::One | Form::Switch => vec![&shown],
+            };
+            let mut read = defaults.clone();
+            assert_eq!((setting.set)(&mut read, &items), Ok(()), "{}", setting.key);
+            assert_eq!(read, defaults, "{}", setting.key);
+            assert!(!setting.allowed().is_empty(), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn names_are_derived_and_unique() {
+        let suffix = Setting::of("hostname_suffix");
+        assert_eq!(
+            (&*suffix.key, &*suffix.flag, &*suffix.variable),
+            ("hostnameSuffix", "hostname-suffix", "TRADEWIND_HOSTNAME_SUFFIX")
+        );
+        let flags: BTreeSet<_> = TABLE.iter().map(|setting| &setting.flag).collect();
+        assert_eq!(flags.len(), TABLE.len());
+    }
+}

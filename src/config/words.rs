@@ -1,0 +1,155 @@
+//! Settings that are one word out of a few.
+
+/// Declares an enum of words: the first one is the default; what stands after `|` is accepted as well.
+macro_rules! words {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident {
+            $(#[doc = $first_doc:literal])+
+            $first:ident = $first_word:literal $(| $first_alias:literal)*,
+            $($(#[doc = $meaning:literal])+ $variant:ident = $word:literal $(| $alias:literal)*,)+
+        }
+    )+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub enum $name {
+            $(#[doc = $first_doc])+
+            #[default]
+            $first,
+            $($(#[doc = $meaning])+ $variant,)+
+        }
+
+        impl $name {
+            /// The word in files, flags and variables.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { Self::$first => $first_word, $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl super::value::Value for $name {
+            const FORM: super::value::Form = super::value::Form::One;
+            const PLACEHOLDER: &'static str = concat!($first_word, $("|", $word),+);
+            const WORDS: &'static [(&'static str, &'static str)] = &[
+                ($first_word, concat!($($first_doc),+).trim_ascii()),
+                $(($word, concat!($($meaning),+).trim_ascii())),+
+            ];
+
+            fn read(items: &[&str]) -> Result<Self, super::value::Refusal> {
+                match super::value::single(items)? {
+                    $first_word $(| $first_alias)* => Ok(Self::$first),
+                    $($word $(| $alias)* => Ok(Self::$variant),)+
+                    _ => Err(super::value::Refusal::not_allowed()),
+                }
+            }
+
+            fn show(&self) -> String {
+                self.as_str().to_owned()
+            }
+        }
+    )+};
+}
+
+words! {
+    /// Who sees a service that no Dependency names.
+    WithoutDependency {
+        /// Every cluster.
+        All = "all",
+        /// Only the clusters that run it, as in the reference.
+        None = "none",
+    }
+
+    /// How weighted policies are written.
+    Weights {
+        /// Weights on endpoints, with fallback regions behind them.
+        Tiers = "tiers",
+        /// The reference's form: `distribute`, without fallback.
+        Distribute = "distribute",
+    }
+
+    /// Which ports of a Service are published.
+    PublishedPorts {
+        /// The main port as 80, every further one under its own number.
+        All = "all",
+        /// The main port alone, as in the reference.
+        Main = "main",
+    }
+
+    /// Where virtual addresses come from.
+    AddressSource {
+        /// Tradewind allocates them from its range.
+        Tradewind = "tradewind",
+        /// Istio allocates them itself.
+        Istio = "istio",
+    }
+
+    /// What is done with Sidecars of client namespaces.
+    Sidecars {
+        /// Nothing.
+        Off = "off" | "disabled",
+        /// The namespace's own Sidecar gets the hosts added.
+        Merge = "merge" | "enabled",
+        /// A namespace without a Sidecar gets one.
+        Own = "own",
+    }
+
+    /// What happens to the objects in a cluster that leaves the fleet.
+    RemovedCluster {
+        /// They stay.
+        Leave = "leave",
+        /// They are deleted.
+        Clean = "clean",
+    }
+
+    /// How much is logged. The reference's numbers 0 to 6 are accepted too.
+    LogLevel {
+        /// What an operator may want to know.
+        Info = "info" | "4",
+        /// What cannot go on.
+        Error = "error" | "0" | "1" | "2",
+        /// What is wrong with one object or cluster, and errors.
+        Warn = "warn" | "3",
+        /// Every decision.
+        Debug = "debug" | "5",
+        /// Every event.
+        Trace = "trace" | "6",
+    }
+
+    /// How a log line looks.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object per line, for log stores.
+        Json = "json",
+    }
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::Value as _;
+
+    #[test]
+    fn words_of_the_reference_are_accepted_and_shown_as_ours() {
+        assert_eq!(Sidecars::read(&["enabled"]).unwrap().show(), "merge");
+        assert_eq!(Sidecars::read(&["disabled"]).unwrap().show(), "off");
+        let levels: Vec<_> = ["0", "1", "2", "3", "4", "5", "6"]
+            .map(|number| LogLevel::read(&[number]).unwrap().as_str())
+            .into_iter()
+            .collect();
+        assert_eq!(levels, ["error", "error", "error", "warn", "info", "debug", "trace"]);
+        assert!(LogLevel::read(&["7"]).is_err());
+    }
+}

@@ -1,0 +1,308 @@
+//! The fleet file: clusters by kubeconfig and context, or by directory, for one machine and for tests.
+//!
+//! Says which clusters there are and where; it opens neither kubeconfigs nor manifests.
+//!
+//! ```yaml
+//! clusters:
+//! - name: east
+//!   kubeconfig: east.kubeconfig   # relative to this file
+//!   context: admin                # optional: the current context otherwise
+//! - name: west
+//!   directory: manifests/west
+//! hub:                            # optional: where Dependencies are, if not in one of the clusters
+//!   directory: manifests/hub
+//! ```
+//!
+//! A directory in place of the file is a fleet too: each of its sub-directories is a cluster of that name.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::manifests::in_words;
+use crate::model::{ClusterName, NameError};
+
+/// Largest fleet file that is read: 10,000 clusters fit many times.
+const MAX_FLEET_FILE_BYTES: u64 = 8 << 20;
+
+/// Why a fleet cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetFileError {
+    /// The file or directory cannot be read.
+    #[error("cannot read the fleet {}: {source}", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The text says something that cannot be meant.
+    #[error("{}:{line}: {message}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: u64,
+        /// What is wrong there, and what to do.
+        message: String,
+    },
+    /// The directory holds no cluster.
+    #[error(
+        "the fleet directory {} has no sub-directories; each one is a cluster of that name, with its manifests in it",
+        path.display()
+    )]
+    NoClusters {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A sub-directory's name is no cluster name.
+    #[error("the directory {} cannot be a cluster: its name {reason}; rename it", path.display())]
+    Name {
+        /// The sub-directory.
+        path: PathBuf,
+        /// Why.
+        reason: NameError,
+    },
+}
+
+/// The clusters of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetFile {
+    /// In the order of the file, or of the directory names.
+    pub clusters: Vec<FleetCluster>,
+    /// Where Dependencies are read, beside the clusters themselves.
+    pub hub: Option<Place>,
+}
+
+/// One cluster of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetCluster {
+    /// Its name; unique in the fleet.
+    pub name: ClusterName,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where the objects of a cluster are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Behind an API server.
+    Kube {
+        /// Path of a kubeconfig.
+        kubeconfig: PathBuf,
+        /// Its context; the current one otherwise.
+        context: Option<String>,
+    },
+    /// In a directory of manifests.
+    Directory(PathBuf),
+}
+
+/// Reads a fleet file, or a directory with one sub-directory per cluster.
+///
+/// # Errors
+/// Names the file and the line, or the directory.
+pub fn load(path: &Path) -> Result<FleetFile, FleetFileError> {
+    let read = |source| FleetFileError::Read { path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(read)?;
+    if metadata.is_dir() {
+        return load_directory(path);
+    }
+    if metadata.len() > MAX_FLEET_FILE_BYTES {
+        let words = format!("it has {} bytes; at most {MAX_FLEET_FILE_BYTES} are read", metadata.len());
+        return Err(read(io::Error::new(io::ErrorKind::FileTooLarge, words)));
+    }
+    parse(&fs::read_to_string(path).map_err(read)?, path)
+}
+
+fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
+    let read = |source| FleetFileError::Read { path: path.to_owned(), source };
+    let mut clusters = Vec::new();
+    for entry in fs::read_dir(path).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if !name.starts_with('.') && path.is_dir() {
+            let name =
+                ClusterName::parse(&name).map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
+            clusters.push(FleetCluster { name, place: Place::Directory(path) });
+        }
+    }
+    if clusters.is_empty() {
+        return Err(FleetFileError::NoClusters { path: path.to_owned() });
+    }
+    clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(FleetFile { clusters, hub: None })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    clusters: Vec<Spanned<ClusterText>>,
+    hub: Option<Spanned<HubText>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClusterText {
+    name: String,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    directory: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HubText {
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    directory: Option<PathBuf>,
+}
+
+fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
+    let wrong = |line, message: String| FleetFileError::Text { path: path.to_owned(), line, message };
+    let options = serde_saphyr::options! { with_snippet: false };
+    let file: FileText = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| wrong(error.location().map_or(1, |at| at.line()), in_words(&error)))?;
+    if file.clusters.is_empty() {
+        return Err(wrong(1, "the fleet has no clusters; list at least one under `clusters`".into()));
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    let mut clusters = Vec::new();
+    let mut lines = BTreeMap::new();
+    for Spanned { value: cluster, referenced, .. } in file.clusters {
+        let line = referenced.line();
+        let name =
+            ClusterName::parse(&cluster.name).map_err(|reason| wrong(line, format!("the cluster's name {reason}")))?;
+        if let Some(first) = lines.insert(name.clone(), line) {
+            return Err(wrong(
+                line,
+                format!("the cluster {name} stands already in line {first}; give each its own name"),
+            ));
+        }
+        let place = place(base, cluster.kubeconfig, cluster.context, cluster.directory)
+            .map_err(|message| wrong(line, format!("the cluster {name} {message}")))?;
+        clusters.push(FleetCluster { name, place });
+    }
+    let hub = file
+        .hub
+        .map(|Spanned { value: hub, referenced, .. }| {
+            place(base, hub.kubeconfig, hub.context, hub.directory)
+                .map_err(|message| wrong(referenced.line(), format!("the hub {message}")))
+        })
+        .transpose()?;
+    Ok(FleetFile { clusters, hub })
+}
+
+fn place(
+    base: &Path,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    directory: Option<PathBuf>,
+) -> Result<Place, String> {
+    match (kubeconfig, directory) {
+        (Some(_), Some(_)) => Err("has both a kubeconfig and a directory; keep one".into()),
+        (None, None) => Err("has neither a kubeconfig nor a directory; give it one".into()),
+        (None, Some(_)) if context.is_some() => Err("has a context, which belongs to a kubeconfig; remove it".into()),
+        (Some(kubeconfig), None) => {
+            let kubeconfig = base.join(kubeconfig);
+            if !kubeconfig.is_file() {
+                return Err(format!("names the kubeconfig {}, which is not a file", kubeconfig.display()));
+            }
+            Ok(Place::Kube { kubeconfig, context })
+        }
+        (None, Some(directory)) => {
+            let directory = base.join(directory);
+            if !directory.is_dir() {
+                return Err(format!("names the directory {}, which is not one", directory.display()));
+            }
+            Ok(Place::Directory(directory))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with `west/` and `east.kubeconfig`, and a fleet file of the given text in it.
+    fn fleet(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("west")).unwrap();
+        fs::write(directory.path().join("east.kubeconfig"), "").unwrap();
+        let file = directory.path().join("fleet.yaml");
+        fs::write(&file, text).unwrap();
+        (directory, file)
+    }
+
+    fn refusal(text: &str) -> String {
+        let (directory, file) = fleet(text);
+        let message = load(&file).unwrap_err().to_string();
+        message.replace(&format!("{}/", directory.path().display()), "")
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let (directory, file) = fleet(
+            "clusters:\n- name: east\n  kubeconfig: east.kubeconfig\n  context: admin\n\
+             - {name: west, directory: ./west}\nhub: {kubeconfig: east.kubeconfig}\n",
+        );
+        let kubeconfig = directory.path().join("east.kubeconfig");
+        let fleet = load(&file).unwrap();
+        assert_eq!(fleet.hub, Some(Place::Kube { kubeconfig: kubeconfig.clone(), context: None }));
+        let [east, west] = &fleet.clusters[..] else { panic!("two clusters") };
+        assert_eq!((east.name.as_str(), west.name.as_str()), ("east", "west"));
+        assert_eq!(east.place, Place::Kube { kubeconfig, context: Some("admin".into()) });
+        assert_eq!(west.place, Place::Directory(directory.path().join("./west")));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_line() {
+        for (text, expected) in [
+            ("clusters:\n- name: east\n  kubeconfg: x\n", "fleet.yaml:3: unknown field `kubeconfg`"),
+            ("clusters: []\nhubs: {}\n", "fleet.yaml:2: unknown field `hubs`"),
+            ("clusters: []\n", "fleet.yaml:1: the fleet has no clusters"),
+            ("hub: {directory: west}\n", "fleet.yaml:1: missing field `clusters`"),
+            ("clusters:\n- name: a\n", "fleet.yaml:2: the cluster a has neither"),
+            (
+                "clusters:\n\n- {name: a, directory: west, kubeconfig: east.kubeconfig}\n",
+                "fleet.yaml:3: the cluster a has both",
+            ),
+            ("clusters:\n- {name: a, directory: west, context: b}\n", "fleet.yaml:2: the cluster a has a context"),
+            ("clusters:\n- {name: a, directory: north}\n", "fleet.yaml:2: the cluster a names the directory north"),
+            ("clusters:\n- {name: a, kubeconfig: west}\n", "fleet.yaml:2: the cluster a names the kubeconfig west"),
+            (
+                "clusters:\n- {name: a/b, directory: west}\n",
+                "fleet.yaml:2: the cluster's name \"a/b\" has the character '/'",
+            ),
+            (
+                "clusters:\n- {name: a, directory: west}\n- {name: a, directory: west}\n",
+                "fleet.yaml:3: the cluster a stands already in line 2",
+            ),
+            ("clusters:\n- {name: a, directory: west}\nhub:\n  context: x\n", "fleet.yaml:4: the hub has neither"),
+            ("clusters:\n  - a: [\n", "fleet.yaml:2: "),
+        ] {
+            let message = refusal(text);
+            assert!(message.starts_with(expected), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_a_fleet_of_its_sub_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = load(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("has no sub-directories"), "{error}");
+        for name in ["west", "east", ".git"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        fs::write(directory.path().join("README.md"), "").unwrap();
+        let fleet = load(directory.path()).unwrap();
+        assert_eq!(fleet.clusters.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["east", "west"]);
+        fs::create_dir(directory.path().join("no name")).unwrap();
+        assert!(load(directory.path()).unwrap_err().to_string().contains("has the character ' '"));
+        assert!(load(&directory.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
+    }
+}

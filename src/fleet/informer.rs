@@ -1,0 +1,267 @@
+//! One list-and-watch loop: all objects of one kind, then every change to them, for ever.
+//!
+//! Written on kube's `list` and `watch` calls and not on `kube::runtime::watcher`, which does not
+//! tell when a broken watch has been taken up again: a quiet cluster would look stale until its next
+//! change. Decides when to try again and when everything has to be listed anew; never what an object means.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use futures::StreamExt as _;
+use kube::{
+    Api,
+    api::{ListParams, WatchEvent, WatchParams},
+    runtime::watcher::Event,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use super::{
+    item::Item,
+    trouble::{Next, Trouble},
+};
+
+/// Objects per page of a list: a page of raw Deployments stays at a few MiB.
+const PAGE_OBJECTS: u32 = 250;
+/// Longest wait for one page. A loaded API server needs seconds for a page; more is a sick one.
+const LIST_ANSWER_SECONDS: u64 = 30;
+/// Longest wait for a watch to be accepted, which costs the server nothing.
+const WATCH_ANSWER_SECONDS: u64 = 15;
+/// Length of a watch, after which the server ends it and it is taken up again. A dead connection
+/// shows when the end is overdue, so this bounds how long one goes unnoticed.
+const WATCH_SECONDS: u32 = 55;
+/// Watches are shorter by up to this much, so that those of a fleet do not all end together.
+const WATCH_SPREAD_SECONDS: u32 = 10;
+/// How long the end of a watch may be overdue.
+const WATCH_GRACE_SECONDS: u64 = 5;
+/// A watch that lived this long worked: the next failure starts the backoff from its beginning.
+const STABLE_SECONDS: u64 = 5;
+/// First wait after a failure that may pass by itself.
+const SOON_FIRST_MILLIS: u64 = 500;
+/// Longest wait after such failures; jitter at most doubles it.
+const SOON_MAX_SECONDS: u64 = 15;
+/// First wait after a failure that somebody has to repair, such as a CRD that is not there yet.
+const LATER_FIRST_MILLIS: u64 = 1_000;
+/// Longest wait after those: somebody who installs a CRD watches for the effect. Jitter at most doubles it.
+const LATER_MAX_SECONDS: u64 = 8;
+/// Longest wait that a throttling server may ask for.
+const RETRY_AFTER_MAX_SECONDS: u64 = 60;
+
+/// What an informer reports to.
+pub(super) trait Sink {
+    /// A list (`Init`, `InitApply` …, `InitDone`) or a change.
+    fn event(&mut self, event: Event<Item>);
+    /// The objects cannot be read now; it is tried again.
+    fn failed(&mut self, trouble: &Trouble);
+    /// A broken watch goes on where it stopped: nothing was missed.
+    fn resumed(&mut self);
+}
+
+/// One list-and-watch loop.
+pub(super) struct Informer<S> {
+    api: Api<Item>,
+    resource: String,
+    labels: Option<String>,
+    sink: S,
+    neighbours: Arc<Notify>,
+    failing: bool,
+    pace: Pace,
+}
+
+/// Why a watch ended.
+enum Ended {
+    /// By the server, as agreed.
+    Duly,
+    Failed(Trouble),
+}
+
+impl<S: Sink> Informer<S> {
+    /// `resource` names the objects in messages. `neighbours` wakes the waiting informers of a cluster when one of them succeeds again.
+    pub(super) fn new(api: Api<Item>, resource: String, labels: Option<&str>, sink: S, neighbours: Arc<Notify>) -> Self {
+        let labels = labels.map(str::to_owned);
+        Self { api, resource, labels, sink, neighbours, failing: false, pace: Pace::new() }
+    }
+
+    /// Runs until it is dropped.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.list().await {
+                Ok(version) => {
+                    self.recovered();
+                    self.follow(version).await;
+                }
+                Err(trouble) => self.fail(&trouble).await,
+            }
+        }
+    }
+
+    /// Lists all objects; returns the version from which to watch.
+    async fn list(&mut self) -> Result<String, Trouble> {
+        let mut params = ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE_OBJECTS);
+        self.sink.event(Event::Init);
+        loop {
+            let limit = Duration::from_secs(LIST_ANSWER_SECONDS);
+            let page = timeout(limit, self.api.list(&params))
+                .await
+                .map_err(|_| Trouble::silent(limit))?
+                .map_err(|error| Trouble::of(&error, &self.resource))?;
+            for item in page.items {
+                self.sink.event(Event::InitApply(item));
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => {
+                    let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                    let version = version.ok_or_else(Trouble::no_version)?;
+                    self.sink.event(Event::InitDone);
+                    return Ok(version);
+                }
+            }
+        }
+    }
+
+    /// Watches from `version` on, until everything has to be listed again.
+    async fn follow(&mut self, mut version: String) {
+        loop {
+            let begun = Instant::now();
+            let ended = self.watch(&mut version).await;
+            let was_stable = begun.elapsed() >= Duration::from_secs(STABLE_SECONDS);
+            if was_stable {
+                self.pace = Pace::new();
+            }
+            match ended {
+                Ended::Duly if was_stable => {}
+                // A server that ends every watch at once must not be asked in a tight loop.
+                Ended::Duly => self.pace.wait(Next::Soon, &self.neighbours).await,
+                Ended::Failed(trouble) if trouble.next == Next::ListAgain => {
+                    tracing::debug!(resource = self.resource, "{}", trouble.words);
+                    if !was_stable {
+                        self.pace.wait(Next::Soon, &self.neighbours).await;
+                    }
+                    return;
+                }
+                Ended::Failed(trouble) => self.fail(&trouble).await,
+            }
+        }
+    }
+
+    /// One watch call, from its start to its end.
+    async fn watch(&mut self, version: &mut String) -> Ended {
+        let seconds = WATCH_SECONDS - spread(WATCH_SPREAD_SECONDS);
+        let params = WatchParams { label_selector: self.labels.clone(), ..WatchParams::default() }.timeout(seconds);
+        let overdue = Duration::from_secs(u64::from(seconds) + WATCH_GRACE_SECONDS);
+        let deadline = Instant::now() + overdue;
+        let limit = Duration::from_secs(WATCH_ANSWER_SECONDS);
+        let stream = match timeout(limit, self.api.watch(&params, version)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Ended::Failed(Trouble::of(&error, &self.resource)),
+            Err(_) => return Ended::Failed(Trouble::silent(limit)),
+        };
+        let mut stream = pin!(stream);
+        loop {
+            let event = match timeout_at(deadline, stream.next()).await {
+                Ok(Some(Ok(event))) => event,
+                Ok(Some(Err(error))) => return Ended::Failed(Trouble::of(&error, &self.resource)),
+                Ok(None) => break,
+                Err(_) => return Ended::Failed(Trouble::silent(overdue)),
+            };
+            if let WatchEvent::Error(status) = &event {
+                return Ended::Failed(Trouble::of_status(status, &self.resource));
+            }
+            // Only now: a watch whose version is too old is accepted first and refused in its first event.
+            self.resume();
+            match event {
+                WatchEvent::Added(item) | WatchEvent::Modified(item) => {
+                    item.resource_version().clone_into(version);
+                    self.sink.event(Event::Apply(item));
+                }
+                WatchEvent::Deleted(item) => {
+                    item.resource_version().clone_into(version);
+                    self.sink.event(Event::Delete(item));
+                }
+                WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
+                WatchEvent::Error(_) => {}
+            }
+        }
+        Ended::Duly
+    }
+
+    fn resume(&mut self) {
+        if self.failing {
+            self.sink.resumed();
+            self.recovered();
+        }
+    }
+
+    fn recovered(&mut self) {
+        if self.failing {
+            self.failing = false;
+            self.neighbours.notify_waiters();
+        }
+    }
+
+    async fn fail(&mut self, trouble: &Trouble) {
+        self.failing = true;
+        self.sink.failed(trouble);
+        self.pace.wait(trouble.next, &self.neighbours).await;
+    }
+}
+
+/// How long to wait between tries.
+struct Pace {
+    soon: ExponentialBackoff,
+    later: ExponentialBackoff,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let backoff = |first_millis, max_seconds| {
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(first_millis))
+                .with_max_delay(Duration::from_secs(max_seconds))
+                .without_max_times()
+                .with_jitter()
+                .build()
+        };
+        Self {
+            soon: backoff(SOON_FIRST_MILLIS, SOON_MAX_SECONDS),
+            later: backoff(LATER_FIRST_MILLIS, LATER_MAX_SECONDS),
+        }
+    }
+
+    fn delay(&mut self, next: Next) -> Duration {
+        let (backoff, max_seconds) = match next {
+            Next::Later => (&mut self.later, LATER_MAX_SECONDS),
+            Next::Soon | Next::After(_) | Next::ListAgain => (&mut self.soon, SOON_MAX_SECONDS),
+        };
+        let delay = backoff.next().unwrap_or(Duration::from_secs(max_seconds));
+        match next {
+            Next::After(asked) => delay.max(asked.min(Duration::from_secs(RETRY_AFTER_MAX_SECONDS))),
+            _ => delay,
+        }
+    }
+
+    async fn wait(&mut self, next: Next, neighbours: &Notify) {
+        let delay = self.delay(next);
+        if matches!(next, Next::After(_)) {
+            return sleep(delay).await;
+        }
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = neighbours.notified() => {}
+        }
+    }
+}
+
+/// Some number below `limit`, another each time. Nothing but timing depends on it.
+fn spread(limit: u32) -> u32 {
+    let random = RandomState::new().build_hasher().finish();
+    u32::try_from(random % u64::from(limit)).unwrap_or(0)
+}

@@ -1,0 +1,226 @@
+//! A Kubernetes object as it comes off the wire, pruned while it is decoded.
+//!
+//! What nobody here reads (managed fields, pod specs, most of status) is skipped by the decoder and
+//! never takes memory: a Deployment shrinks to a tenth. Decides nothing about what is kept beyond
+//! that; [`super::Observer`] does. Decoding cannot fail on any JSON object, so that one strange object
+//! never spoils the list it comes in.
+
+use std::{borrow::Cow, fmt};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicResourceScope},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+/// One object, pruned. `Debug` shows its name only, for it may be a Secret.
+#[derive(Clone)]
+pub(super) struct Item {
+    pub(super) value: Value,
+    metadata: ObjectMeta,
+}
+
+impl Item {
+    /// Its resourceVersion; empty where it has none.
+    pub(super) fn resource_version(&self) -> &str {
+        self.metadata.resource_version.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Item({:?})", self.metadata.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Part::Object.deserialize(deserializer)?;
+        let text = |field: &str| value.get("metadata")?.get(field)?.as_str().map(str::to_owned);
+        let metadata = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            resource_version: text("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        Ok(Self { value, metadata })
+    }
+}
+
+impl Resource for Item {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(api: &ApiResource) -> Cow<'_, str> {
+        api.kind.as_str().into()
+    }
+
+    fn group(api: &ApiResource) -> Cow<'_, str> {
+        api.group.as_str().into()
+    }
+
+    fn version(api: &ApiResource) -> Cow<'_, str> {
+        api.version.as_str().into()
+    }
+
+    fn plural(api: &ApiResource) -> Cow<'_, str> {
+        api.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Where in an object the decoder stands.
+#[derive(Clone, Copy)]
+enum Part {
+    Object,
+    Metadata,
+    Annotations,
+    Spec,
+    PodTemplate,
+    Status,
+    Whole,
+}
+
+impl Part {
+    /// The part behind a key; none to skip it.
+    fn behind(self, key: &str) -> Option<Self> {
+        match (self, key) {
+            (Self::Object, "metadata") => Some(Self::Metadata),
+            (Self::Object, "spec") => Some(Self::Spec),
+            (Self::Object, "status") => Some(Self::Status),
+            (Self::Metadata, "annotations") => Some(Self::Annotations),
+            (Self::Metadata, "managedFields" | "ownerReferences" | "finalizers")
+            | (Self::Annotations, "kubectl.kubernetes.io/last-applied-configuration")
+            | (Self::Spec, "volumeClaimTemplates")
+            | (Self::PodTemplate, "spec") => None,
+            (Self::Spec, "template") => Some(Self::PodTemplate),
+            // Of all that status tells, only a gateway's address decides anything.
+            (Self::Status, key) => (key == "loadBalancer").then_some(Self::Whole),
+            _ => Some(Self::Whole),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        match self {
+            Self::Whole => Value::deserialize(deserializer),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Part {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            match self.behind(&key) {
+                Some(part) => {
+                    let value = access.next_value_seed(part)?;
+                    map.insert(key, value);
+                }
+                None => {
+                    access.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Value::Object(map))
+    }
+
+    // A part that is no map is wrong; it is kept as it is, so that the observer can say so.
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn item(value: &Value) -> Item {
+        serde_json::from_str(&value.to_string()).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_reads_is_never_stored() {
+        let item = item(&json!({
+            "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": {"x": "y"},
+                         "managedFields": [{"f": {}}],
+                         "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"}},
+            "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}, "spec": {"containers": []}}},
+            "status": {"conditions": [], "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
+            "data": {"key": "value"}
+        }));
+        assert_eq!(
+            item.value,
+            json!({
+                "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": {"x": "y"},
+                             "annotations": {"keep": "1"}},
+                "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
+                "data": {"key": "value"}
+            })
+        );
+        assert_eq!(item.resource_version(), "7");
+        assert_eq!(format!("{item:?}"), "Item(Some(\"a\"))");
+    }
+
+    #[test]
+    fn strange_objects_decode_so_that_they_can_be_reported() {
+        for spec in [json!("text"), json!(7), json!(-7), json!(1.5), json!([1, {"a": 2}]), json!(null), json!(true)] {
+            let object = json!({"metadata": {"name": "a"}, "spec": spec});
+            assert_eq!(item(&object).value, object);
+        }
+        assert_eq!(item(&json!({"metadata": 5})).resource_version(), "");
+    }
+}

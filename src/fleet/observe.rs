@@ -1,0 +1,631 @@
+//! Pruning: a real Kubernetes or Istio object → the few fields that decide something.
+//!
+//! Both backends hand every object through here, so that a manifest in a directory and the same
+//! object in a live cluster mean the same. Decides what is kept and what each field means (reference
+//! behaviour §2, §4); never whether an object matters to a service.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        core::v1 as core,
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
+    config::Settings,
+    istio::{self, Owner, keys},
+    model::{
+        Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Policy,
+        PublishedEndpoint, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+    },
+};
+
+/// Hides an object when `true` (reference behaviour §2).
+const IGNORE: &str = "admiral.io/ignore";
+/// Namespace of gateway Services (reference behaviour §4).
+const GATEWAY_NAMESPACE: &str = "istio-system";
+/// Port of the AUTO_PASSTHROUGH server of a gateway (reference behaviour §4).
+const GATEWAY_PORT: u16 = 15443;
+/// Region of a Node: today's label, then the one that Kubernetes deprecated in 1.17.
+const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
+/// Zone of a Node, in the same order.
+const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
+/// Network of a Namespace (Istio documentation, "Install Multi-Primary on different networks").
+const NETWORK_LABEL: &str = "topology.istio.io/network";
+
+/// Prunes objects by the rules of one set of settings.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    settings: Arc<Settings>,
+    owned: istio::OwnedKeys,
+    keep_content: bool,
+}
+
+impl Observer {
+    /// `keep_content` keeps written objects whole, for commands that show differences; it costs memory.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, keep_content: bool) -> Self {
+        Self { owned: settings.owned_keys(), settings, keep_content }
+    }
+
+    /// The settings it prunes by.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Prunes an object that is still JSON.
+    ///
+    /// # Errors
+    /// When a field has another type than its API says, or the object has no name; names the field's path.
+    pub fn observe_value(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
+        if metadata_text(value, "name").is_empty() {
+            return Err("metadata.name: is missing".to_owned());
+        }
+        Ok(match kind {
+            Kind::Deployment => self.deployment(&read(value)?),
+            Kind::StatefulSet => self.stateful_set(&read(value)?),
+            Kind::DaemonSet => self.daemon_set(&read(value)?),
+            Kind::Service => self.service(&read(value)?),
+            Kind::Node => self.node(&read(value)?),
+            Kind::Namespace => self.namespace(&read(value)?),
+            Kind::GlobalTrafficPolicy => self.policy(&read_metadata(value)?, read_spec(value)?),
+            Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
+            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => self.written(kind, value)?,
+        })
+    }
+
+    /// Prunes a Deployment.
+    #[must_use]
+    pub fn deployment(&self, object: &Deployment) -> Observed {
+        let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+        self.workload(Kind::Deployment, &object.metadata, template)
+    }
+
+    /// Prunes a StatefulSet.
+    #[must_use]
+    pub fn stateful_set(&self, object: &StatefulSet) -> Observed {
+        let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+        self.workload(Kind::StatefulSet, &object.metadata, template)
+    }
+
+    /// Prunes a DaemonSet.
+    #[must_use]
+    pub fn daemon_set(&self, object: &DaemonSet) -> Observed {
+        let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+        self.workload(Kind::DaemonSet, &object.metadata, template)
+    }
+
+    /// Prunes a Service; a gateway's address is read by reference behaviour §4.
+    #[must_use]
+    pub fn service(&self, object: &core::Service) -> Observed {
+        let metadata = &object.metadata;
+        let spec = object.spec.as_ref();
+        let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+        let is_gateway = metadata.namespace.as_deref() == Some(GATEWAY_NAMESPACE)
+            && text(metadata.labels.as_ref(), "app") == Some(self.settings.gateway_app.as_str());
+        Observed::Service(LocalService {
+            id: id(Kind::Service, metadata),
+            created_seconds: created_seconds(metadata),
+            ignored: is_true(metadata.annotations.as_ref(), IGNORE) || is_true(metadata.labels.as_ref(), IGNORE),
+            selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
+            external_name: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
+            ports: ports.iter().filter_map(service_port).collect(),
+            gateway: is_gateway.then(|| self.gateway_address(object)),
+        })
+    }
+
+    /// Prunes a Node.
+    #[must_use]
+    pub fn node(&self, object: &core::Node) -> Observed {
+        let first =
+            |keys: [&str; 2]| keys.into_iter().find_map(|key| filled(text(object.metadata.labels.as_ref(), key)));
+        let locality = first(REGION_LABELS).map(|region| match first(ZONE_LABELS) {
+            Some(zone) => Locality::zone(region, zone),
+            None => Locality::region(region),
+        });
+        Observed::Node(Node { id: id(Kind::Node, &object.metadata), locality })
+    }
+
+    /// Prunes a Namespace.
+    #[must_use]
+    pub fn namespace(&self, object: &core::Namespace) -> Observed {
+        let metadata = &object.metadata;
+        Observed::Namespace(Namespace {
+            id: id(Kind::Namespace, metadata),
+            ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+            network: filled(text(metadata.labels.as_ref(), NETWORK_LABEL)).map(Into::into),
+        })
+    }
+
+    /// Prunes a GlobalTrafficPolicy.
+    #[must_use]
+    pub fn global_traffic_policy(&self, object: GlobalTrafficPolicy) -> Observed {
+        self.policy(&object.metadata, object.spec)
+    }
+
+    /// Prunes a Dependency.
+    #[must_use]
+    pub fn dependency(&self, object: Dependency) -> Observed {
+        self.declared(&object.metadata, object.spec)
+    }
+
+    /// Prunes a ServiceEntry, DestinationRule or Sidecar.
+    ///
+    /// # Errors
+    /// When its metadata is not Kubernetes metadata. Specs that do not parse are no errors: somebody
+    /// else's is none of our business, and one of ours gets the digest 0 and so is written again.
+    pub fn written(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
+        let metadata = read_metadata(value)?;
+        let labels = metadata.labels.unwrap_or_default();
+        let annotations = metadata.annotations.unwrap_or_default();
+        let service = self.service_key(&labels, &annotations);
+        let marks = istio::Metadata { labels, annotations, ..istio::Metadata::default() };
+        let owner = marks.owner();
+        let object = istio::Object::read(kind, value, &self.owned).ok();
+        let spec = value.get("spec").unwrap_or(&Value::Null);
+        let (ports, endpoints) = match &object {
+            Some(istio::Object::ServiceEntry(entry)) if owner == Owner::Tradewind => {
+                (entry.spec.ports.iter().map(|p| (p.name.clone(), p.number, p.protocol.clone())).collect(), {
+                    entry.spec.endpoints.iter().filter_map(published_endpoint).collect()
+                })
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        Ok(Observed::Written(Box::new(Written {
+            id: ObjectId::new(
+                kind,
+                metadata.namespace.as_deref().unwrap_or_default(),
+                &metadata.name.unwrap_or_default(),
+            ),
+            uid: metadata.uid.unwrap_or_default().into(),
+            resource_version: metadata.resource_version.unwrap_or_default().into(),
+            owner,
+            service,
+            digest: object.as_ref().map_or(0, istio::Object::digest),
+            host: spec.get("host").or_else(|| spec.get("hosts")?.get(0)).and_then(Value::as_str).map(Into::into),
+            address: first_ipv4(spec),
+            policy: marks.annotations.get(keys::POLICY).map(|policy| policy.as_str().into()),
+            ports,
+            endpoints,
+            sidecar: (kind == Kind::Sidecar).then(|| sidecar_hosts(spec, &marks.annotations)),
+            content: if self.keep_content { object.map(Arc::new) } else { None },
+        })))
+    }
+
+    fn workload(&self, kind: Kind, metadata: &ObjectMeta, template: Option<&ObjectMeta>) -> Observed {
+        Observed::Workload(Workload {
+            id: id(kind, metadata),
+            created_seconds: created_seconds(metadata),
+            ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+            template_labels: template.and_then(|template| template.labels.clone()).unwrap_or_default(),
+            template_annotations: self.observed_annotations(template.and_then(|t| t.annotations.as_ref())),
+        })
+    }
+
+    fn policy(&self, metadata: &ObjectMeta, spec: GlobalTrafficPolicySpec) -> Observed {
+        Observed::Policy(Policy {
+            id: id(Kind::GlobalTrafficPolicy, metadata),
+            created_seconds: created_seconds(metadata),
+            ignored: is_true(metadata.annotations.as_ref(), IGNORE) || is_true(metadata.labels.as_ref(), IGNORE),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            annotations: self.observed_annotations(metadata.annotations.as_ref()),
+            spec: Arc::new(spec),
+        })
+    }
+
+    fn declared(&self, metadata: &ObjectMeta, spec: DependencySpec) -> Observed {
+        Observed::Dependency(Declared {
+            id: id(Kind::Dependency, metadata),
+            source: spec.source,
+            destinations: spec.destinations,
+        })
+    }
+
+    fn observed_annotations(&self, annotations: Option<&Labels>) -> Labels {
+        let Some(annotations) = annotations else { return Labels::new() };
+        self.settings
+            .observed_annotations()
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), annotations.get(key)?.clone())))
+            .collect()
+    }
+
+    /// The service that an object was written for: by our annotations, else by the reference's marks (§6.2).
+    fn service_key(&self, labels: &Labels, annotations: &Labels) -> Option<ServiceKey> {
+        let ours = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
+        let references =
+            || annotations.get(&self.settings.workload_identity_key).zip(labels.get(&self.settings.env_key));
+        let (identity, environment) = ours.or_else(references)?;
+        ServiceKey::parse(identity, environment).ok()
+    }
+
+    fn gateway_address(&self, object: &core::Service) -> Option<GatewayAddress> {
+        let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+        // The reference takes ingress[0] even when it is empty, and then publishes an empty address.
+        let balanced = ingress.iter().find_map(|ingress| match filled(ingress.hostname.as_deref()) {
+            Some(host) if self.settings.enable_absolute_fqdn => Some(format!("{}.", host.trim_end_matches('.'))),
+            Some(host) => Some(host.to_owned()),
+            None => filled(ingress.ip.as_deref()).map(str::to_owned),
+        });
+        if let Some(address) = balanced {
+            return Some(GatewayAddress { address: address.into(), port: GATEWAY_PORT });
+        }
+        let spec = object.spec.as_ref()?;
+        let address = filled(spec.external_ips.as_ref()?.first().map(String::as_str))?;
+        let port = spec.ports.as_ref()?.iter().find(|port| port.port == i32::from(GATEWAY_PORT))?;
+        // Without a node port only the Service port itself answers on an external IP.
+        let number = port.node_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);
+        Some(GatewayAddress { address: address.into(), port: number.unwrap_or(GATEWAY_PORT) })
+    }
+}
+
+fn service_port(port: &core::ServicePort) -> Option<ServicePort> {
+    if port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP") {
+        return None;
+    }
+    let number = u16::try_from(port.port).ok()?;
+    let target = match &port.target_port {
+        Some(IntOrString::Int(target)) => TargetPort::Number(u16::try_from(*target).unwrap_or(number)),
+        Some(IntOrString::String(name)) => TargetPort::Name(name.clone()),
+        None => TargetPort::Number(number),
+    };
+    let name = port.name.clone().unwrap_or_default();
+    Some(ServicePort { name, number, target, app_protocol: port.app_protocol.clone() })
+}
+
+fn published_endpoint(endpoint: &istio::Endpoint) -> Option<PublishedEndpoint> {
+    let label = |key| filled(endpoint.labels.get(key).map(String::as_str));
+    let locality = match (label(keys::ENDPOINT_REGION), label(keys::ENDPOINT_ZONE)) {
+        (Some(region), Some(zone)) => Some(Locality::zone(region, zone)),
+        (Some(region), None) => Some(Locality::region(region)),
+        (None, _) => Locality::parse(&endpoint.locality),
+    };
+    Some(PublishedEndpoint {
+        cluster_label: label(keys::ENDPOINT_CLUSTER)?.to_owned(),
+        address: endpoint.address.as_str().into(),
+        locality,
+        workload: label(keys::ENDPOINT_TYPE).and_then(Kind::of_endpoint_type).unwrap_or(Kind::Deployment),
+        ports: endpoint.ports.clone(),
+    })
+}
+
+fn sidecar_hosts(spec: &Value, annotations: &Labels) -> SidecarHosts {
+    let hosts_of = |egress: &Value| -> Vec<String> {
+        let hosts = egress.get("hosts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        hosts.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let selector = spec.get("workloadSelector").and_then(|selector| selector.get("labels")).and_then(Value::as_object);
+    SidecarHosts {
+        has_selector: selector.is_some_and(|labels| !labels.is_empty()),
+        egress_hosts: spec.get("egress").and_then(|egress| egress.get(0)).map(hosts_of),
+        ours: annotations
+            .get(keys::EGRESS_HOSTS)
+            .and_then(|hosts| serde_json::from_str(hosts).ok())
+            .unwrap_or_default(),
+    }
+}
+
+fn first_ipv4(spec: &Value) -> Option<Ipv4Addr> {
+    spec.get("addresses")?.as_array()?.iter().filter_map(Value::as_str).find_map(|address| address.parse().ok())
+}
+
+fn id(kind: Kind, metadata: &ObjectMeta) -> ObjectId {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    ObjectId::new(kind, namespace, metadata.name.as_deref().unwrap_or_default())
+}
+
+fn created_seconds(metadata: &ObjectMeta) -> i64 {
+    metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
+}
+
+fn text<'a>(map: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a str> {
+    map?.get(key).map(String::as_str)
+}
+
+fn is_true(map: Option<&BTreeMap<String, String>>, key: &str) -> bool {
+    text(map, key) == Some("true")
+}
+
+fn filled(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// A text of the metadata, or an empty one.
+fn metadata_text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Names an object that may not parse otherwise.
+#[must_use]
+pub fn identify(kind: Kind, value: &Value) -> ObjectId {
+    ObjectId::new(kind, metadata_text(value, "namespace"), metadata_text(value, "name"))
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    read_at("", value)
+}
+
+fn read_metadata(value: &Value) -> Result<ObjectMeta, String> {
+    read_at("metadata", value.get("metadata").unwrap_or(&Value::Null))
+}
+
+fn read_spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    match value.get("spec") {
+        None | Some(Value::Null) => Err("spec: is missing".to_owned()),
+        Some(spec) => read_at("spec", spec),
+    }
+}
+
+/// Deserializes and puts the path of an offending field before the reason.
+fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let path = match (at, path.as_str()) {
+            ("", path) => path.to_owned(),
+            (at, "." | "") => at.to_owned(),
+            (at, path) => format!("{at}.{path}"),
+        };
+        format!("{path}: {}", error.into_inner())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn observer() -> Observer {
+        Observer::new(Arc::new(Settings::default()), false)
+    }
+
+    fn observe(kind: Kind, value: &Value) -> Observed {
+        observer().observe_value(kind, value).unwrap()
+    }
+
+    fn service(value: &Value) -> LocalService {
+        match observe(Kind::Service, value) {
+            Observed::Service(service) => service,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn written(kind: Kind, value: &Value) -> Written {
+        match observe(kind, value) {
+            Observed::Written(written) => *written,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn workloads_keep_all_template_labels_and_only_deciding_annotations() {
+        for kind in Kind::WORKLOADS {
+            let object = json!({
+                "apiVersion": "apps/v1", "kind": kind.as_str(),
+                "metadata": {"name": "greeting", "namespace": "team", "creationTimestamp": "2026-01-01T00:00:10Z",
+                             "annotations": {"admiral.io/ignore": "true"}},
+                "spec": {"selector": {}, "template": {"metadata": {
+                    "labels": {"identity": "greeting", "app": "g"},
+                    "annotations": {"sidecar.istio.io/inject": "true", "team.example/contact": "x"}}}}
+            });
+            let Observed::Workload(workload) = observe(*kind, &object) else { panic!("{kind:?}") };
+            assert_eq!(workload.id, ObjectId::new(*kind, "team", "greeting"));
+            assert_eq!(workload.created_seconds, 1_767_225_610);
+            assert!(workload.ignored);
+            assert_eq!(workload.template_labels.len(), 2);
+            assert_eq!(workload.template_annotations.keys().collect::<Vec<_>>(), ["sidecar.istio.io/inject"]);
+        }
+    }
+
+    #[test]
+    fn services_keep_tcp_ports_with_their_targets() {
+        let service = service(&json!({
+            "metadata": {"name": "greeting", "namespace": "team", "labels": {"admiral.io/ignore": "true"}},
+            "spec": {"selector": {"app": "g"}, "ports": [
+                {"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"},
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+                {"name": "grpc", "port": 81, "targetPort": "grpc", "appProtocol": "grpc"},
+                {"port": 82}]}
+        }));
+        assert!(service.ignored, "a label hides a Service too");
+        let ports: Vec<_> = service.ports.iter().map(|port| (port.number, port.target.clone())).collect();
+        assert_eq!(
+            ports,
+            [(80, TargetPort::Number(8080)), (81, TargetPort::Name("grpc".into())), (82, TargetPort::Number(82))]
+        );
+        assert_eq!(service.gateway, None);
+        assert!(!service.external_name);
+    }
+
+    fn gateway(spec: Value, ingress: Value) -> Option<Option<(String, u16)>> {
+        let service = service(&json!({
+            "metadata": {"name": "gw", "namespace": "istio-system", "labels": {"app": "istio-ingressgateway"}},
+            "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}
+        }));
+        service.gateway.map(|address| address.map(|address| (address.address.to_string(), address.port)))
+    }
+
+    #[test]
+    fn gateway_addresses_follow_the_table_of_the_reference() {
+        let address = |text: &str, port| Some(Some((text.to_owned(), port)));
+        assert_eq!(gateway(json!({}), json!([{"hostname": "lb.example"}])), address("lb.example.", 15443));
+        assert_eq!(gateway(json!({}), json!([{"hostname": "lb.example."}])), address("lb.example.", 15443));
+        assert_eq!(gateway(json!({}), json!([{"ip": "10.0.0.1"}])), address("10.0.0.1", 15443));
+        assert_eq!(gateway(json!({}), json!([{}, {"ip": "10.0.0.2"}])), address("10.0.0.2", 15443));
+        assert_eq!(gateway(json!({}), json!([{}])), Some(None), "an empty entry is no address");
+        let external = |port: Value| json!({"externalIPs": ["192.0.2.1", "192.0.2.2"], "ports": [port]});
+        assert_eq!(
+            gateway(external(json!({"port": 15443, "nodePort": 31443})), json!([])),
+            address("192.0.2.1", 31443)
+        );
+        assert_eq!(gateway(external(json!({"port": 15443})), json!([])), address("192.0.2.1", 15443));
+        assert_eq!(gateway(external(json!({"port": 443})), json!([])), Some(None));
+    }
+
+    #[test]
+    fn gateway_host_names_stay_relative_on_request() {
+        let observer = Observer::new(Arc::new(Settings { enable_absolute_fqdn: false, ..Settings::default() }), false);
+        let object = json!({
+            "metadata": {"name": "gw", "namespace": "istio-system", "labels": {"app": "istio-ingressgateway"}},
+            "status": {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}
+        });
+        let Ok(Observed::Service(service)) = observer.observe_value(Kind::Service, &object) else { panic!() };
+        assert_eq!(&*service.gateway.unwrap().unwrap().address, "lb.example");
+    }
+
+    #[test]
+    fn only_the_labelled_service_of_istio_system_is_a_gateway() {
+        for (namespace, app) in [("istio-system", "istiod"), ("team", "istio-ingressgateway")] {
+            let object = json!({"metadata": {"name": "x", "namespace": namespace, "labels": {"app": app}}});
+            assert_eq!(service(&object).gateway, None, "{namespace}/{app}");
+        }
+    }
+
+    #[test]
+    fn nodes_prefer_todays_labels() {
+        let locality = |labels: Value| match observe(Kind::Node, &json!({"metadata": {"name": "n", "labels": labels}}))
+        {
+            Observed::Node(node) => node.locality.map(|locality| locality.to_string()),
+            other => panic!("{other:?}"),
+        };
+        let both = json!({"topology.kubernetes.io/region": "new", "failure-domain.beta.kubernetes.io/region": "old",
+                          "failure-domain.beta.kubernetes.io/zone": "new-a"});
+        assert_eq!(locality(both).as_deref(), Some("new/new-a"));
+        assert_eq!(locality(json!({"failure-domain.beta.kubernetes.io/region": "old"})).as_deref(), Some("old"));
+        assert_eq!(locality(json!({"topology.kubernetes.io/zone": "a"})), None);
+    }
+
+    #[test]
+    fn namespaces_carry_network_and_ignore_annotation() {
+        let object = json!({"metadata": {"name": "istio-system", "labels": {"topology.istio.io/network": "net1"},
+                                         "annotations": {"admiral.io/ignore": "true"}}});
+        let Observed::Namespace(namespace) = observe(Kind::Namespace, &object) else { panic!() };
+        assert_eq!(namespace.network.as_deref(), Some("net1"));
+        assert!(namespace.ignored);
+    }
+
+    #[test]
+    fn policies_keep_labels_and_a_malformed_one_names_the_field() {
+        let mut object = json!({
+            "metadata": {"name": "gtp", "namespace": "team", "labels": {"identity": "greeting"},
+                         "annotations": {"lastUpdatedAt": "2026-01-01T00:00:00Z", "other": "x"}},
+            "spec": {"policy": [{"dnsPrefix": "default", "lbType": 1, "target": [{"region": "west", "weight": 100}]}]},
+            "status": {"clustersSynced": "not a number: nobody's business"}
+        });
+        let Observed::Policy(policy) = observe(Kind::GlobalTrafficPolicy, &object) else { panic!() };
+        assert_eq!(policy.labels["identity"], "greeting");
+        assert_eq!(policy.annotations.keys().collect::<Vec<_>>(), ["lastUpdatedAt"]);
+        assert_eq!(policy.spec.policy[0].target[0].weight, 100);
+
+        object["spec"]["policy"][0]["target"][0]["weight"] = json!("all");
+        let error = observer().observe_value(Kind::GlobalTrafficPolicy, &object).unwrap_err();
+        assert!(error.starts_with("spec.policy[0].target[0].weight: "), "{error}");
+        object["spec"] = Value::Null;
+        assert_eq!(observer().observe_value(Kind::GlobalTrafficPolicy, &object).unwrap_err(), "spec: is missing");
+    }
+
+    #[test]
+    fn objects_without_a_name_or_with_wrong_types_are_refused_with_the_path() {
+        let error = observer().observe_value(Kind::Node, &json!({"metadata": {}})).unwrap_err();
+        assert_eq!(error, "metadata.name: is missing");
+        let object = json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": "eighty"}]}});
+        let error = observer().observe_value(Kind::Service, &object).unwrap_err();
+        assert!(error.starts_with("spec.ports[0].port: "), "{error}");
+        let object = json!({"metadata": {"name": "a", "labels": {"x": 1}}, "spec": {}});
+        let error = observer().observe_value(Kind::ServiceEntry, &object).unwrap_err();
+        assert!(error.starts_with("metadata.labels"), "{error}");
+    }
+
+    #[test]
+    fn dependencies_are_taken_as_written() {
+        let object = json!({"metadata": {"name": "d", "namespace": "admiral"},
+                            "spec": {"source": "Web", "identityLabel": "x", "destinations": ["Pay"]}});
+        let Observed::Dependency(declared) = observe(Kind::Dependency, &object) else { panic!() };
+        assert_eq!((declared.source.as_str(), declared.destinations.as_slice()), ("Web", &["Pay".to_owned()][..]));
+    }
+
+    fn entry() -> Value {
+        json!({
+            "metadata": {"name": "stage.pay.global-se", "namespace": "admiral-sync", "uid": "u", "resourceVersion": "7",
+                         "labels": {"app.kubernetes.io/managed-by": "tradewind", "admiral.io/env": "stage"},
+                         "annotations": {"identity": "Pay", "tradewind.io/identity": "pay",
+                                         "tradewind.io/environment": "prod", "tradewind.io/policy": "east/team/gtp"}},
+            "spec": {"hosts": ["stage.pay.global"], "addresses": ["2001:db8::1", "240.0.0.9"],
+                     "location": "MESH_INTERNAL", "resolution": "DNS",
+                     "ports": [{"number": 80, "name": "http", "protocol": "http"}],
+                     "endpoints": [
+                        {"address": "lb.example.", "ports": {"http": 15443}, "locality": "west/tier0-east",
+                         "labels": {"type": "statefulset", "tradewind.io/cluster": "east",
+                                    "tradewind.io/region": "us-east-2"}},
+                        {"address": "other", "locality": "us-west-2"}]}
+        })
+    }
+
+    #[test]
+    fn our_entries_remember_service_policy_ports_and_endpoints() {
+        let written = written(Kind::ServiceEntry, &entry());
+        assert_eq!(written.owner, Owner::Tradewind);
+        assert_eq!(written.service, ServiceKey::parse("pay", "prod").ok());
+        assert_eq!(written.host.as_deref(), Some("stage.pay.global"));
+        assert_eq!(written.address, Some(Ipv4Addr::new(240, 0, 0, 9)));
+        assert_eq!(written.policy.as_deref(), Some("east/team/gtp"));
+        assert_eq!(written.ports, [("http".to_owned(), 80, "http".to_owned())]);
+        assert_eq!((&*written.uid, &*written.resource_version), ("u", "7"));
+        assert_ne!(written.digest, 0);
+        let [endpoint] = &written.endpoints[..] else { panic!("{:?}", written.endpoints) };
+        assert_eq!(endpoint.cluster_label, "east");
+        assert_eq!(endpoint.locality, Some(Locality::region("us-east-2")), "the true locality, not the tier's");
+        assert_eq!(endpoint.workload, Kind::StatefulSet);
+        assert!(written.content.is_none());
+    }
+
+    #[test]
+    fn the_references_entries_name_their_service_by_annotation_and_label() {
+        let mut object = entry();
+        object["metadata"]["labels"] = json!({"admiral.io/env": "stage"});
+        object["metadata"]["annotations"] = json!({"identity": "Pay", "app.kubernetes.io/created-by": "admiral"});
+        let written = written(Kind::ServiceEntry, &object);
+        assert_eq!(written.owner, Owner::Reference);
+        assert_eq!(written.service, ServiceKey::parse("Pay", "stage").ok());
+        assert!(written.endpoints.is_empty() && written.ports.is_empty(), "only ours are memory");
+    }
+
+    #[test]
+    fn specs_that_do_not_parse_get_the_digest_zero() {
+        let mut object = entry();
+        object["spec"]["ports"][0]["number"] = json!(70_000);
+        let written = written(Kind::ServiceEntry, &object);
+        assert_eq!((written.digest, written.owner), (0, Owner::Tradewind));
+        assert_eq!(written.host.as_deref(), Some("stage.pay.global"), "its host is known all the same");
+        assert_eq!(written.address, Some(Ipv4Addr::new(240, 0, 0, 9)));
+    }
+
+    #[test]
+    fn content_is_kept_on_request() {
+        let observer = Observer::new(Arc::new(Settings::default()), true);
+        let Ok(Observed::Written(written)) = observer.observe_value(Kind::ServiceEntry, &entry()) else { panic!() };
+        assert_eq!(written.content.unwrap().digest(), written.digest);
+    }
+
+    #[test]
+    fn sidecars_tell_selector_hosts_and_which_are_ours() {
+        let sidecar = |spec: Value| {
+            let annotations = json!({"tradewind.io/egress-hosts": "[\"*/stage.pay.global\"]"});
+            let metadata = json!({"name": "default", "namespace": "web", "annotations": annotations});
+            written(Kind::Sidecar, &json!({"metadata": metadata, "spec": spec})).sidecar.unwrap()
+        };
+        let plain = sidecar(json!({"egress": [{"hosts": ["./*", "*/stage.pay.global"]}, {"hosts": ["x/y"]}]}));
+        assert!(!plain.has_selector);
+        assert_eq!(plain.egress_hosts.unwrap(), ["./*", "*/stage.pay.global"]);
+        assert_eq!(plain.ours, ["*/stage.pay.global"]);
+        assert!(sidecar(json!({"workloadSelector": {"labels": {"app": "x"}}})).has_selector);
+        assert_eq!(sidecar(json!({})).egress_hosts, None);
+    }
+}

@@ -1,0 +1,250 @@
+//! Why an API server could not be read: in words, and in what it means for the next try.
+
+use std::{error::Error, io, time::Duration};
+
+use kube::core::Status;
+
+/// Longest part of a server's own message that is passed on: enough for a sentence, not for an error page.
+const MAX_QUOTE_CHARS: usize = 200;
+/// Deepest chain of causes that is followed.
+const MAX_CAUSES: usize = 16;
+
+/// What a failed call means for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// May pass by itself: the connection, the server, a timeout.
+    Soon,
+    /// Lasts until somebody changes something: rights, credentials, a CRD.
+    Later,
+    /// The server said when.
+    After(Duration),
+    /// The position in the event history is lost: everything has to be listed again.
+    ListAgain,
+}
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// What went wrong and what to do about it.
+    pub(super) words: String,
+    /// When to try again.
+    pub(super) next: Next,
+}
+
+impl Trouble {
+    fn new(next: Next, words: impl Into<String>) -> Self {
+        Self { words: words.into(), next }
+    }
+
+    /// No answer within the limit.
+    pub(super) fn silent(limit: Duration) -> Self {
+        Self::new(
+            Next::Soon,
+            format!(
+                "the API server gave no answer for {} s; check the network between the clusters and the server's load",
+                limit.as_secs()
+            ),
+        )
+    }
+
+    /// An answer that leaves out what the API promises.
+    pub(super) fn no_version() -> Self {
+        Self::new(
+            Next::Later,
+            "the API server answered a list without resourceVersion; check that the address is a Kubernetes API server",
+        )
+    }
+
+    /// From a failed call for `resource` (`plural.group/version`).
+    pub(super) fn of(error: &kube::Error, resource: &str) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status(status, resource),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::new(
+                Next::Soon,
+                format!(
+                    "the answer for {resource} is not what the Kubernetes API sends; check the server address and any proxy in between"
+                ),
+            ),
+            kube::Error::Auth(_) => Self::new(
+                Next::Later,
+                "the credentials cannot be obtained (exec plugin, auth provider or token file); renew them",
+            ),
+            error => Self::of_connection(error),
+        }
+    }
+
+    /// From a status that the server sent.
+    pub(super) fn of_status(status: &Status, resource: &str) -> Self {
+        let said = quote(&status.message);
+        match status.code {
+            400 => Self::new(Next::Later, format!("400 for {resource}: {said}")),
+            401 => Self::new(
+                Next::Later,
+                "401: the credentials are not accepted (expired or revoked); renew the kubeconfig of this cluster",
+            ),
+            403 => Self::new(
+                Next::Later,
+                format!("403: no right to list and watch {resource}; grant it to the user of the kubeconfig: {said}"),
+            ),
+            404 => Self::new(
+                Next::Later,
+                format!(
+                    "404: the cluster does not serve {resource}; install the CRD, in a release that has this version"
+                ),
+            ),
+            410 => Self::new(Next::ListAgain, format!("410: the history of {resource} is gone and is listed again")),
+            429 => {
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                let next = if seconds == 0 { Next::Soon } else { Next::After(Duration::from_secs(seconds.into())) };
+                Self::new(
+                    next,
+                    "429: the API server is throttling us; raise its limits for our user (APF) if this lasts",
+                )
+            }
+            // An event of a watch that is no watch event.
+            0 => Self::new(Next::ListAgain, format!("an event of {resource} cannot be read and all is listed again")),
+            code => Self::new(
+                Next::Soon,
+                format!("{code} for {resource}: {said}; check the health of the API server and its etcd"),
+            ),
+        }
+    }
+
+    fn of_connection(error: &kube::Error) -> Self {
+        let mut cause: &(dyn Error + 'static) = error;
+        for _ in 0..MAX_CAUSES {
+            if let Some(tls) = tls_error(cause) {
+                return Self::new(Next::Later, tls_words(tls));
+            }
+            if let Some(io) = cause.downcast_ref::<io::Error>()
+                && let Some(words) = io_words(io.kind())
+            {
+                return Self::new(Next::Soon, words);
+            }
+            let Some(deeper) = cause.source() else { break };
+            cause = deeper;
+        }
+        let said = quote(&cause.to_string());
+        Self::new(
+            Next::Soon,
+            format!("no connection to the API server: {said}; check its address, DNS and the network"),
+        )
+    }
+}
+
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    // An io::Error hides what it wraps from `source`.
+    let wrapped = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>();
+    error.downcast_ref::<rustls::Error>().or_else(wrapped)
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    use rustls::{CertificateError as Bad, Error::InvalidCertificate};
+    match error {
+        InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            "TLS: the server's certificate was issued by another authority than the kubeconfig names; put the present one into certificate-authority-data".to_owned()
+        }
+        InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "TLS: the server's certificate is for another host name; correct the server address or set tls-server-name".to_owned()
+        }
+        InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "TLS: the server's certificate has expired; renew it".to_owned()
+        }
+        InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "TLS: the server's certificate is not valid yet; check the clocks".to_owned()
+        }
+        other => format!("TLS: {}; check the certificates of the server and of the kubeconfig", quote(&other.to_string())),
+    }
+}
+
+fn io_words(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        io::ErrorKind::ConnectionRefused => {
+            "the API server refuses connections; check that it runs and that its address is right"
+        }
+        io::ErrorKind::TimedOut => "the API server did not answer in time; check the network between the clusters",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            "the connection to the API server broke off; check the server and the network"
+        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "there is no route to the API server; check the network between the clusters"
+        }
+        _ => return None,
+    })
+}
+
+/// The beginning of a text from outside, in one line.
+fn quote(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_QUOTE_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.is_empty() => "no message".to_owned(),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::response::StatusDetails;
+
+    fn of_code(code: u16) -> Trouble {
+        Trouble::of(&kube::Error::Api(Status::failure("said so", "Why").with_code(code).boxed()), "nodes/v1")
+    }
+
+    #[test]
+    fn each_answer_says_what_to_do_and_when_to_try_again() {
+        for (code, next, word) in [
+            (401, Next::Later, "renew the kubeconfig"),
+            (403, Next::Later, "grant it"),
+            (404, Next::Later, "install the CRD"),
+            (410, Next::ListAgain, "listed again"),
+            (429, Next::Soon, "throttling"),
+            (500, Next::Soon, "500 for nodes/v1: said so"),
+            (503, Next::Soon, "503"),
+        ] {
+            let trouble = of_code(code);
+            assert_eq!(trouble.next, next, "{code}");
+            assert!(trouble.words.contains(word), "{code}: {}", trouble.words);
+        }
+    }
+
+    #[test]
+    fn a_throttling_server_says_when() {
+        let details: StatusDetails = serde_json::from_str(r#"{"retryAfterSeconds": 7}"#).unwrap();
+        let status = Status::failure("", "").with_code(429).with_details(details);
+        assert_eq!(Trouble::of_status(&status, "x").next, Next::After(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn error_pages_are_cut_to_one_short_line() {
+        let page = format!("<html>\n{}", "x ".repeat(500));
+        let status = Status::failure(&page, "").with_code(502);
+        let words = Trouble::of_status(&status, "x").words;
+        assert!(words.len() < MAX_QUOTE_CHARS + 100 && !words.contains('\n'), "{words}");
+    }
+
+    fn of_io(error: io::Error) -> Trouble {
+        Trouble::of(&kube::Error::Service(Box::new(error)), "x")
+    }
+
+    #[test]
+    fn connections_fail_in_plain_words() {
+        let trouble = of_io(io::ErrorKind::ConnectionRefused.into());
+        assert!(trouble.words.contains("refuses connections"), "{}", trouble.words);
+        assert_eq!(trouble.next, Next::Soon);
+        let trouble = of_io(io::Error::other("name or service not known"));
+        assert!(trouble.words.contains("name or service not known"), "{}", trouble.words);
+    }
+
+    #[test]
+    fn another_authority_is_told_from_other_tls_trouble() {
+        use rustls::{CertificateError, Error};
+        let words = |error| of_io(io::Error::other(error)).words;
+        let unknown = words(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert!(unknown.contains("certificate-authority-data"), "{unknown}");
+        let name = words(Error::InvalidCertificate(CertificateError::NotValidForName));
+        assert!(name.contains("tls-server-name"), "{name}");
+        assert!(words(Error::DecryptError).starts_with("TLS: "));
+    }
+}

@@ -1,0 +1,132 @@
+//! The DestinationRule of a host (reference behaviour §8, with fallbacks).
+
+use std::collections::BTreeMap;
+
+use super::{
+    endpoints::{fallback_region, tier_region},
+    service_entry::Common,
+    weights::{Shares, Weighted},
+};
+use crate::{
+    api::TrafficPolicyEntry,
+    config::Settings,
+    istio::{
+        ConnectionPool, DestinationRule, DestinationRuleSpec, Distribute, Endpoint, Failover, HttpPool, LoadBalancer,
+        LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy,
+    },
+    registry::Target,
+};
+
+/// Defaults of the reference (reference behaviour §8).
+const BASE_EJECTION_SECONDS: i64 = 300;
+const CONSECUTIVE_GATEWAY_ERRORS: u32 = 50;
+const INTERVAL_SECONDS: i64 = 60;
+/// With a single endpoint, ejecting all of them would leave none.
+const MAX_EJECTION_PERCENT_OF_ONE: u32 = 33;
+const MAX_EJECTION_PERCENT: u32 = 100;
+
+pub(super) fn build(
+    common: &Common<'_>,
+    is_default: bool,
+    target: &Target,
+    shares: &Shares,
+    entry: Option<&TrafficPolicyEntry>,
+    endpoints: &[Endpoint],
+    settings: &Settings,
+) -> DestinationRule {
+    DestinationRule {
+        metadata: common.metadata(common.host.destination_rule_name(is_default), settings),
+        spec: DestinationRuleSpec {
+            host: common.host.to_string(),
+            traffic_policy: TrafficPolicy {
+                load_balancer: LoadBalancer {
+                    simple: "LEAST_REQUEST".into(),
+                    warmup_duration_secs: Some(format!("{}s", settings.default_warmup_duration_in_seconds)),
+                    locality_lb_setting: locality(target, shares, settings),
+                },
+                connection_pool: Some(ConnectionPool {
+                    http: HttpPool { max_requests_per_connection: Some(settings.max_requests_per_connection) },
+                }),
+                outlier_detection: outlier_detection(entry, endpoints, settings),
+                tls: Tls { mode: "ISTIO_MUTUAL".into() },
+            },
+            export_to: common.export_to.to_vec(),
+        },
+    }
+}
+
+fn locality(target: &Target, shares: &Shares, settings: &Settings) -> Option<LocalityLbSetting> {
+    if target.regions.is_empty() {
+        return None;
+    }
+    match shares {
+        Shares::Nothing => None,
+        Shares::Nearest => Some(LocalityLbSetting::default()),
+        Shares::Weighted(weighted) => Some(match tier_region(target, settings) {
+            Some(region) => tiers(weighted, region),
+            None => distribute(weighted, target),
+        }),
+    }
+}
+
+/// Always names a fallback: without `failover` or `distribute` Istio leaves locality weights unused. A name that no
+/// endpoint has is valid and changes nothing.
+fn tiers(weighted: &Weighted, client_region: &str) -> LocalityLbSetting {
+    let to = match weighted.fallbacks.first() {
+        Some(first) if **first != *client_region => first.to_string(),
+        _ => fallback_region(client_region),
+    };
+    LocalityLbSetting {
+        enabled: Some(true),
+        distribute: Vec::new(),
+        failover: vec![Failover { from: client_region.to_owned(), to }],
+    }
+}
+
+fn distribute(weighted: &Weighted, target: &Target) -> LocalityLbSetting {
+    let to: BTreeMap<String, u32> =
+        weighted.listed.iter().map(|(region, percent)| (region.to_string(), *percent)).collect();
+    let mut from: Vec<String> = target.regions.iter().map(|region| format!("{region}/*")).collect();
+    from.sort();
+    LocalityLbSetting {
+        enabled: None,
+        distribute: from.into_iter().map(|from| Distribute { from, to: to.clone() }).collect(),
+        failover: Vec::new(),
+    }
+}
+
+fn outlier_detection(
+    entry: Option<&TrafficPolicyEntry>,
+    endpoints: &[Endpoint],
+    settings: &Settings,
+) -> Option<OutlierDetection> {
+    let wanted = entry.and_then(|entry| entry.outlier_detection);
+    if settings.disable_default_automatic_failover && wanted.is_none() {
+        return Some(OutlierDetection {
+            consecutive_gateway_errors: Some(0),
+            consecutive_5xx_errors: Some(0),
+            ..OutlierDetection::default()
+        });
+    }
+    let max_ejection_percent = match endpoints {
+        [one] if one.address.contains(".svc.cluster.local") || one.address.parse::<std::net::Ipv4Addr>().is_ok() => {
+            return None;
+        }
+        [_] => MAX_EJECTION_PERCENT_OF_ONE,
+        _ => MAX_EJECTION_PERCENT,
+    };
+    let wanted = wanted.unwrap_or_default();
+    let or_default = |seconds: i64, default: i64| format!("{}s", if seconds > 0 { seconds } else { default });
+    let errors = if wanted.consecutive_gateway_errors > 0 {
+        wanted.consecutive_gateway_errors
+    } else {
+        CONSECUTIVE_GATEWAY_ERRORS
+    };
+    Some(OutlierDetection {
+        base_ejection_time: Some(or_default(wanted.base_ejection_time, BASE_EJECTION_SECONDS)),
+        consecutive_gateway_errors: Some(errors),
+        consecutive_5xx_errors: Some(0),
+        interval: Some(or_default(wanted.interval, INTERVAL_SECONDS)),
+        max_ejection_percent: Some(max_ejection_percent),
+    })
+}

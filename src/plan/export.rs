@@ -1,0 +1,29 @@
+//! To which namespaces of a cluster an object is visible (reference behaviour §12, without its leaks).
+
+use std::collections::BTreeSet;
+
+use crate::{
+    config::Settings,
+    registry::{ServiceSnapshot, Target},
+};
+
+/// The `exportTo` list; empty for every namespace.
+pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
+    let identity = snapshot.key.identity.folded();
+    let narrowed =
+        settings.exportto_identity_list.iter().any(|part| part == "*" || identity.contains(&part.to_ascii_lowercase()));
+    // Who calls an undeclared service is not known: narrowing would cut its callers off.
+    if !settings.enable_sw_aware_ns_caches || !narrowed || !snapshot.declared {
+        return Vec::new();
+    }
+    let is_source = snapshot.sources.iter().any(|source| source.cluster == target.cluster);
+    let mut namespaces: BTreeSet<String> = target.dependent_namespaces.iter().map(ToString::to_string).collect();
+    if is_source {
+        namespaces.insert("istio-system".into());
+        namespaces.extend(target.identity_namespaces.iter().map(ToString::to_string));
+    }
+    if namespaces.len() > settings.exportto_max_namespaces {
+        return vec!["*".into()];
+    }
+    namespaces.into_iter().collect()
+}

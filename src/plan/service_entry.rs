@@ -1,0 +1,78 @@
+//! The ServiceEntry of a host (reference behaviour §6.2).
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use super::{endpoints::Placed, ports::PublishedPort};
+use crate::{
+    config::Settings,
+    istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
+    model::{Host, ServiceKey},
+};
+
+/// What both objects of a host have in common.
+pub(super) struct Common<'a> {
+    pub(super) key: &'a ServiceKey,
+    pub(super) host: &'a Host,
+    /// Name of the policy in force, and its `cluster/namespace/name`.
+    pub(super) policy: Option<(&'a str, &'a str)>,
+    pub(super) dns_prefix: Option<&'a str>,
+    pub(super) export_to: &'a [String],
+}
+
+impl Common<'_> {
+    pub(super) fn metadata(&self, name: String, settings: &Settings) -> Metadata {
+        Metadata {
+            name,
+            namespace: settings.sync_namespace.clone(),
+            labels: BTreeMap::from([(keys::MANAGED_BY.into(), keys::TRADEWIND.into())]),
+            annotations: BTreeMap::from([
+                (keys::CREATED_BY.into(), keys::TRADEWIND.into()),
+                (keys::IDENTITY.into(), self.key.identity.to_string()),
+                (keys::ENVIRONMENT.into(), self.key.environment.to_string()),
+            ]),
+        }
+    }
+}
+
+pub(super) fn build(
+    common: &Common<'_>,
+    ports: &[PublishedPort],
+    endpoints: &[Placed],
+    address: Option<Ipv4Addr>,
+    settings: &Settings,
+) -> ServiceEntry {
+    let mut metadata = common.metadata(common.host.service_entry_name(), settings);
+    metadata.labels.insert(settings.env_key.clone(), common.key.environment.to_string());
+    metadata.annotations.insert(settings.workload_identity_key.clone(), common.key.identity.to_string());
+    if let Some(prefix) = common.dns_prefix.filter(|prefix| !prefix.is_empty() && *prefix != "default") {
+        metadata.annotations.insert(keys::DNS_PREFIX.into(), prefix.to_owned());
+    }
+    if let Some((name, path)) = common.policy {
+        metadata.annotations.insert(keys::ASSOCIATED_GTP.into(), name.to_owned());
+        metadata.annotations.insert(keys::POLICY.into(), path.to_owned());
+    }
+    ServiceEntry {
+        metadata,
+        spec: ServiceEntrySpec {
+            hosts: vec![common.host.to_string()],
+            addresses: address.map(|address| address.to_string()).into_iter().collect(),
+            ports: ports
+                .iter()
+                .map(|port| Port { number: port.number, name: port.name.clone(), protocol: port.protocol.clone() })
+                .collect(),
+            location: "MESH_INTERNAL".into(),
+            resolution: "DNS".into(),
+            endpoints: endpoints.iter().map(|placed| placed.endpoint.clone()).collect(),
+            export_to: common.export_to.to_vec(),
+            subject_alt_names: subject_alt_names(common.key, settings),
+        },
+    }
+}
+
+fn subject_alt_names(key: &ServiceKey, settings: &Settings) -> Vec<String> {
+    match (settings.enable_san, settings.san_prefix.as_str()) {
+        (false, _) => Vec::new(),
+        (true, "") => vec![format!("spiffe://{}", key.identity)],
+        (true, prefix) => vec![format!("spiffe://{prefix}/{}", key.identity)],
+    }
+}

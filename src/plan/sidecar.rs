@@ -1,0 +1,54 @@
+//! The Sidecar of a client namespace: what its workloads depend on (reference behaviour §15, without its losses).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    config::{Settings, Sidecars},
+    istio::{Egress, Metadata, Sidecar, SidecarSpec, keys},
+    registry::ClientNamespace,
+};
+
+/// What a Sidecar of ours lets a namespace see besides its dependencies: itself, and the control plane.
+const BASE_HOSTS: &[&str] = &["./*", "istio-system/*"];
+
+/// What is wanted of the Sidecar of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SidecarWant {
+    /// Nothing of ours.
+    Nothing,
+    /// These hosts, in the namespace's own Sidecar.
+    Merge {
+        /// `namespace/host` pairs, sorted.
+        hosts: Vec<String>,
+    },
+    /// A Sidecar of ours.
+    Own(Sidecar),
+}
+
+/// Plans the Sidecar of a client namespace.
+#[must_use]
+pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
+    if !client.is_client || settings.sidecars == Sidecars::Off {
+        return SidecarWant::Nothing;
+    }
+    let global = client.hosts.iter().map(|host| format!("{}/{host}", settings.sync_namespace));
+    let local = client
+        .local_services
+        .iter()
+        .map(|(namespace, name)| format!("{namespace}/{name}.{namespace}.svc.cluster.local"));
+    let hosts: BTreeSet<String> = global.chain(local).collect();
+    if settings.sidecars == Sidecars::Merge {
+        return SidecarWant::Merge { hosts: hosts.into_iter().collect() };
+    }
+    SidecarWant::Own(Sidecar {
+        metadata: Metadata {
+            name: settings.workload_sidecar_name.clone(),
+            namespace: client.namespace.to_string(),
+            labels: BTreeMap::from([(keys::MANAGED_BY.into(), keys::TRADEWIND.into())]),
+            annotations: BTreeMap::from([(keys::CREATED_BY.into(), keys::TRADEWIND.into())]),
+        },
+        spec: SidecarSpec {
+            egress: vec![Egress { hosts: BASE_HOSTS.iter().map(ToString::to_string).chain(hosts).collect() }],
+        },
+    })
+}

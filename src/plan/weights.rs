@@ -1,0 +1,234 @@
+//! What a policy entry means for the regions of a service: shares and fallbacks.
+//!
+//! Shares are percent and sum to 100 whatever the policy said; what had to be mended is told.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    api::{LbType, TrafficPolicyEntry, TrafficTarget},
+    config::{Settings, Weights},
+    model::Policy,
+    registry::{ServiceSnapshot, Source},
+};
+
+/// Annotation of a policy: `exclude` keeps regions that it does not list from being fallbacks.
+const UNLISTED: &str = "tradewind.io/unlisted-regions";
+
+/// How the regions of a service share its traffic.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shares {
+    /// No policy for the host, or one without targets.
+    Nothing,
+    /// The nearest first (`lbType: TOPOLOGY` with targets).
+    Nearest,
+    /// By weight, with fallbacks.
+    Weighted(Weighted),
+}
+
+/// Shares by region.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Weighted {
+    /// Regions that run the service and their percent; the sum is 100.
+    pub(super) first: Vec<(Arc<str>, u32)>,
+    /// Listed regions with weight 0 that run the service, in the order of the policy.
+    pub(super) fallbacks: Vec<Arc<str>>,
+    /// Whether regions that are not listed come last, or not at all.
+    pub(super) unlisted: bool,
+    /// Percent as listed, for `distribute`; the sum is 100.
+    pub(super) listed: Vec<(Arc<str>, u32)>,
+}
+
+impl Weighted {
+    /// Percent of a region, where it has any.
+    pub(super) fn share(&self, region: &str) -> Option<u32> {
+        self.first.iter().find(|(of, _)| &**of == region).map(|(_, percent)| *percent)
+    }
+
+    /// Whether the policy lists the region as a fallback.
+    pub(super) fn is_fallback(&self, region: &str) -> bool {
+        self.fallbacks.iter().any(|fallback| &**fallback == region)
+    }
+}
+
+fn region_of(source: &Source) -> Option<&Arc<str>> {
+    source.locality.as_ref().map(|locality| &locality.region)
+}
+
+/// What an entry means for the regions that run the service now.
+pub(super) fn shares(
+    entry: Option<&TrafficPolicyEntry>,
+    snapshot: &ServiceSnapshot,
+    policy: Option<&Policy>,
+) -> Shares {
+    let Some(entry) = entry.filter(|entry| !entry.target.is_empty()) else { return Shares::Nothing };
+    match entry.lb_type {
+        LbType::Unknown(_) => return Shares::Nothing,
+        LbType::Topology => return Shares::Nearest,
+        LbType::Failover => {}
+    }
+    let targets = distinct(&entry.target);
+    let running: BTreeSet<&str> = snapshot.sources.iter().filter_map(region_of).map(|region| &**region).collect();
+    let weighted = |only_running: bool| -> Vec<(Arc<str>, u64)> {
+        targets
+            .iter()
+            .filter(|target| target.weight > 0 && (!only_running || running.contains(target.region.trim())))
+            .map(|target| (Arc::from(target.region.trim()), target.weight.unsigned_abs()))
+            .collect()
+    };
+    let first = percent(weighted(true));
+    if first.is_empty() {
+        return Shares::Nothing;
+    }
+    Shares::Weighted(Weighted {
+        first,
+        fallbacks: targets
+            .iter()
+            .filter(|target| target.weight <= 0 && running.contains(target.region.trim()))
+            .map(|target| Arc::from(target.region.trim()))
+            .collect(),
+        unlisted: policy.is_none_or(|policy| policy.annotations.get(UNLISTED).is_none_or(|value| value != "exclude")),
+        listed: percent(weighted(false)),
+    })
+}
+
+/// The targets with a region, each region once: the last of several counts, as in the reference.
+fn distinct(targets: &[TrafficTarget]) -> Vec<&TrafficTarget> {
+    let mut distinct: Vec<&TrafficTarget> = Vec::new();
+    for target in targets.iter().filter(|target| !target.region.trim().is_empty()) {
+        match distinct.iter_mut().find(|known| known.region.trim() == target.region.trim()) {
+            Some(known) => *known = target,
+            None => distinct.push(target),
+        }
+    }
+    distinct
+}
+
+/// Scales weights to whole percent by largest remainder; every weight keeps at least 1.
+fn percent(weights: Vec<(Arc<str>, u64)>) -> Vec<(Arc<str>, u32)> {
+    let sum: u128 = weights.iter().map(|(_, weight)| u128::from(*weight)).sum();
+    if sum == 0 || weights.len() > 100 {
+        return Vec::new();
+    }
+    let mut scaled: Vec<(Arc<str>, u32, u128)> = weights
+        .into_iter()
+        .map(|(region, weight)| {
+            let hundredfold = u128::from(weight) * 100;
+            let whole = u32::try_from(hundredfold / sum).unwrap_or(100).max(1);
+            (region, whole, hundredfold % sum)
+        })
+        .collect();
+    let mut total: u32 = scaled.iter().map(|(_, whole, _)| whole).sum();
+    while total < 100 {
+        let most = scaled.iter_mut().max_by(|a, b| a.2.cmp(&b.2).then(b.0.cmp(&a.0)));
+        let Some(most) = most else { break };
+        (most.1, most.2) = (most.1 + 1, 0);
+        total += 1;
+    }
+    while total > 100 {
+        let most = scaled.iter_mut().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+        let Some(most) = most else { break };
+        most.1 -= 1;
+        total -= 1;
+    }
+    scaled.into_iter().map(|(region, whole, _)| (region, whole)).collect()
+}
+
+/// What is questionable about an entry, in words.
+pub(super) fn problems(
+    entry: Option<&TrafficPolicyEntry>,
+    shares: &Shares,
+    snapshot: &ServiceSnapshot,
+    settings: &Settings,
+) -> Vec<String> {
+    let Some(entry) = entry else { return Vec::new() };
+    let mut problems = Vec::new();
+    if let LbType::Unknown(text) = &entry.lb_type {
+        problems
+            .push(format!("lbType {text:?} is neither TOPOLOGY (0) nor FAILOVER (1); no locality preference is set"));
+        return problems;
+    }
+    if entry.lb_type == LbType::Failover && entry.target.is_empty() {
+        problems.push("lbType is FAILOVER without targets; no locality preference is set".into());
+    }
+    let mut seen = BTreeSet::new();
+    for target in &entry.target {
+        let region = target.region.trim();
+        if region.is_empty() {
+            problems.push("a target has no region; it is ignored".into());
+        } else if !seen.insert(region) {
+            problems.push(format!("region {region} is listed twice; the last one counts"));
+        }
+        if target.weight < 0 {
+            problems.push(format!("region {region} has the negative weight {}; it counts as 0", target.weight));
+        }
+    }
+    if entry.lb_type != LbType::Failover || entry.target.is_empty() {
+        return problems;
+    }
+    let targets = distinct(&entry.target);
+    let sum: i128 = targets.iter().map(|target| i128::from(target.weight.max(0))).sum();
+    if sum == 0 {
+        problems.push("no region has a weight above 0; the nearest region is used".into());
+    } else if sum != 100 {
+        problems.push(format!("the weights sum to {sum}, not 100; they are taken in proportion"));
+    }
+    let running: BTreeSet<&str> = snapshot.sources.iter().filter_map(region_of).map(|region| &**region).collect();
+    for target in targets.iter().filter(|target| !running.contains(target.region.trim())) {
+        let region = target.region.trim();
+        problems.push(match (target.weight > 0, shares) {
+            (true, Shares::Weighted(_)) => {
+                format!("no cluster runs the service in region {region}; its share goes to the other regions")
+            }
+            (true, _) => format!("no cluster runs the service in region {region}"),
+            (false, _) => format!("no cluster runs the service in region {region}; it is no fallback"),
+        });
+    }
+    if let Shares::Weighted(weighted) = shares
+        && settings.weights == Weights::Tiers
+    {
+        let several: Vec<String> = snapshot
+            .targets
+            .iter()
+            .filter(|target| target.regions.len() > 1)
+            .map(|target| target.cluster.to_string())
+            .collect();
+        if !several.is_empty() {
+            let clusters = several.join(", ");
+            problems
+                .push(format!("clients of {clusters} are in several regions; there the weights hold without fallback"));
+        }
+        let unknown: Vec<String> = snapshot
+            .targets
+            .iter()
+            .filter(|target| target.regions.is_empty())
+            .map(|target| target.cluster.to_string())
+            .collect();
+        if !unknown.is_empty() {
+            let clusters = unknown.join(", ");
+            problems
+                .push(format!("the region of clients in {clusters} is not known; the weights have no effect there"));
+        }
+        let _ = weighted;
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scaled(weights: &[u64]) -> Vec<u32> {
+        let named = weights.iter().enumerate().map(|(i, w)| (Arc::from(format!("r{i}")), *w)).collect();
+        percent(named).into_iter().map(|(_, p)| p).collect()
+    }
+
+    #[test]
+    fn weights_become_percent_that_sum_to_100() {
+        assert_eq!(scaled(&[90, 10]), [90, 10]);
+        assert_eq!(scaled(&[1, 1, 1]), [34, 33, 33]);
+        assert_eq!(scaled(&[u64::MAX, 1]), [99, 1]);
+        assert_eq!(scaled(&[50, 20]), [71, 29]);
+        assert_eq!(scaled(&[7]), [100]);
+        assert!(scaled(&[]).is_empty());
+    }
+}

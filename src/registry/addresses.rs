@@ -1,0 +1,368 @@
+//! Who holds which host, and which virtual address it has.
+//!
+//! What has been written is the memory: addresses and holders are learnt from the ServiceEntries
+//! of all clusters before anything new is given out. A new address is found by the hash of its
+//! host, so that the same fleet gets the same addresses from nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    net::Ipv4Addr,
+};
+
+use ipnet::Ipv4Net;
+
+use super::snapshot::Claim;
+use crate::model::{ClusterName, Host, ServiceKey};
+
+/// What one cluster's ServiceEntry says of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    service: Option<ServiceKey>,
+    address: Option<Ipv4Addr>,
+}
+
+#[derive(Debug, Default)]
+struct HostState {
+    holder: Option<ServiceKey>,
+    waiting: BTreeSet<ServiceKey>,
+    standing: BTreeMap<ClusterName, Standing>,
+    address: Option<Ipv4Addr>,
+}
+
+/// What a claim brought about.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) claims: Vec<Claim>,
+    /// Services that waited for a host that is free now.
+    pub(super) freed_for: BTreeSet<ServiceKey>,
+    /// Hosts whose written address another host had too, with the address it gave up.
+    pub(super) conflicts: Vec<(Host, Ipv4Addr)>,
+    /// Hosts for which no address is left.
+    pub(super) exhausted: Vec<Host>,
+    /// Whether the service holds other hosts than before.
+    pub(super) changed: bool,
+}
+
+/// The hosts and addresses of the whole fleet.
+#[derive(Debug)]
+pub(super) struct AddressBook {
+    /// `None`: Istio allocates.
+    range: Option<Ipv4Net>,
+    hosts: HashMap<Host, HostState>,
+    taken: HashMap<Ipv4Addr, Host>,
+    claims: HashMap<ServiceKey, Vec<Host>>,
+    /// Addresses of hosts that are gone, the longest gone first: given out again only when no fresh one is left, because
+    /// clients may still have them in a DNS cache.
+    resting: VecDeque<Ipv4Addr>,
+    /// The reference's ConfigMap: object name to address.
+    reference: HashMap<String, Ipv4Addr>,
+}
+
+impl AddressBook {
+    pub(super) fn new(range: Option<Ipv4Net>) -> Self {
+        Self {
+            range,
+            hosts: HashMap::new(),
+            taken: HashMap::new(),
+            claims: HashMap::new(),
+            resting: VecDeque::new(),
+            reference: HashMap::new(),
+        }
+    }
+
+    /// Honours the reference's address ConfigMap (reference behaviour §17): ServiceEntry name to address.
+    pub(super) fn honour_reference(&mut self, entries: impl IntoIterator<Item = (String, Ipv4Addr)>) {
+        self.reference = entries.into_iter().collect();
+        let reserved: Vec<_> = self.reference.iter().map(|(name, address)| (name.clone(), *address)).collect();
+        for (name, address) in reserved {
+            if let Some(host) = name.strip_suffix("-se").and_then(|host| Host::parse(host).ok()) {
+                self.taken.entry(address).or_insert(host);
+            }
+        }
+    }
+
+    /// A ServiceEntry of ours stands in `cluster`.
+    pub(super) fn stands(
+        &mut self,
+        cluster: &ClusterName,
+        host: Host,
+        service: Option<ServiceKey>,
+        address: Option<Ipv4Addr>,
+    ) {
+        if let Some(address) = address {
+            // Of two hosts with one address the first by name keeps it, whatever order they are read in,
+            // unless one of them is in use already.
+            let holder = self.taken.entry(address).or_insert_with(|| host.clone());
+            let settled = self.hosts.get(holder).is_some_and(|state| state.address == Some(address));
+            if host < *holder && !settled {
+                *holder = host.clone();
+            }
+        }
+        self.hosts.entry(host).or_default().standing.insert(cluster.clone(), Standing { service, address });
+    }
+
+    /// The ServiceEntry of `host` left `cluster`.
+    pub(super) fn falls(&mut self, cluster: &ClusterName, host: &Host) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.standing.remove(cluster);
+        }
+        self.forget_if_gone(host);
+    }
+
+    /// All ServiceEntries of a cluster are out of sight because it left the fleet.
+    pub(super) fn forget_cluster(&mut self, cluster: &ClusterName) {
+        let hosts: Vec<Host> = self
+            .hosts
+            .iter()
+            .filter(|(_, state)| state.standing.contains_key(cluster))
+            .map(|(host, _)| host.clone())
+            .collect();
+        for host in hosts {
+            self.falls(cluster, &host);
+        }
+    }
+
+    fn forget_if_gone(&mut self, host: &Host) {
+        let gone = self
+            .hosts
+            .get(host)
+            .is_some_and(|state| state.holder.is_none() && state.standing.is_empty() && state.waiting.is_empty());
+        if !gone {
+            return;
+        }
+        let address = self.hosts.remove(host).and_then(|state| state.address);
+        if let Some(address) = address
+            && self.taken.get(&address) == Some(host)
+            && !self.reference.contains_key(&host.service_entry_name())
+        {
+            self.taken.remove(&address);
+            self.resting.push_back(address);
+        }
+    }
+
+    /// Makes `hosts` the whole list that `key` asks for. `runs` tells whether a service still runs anywhere.
+    pub(super) fn claim(&mut self, key: &ServiceKey, hosts: &[Host], runs: &dyn Fn(&ServiceKey) -> bool) -> Claimed {
+        let mut outcome = Claimed::default();
+        let held_before = self.claims.remove(key).unwrap_or_default();
+        for host in &held_before {
+            if hosts.contains(host) {
+                continue;
+            }
+            if let Some(state) = self.hosts.get_mut(host) {
+                if state.holder.as_ref() == Some(key) {
+                    state.holder = None;
+                    outcome.freed_for.append(&mut state.waiting);
+                }
+                state.waiting.remove(key);
+            }
+            self.forget_if_gone(host);
+        }
+        let held = |book: &Self| -> Vec<Host> {
+            hosts.iter().filter(|host| book.hosts[*host].holder.as_ref() == Some(key)).cloned().collect()
+        };
+        for host in hosts {
+            let state = self.hosts.entry(host.clone()).or_default();
+            let holder = state.holder.clone().or_else(|| {
+                let mut standing = state.standing.values().filter_map(|standing| standing.service.clone());
+                standing.find(|other| other != key && runs(other))
+            });
+            let taken_by = holder.filter(|holder| holder != key);
+            if taken_by.is_some() {
+                state.waiting.insert(key.clone());
+            } else {
+                state.holder = Some(key.clone());
+                state.waiting.remove(key);
+                self.settle_address(host, &mut outcome);
+            }
+            let address = if taken_by.is_some() { None } else { self.hosts[host].address };
+            outcome.claims.push(Claim { host: host.clone(), address, taken_by });
+        }
+        let before: Vec<&Host> = held_before
+            .iter()
+            .filter(|host| self.hosts.get(*host).is_some_and(|state| state.holder.as_ref() == Some(key)))
+            .collect();
+        let now = held(self);
+        outcome.changed = before.len() != now.len()
+            || before.len() != held_before.len()
+            || before.iter().zip(&now).any(|(a, b)| *a != b);
+        if !hosts.is_empty() {
+            self.claims.insert(key.clone(), hosts.to_vec());
+        }
+        outcome
+    }
+
+    fn settle_address(&mut self, host: &Host, outcome: &mut Claimed) {
+        let Some(range) = self.range else { return };
+        let state = &self.hosts[host];
+        if state.address.is_some() {
+            return;
+        }
+        let mut votes: BTreeMap<Ipv4Addr, usize> = BTreeMap::new();
+        for address in state.standing.values().filter_map(|standing| standing.address) {
+            *votes.entry(address).or_default() += 1;
+        }
+        let standing: Vec<Ipv4Addr> = {
+            let mut by_votes: Vec<_> = votes.into_iter().collect();
+            by_votes.sort_by_key(|(address, votes)| (std::cmp::Reverse(*votes), *address));
+            by_votes.into_iter().map(|(address, _)| address).collect()
+        };
+        let remembered = standing.iter().copied().chain(self.reference.get(&host.service_entry_name()).copied());
+        let mut found = None;
+        for address in remembered {
+            if self.taken.get(&address).is_none_or(|holder| holder == host) {
+                found = Some(address);
+                break;
+            }
+            outcome.conflicts.push((host.clone(), address));
+        }
+        let found = found.or_else(|| self.allocate(range, host));
+        match found {
+            Some(address) => {
+                self.taken.insert(address, host.clone());
+                self.resting.retain(|resting| *resting != address);
+            }
+            None => outcome.exhausted.push(host.clone()),
+        }
+        if let Some(state) = self.hosts.get_mut(host) {
+            state.address = found;
+        }
+    }
+
+    fn allocate(&mut self, range: Ipv4Net, host: &Host) -> Option<Ipv4Addr> {
+        let size = 1_u32 << (32 - u32::from(range.prefix_len()).max(1));
+        let first = u32::from(range.network());
+        let hash =
+            host.as_str().to_ascii_lowercase().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        let start = u32::try_from((hash ^ (hash >> 32)) % u64::from(size)).unwrap_or_default();
+        (0..size)
+            .map(|step| Ipv4Addr::from(first + (start + step) % size))
+            // .0 and .255 look like network and broadcast addresses to people and to some tools.
+            .filter(|address| !matches!(address.octets()[3], 0 | 255))
+            .find(|address| !self.taken.contains_key(address) && !self.resting.contains(address))
+            .or_else(|| self.resting.pop_front())
+    }
+
+    /// The hosts that a service holds, the default host first.
+    pub(super) fn held_by(&self, key: &ServiceKey) -> Vec<Host> {
+        let asked = self.claims.get(key).map(Vec::as_slice).unwrap_or_default();
+        asked.iter().filter(|host| self.hosts[*host].holder.as_ref() == Some(key)).cloned().collect()
+    }
+
+    /// The service that holds a host, and those that wait for it.
+    pub(super) fn interested_in(&self, host: &Host) -> Vec<ServiceKey> {
+        self.hosts.get(host).map_or_else(Vec::new, |state| state.holder.iter().chain(&state.waiting).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> ServiceKey {
+        ServiceKey::parse(text, "stage").unwrap()
+    }
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    fn book(range: &str) -> AddressBook {
+        AddressBook::new(Some(range.parse().unwrap()))
+    }
+
+    fn address(book: &mut AddressBook, name: &str) -> Option<Ipv4Addr> {
+        book.claim(&key(name), &[host(&format!("{name}.global"))], &|_| true).claims[0].address
+    }
+
+    #[test]
+    fn a_host_gets_the_same_address_from_nothing_in_any_order() {
+        let (mut forth, mut back) = (book("240.0.0.0/16"), book("240.0.0.0/16"));
+        let names: Vec<String> = (0..20).map(|i| format!("service-{i}")).collect();
+        let a: Vec<_> = names.iter().map(|name| address(&mut forth, name)).collect();
+        let mut b: Vec<_> = names.iter().rev().map(|name| address(&mut back, name)).collect();
+        b.reverse();
+        assert_eq!(a, b);
+        assert_eq!(a.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn what_was_written_is_the_memory() {
+        let mut book = book("240.0.0.0/16");
+        let old = Ipv4Addr::new(240, 0, 77, 7);
+        for cluster in ["east", "west"] {
+            book.stands(&ClusterName::parse(cluster).unwrap(), host("a.global"), Some(key("a")), Some(old));
+        }
+        book.stands(
+            &ClusterName::parse("north").unwrap(),
+            host("a.global"),
+            Some(key("a")),
+            Some(Ipv4Addr::new(240, 0, 1, 1)),
+        );
+        assert_eq!(address(&mut book, "a"), Some(old), "most clusters agree on it");
+    }
+
+    #[test]
+    fn two_hosts_with_one_written_address_are_told_apart() {
+        let mut book = book("240.0.0.0/16");
+        let east = ClusterName::parse("east").unwrap();
+        let shared = Ipv4Addr::new(240, 0, 9, 9);
+        book.stands(&east, host("b.global"), Some(key("b")), Some(shared));
+        book.stands(&east, host("a.global"), Some(key("a")), Some(shared));
+        let b = book.claim(&key("b"), &[host("b.global")], &|_| true);
+        assert_eq!(b.conflicts, [(host("b.global"), shared)]);
+        assert_ne!(b.claims[0].address, Some(shared));
+        assert_eq!(address(&mut book, "a"), Some(shared), "the first by name keeps it");
+    }
+
+    #[test]
+    fn addresses_come_back_when_nothing_fresh_is_left() {
+        let mut book = book("240.0.0.0/30"); // .1, .2 and .3 are usable
+        let all: BTreeSet<_> = ["a", "b", "c"].map(|name| address(&mut book, name)).into();
+        assert_eq!(all.len(), 3);
+        let over = book.claim(&key("d"), &[host("d.global")], &|_| true);
+        assert_eq!((over.claims[0].address, over.exhausted), (None, vec![host("d.global")]));
+        let gone = book.hosts[&host("b.global")].address;
+        book.claim(&key("b"), &[], &|_| true);
+        assert_eq!(address(&mut book, "d"), gone);
+    }
+
+    #[test]
+    fn a_written_host_outlives_its_claim_until_its_objects_are_gone() {
+        let mut book = book("240.0.0.0/16");
+        let before = address(&mut book, "a");
+        let east = ClusterName::parse("east").unwrap();
+        book.stands(&east, host("a.global"), Some(key("a")), before);
+        book.claim(&key("a"), &[], &|_| true);
+        assert_eq!(address(&mut book, "a"), before);
+    }
+
+    #[test]
+    fn the_first_holder_keeps_a_host_and_the_next_gets_it_when_it_goes() {
+        let mut book = book("240.0.0.0/16");
+        let shared = [host("x.global")];
+        assert!(book.claim(&key("a"), &shared, &|_| true).claims[0].taken_by.is_none());
+        assert_eq!(book.claim(&key("b"), &shared, &|_| true).claims[0].taken_by, Some(key("a")));
+        assert!(book.held_by(&key("b")).is_empty());
+        assert_eq!(book.claim(&key("a"), &[], &|_| true).freed_for, [key("b")].into());
+        assert!(book.claim(&key("b"), &shared, &|_| true).claims[0].taken_by.is_none());
+    }
+
+    #[test]
+    fn after_a_restart_the_written_holder_keeps_its_host_while_it_runs() {
+        let east = ClusterName::parse("east").unwrap();
+        for (runs, expected) in [(true, Some(key("b"))), (false, None)] {
+            let mut book = book("240.0.0.0/16");
+            book.stands(&east, host("x.global"), Some(key("b")), None);
+            assert_eq!(book.claim(&key("a"), &[host("x.global")], &|_| runs).claims[0].taken_by, expected);
+        }
+    }
+
+    #[test]
+    fn the_references_config_map_is_honoured() {
+        let mut book = book("240.0.0.0/16");
+        book.honour_reference([("a.global-se".to_owned(), Ipv4Addr::new(240, 0, 10, 1))]);
+        assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(240, 0, 10, 1)));
+    }
+}

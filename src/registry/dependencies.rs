@@ -1,0 +1,152 @@
+//! Who declares to call whom, from all Dependency objects together.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::{ClusterName, Declared, Identity, ObjectId};
+
+/// One Dependency as it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) source: Identity,
+    pub(super) destinations: BTreeSet<Identity>,
+}
+
+/// The Dependencies of the fleet, indexed both ways.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    declared: BTreeMap<(ClusterName, ObjectId), Counted>,
+    sources_of: HashMap<Identity, BTreeMap<Identity, usize>>,
+    destinations_of: HashMap<Identity, BTreeMap<Identity, usize>>,
+}
+
+/// What is wrong with a Dependency, in words.
+pub(super) fn read(declared: &Declared) -> (Option<Counted>, Vec<String>) {
+    let mut problems = Vec::new();
+    let source = match Identity::parse(&declared.source) {
+        Ok(source) => source,
+        Err(error) => return (None, vec![format!("the source {error}; the Dependency is ignored")]),
+    };
+    let mut destinations = BTreeSet::new();
+    for destination in &declared.destinations {
+        match Identity::parse(destination) {
+            Ok(destination) if destination == source => {
+                problems.push(format!("{source} is listed as its own destination; that entry is ignored"));
+            }
+            Ok(destination) => {
+                destinations.insert(destination);
+            }
+            Err(error) => problems.push(format!("a destination {error}; that entry is ignored")),
+        }
+    }
+    if declared.destinations.is_empty() {
+        problems.push("no destination is listed; it has no effect".into());
+    }
+    (Some(Counted { source, destinations }), problems)
+}
+
+impl Dependencies {
+    /// Replaces what one object declares; answers the destinations and the sources that are affected.
+    pub(super) fn set(
+        &mut self,
+        of: (ClusterName, ObjectId),
+        now: Option<Counted>,
+    ) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
+        let before = match &now {
+            Some(counted) => self.declared.insert(of, counted.clone()),
+            None => self.declared.remove(&of),
+        };
+        if before == now {
+            return Default::default();
+        }
+        let (mut destinations, mut sources) = (BTreeSet::new(), BTreeSet::new());
+        for (counted, add) in before.into_iter().map(|c| (c, false)).chain(now.into_iter().map(|c| (c, true))) {
+            for destination in &counted.destinations {
+                count(&mut self.sources_of, destination, &counted.source, add);
+                count(&mut self.destinations_of, &counted.source, destination, add);
+                destinations.insert(destination.clone());
+            }
+            sources.insert(counted.source);
+        }
+        (destinations, sources)
+    }
+
+    /// Identities that declare to call `destination`.
+    pub(super) fn sources_of(&self, destination: &Identity) -> Vec<Identity> {
+        self.sources_of.get(destination).map_or_else(Vec::new, |sources| sources.keys().cloned().collect())
+    }
+
+    /// Identities that `source` declares to call.
+    pub(super) fn destinations_of(&self, source: &Identity) -> Vec<Identity> {
+        self.destinations_of.get(source).map_or_else(Vec::new, |destinations| destinations.keys().cloned().collect())
+    }
+
+    /// What one object declares.
+    pub(super) fn get(&self, of: &(ClusterName, ObjectId)) -> Option<&Counted> {
+        self.declared.get(of)
+    }
+
+    /// Every Dependency.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&(ClusterName, ObjectId), &Counted)> {
+        self.declared.iter()
+    }
+
+    /// The Dependencies read from one cluster.
+    pub(super) fn of_cluster(&self, cluster: &ClusterName) -> Vec<ObjectId> {
+        self.declared.keys().filter(|(of, _)| of == cluster).map(|(_, id)| id.clone()).collect()
+    }
+}
+
+fn count(index: &mut HashMap<Identity, BTreeMap<Identity, usize>>, from: &Identity, to: &Identity, add: bool) {
+    let counts = index.entry(from.clone()).or_default();
+    let counter = counts.entry(to.clone()).or_default();
+    *counter = if add { *counter + 1 } else { counter.saturating_sub(1) };
+    if *counter == 0 {
+        counts.remove(to);
+        if counts.is_empty() {
+            index.remove(from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Kind;
+
+    fn declared(name: &str, source: &str, destinations: &[&str]) -> Declared {
+        Declared {
+            id: ObjectId::new(Kind::Dependency, "admiral", name),
+            source: source.into(),
+            destinations: destinations.iter().map(|d| (*d).to_owned()).collect(),
+        }
+    }
+
+    fn id(text: &str) -> Identity {
+        Identity::parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_two_objects_declare_stays_until_both_are_gone() {
+        let mut all = Dependencies::default();
+        let hub = ClusterName::hub();
+        for name in ["one", "two"] {
+            let declared = declared(name, "orders", &["payments"]);
+            all.set((hub.clone(), declared.id.clone()), read(&declared).0);
+        }
+        all.set((hub.clone(), declared("one", "", &[]).id), None);
+        assert_eq!(all.sources_of(&id("payments")), [id("orders")]);
+        let (destinations, sources) = all.set((hub, declared("two", "", &[]).id), None);
+        assert_eq!((destinations, sources), ([id("payments")].into(), [id("orders")].into()));
+        assert!(all.sources_of(&id("payments")).is_empty());
+        assert!(all.destinations_of(&id("orders")).is_empty());
+    }
+
+    #[test]
+    fn nonsense_is_told_and_the_rest_counts() {
+        let (counted, problems) = read(&declared("x", "orders", &["orders", "pay ments", "payments"]));
+        assert_eq!(counted.unwrap().destinations, [id("payments")].into());
+        assert_eq!(problems.len(), 2);
+        assert!(read(&declared("x", "", &["payments"])).0.is_none());
+        assert!(read(&declared("x", "orders", &[])).1[0].contains("no destination"));
+    }
+}

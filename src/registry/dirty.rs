@@ -1,0 +1,63 @@
+//! The units that wait to be planned: a set, so that many events make one piece of work.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::model::{ClusterName, ServiceKey};
+
+/// What is planned at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// A service, in all clusters.
+    Service(ServiceKey),
+    /// The Sidecar of one client namespace of one cluster.
+    Sidecar(ClusterName, Arc<str>),
+}
+
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Service(key) => write!(f, "{key}"),
+            Self::Sidecar(cluster, namespace) => write!(f, "Sidecar of {cluster}/{namespace}"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct DirtyUnits {
+    units: Mutex<HashSet<Unit>>,
+    changed: Notify,
+}
+
+impl DirtyUnits {
+    pub(super) fn mark(&self, units: impl IntoIterator<Item = Unit>) {
+        let mut waiting = self.units.lock();
+        let before = waiting.len();
+        waiting.extend(units);
+        if waiting.len() > before {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Everything that waits, sorted, so that the same state is worked through in the same order.
+    pub(super) fn take(&self) -> BTreeSet<Unit> {
+        std::mem::take(&mut *self.units.lock()).into_iter().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.units.lock().len()
+    }
+
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}

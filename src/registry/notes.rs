@@ -1,0 +1,94 @@
+//! The notes in force, by what they come from: saying a thing again replaces what was said before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use dashmap::DashMap;
+
+use crate::model::{ClusterName, Note, NoteKind, ObjectId, ServiceKey};
+
+/// Where notes come from. Each source holds its own list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NoteSource {
+    /// The plan of a service.
+    Service(ServiceKey),
+    /// The plan of a client namespace's Sidecar.
+    Sidecar(ClusterName, Arc<str>),
+    /// The connection to a cluster.
+    Cluster(ClusterName),
+    /// The writer of a cluster, about one object.
+    Writer(ClusterName, ObjectId),
+    /// The gateway and the nodes of a cluster.
+    Place(ClusterName),
+    /// The discovery of clusters, about one Secret or file.
+    Fleet(String),
+    /// One object of a cluster.
+    Object(ClusterName, ObjectId),
+}
+
+impl NoteSource {
+    fn cluster(&self) -> Option<&ClusterName> {
+        match self {
+            Self::Sidecar(cluster, _)
+            | Self::Cluster(cluster)
+            | Self::Place(cluster)
+            | Self::Writer(cluster, _)
+            | Self::Object(cluster, _) => Some(cluster),
+            Self::Service(_) | Self::Fleet(_) => None,
+        }
+    }
+}
+
+/// All notes in force.
+#[derive(Debug, Default)]
+pub struct NoteBook {
+    notes: DashMap<NoteSource, Vec<Note>>,
+}
+
+impl NoteBook {
+    /// Replaces what `source` had to say. New notes are logged once, as warnings.
+    pub fn put(&self, source: NoteSource, notes: Vec<Note>) {
+        let said = if notes.is_empty() {
+            self.notes.remove(&source).map(|(_, said)| said)
+        } else {
+            self.notes.insert(source, notes.clone())
+        }
+        .unwrap_or_default();
+        for note in notes.iter().filter(|note| !said.contains(note)) {
+            tracing::warn!(
+                note = note.kind.code(),
+                cluster = %note.object.cluster,
+                kind = note.object.kind,
+                namespace = note.object.namespace,
+                name = note.object.name,
+                "{}. {}",
+                note.message,
+                note.kind.remedy()
+            );
+        }
+    }
+
+    /// Drops all that was said about a cluster that left.
+    pub(super) fn forget_cluster(&self, cluster: &ClusterName) {
+        self.notes.retain(|source, _| source.cluster() != Some(cluster));
+    }
+
+    /// Every note, sorted and without repetition.
+    #[must_use]
+    pub fn all(&self) -> Vec<Note> {
+        let all: BTreeSet<Note> = self.notes.iter().flat_map(|entry| entry.value().clone()).collect();
+        all.into_iter().collect()
+    }
+
+    /// Number of notes of each kind.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<NoteKind, usize> {
+        let mut counts = BTreeMap::new();
+        for note in self.all() {
+            *counts.entry(note.kind).or_default() += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,662 @@
+//! What is known of one cluster: its objects, indexed by service and namespace, and how fresh they are.
+//!
+//! A shard answers questions about its own cluster only. It never decides what that means for others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use super::{
+    identity::{self, Classified},
+    ports,
+    snapshot::Backend,
+    status::KindState,
+};
+use crate::{
+    config::Settings,
+    istio::Owner,
+    model::{
+        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Policy,
+        ServiceKey, Workload, Written,
+    },
+};
+
+/// Annotation by which a workload names the ports that matter.
+const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
+/// Annotation by which a workload keeps upper-case letters in its host.
+const KEEP_CASE: &str = "admiral.io/cname-case-sensitive";
+
+#[derive(Debug)]
+struct Placed {
+    workload: Workload,
+    classified: Classified,
+}
+
+/// What changed in a cluster through one object.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Services to be planned again.
+    pub(super) services: BTreeSet<ServiceKey>,
+    /// Identities that began or ended to run in a namespace of the cluster.
+    pub(super) moved: BTreeSet<(Identity, Arc<str>)>,
+    /// Namespaces whose Sidecar is to be planned again.
+    pub(super) sidecars: BTreeSet<Arc<str>>,
+    /// Region or gateway changed: every service of the cluster is concerned.
+    pub(super) whole_cluster: bool,
+}
+
+/// One cluster.
+#[derive(Debug)]
+pub(super) struct Shard {
+    name: ClusterName,
+    kinds: BTreeMap<Kind, KindState>,
+    workloads: HashMap<ObjectId, Placed>,
+    by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
+    by_namespace: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// Namespaces in which an identity runs, with the number of its workloads.
+    identities: HashMap<Identity, BTreeMap<Arc<str>, usize>>,
+    services: BTreeMap<(Arc<str>, Arc<str>), LocalService>,
+    /// Services by the hash of (namespace, first pair of the selector).
+    services_by_pair: HashMap<u64, BTreeSet<Arc<str>>>,
+    nodes: HashMap<Arc<str>, Option<Locality>>,
+    namespaces: HashMap<Arc<str>, Namespace>,
+    policies: HashMap<ObjectId, (Arc<Policy>, Option<ServiceKey>)>,
+    policies_by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
+    written: HashMap<ObjectId, Arc<Written>>,
+    written_by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
+    /// The last address that a gateway Service had, kept while the Service stands without one.
+    last_gateway: Option<GatewayAddress>,
+}
+
+fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, key, value).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn selects(selector: &Labels, labels: &Labels) -> bool {
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+impl Shard {
+    pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self {
+            name,
+            kinds: kinds.into_iter().map(|kind| (kind, KindState::Loading)).collect(),
+            workloads: HashMap::new(),
+            by_service: HashMap::new(),
+            by_namespace: HashMap::new(),
+            identities: HashMap::new(),
+            services: BTreeMap::new(),
+            services_by_pair: HashMap::new(),
+            nodes: HashMap::new(),
+            namespaces: HashMap::new(),
+            policies: HashMap::new(),
+            policies_by_service: HashMap::new(),
+            written: HashMap::new(),
+            written_by_service: HashMap::new(),
+            last_gateway: None,
+        }
+    }
+
+    // ---- freshness ----
+
+    pub(super) fn kinds(&self) -> &BTreeMap<Kind, KindState> {
+        &self.kinds
+    }
+
+    pub(super) fn set_kind(&mut self, kind: Kind, state: KindState) {
+        self.kinds.insert(kind, state);
+    }
+
+    /// Whether a whole list of the kind was seen once. A kind that is not watched is not known.
+    pub(super) fn knows(&self, kind: Kind) -> bool {
+        self.kinds.get(&kind).is_some_and(KindState::is_known)
+    }
+
+    /// Whether every watched kind that makes endpoints is known.
+    pub(super) fn knows_workloads(&self) -> bool {
+        self.knows(Kind::Service)
+            && Kind::WORKLOADS.iter().filter(|kind| self.kinds.contains_key(kind)).all(|kind| self.knows(*kind))
+    }
+
+    /// Whether nothing that makes endpoints has to be carried over from what was written.
+    pub(super) fn knows_endpoints(&self) -> bool {
+        !self.is_loading() && self.knows_workloads() && self.knows(Kind::Node)
+    }
+
+    pub(super) fn knows_all(&self) -> bool {
+        self.kinds.values().all(KindState::is_known)
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.kinds.values().any(|state| matches!(state, KindState::Loading))
+    }
+
+    // ---- workloads ----
+
+    pub(super) fn put_workload(&mut self, workload: Workload, settings: &Settings) -> Effects {
+        let mut effects = Effects::default();
+        if self.workloads.get(&workload.id).is_some_and(|placed| placed.workload == workload) {
+            return effects;
+        }
+        self.take_workload(&workload.id, &mut effects);
+        let classified = identity::classify(&workload, self.ignores(&workload.id.namespace), settings);
+        self.place(workload, classified, &mut effects);
+        effects
+    }
+
+    pub(super) fn remove_workload(&mut self, id: &ObjectId) -> Effects {
+        let mut effects = Effects::default();
+        self.take_workload(id, &mut effects);
+        effects
+    }
+
+    fn place(&mut self, workload: Workload, classified: Classified, effects: &mut Effects) {
+        let id = workload.id.clone();
+        if let Classified::Service(key) = &classified {
+            self.by_service.entry(key.clone()).or_default().insert(id.clone());
+            let count =
+                self.identities.entry(key.identity.clone()).or_default().entry(id.namespace.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                toggle(&mut effects.moved, (key.identity.clone(), id.namespace.clone()));
+            }
+            effects.services.insert(key.clone());
+        }
+        if classified != Classified::Ignored {
+            self.by_namespace.entry(id.namespace.clone()).or_default().insert(id.clone());
+            effects.sidecars.insert(id.namespace.clone());
+        }
+        self.workloads.insert(id, Placed { workload, classified });
+    }
+
+    fn take_workload(&mut self, id: &ObjectId, effects: &mut Effects) -> Option<Workload> {
+        let placed = self.workloads.remove(id)?;
+        if let Classified::Service(key) = &placed.classified {
+            remove_from(&mut self.by_service, key, id);
+            if let Some(namespaces) = self.identities.get_mut(&key.identity) {
+                if let Some(count) = namespaces.get_mut(&id.namespace) {
+                    *count -= 1;
+                    if *count == 0 {
+                        namespaces.remove(&id.namespace);
+                        toggle(&mut effects.moved, (key.identity.clone(), id.namespace.clone()));
+                    }
+                }
+                if namespaces.is_empty() {
+                    self.identities.remove(&key.identity);
+                }
+            }
+            effects.services.insert(key.clone());
+        }
+        if placed.classified != Classified::Ignored {
+            remove_from(&mut self.by_namespace, &id.namespace, id);
+            effects.sidecars.insert(id.namespace.clone());
+        }
+        Some(placed.workload)
+    }
+
+    /// Why a workload that means to be published cannot be.
+    pub(super) fn invalid(&self, id: &ObjectId) -> Option<String> {
+        match &self.workloads.get(id)?.classified {
+            Classified::Invalid(error) => Some(format!("identity or environment {error}; it is not published")),
+            _ => None,
+        }
+    }
+
+    pub(super) fn runs(&self, key: &ServiceKey) -> bool {
+        self.by_service.contains_key(key)
+    }
+
+    pub(super) fn service_keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.by_service.keys()
+    }
+
+    pub(super) fn namespaces_of(&self, identity: &Identity) -> Vec<Arc<str>> {
+        self.identities.get(identity).map_or_else(Vec::new, |namespaces| namespaces.keys().cloned().collect())
+    }
+
+    pub(super) fn identities_in(&self, namespace: &str) -> BTreeSet<Identity> {
+        let ids = self.by_namespace.get(namespace).into_iter().flatten();
+        ids.filter_map(|id| match &self.workloads.get(id)?.classified {
+            Classified::Service(key) => Some(key.identity.clone()),
+            _ => None,
+        })
+        .collect()
+    }
+
+    pub(super) fn client_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_namespace.keys()
+    }
+
+    pub(super) fn workload_count(&self) -> usize {
+        self.by_namespace.values().map(BTreeSet::len).sum()
+    }
+
+    /// The oldest workload of a service, by which it is spelled: its creation time, its key as written, and whether its host keeps its case.
+    pub(super) fn oldest(&self, key: &ServiceKey) -> Option<(i64, ServiceKey, bool)> {
+        let placed = self.by_service.get(key)?.iter().filter_map(|id| self.workloads.get(id));
+        let oldest = placed.min_by_key(|placed| (placed.workload.created_seconds, placed.workload.id.clone()))?;
+        match &oldest.classified {
+            Classified::Service(spelled) => {
+                let keep_case = oldest.workload.template_annotations.get(KEEP_CASE).is_some_and(|v| v == "true");
+                Some((oldest.workload.created_seconds, spelled.clone(), keep_case))
+            }
+            _ => None,
+        }
+    }
+
+    // ---- Services and gateways ----
+
+    pub(super) fn put_service(&mut self, service: LocalService) -> Effects {
+        let mut effects = Effects::default();
+        let at = (service.id.namespace.clone(), service.id.name.clone());
+        if self.services.get(&at) == Some(&service) {
+            return effects;
+        }
+        let gateway_before = self.gateway();
+        self.take_service(&at, &mut effects);
+        self.touch_selected(&service, &mut effects);
+        if let Some(pair) = service.selector.first_key_value() {
+            self.services_by_pair.entry(pair_hash(&at.0, pair)).or_default().insert(at.1.clone());
+        }
+        if let Some(Some(address)) = &service.gateway {
+            self.last_gateway = Some(address.clone());
+        }
+        self.services.insert(at, service);
+        effects.whole_cluster |= gateway_before != self.gateway();
+        effects
+    }
+
+    pub(super) fn remove_service(&mut self, id: &ObjectId) -> Effects {
+        let mut effects = Effects::default();
+        let gateway_before = self.gateway();
+        self.take_service(&(id.namespace.clone(), id.name.clone()), &mut effects);
+        effects.whole_cluster |= gateway_before != self.gateway();
+        effects
+    }
+
+    fn take_service(&mut self, at: &(Arc<str>, Arc<str>), effects: &mut Effects) {
+        if let Some(service) = self.services.remove(at) {
+            self.touch_selected(&service, effects);
+            if let Some(pair) = service.selector.first_key_value() {
+                remove_from(&mut self.services_by_pair, &pair_hash(&at.0, pair), &at.1);
+            }
+        }
+    }
+
+    fn touch_selected(&self, service: &LocalService, effects: &mut Effects) {
+        for id in self.by_namespace.get(&service.id.namespace).into_iter().flatten() {
+            let Some(placed) = self.workloads.get(id) else { continue };
+            // A Service that selects nothing may still be why a workload has none: the note about it must follow.
+            if (service.selector.is_empty() || selects(&service.selector, &placed.workload.template_labels))
+                && let Classified::Service(key) = &placed.classified
+            {
+                effects.services.insert(key.clone());
+            }
+        }
+    }
+
+    /// Where other clusters reach this one (reference behaviour §4): the newest gateway Service with an address, else the
+    /// address that was known last while a gateway Service stands without one.
+    pub(super) fn gateway(&self) -> Option<GatewayAddress> {
+        let candidates = self.services.values().filter(|service| !service.ignored);
+        let mut stands = false;
+        let mut newest: Option<(i64, &LocalService, &GatewayAddress)> = None;
+        for service in candidates {
+            match &service.gateway {
+                None => {}
+                Some(None) => stands = true,
+                Some(Some(address)) => {
+                    if newest.is_none_or(|(created, other, _)| {
+                        (created, &other.id.name) < (service.created_seconds, &service.id.name)
+                    }) {
+                        newest = Some((service.created_seconds, service, address));
+                    }
+                }
+            }
+        }
+        newest.map(|(_, _, address)| address.clone()).or_else(|| self.last_gateway.clone().filter(|_| stands))
+    }
+
+    /// The gateway Service that stands without an address while no other has one.
+    pub(super) fn gateway_without_address(&self) -> Option<ObjectId> {
+        let mut without = None;
+        for service in self.services.values() {
+            match &service.gateway {
+                Some(Some(_)) => return None,
+                Some(None) => without = Some(service.id.clone()),
+                None => {}
+            }
+        }
+        without
+    }
+
+    pub(super) fn remember_gateway(&mut self, address: GatewayAddress) {
+        self.last_gateway.get_or_insert(address);
+    }
+
+    /// The Services behind which the pods of a service run, and what keeps others from counting.
+    pub(super) fn backends(&self, key: &ServiceKey) -> (Vec<Backend>, Vec<(ObjectId, String)>) {
+        let mut backends: BTreeMap<(Arc<str>, Arc<str>), Backend> = BTreeMap::new();
+        let mut problems = BTreeSet::new();
+        for id in self.by_service.get(key).into_iter().flatten() {
+            let Some(Placed { workload, .. }) = self.workloads.get(id) else { continue };
+            let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
+            let mut matching: Vec<&LocalService> = self.selecting(&id.namespace, &workload.template_labels);
+            matching.sort_by_key(|service| (service.created_seconds, service.id.name.clone()));
+            let mut refused = Vec::new();
+            let chosen = matching.into_iter().find_map(|service| match ports::published(service, hint) {
+                Ok(ports) => Some((service, ports)),
+                Err(reason) => {
+                    refused.push((service.id.clone(), reason));
+                    None
+                }
+            });
+            match chosen {
+                Some((service, ports)) => {
+                    backends.entry((id.namespace.clone(), service.id.name.clone())).or_insert_with(|| Backend {
+                        namespace: id.namespace.clone(),
+                        service: service.id.name.clone(),
+                        workload: id.kind,
+                        ports,
+                    });
+                }
+                None => {
+                    refused.extend(self.without_selector(&id.namespace));
+                    problems.extend(refused);
+                    problems.insert((id.clone(), "no Service selects its pods".to_owned()));
+                }
+            }
+        }
+        (backends.into_values().collect(), problems.into_iter().collect())
+    }
+
+    fn selecting(&self, namespace: &Arc<str>, labels: &Labels) -> Vec<&LocalService> {
+        let mut found = Vec::new();
+        for pair in labels {
+            for name in self.services_by_pair.get(&pair_hash(namespace, pair)).into_iter().flatten() {
+                if let Some(service) = self.services.get(&(namespace.clone(), name.clone()))
+                    && !service.ignored
+                    && selects(&service.selector, labels)
+                {
+                    found.push(service);
+                }
+            }
+        }
+        found
+    }
+
+    fn without_selector(&self, namespace: &Arc<str>) -> Vec<(ObjectId, String)> {
+        let from = (namespace.clone(), Arc::from(""));
+        self.services
+            .range(from..)
+            .take_while(|((of, _), _)| of == namespace)
+            .filter(|(_, service)| service.selector.is_empty() && !service.ignored)
+            .filter_map(|(_, service)| ports::published(service, None).err().map(|reason| (service.id.clone(), reason)))
+            .collect()
+    }
+
+    // ---- Nodes and Namespaces ----
+
+    pub(super) fn put_node(&mut self, node: Node) -> Effects {
+        let before = (self.regions(), self.locality());
+        self.nodes.insert(node.id.name, node.locality);
+        Effects { whole_cluster: before != (self.regions(), self.locality()), ..Effects::default() }
+    }
+
+    pub(super) fn remove_node(&mut self, id: &ObjectId) -> Effects {
+        let before = (self.regions(), self.locality());
+        self.nodes.remove(&id.name);
+        Effects { whole_cluster: before != (self.regions(), self.locality()), ..Effects::default() }
+    }
+
+    /// Regions of the nodes, the most frequent first, then by name.
+    pub(super) fn regions(&self) -> Vec<Arc<str>> {
+        let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+        for locality in self.nodes.values().flatten() {
+            *counts.entry(&locality.region).or_default() += 1;
+        }
+        let mut regions: Vec<_> = counts.into_iter().collect();
+        regions.sort_by(|(a, many), (b, few)| few.cmp(many).then(a.cmp(b)));
+        regions.into_iter().map(|(region, _)| region.clone()).collect()
+    }
+
+    /// Locality of the cluster's endpoints: the most frequent region, with the zone where all nodes agree.
+    pub(super) fn locality(&self) -> Option<Locality> {
+        let region = self.regions().into_iter().next()?;
+        let mut zones = self.nodes.values().map(|locality| locality.as_ref().and_then(|l| l.zone.clone()));
+        let first = zones.next().flatten();
+        let zone = first.filter(|first| zones.all(|zone| zone.as_ref() == Some(first)));
+        Some(Locality { region, zone })
+    }
+
+    pub(super) fn has_nodes(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    fn ignores(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|namespace| namespace.ignored)
+    }
+
+    pub(super) fn put_namespace(&mut self, namespace: Namespace, settings: &Settings) -> Effects {
+        let name = namespace.id.name.clone();
+        let before = self.ignores(&name);
+        self.namespaces.insert(name.clone(), namespace);
+        self.reclassify(&name, before, settings)
+    }
+
+    pub(super) fn remove_namespace(&mut self, id: &ObjectId, settings: &Settings) -> Effects {
+        let before = self.ignores(&id.name);
+        self.namespaces.remove(&id.name);
+        self.reclassify(&id.name, before, settings)
+    }
+
+    fn reclassify(&mut self, namespace: &Arc<str>, ignored_before: bool, settings: &Settings) -> Effects {
+        let mut effects = Effects::default();
+        let ignored = self.ignores(namespace);
+        if ignored == ignored_before {
+            return effects;
+        }
+        let ids: Vec<ObjectId> = self.workloads.keys().filter(|id| id.namespace == *namespace).cloned().collect();
+        for id in ids {
+            if let Some(workload) = self.take_workload(&id, &mut effects) {
+                let classified = identity::classify(&workload, ignored, settings);
+                self.place(workload, classified, &mut effects);
+            }
+        }
+        effects
+    }
+
+    pub(super) fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.contains_key(name)
+    }
+
+    /// Label `topology.istio.io/network` of `istio-system`.
+    pub(super) fn network(&self) -> Option<Arc<str>> {
+        self.namespaces.get("istio-system").and_then(|namespace| namespace.network.clone())
+    }
+
+    // ---- policies ----
+
+    pub(super) fn put_policy(&mut self, policy: Policy, settings: &Settings) -> (Effects, Option<String>) {
+        let id = policy.id.clone();
+        let (key, problem) = match identity::of_policy(&policy, settings) {
+            _ if policy.ignored => (None, None),
+            Ok(key) => (Some(key), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let same = self.policies.get(&id).is_some_and(|(before, of)| **before == policy && *of == key);
+        if same {
+            return (Effects::default(), problem);
+        }
+        let mut effects = self.remove_policy(&id);
+        if let Some(key) = &key {
+            self.policies_by_service.entry(key.clone()).or_default().insert(id.clone());
+            effects.services.insert(key.clone());
+        }
+        self.policies.insert(id, (Arc::new(policy), key));
+        (effects, problem)
+    }
+
+    pub(super) fn remove_policy(&mut self, id: &ObjectId) -> Effects {
+        let mut effects = Effects::default();
+        if let Some((_, Some(key))) = self.policies.remove(id) {
+            remove_from(&mut self.policies_by_service, &key, id);
+            effects.services.insert(key);
+        }
+        effects
+    }
+
+    /// The policies for a service, with whether each stands in a namespace that runs it.
+    pub(super) fn policies(&self, key: &ServiceKey) -> Vec<(Arc<Policy>, bool)> {
+        let homes: BTreeSet<&Arc<str>> =
+            self.by_service.get(key).into_iter().flatten().map(|id| &id.namespace).collect();
+        let ids = self.policies_by_service.get(key).into_iter().flatten();
+        ids.filter_map(|id| Some((self.policies.get(id)?.0.clone(), homes.contains(&id.namespace)))).collect()
+    }
+
+    // ---- what was written ----
+
+    /// Keeps an object unless a newer form of it is kept already; answers what stood before, or `None` when nothing changed.
+    pub(super) fn put_written(&mut self, written: Written) -> Option<Option<Arc<Written>>> {
+        let before = self.written.get(&written.id).cloned();
+        if let Some(before) = &before
+            && before.uid == written.uid
+            && !is_newer(&written.resource_version, &before.resource_version)
+        {
+            return None;
+        }
+        if let Some(before) = &before {
+            self.unindex(before);
+        }
+        if written.owner == Owner::Tradewind
+            && let Some(key) = &written.service
+        {
+            self.written_by_service.entry(key.clone()).or_default().insert(written.id.clone());
+        }
+        self.written.insert(written.id.clone(), Arc::new(written));
+        Some(before)
+    }
+
+    pub(super) fn remove_written(&mut self, id: &ObjectId) -> Option<Arc<Written>> {
+        let before = self.written.remove(id)?;
+        self.unindex(&before);
+        Some(before)
+    }
+
+    fn unindex(&mut self, written: &Written) {
+        if let Some(key) = &written.service {
+            remove_from(&mut self.written_by_service, key, &written.id);
+        }
+    }
+
+    pub(super) fn written(&self, id: &ObjectId) -> Option<Arc<Written>> {
+        self.written.get(id).cloned()
+    }
+
+    pub(super) fn all_written(&self) -> impl Iterator<Item = &Arc<Written>> {
+        self.written.values()
+    }
+
+    pub(super) fn written_for(&self, key: &ServiceKey) -> Vec<Arc<Written>> {
+        let ids = self.written_by_service.get(key).into_iter().flatten();
+        ids.filter_map(|id| self.written.get(id).cloned()).collect()
+    }
+
+    pub(super) fn holds(&self, key: &ServiceKey) -> bool {
+        self.written_by_service.contains_key(key)
+    }
+
+    pub(super) fn written_keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.written_by_service.keys()
+    }
+
+    pub(super) fn sidecars_in(&self, namespace: &str) -> Vec<Arc<Written>> {
+        let mut sidecars: Vec<_> = self
+            .written
+            .values()
+            .filter(|written| written.id.kind == Kind::Sidecar && &*written.id.namespace == namespace)
+            .cloned()
+            .collect();
+        sidecars.sort_by(|a, b| a.id.cmp(&b.id));
+        sidecars
+    }
+
+    pub(super) fn owned_count(&self) -> usize {
+        self.written.values().filter(|written| written.owner == Owner::Tradewind).count()
+    }
+
+    /// The ids of every object of one kind.
+    pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
+        match kind {
+            Kind::Service => self.services.values().map(|service| service.id.clone()).collect(),
+            Kind::Node => self.nodes.keys().map(|name| ObjectId::new(kind, "", name)).collect(),
+            Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
+            Kind::GlobalTrafficPolicy => self.policies.keys().cloned().collect(),
+            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => {
+                self.written.keys().filter(|id| id.kind == kind).cloned().collect()
+            }
+            Kind::Dependency => Vec::new(),
+            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+                self.workloads.keys().filter(|id| id.kind == kind).cloned().collect()
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &ClusterName {
+        &self.name
+    }
+}
+
+fn toggle<T: Ord>(set: &mut BTreeSet<T>, item: T) {
+    // Left and come back within one event: nothing moved.
+    if !set.remove(&item) {
+        set.insert(item);
+    }
+}
+
+fn remove_from<K: Hash + Eq, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(set) = index.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+/// Compares resourceVersions as numbers (comparable by contract since Kubernetes 1.35); what is no number is taken as newer unless equal.
+fn is_newer(candidate: &str, known: &str) -> bool {
+    match (candidate.parse::<u64>(), known.parse::<u64>()) {
+        (Ok(candidate), Ok(known)) => candidate > known,
+        _ => candidate != known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resource_versions_are_numbers_not_text() {
+        assert!(is_newer("1000", "999"));
+        assert!(!is_newer("999", "1000"));
+        assert!(!is_newer("7", "7"));
+        assert!(is_newer("b", "a"));
+    }
+
+    #[test]
+    fn regions_are_counted_and_zones_must_agree() {
+        let mut shard = Shard::new(ClusterName::parse("c").unwrap(), []);
+        let node = |name: &str, locality| Node { id: ObjectId::new(Kind::Node, "", name), locality };
+        shard.put_node(node("a", Some(Locality::zone("west", "w1"))));
+        assert_eq!(shard.locality(), Some(Locality::zone("west", "w1")));
+        assert!(shard.put_node(node("b", Some(Locality::zone("west", "w2")))).whole_cluster);
+        assert_eq!(shard.locality(), Some(Locality::region("west")));
+        shard.put_node(node("c", Some(Locality::region("east"))));
+        assert_eq!(shard.regions(), ["west".into(), "east".into()]);
+        assert!(!shard.put_node(node("d", None)).whole_cluster, "a node without region changes nothing");
+    }
+}

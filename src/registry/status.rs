@@ -1,0 +1,63 @@
+//! How fresh the picture of each cluster is.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::model::{ClusterName, GatewayAddress, Kind};
+
+/// How fresh one kind of one cluster is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum KindState {
+    /// Not listed yet.
+    Loading,
+    /// Listed and watched.
+    Synced,
+    /// Was listed, cannot be read now; what is known stays in force.
+    Stale {
+        /// Since when, in Unix seconds.
+        since_seconds: i64,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Never could be listed.
+    Unreadable {
+        /// Since when, in Unix seconds.
+        since_seconds: i64,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl KindState {
+    /// Whether a whole list was seen once.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        matches!(self, Self::Synced | Self::Stale { .. })
+    }
+}
+
+/// One cluster, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: ClusterName,
+    /// How fresh each kind is.
+    pub kinds: Vec<(Kind, KindState)>,
+    /// Regions of its nodes, the most frequent first.
+    pub regions: Vec<Arc<str>>,
+    /// Its network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Arc<str>>,
+    /// Where other clusters reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayAddress>,
+    /// Number of workloads that belong to a service.
+    pub workloads: usize,
+    /// Number of services that run there.
+    pub services: usize,
+    /// Number of objects of ours.
+    pub written: usize,
+}
