@@ -15,7 +15,10 @@
 //! cluster, marks the keys it can affect; a marked key is planned once, for all clusters.
 
 pub mod api;
+pub mod apply;
+pub mod cli;
 pub mod config;
+pub mod controller;
 pub mod istio;
 pub mod model;
 
@@ -23,3 +26,4 @@ pub mod fleet;
 pub mod plan;
 pub mod registry;
 pub mod sample;
+pub mod server;

@@ -105,7 +105,6 @@ pub struct TrafficTarget {
     pub region: String,
     /// Share in percent. 0 names a fallback.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 100))]
     pub weight: i64,
 }
 

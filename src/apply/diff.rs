@@ -38,6 +38,12 @@ impl Desired {
         Self::default()
     }
 
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
     /// The hosts of a service.
     #[must_use]
     pub fn hosts(hosts: &[HostPlan]) -> Self {
@@ -62,6 +68,12 @@ impl Desired {
     #[must_use]
     pub fn merged_sidecar(namespace: &str, name: &str, hosts: Vec<String>) -> Self {
         Self { wanted: vec![Wanted::Merge { id: ObjectId::new(Kind::Sidecar, namespace, name), hosts }] }
+    }
+
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.wanted.is_empty()
     }
 
     /// The objects that are wanted whole, in no particular order.

@@ -171,6 +171,11 @@ impl Guard {
         of_unit.map(|(id, _)| id.clone()).collect()
     }
 
+    /// Whether a unit wants something removed.
+    pub(super) fn has(&self, unit: &Unit) -> bool {
+        self.removals.values().any(|removal| removal.unit == *unit)
+    }
+
     /// A removal happened, or its object is gone anyhow.
     pub(super) fn done(&mut self, id: &ObjectId) {
         self.removals.remove(id);

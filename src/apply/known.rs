@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{ClusterName, Note, ObjectId, Observed, Written},
+    model::{ClusterName, Note, ObjectId, Written},
     registry::{NoteSource, Registry, Unit},
 };
 
@@ -22,9 +22,9 @@ pub trait Known: Send + Sync + 'static {
     /// Whether a namespace is there; absent when unknown.
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool>;
     /// The answer to a write, ahead of the watch.
-    fn apply(&self, cluster: &ClusterName, written: Written);
+    fn wrote(&self, cluster: &ClusterName, written: Written);
     /// The answer to a delete, ahead of the watch.
-    fn delete(&self, cluster: &ClusterName, id: &ObjectId);
+    fn wrote_delete(&self, cluster: &ClusterName, id: &ObjectId);
     /// The unit has to be planned again.
     fn mark(&self, unit: Unit);
     /// Replaces what the writer has to say of an object.
@@ -56,16 +56,16 @@ impl Known for Registry {
         Self::has_namespace(self, cluster, name)
     }
 
-    fn apply(&self, cluster: &ClusterName, written: Written) {
-        Self::apply(self, cluster, Observed::Written(Box::new(written)));
+    fn wrote(&self, cluster: &ClusterName, written: Written) {
+        Self::wrote(self, cluster, written);
     }
 
-    fn delete(&self, cluster: &ClusterName, id: &ObjectId) {
-        Self::delete(self, cluster, id);
+    fn wrote_delete(&self, cluster: &ClusterName, id: &ObjectId) {
+        Self::wrote_delete(self, cluster, id);
     }
 
     fn mark(&self, unit: Unit) {
-        Self::mark(self, unit);
+        Self::mark(self, [unit]);
     }
 
     fn note(&self, cluster: &ClusterName, id: &ObjectId, notes: Vec<Note>) {

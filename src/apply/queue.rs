@@ -56,6 +56,11 @@ impl Queue {
         self.put(unit, work, due);
     }
 
+    /// Whether a unit waits or is with a worker.
+    pub(super) fn knows(&self, unit: &Unit) -> bool {
+        self.entries.contains_key(unit)
+    }
+
     /// Removals of a unit may happen. What waits, waits on and does them with the rest.
     pub(super) fn poke(&mut self, unit: Unit, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {
@@ -91,7 +96,6 @@ impl Queue {
     /// The worker failed: the unit's turn comes again at `due`, unless something else is wanted meanwhile.
     pub(super) fn retry(&mut self, unit: &Unit, mut work: Work, due: Instant) {
         self.finish(unit);
-        work.failures = work.failures.saturating_add(1);
         match self.take_waiting(unit) {
             None => self.put(unit.clone(), work, due),
             Some((newer, place)) if newer.desired.is_some() && newer.desired != work.desired => {
@@ -107,6 +111,11 @@ impl Queue {
     /// Whether something newer waits for a unit.
     pub(super) fn has_newer(&self, unit: &Unit) -> bool {
         self.entries.get(unit).is_some_and(|entry| entry.next.as_ref().is_some_and(|(work, _)| work.desired.is_some()))
+    }
+
+    /// Whether a unit waits or is with a worker.
+    pub(super) fn has(&self, unit: &Unit) -> bool {
+        self.entries.contains_key(unit)
     }
 
     /// When the next turn comes that is not there yet.
@@ -197,7 +206,7 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.submit(unit("a"), desired("1"), now, now);
         let (_, work) = queue.take(now).unwrap();
-        queue.retry(&unit("a"), work, seconds(now, 60));
+        queue.retry(&unit("a"), Work { failures: 1, ..work }, seconds(now, 60));
         queue.submit(unit("a"), desired("1"), now, seconds(now, 1));
         assert!(queue.take(seconds(now, 1)).is_none(), "the same again does not hammer");
         assert_eq!(queue.next_due(), Some(seconds(now, 60)));

@@ -41,6 +41,9 @@ const WATCH_SECONDS: u32 = 55;
 const WATCH_SPREAD_SECONDS: u32 = 10;
 /// How long the end of a watch may be overdue.
 const WATCH_GRACE_SECONDS: u64 = 5;
+/// A watch is taken for resumed when this long after its acceptance no event has refused it: a version
+/// that is too old is accepted first and refused in the first event, which comes at once.
+const RESUMED_MILLIS: u64 = 1_000;
 /// A watch that lived this long worked: the next failure starts the backoff from its beginning.
 const STABLE_SECONDS: u64 = 5;
 /// First wait after a failure that may pass by itself.
@@ -84,7 +87,13 @@ enum Ended {
 
 impl<S: Sink> Informer<S> {
     /// `resource` names the objects in messages. `neighbours` wakes the waiting informers of a cluster when one of them succeeds again.
-    pub(super) fn new(api: Api<Item>, resource: String, labels: Option<&str>, sink: S, neighbours: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        api: Api<Item>,
+        resource: String,
+        labels: Option<&str>,
+        sink: S,
+        neighbours: Arc<Notify>,
+    ) -> Self {
         let labels = labels.map(str::to_owned);
         Self { api, resource, labels, sink, neighbours, failing: false, pace: Pace::new() }
     }
@@ -104,7 +113,8 @@ impl<S: Sink> Informer<S> {
 
     /// Lists all objects; returns the version from which to watch.
     async fn list(&mut self) -> Result<String, Trouble> {
-        let mut params = ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE_OBJECTS);
+        let mut params =
+            ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE_OBJECTS);
         self.sink.event(Event::Init);
         loop {
             let limit = Duration::from_secs(LIST_ANSWER_SECONDS);
@@ -164,33 +174,40 @@ impl<S: Sink> Informer<S> {
             Ok(Err(error)) => return Ended::Failed(Trouble::of(&error, &self.resource)),
             Err(_) => return Ended::Failed(Trouble::silent(limit)),
         };
+        let resumed = Instant::now() + Duration::from_millis(RESUMED_MILLIS);
         let mut stream = pin!(stream);
         loop {
-            let event = match timeout_at(deadline, stream.next()).await {
+            let until = if self.failing { resumed } else { deadline };
+            let event = match timeout_at(until, stream.next()).await {
+                Ok(Some(Ok(WatchEvent::Error(status)))) => {
+                    return Ended::Failed(Trouble::of_status(&status, &self.resource));
+                }
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) => return Ended::Failed(Trouble::of(&error, &self.resource)),
-                Ok(None) => break,
+                Ok(None) => return Ended::Duly,
+                Err(_) if self.failing => {
+                    self.resume();
+                    continue;
+                }
                 Err(_) => return Ended::Failed(Trouble::silent(overdue)),
             };
-            if let WatchEvent::Error(status) = &event {
-                return Ended::Failed(Trouble::of_status(status, &self.resource));
-            }
-            // Only now: a watch whose version is too old is accepted first and refused in its first event.
             self.resume();
+            let seen = match &event {
+                WatchEvent::Added(item) | WatchEvent::Modified(item) | WatchEvent::Deleted(item) => {
+                    item.resource_version()
+                }
+                WatchEvent::Bookmark(bookmark) => &bookmark.metadata.resource_version,
+                WatchEvent::Error(_) => "",
+            };
+            if !seen.is_empty() {
+                seen.clone_into(version);
+            }
             match event {
-                WatchEvent::Added(item) | WatchEvent::Modified(item) => {
-                    item.resource_version().clone_into(version);
-                    self.sink.event(Event::Apply(item));
-                }
-                WatchEvent::Deleted(item) => {
-                    item.resource_version().clone_into(version);
-                    self.sink.event(Event::Delete(item));
-                }
-                WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
-                WatchEvent::Error(_) => {}
+                WatchEvent::Added(item) | WatchEvent::Modified(item) => self.sink.event(Event::Apply(item)),
+                WatchEvent::Deleted(item) => self.sink.event(Event::Delete(item)),
+                WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
             }
         }
-        Ended::Duly
     }
 
     fn resume(&mut self) {
@@ -264,4 +281,145 @@ impl Pace {
 fn spread(limit: u32) -> u32 {
     let random = RandomState::new().build_hasher().finish();
     u32::try_from(random % u64::from(limit)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{
+        fake_api::{FakeApi, soon},
+        kubeconfig,
+    };
+    use kube::core::{ApiResource, GroupVersionKind};
+    use serde_json::{Value, json};
+    use tokio::{sync::mpsc, task::JoinHandle};
+
+    const NODES: &str = "/api/v1/nodes";
+
+    struct Record(mpsc::UnboundedSender<String>);
+
+    impl Sink for Record {
+        fn event(&mut self, event: Event<Item>) {
+            let name = |item: Item| item.value["metadata"]["name"].as_str().unwrap().to_owned();
+            let text = match event {
+                Event::Init => return,
+                Event::InitApply(item) => format!("listed {}", name(item)),
+                Event::InitDone => "list done".to_owned(),
+                Event::Apply(item) => format!("apply {}", name(item)),
+                Event::Delete(item) => format!("delete {}", name(item)),
+            };
+            self.0.send(text).unwrap();
+        }
+
+        fn failed(&mut self, trouble: &Trouble) {
+            self.0.send(format!("failed {}", trouble.words.split(':').next().unwrap())).unwrap();
+        }
+
+        fn resumed(&mut self) {
+            self.0.send("resumed".to_owned()).unwrap();
+        }
+    }
+
+    struct Watched {
+        said: mpsc::UnboundedReceiver<String>,
+        _task: JoinHandle<()>,
+    }
+
+    impl Watched {
+        fn start(api: &FakeApi) -> Self {
+            let (record, said) = mpsc::unbounded_channel();
+            let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Node"), "nodes");
+            let client = kubeconfig::connect(api.config()).unwrap();
+            let neighbours = Arc::new(Notify::new());
+            let informer =
+                Informer::new(Api::all_with(client, &resource), "nodes".into(), None, Record(record), neighbours);
+            Self { said, _task: tokio::spawn(informer.run()) }
+        }
+
+        async fn expect(&mut self, expected: &[&str]) {
+            for expected in expected {
+                let said = timeout(Duration::from_secs(20), self.said.recv()).await.expect("something happens");
+                assert_eq!(said.as_deref(), Some(*expected));
+            }
+        }
+    }
+
+    fn node(name: &str) -> Value {
+        json!({"metadata": {"name": name, "resourceVersion": "7"}})
+    }
+
+    #[tokio::test]
+    async fn lists_page_by_page_then_follows_changes() {
+        let api = FakeApi::start().await;
+        let names: Vec<String> = (0..=PAGE_OBJECTS).map(|number| format!("n{number}")).collect();
+        api.set(NODES, names.iter().map(|name| node(name)).collect());
+        let mut watched = Watched::start(&api);
+        for name in &names {
+            watched.expect(&[&format!("listed {name}")]).await;
+        }
+        watched.expect(&["list done"]).await;
+        assert_eq!(api.lists(NODES), 2, "two pages");
+        soon(|| api.watches(NODES) == 1).await;
+        api.emit(NODES, "ADDED", &node("b"));
+        api.emit(NODES, "DELETED", &node("b"));
+        watched.expect(&["apply b", "delete b"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_broken_watch_is_taken_up_again_without_a_list_also_in_a_quiet_cluster() {
+        let api = FakeApi::start().await;
+        let mut watched = Watched::start(&api);
+        watched.expect(&["list done"]).await;
+        soon(|| api.watches(NODES) == 1).await;
+        api.emit(NODES, "ADDED", &node("a"));
+        watched.expect(&["apply a"]).await;
+        api.fail(NODES, Some(500));
+        api.end_watches(NODES);
+        watched.expect(&["failed 500 for nodes"]).await;
+        api.fail(NODES, None);
+        while let Some(said) = watched.said.recv().await {
+            if said == "resumed" {
+                break;
+            }
+            assert_eq!(said, "failed 500 for nodes");
+        }
+        assert_eq!(api.lists(NODES), 1);
+        assert_eq!(api.watched_from(NODES), "7", "where it stopped");
+    }
+
+    #[tokio::test]
+    async fn a_lost_history_is_listed_again() {
+        let api = FakeApi::start().await;
+        api.set(NODES, vec![node("a")]);
+        let mut watched = Watched::start(&api);
+        watched.expect(&["listed a", "list done"]).await;
+        soon(|| api.watches(NODES) == 1).await;
+        api.set(NODES, vec![node("b")]);
+        api.emit(NODES, "ERROR", &json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired"}));
+        watched.expect(&["listed b", "list done"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_missing_resource_is_picked_up_when_it_comes() {
+        let api = FakeApi::start().await;
+        api.fail(NODES, Some(404));
+        let mut watched = Watched::start(&api);
+        watched.expect(&["failed 404"]).await;
+        api.fail(NODES, None);
+        watched.expect(&["list done"]).await;
+    }
+
+    #[test]
+    fn waits_grow_to_their_limit_and_heed_the_server() {
+        let mut pace = Pace::new();
+        let waits: Vec<Duration> = (0..20).map(|_| pace.delay(Next::Soon)).collect();
+        assert!(waits[0] < Duration::from_secs(2) && waits[0] >= Duration::from_millis(SOON_FIRST_MILLIS));
+        let last = waits[19];
+        assert!(last >= Duration::from_secs(SOON_MAX_SECONDS) && last <= Duration::from_secs(2 * SOON_MAX_SECONDS));
+        assert!(Pace::new().delay(Next::After(Duration::from_secs(9))) >= Duration::from_secs(9));
+        let forever = Pace::new().delay(Next::After(Duration::from_secs(86_400)));
+        assert_eq!(forever, Duration::from_secs(RETRY_AFTER_MAX_SECONDS));
+        let later = (0..20).map(|_| pace.delay(Next::Later)).max().unwrap();
+        assert!(later <= Duration::from_secs(2 * LATER_MAX_SECONDS));
+    }
 }

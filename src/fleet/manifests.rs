@@ -4,6 +4,10 @@
 
 use serde_json::Value;
 
+/// Most values in one YAML document: a `kubectl get -o yaml` of a big cluster has a few million. What aliases
+/// multiply is bounded apart from this, by the parser's own limits.
+const MAX_NODES: usize = 20_000_000;
+
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Document {
@@ -93,7 +97,10 @@ fn read_document(first: usize, text: &str) -> Option<Result<Document, Broken>> {
 
 /// Without the excerpt of the text that the parser would print.
 fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false }
+    serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 2 * MAX_NODES },
+    }
 }
 
 /// The parser's words without the place, which the caller knows better, and without advice to programmers.
@@ -131,6 +138,12 @@ mod tests {
         let read = read_json("{\"a\": 1}\n\n{\"b\": 2}\n{\"c\":\n x}");
         assert_eq!(lines(&read), [Ok(1), Ok(3), Err(5)]);
         assert_eq!(read[2].as_ref().unwrap_err().message, "expected value");
+    }
+
+    #[test]
+    fn a_list_of_a_big_cluster_is_no_bomb() {
+        let text = format!("items:\n{}", "- a\n".repeat(300_000));
+        assert!(read_yaml(&text)[0].is_ok());
     }
 
     #[test]

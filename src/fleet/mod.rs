@@ -1,12 +1,31 @@
 //! Observation: which clusters exist, and what stands in each.
+//!
+//! Two backends, equals: a live cluster ([`Fleet`]: informers over the Kubernetes API, clusters registered by
+//! Secrets on the hub or by a fleet file) and a directory of manifests ([`directory`]). Both prune every object
+//! by the same rules ([`Observer`]) and push it into the registry. Nothing here plans or writes.
+//!
+//! What holds for a live cluster: a list replaces what is known of a kind only when it is complete; whatever
+//! cannot be read is reported as unreadable and never as empty; a cluster that is sick, throttles or lacks a CRD
+//! is retried on its own clock and delays nobody; its connection can be swapped while everything known stays.
 
 pub mod directory;
 mod edits;
+#[cfg(test)]
+mod fake_api;
 pub mod file;
+mod informer;
 mod item;
+mod kube;
 pub mod kubeconfig;
 mod manifests;
 mod observe;
+pub mod reference_addresses;
+mod run;
+mod secrets;
 mod trouble;
 
-pub use observe::{Observer, identify};
+pub use self::{
+    kube::Clients,
+    observe::{Observer, identify},
+    run::{Fleet, OnRemoved, Sources},
+};

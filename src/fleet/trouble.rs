@@ -101,8 +101,8 @@ impl Trouble {
                     "429: the API server is throttling us; raise its limits for our user (APF) if this lasts",
                 )
             }
-            // An event of a watch that is no watch event.
-            0 => Self::new(Next::ListAgain, format!("an event of {resource} cannot be read and all is listed again")),
+            // What kube makes of JSON that is neither an object nor a Status.
+            0 => Self::new(Next::ListAgain, not_kubernetes(resource)),
             code => Self::new(
                 Next::Soon,
                 format!("{code} for {resource}: {said}; check the health of the API server and its etcd"),
@@ -130,6 +130,12 @@ impl Trouble {
             format!("no connection to the API server: {said}; check its address, DNS and the network"),
         )
     }
+}
+
+fn not_kubernetes(resource: &str) -> String {
+    format!(
+        "the answer for {resource} is not what the Kubernetes API sends; check the server address and any proxy in between"
+    )
 }
 
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {

@@ -122,7 +122,7 @@ note_kinds! {
     /// A Dependency is on itself, on nothing, or on an identity that nobody runs.
     DependencyQuestionable, "dependency-questionable", "Correct the Dependency, or deploy the destination.";
     /// An object of the same name was made by somebody else; it is left alone.
-    ObjectForeign, "object-foreign", "Remove or rename it, or let Tradewind adopt it (--adopt admiral).";
+    ObjectForeign, "object-foreign", "Remove or rename it, or let Tradewind adopt it (--adopt-admiral).";
     /// The sync namespace is missing and may not be created.
     SyncNamespaceMissing, "sync-namespace-missing", "Create the namespace, or grant create on namespaces.";
     /// A write was refused or keeps failing; it is tried again.

@@ -41,7 +41,8 @@ pub(super) fn build(
             traffic_policy: TrafficPolicy {
                 load_balancer: LoadBalancer {
                     simple: "LEAST_REQUEST".into(),
-                    warmup_duration_secs: Some(format!("{}s", settings.default_warmup_duration_in_seconds)),
+                    warmup_duration_secs: (settings.default_warmup_duration_in_seconds > 0)
+                        .then(|| format!("{}s", settings.default_warmup_duration_in_seconds)),
                     locality_lb_setting: locality(target, shares, settings),
                 },
                 connection_pool: Some(ConnectionPool {

@@ -244,6 +244,22 @@ impl AddressBook {
             .or_else(|| self.resting.pop_front())
     }
 
+    /// What [`AddressBook::claim`] answered last for these hosts, without claiming them.
+    pub(super) fn peek(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
+        let claim = |host: &Host| {
+            let state = self.hosts.get(host);
+            let taken_by = state.and_then(|state| state.holder.clone()).filter(|holder| holder != key);
+            let address = state.filter(|_| taken_by.is_none()).and_then(|state| state.address);
+            Claim { host: host.clone(), address, taken_by }
+        };
+        hosts.iter().map(claim).collect()
+    }
+
+    /// Number of hosts that some service holds.
+    pub(super) fn held_count(&self) -> usize {
+        self.hosts.values().filter(|state| state.holder.is_some()).count()
+    }
+
     /// The hosts that a service holds, the default host first.
     pub(super) fn held_by(&self, key: &ServiceKey) -> Vec<Host> {
         let asked = self.claims.get(key).map(Vec::as_slice).unwrap_or_default();

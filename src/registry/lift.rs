@@ -205,8 +205,7 @@ impl Registry {
         let Claimed { claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
         if changed {
-            let dependents = self.dependencies.read().sources_of(&key.identity);
-            self.mark(self.client_units(&dependents));
+            self.mark(self.client_units(key));
         }
         self.mark(freed_for.into_iter().map(Unit::Service));
         let conflicts = conflicts.into_iter().map(|(host, address)| {
@@ -229,17 +228,36 @@ impl Registry {
         claims
     }
 
-    fn client_units(&self, identities: &[Identity]) -> Vec<Unit> {
+    /// What [`Registry::claim`] answered last for these hosts; claims nothing.
+    #[must_use]
+    pub fn claims(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
+        self.addresses.lock().peek(key, hosts)
+    }
+
+    /// Number of hosts that are published.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.addresses.lock().held_count()
+    }
+
+    fn client_units(&self, key: &ServiceKey) -> Vec<Unit> {
         if self.settings.sidecars == crate::config::Sidecars::Off {
             return Vec::new();
         }
-        let mut units = Vec::new();
+        let clients = self.namespaces_of_dependents(key).into_iter();
+        clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)).collect()
+    }
+
+    /// The namespaces, cluster by cluster, that run an identity which depends on the service.
+    #[must_use]
+    pub fn namespaces_of_dependents(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
+        let dependents = self.dependencies.read().sources_of(&key.identity);
+        let mut namespaces = BTreeSet::new();
         for shard in &self.shards {
-            for namespace in identities.iter().flat_map(|identity| shard.namespaces_of(identity)) {
-                units.push(Unit::Sidecar(shard.key().clone(), namespace));
-            }
+            let here = dependents.iter().flat_map(|dependent| shard.namespaces_of(dependent));
+            namespaces.extend(here.map(|namespace| (shard.key().clone(), namespace)));
         }
-        units
+        namespaces
     }
 
     /// One client namespace, or `None` while nothing may be planned.
@@ -317,7 +335,9 @@ impl Registry {
         namespaces
     }
 
-    pub(super) fn cluster_names(&self) -> Vec<ClusterName> {
+    /// Names of the registered clusters, sorted.
+    #[must_use]
+    pub fn cluster_names(&self) -> Vec<ClusterName> {
         let mut names: Vec<_> = self
             .shards
             .iter()

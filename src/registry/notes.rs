@@ -48,14 +48,19 @@ pub struct NoteBook {
 }
 
 impl NoteBook {
-    /// Replaces what `source` had to say. New notes are logged once, as warnings.
-    pub fn put(&self, source: NoteSource, notes: Vec<Note>) {
+    /// Replaces what `source` had to say, without logging: for commands that print notes themselves.
+    pub fn put_quietly(&self, source: NoteSource, notes: Vec<Note>) -> Vec<Note> {
         let said = if notes.is_empty() {
             self.notes.remove(&source).map(|(_, said)| said)
         } else {
-            self.notes.insert(source, notes.clone())
-        }
-        .unwrap_or_default();
+            self.notes.insert(source, notes)
+        };
+        said.unwrap_or_default()
+    }
+
+    /// Replaces what `source` had to say. New notes are logged once, as warnings.
+    pub fn put(&self, source: NoteSource, notes: Vec<Note>) {
+        let said = self.put_quietly(source, notes.clone());
         for note in notes.iter().filter(|note| !said.contains(note)) {
             tracing::warn!(
                 note = note.kind.code(),

@@ -1,0 +1,38 @@
+# The one test command is `make test`. Everything it needs beyond Rust, Go, Python 3 and a C compiler
+# (a kube-apiserver, etcd, Istio's CRDs) is built once into .cache/, from ordinary package registries.
+
+CARGO ?= cargo
+
+.PHONY: all build demo test test-fast lint parts bench golden reference chart clean
+
+all: build
+
+build: ## The release binary, target/release/tradewind
+	$(CARGO) build --release --locked
+
+demo: ## The payments story on an embedded sample fleet
+	$(CARGO) run --locked -- demo
+
+test: parts ## Every test, on real kube-apiservers too
+	$(CARGO) test --locked
+	./tests/chart.sh
+
+test-fast: ## The inner loop: unit, golden and property tests
+	$(CARGO) test --locked --lib --test golden --test properties --test registry_scenarios --test reference_pages
+
+lint: ## What CI checks before the tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+parts: ## Build what the tests need, once
+	./tests/parts/get.sh
+
+bench: parts ## Three real clusters, 300 services; then the planner alone
+	$(CARGO) bench --locked --bench clusters
+	$(CARGO) bench --locked --bench planner
+
+golden: ## Rewrite the golden files and the generated pages; read the difference before you commit it
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,429 @@
+//! Writing to a directory: one file per object, for GitOps and for looking at.
+//!
+//! Decides nothing. Only files that hold an object with our mark are ever replaced or removed. A file appears whole or
+//! not at all, and the same object always gives the same bytes.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures::future::{BoxFuture, FutureExt, ready};
+use serde_json::Value;
+
+use super::{
+    merge::Hosts,
+    store::{Outcome, ReadWritten, Store, WriteError, is_merged},
+};
+use crate::{
+    istio::{Object, Owner, keys},
+    model::{ClusterName, Kind, ObjectId, Written},
+};
+
+/// Kinds that are written.
+const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::Sidecar];
+
+/// A directory with the objects of one cluster.
+#[derive(Clone)]
+pub struct DirectoryStore {
+    directory: PathBuf,
+    read: ReadWritten,
+    version: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for DirectoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("DirectoryStore").field(&self.directory).finish()
+    }
+}
+
+/// A directory with one sub-directory per cluster, brought to a whole plan at once.
+#[derive(Debug, Clone)]
+pub struct DirectoryOutput {
+    out: PathBuf,
+}
+
+/// What [`DirectoryOutput::write`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Synced {
+    /// Files written.
+    pub written: usize,
+    /// Files removed.
+    pub removed: usize,
+    /// Files of ours that are not wanted and stay, because not all was known.
+    pub kept: usize,
+    /// Files left as they were, because they held the same.
+    pub unchanged: usize,
+}
+
+impl fmt::Display for Synced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} written, {} removed, {} unchanged", self.written, self.removed, self.unchanged)?;
+        match self.kept {
+            0 => Ok(()),
+            kept => write!(f, ", {kept} unwanted kept because not everything could be read"),
+        }
+    }
+}
+
+impl DirectoryOutput {
+    /// The directory `out`, which is made when something is written.
+    #[must_use]
+    pub fn new(out: &Path) -> Self {
+        Self { out: out.to_owned() }
+    }
+
+    /// Brings `<out>/<cluster>` to exactly `objects`, as far as its files are ours. What is no longer wanted goes only
+    /// when `may_remove`.
+    ///
+    /// # Errors
+    /// When a file cannot be read, written or removed, or stands in the way without our mark; names the file. What could
+    /// be written has been.
+    pub fn write<'a>(
+        &self,
+        cluster: &ClusterName,
+        objects: impl IntoIterator<Item = &'a Object>,
+        may_remove: bool,
+    ) -> io::Result<Synced> {
+        let directory = self.out.join(cluster.as_str());
+        fs::create_dir_all(&directory).map_err(|error| named(&directory, &error))?;
+        let mut synced = Synced::default();
+        let mut wanted = BTreeSet::new();
+        let mut failure = None;
+        for object in objects {
+            let file = directory.join(file_name(&object.id()));
+            match bring(&file, &to_yaml(&object.manifest())) {
+                Ok(true) => synced.written += 1,
+                Ok(false) => synced.unchanged += 1,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+            wanted.insert(file);
+        }
+        for file in our_files(&directory)?.into_iter().filter(|file| !wanted.contains(file)) {
+            if may_remove {
+                fs::remove_file(&file).map_err(|error| named(&file, &error))?;
+                synced.removed += 1;
+            } else {
+                synced.kept += 1;
+            }
+        }
+        failure.map_or(Ok(synced), Err)
+    }
+}
+
+/// Brings one file to a content. Tells whether it had to be written.
+fn bring(file: &Path, text: &str) -> io::Result<bool> {
+    match read_file(file)? {
+        Some(standing) if standing == text => return Ok(false),
+        Some(standing) if !is_marked(&standing) => {
+            let message = format!("{} was not made by Tradewind and stands in the way", file.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        _ => {}
+    }
+    write_whole(file, text)?;
+    Ok(true)
+}
+
+impl DirectoryStore {
+    /// Objects become files right inside `directory`, which is made with the first of them.
+    #[must_use]
+    pub fn inside(directory: &Path, read: ReadWritten) -> Self {
+        Self { directory: directory.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Exactly this directory, which is made with the first object.
+    #[must_use]
+    pub fn inside(directory: &Path, read: ReadWritten) -> Self {
+        Self { directory: directory.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// What stands there with our mark, to begin with.
+    ///
+    /// # Errors
+    /// When a file of ours cannot be read.
+    pub fn load(&self) -> Outcome<Vec<Written>> {
+        let files = our_files(&self.directory).map_err(|error| unreadable(&error))?;
+        let read = |file: &PathBuf| {
+            let text = read_file(file).map_err(|error| unreadable(&error))?.unwrap_or_default();
+            self.observe(from_yaml(&text).map_err(|error| unreadable(&named(file, &error)))?)
+        };
+        files.iter().map(read).collect()
+    }
+
+    fn put(&self, object: &Object) -> Outcome<Written> {
+        let file = self.directory.join(file_name(&object.id()));
+        if read_file(&file).map_err(|error| failed(&error))?.is_some_and(|text| !is_marked(&text)) {
+            return Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display())));
+        }
+        self.write(&file, object.manifest())
+    }
+
+    fn write(&self, file: &Path, manifest: Value) -> Outcome<Written> {
+        fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
+        write_whole(file, &to_yaml(&manifest)).map_err(|error| failed(&error))?;
+        self.observe(manifest)
+    }
+
+    /// Files have no uid and no resourceVersion: the name and a counter stand in.
+    fn observe(&self, mut manifest: Value) -> Outcome<Written> {
+        let kind = KINDS.into_iter().find(|kind| manifest["kind"] == kind.as_str());
+        let kind = kind.ok_or_else(|| WriteError::Unreadable("another kind".to_owned()))?;
+        let name = manifest["metadata"]["name"].clone();
+        manifest["metadata"]["uid"] = name;
+        manifest["metadata"]["resourceVersion"] = self.version.fetch_add(1, Ordering::Relaxed).to_string().into();
+        (self.read)(kind, &manifest).map_err(WriteError::Unreadable)
+    }
+
+    fn remove(&self, written: &Written) -> Outcome<()> {
+        let file = self.directory.join(file_name(&written.id));
+        match read_file(&file).map_err(|error| failed(&error))? {
+            Some(text) if is_marked(&text) => fs::remove_file(&file).map_err(|error| failed(&named(&file, &error))),
+            Some(_) => Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Only a Sidecar that stands in this directory can be merged into.
+    fn merge(&self, over: &Written, hosts: &[String]) -> Outcome<Written> {
+        let file = self.directory.join(file_name(&over.id));
+        let text = read_file(&file).map_err(|error| failed(&error))?;
+        let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
+        let mut manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
+        let all = manifest.pointer("/spec/egress/0/hosts").and_then(|all| serde_json::from_value(all.clone()).ok());
+        let all = all.ok_or_else(|| WriteError::Refused("it has no egress entry with hosts".to_owned()))?;
+        let ours = manifest["metadata"]["annotations"][keys::EGRESS_HOSTS].as_str();
+        let ours = ours.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let merged = Hosts { all, ours }.with(hosts);
+        manifest["spec"]["egress"][0]["hosts"] = merged.all.into();
+        if let Some(metadata) = manifest["metadata"].as_object_mut() {
+            if merged.ours.is_empty() {
+                if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                    annotations.remove(keys::EGRESS_HOSTS);
+                }
+                metadata.retain(|key, value| key != "annotations" || value.as_object().is_some_and(|map| !map.is_empty()));
+            } else {
+                let text = serde_json::to_string(&merged.ours).expect("texts serialize");
+                metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+                metadata["annotations"][keys::EGRESS_HOSTS] = text.into();
+            }
+        }
+        self.write(&file, manifest)
+    }
+}
+
+impl Store for DirectoryStore {
+    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>> {
+        ready(self.put(object)).boxed()
+    }
+
+    fn update<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        ready(self.put(object)).boxed()
+    }
+
+    fn take_over<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        ready(self.write(&self.directory.join(file_name(&object.id())), object.manifest())).boxed()
+    }
+
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
+        ready(self.merge(over, hosts)).boxed()
+    }
+
+    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
+        ready(self.remove(written)).boxed()
+    }
+
+    fn create_namespace<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Outcome<()>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn owned(&self) -> BoxFuture<'_, Outcome<Vec<Written>>> {
+        let owned = self.load();
+        let ours = |one: &Written| one.owner == Owner::Tradewind || is_merged(one);
+        ready(owned.map(|all| all.into_iter().filter(ours).collect())).boxed()
+    }
+}
+
+/// The kind in lower case and the name. Sidecars share their name over namespaces, so theirs carries it.
+fn file_name(id: &ObjectId) -> String {
+    let kind = id.kind.as_str().to_ascii_lowercase();
+    match id.kind {
+        Kind::Sidecar => format!("{kind}-{}-{}.yaml", id.namespace, id.name),
+        _ => format!("{kind}-{}.yaml", id.name),
+    }
+}
+
+fn to_yaml(manifest: &Value) -> String {
+    serde_saphyr::to_string(manifest).expect("JSON values serialize")
+}
+
+fn from_yaml(text: &str) -> io::Result<Value> {
+    serde_saphyr::from_str(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+fn is_marked(text: &str) -> bool {
+    let marked = |manifest: Value| manifest["metadata"]["labels"][keys::MANAGED_BY] == keys::TRADEWIND;
+    from_yaml(text).is_ok_and(marked)
+}
+
+/// The files with our mark, sorted. A directory that does not exist has none.
+fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(named(directory, &error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(|error| named(directory, &error))?.path();
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let may_be_ours = KINDS.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
+        if may_be_ours && name.ends_with(".yaml") && read_file(&file)?.is_some_and(|text| is_marked(&text)) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(file: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(named(file, &error)),
+    }
+}
+
+/// Through a file next to it and a rename, so that nobody ever reads half of it.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let beside = file.with_file_name(format!(".{name}.new"));
+    fs::write(&beside, text).and_then(|()| fs::rename(&beside, file)).map_err(|error| {
+        // Nothing to be done about a leftover on a disk that refuses writes.
+        let _ = fs::remove_file(&beside);
+        named(file, &error)
+    })
+}
+
+fn named(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+}
+
+fn failed(error: &io::Error) -> WriteError {
+    WriteError::Server(error.to_string())
+}
+
+fn unreadable(error: &io::Error) -> WriteError {
+    WriteError::Unreadable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        apply::testing::{NAMESPACE, cluster, host_plan},
+        config::Settings,
+        fleet::Observer,
+        model::Observed,
+    };
+
+    fn reader() -> ReadWritten {
+        let observer = Observer::new(Arc::new(Settings::default()), false);
+        Arc::new(move |kind, value| match observer.written(kind, value)? {
+            Observed::Written(written) => Ok(*written),
+            other => Err(format!("{other:?}")),
+        })
+    }
+
+    fn objects(host: &str, content: &str) -> Vec<Object> {
+        let plan = host_plan(host, content, false);
+        vec![Object::ServiceEntry(plan.service_entry), Object::DestinationRule(plan.destination_rule)]
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_directory_holds_exactly_what_is_wanted_and_other_peoples_files() {
+        let out = tempfile::tempdir().unwrap();
+        let east = out.path().join("east");
+        let both = [objects("a.global", "1"), objects("b.global", "1")].concat();
+        let output = DirectoryOutput::new(out.path());
+        let sync = |objects: &[Object], may_remove| output.write(&cluster(), objects, may_remove).unwrap().to_string();
+        assert_eq!(sync(&both, true), "4 written, 0 removed, 0 unchanged");
+        assert_eq!(sync(&both, true), "0 written, 0 removed, 4 unchanged");
+        fs::write(east.join("serviceentry-user.yaml"), "kind: ServiceEntry\nmetadata: {name: user}\n").unwrap();
+        fs::write(east.join("serviceentry-odd.yaml"), ": no yaml [").unwrap();
+        let one = objects("a.global", "2");
+        assert!(sync(&one, false).starts_with("2 written, 0 removed, 0 unchanged, 2 unwanted kept"));
+        assert_eq!(sync(&one, true), "0 written, 2 removed, 2 unchanged");
+        assert_eq!(
+            names(&east),
+            [
+                "destinationrule-a.global-dr.yaml",
+                "serviceentry-a.global-se.yaml",
+                "serviceentry-odd.yaml",
+                "serviceentry-user.yaml"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_left_and_named_and_the_rest_is_written() {
+        let out = tempfile::tempdir().unwrap();
+        let file = out.path().join("east/serviceentry-a.global-se.yaml");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "mine").unwrap();
+        let error = DirectoryOutput::new(out.path()).write(&cluster(), &objects("a.global", "1"), true).unwrap_err();
+        assert!(error.to_string().contains("serviceentry-a.global-se.yaml"), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+        assert!(out.path().join("east/destinationrule-a.global-dr.yaml").exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_written_reads_back_the_same_and_goes_again() {
+        let out = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::inside(&out.path().join("east"), reader());
+        assert!(store.load().unwrap().is_empty());
+        let object = &objects("a.global", "1")[0];
+        let written = store.create(object).await.unwrap();
+        assert_eq!((written.digest, written.owner), (object.digest(), Owner::Tradewind));
+        let later = store.update(&objects("a.global", "2")[0], &written).await.unwrap();
+        assert!(later.resource_version.parse::<u64>().unwrap() > written.resource_version.parse().unwrap());
+        let loaded = store.load().unwrap();
+        assert_eq!((loaded.len(), loaded[0].digest), (1, later.digest));
+        store.delete(&later).await.unwrap();
+        store.delete(&later).await.unwrap();
+        assert!(store.load().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn sidecar_hosts_are_merged_and_taken_out_without_a_trace() {
+        let out = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::inside(&out.path().join("east"), reader());
+        let file = out.path().join("east/sidecar-team-default.yaml");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let user = serde_json::json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+            "metadata": {"name": "default", "namespace": "team"},
+            "spec": {"egress": [{"hosts": ["./*"], "port": {"number": 80}}], "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
+        });
+        fs::write(&file, to_yaml(&user)).unwrap();
+        let standing = store.observe(user.clone()).unwrap();
+        let merged = store.merge_sidecar(&standing, &[format!("{NAMESPACE}/a.global")]).await.unwrap();
+        let hosts = merged.sidecar.as_ref().unwrap();
+        assert_eq!(hosts.egress_hosts.as_ref().unwrap().len(), 2);
+        assert_eq!(hosts.ours, [format!("{NAMESPACE}/a.global")]);
+        store.merge_sidecar(&merged, &[]).await.unwrap();
+        assert_eq!(from_yaml(&fs::read_to_string(&file).unwrap()).unwrap(), user);
+    }
+}

@@ -1,0 +1,32 @@
+//! Applying: what is wanted → what stands in each cluster. The only room that writes.
+//!
+//! It makes no choices: it writes the plan, or the guard withholds it, or it retries. Comparing is [`diff`], the budget of
+//! removals is [`guard`], whose turn it is [`queue`] and [`pace`], one turn of one service [`execute`]; the two places to
+//! write to are a live cluster ([`KubeStore`]) and a directory ([`DirectoryStore`]). Each cluster has a writer of its own,
+//! so that a sick one slows nobody. Applying the same plan again sends nothing.
+
+mod diff;
+mod directory;
+mod execute;
+mod guard;
+mod known;
+mod kube;
+mod memory;
+mod merge;
+mod metrics;
+mod ownership;
+mod pace;
+mod queue;
+mod store;
+#[cfg(test)]
+mod testing;
+mod writer;
+mod writers;
+
+pub use diff::Desired;
+pub use directory::{DirectoryOutput, DirectoryStore, Synced};
+pub use known::Known;
+pub use kube::{Connect, KubeStore};
+pub use metrics::ApplyMetrics;
+pub use store::{Outcome, ReadWritten, Store, Verb, WriteError};
+pub use writers::{Stores, Withheld, Writers, WritersConfig};

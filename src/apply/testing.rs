@@ -1,0 +1,337 @@
+//! Objects for the tests of this room.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    ApplyMetrics, Desired, Known, Outcome, Store, WriteError, Writers, WritersConfig,
+};
+use crate::{
+    config::Settings,
+    istio::{DestinationRule, DestinationRuleSpec, Endpoint, Metadata, Object, Owner, ServiceEntry, ServiceEntrySpec, keys},
+    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts, Written},
+    plan::HostPlan,
+    registry::Unit,
+};
+
+pub(super) const NAMESPACE: &str = "admiral-sync";
+
+pub(super) fn cluster() -> ClusterName {
+    ClusterName::parse("east").unwrap()
+}
+
+pub(super) fn key(identity: &str) -> ServiceKey {
+    ServiceKey::parse(identity, "stage").unwrap()
+}
+
+pub(super) fn unit(identity: &str) -> Unit {
+    Unit::Service(key(identity))
+}
+
+fn metadata(name: String) -> Metadata {
+    Metadata {
+        name,
+        namespace: NAMESPACE.into(),
+        labels: BTreeMap::from([(keys::MANAGED_BY.into(), keys::TRADEWIND.into())]),
+        annotations: BTreeMap::new(),
+    }
+}
+
+/// The pair of a host; `content` tells plans of one host apart.
+pub(super) fn host_plan(host: &str, content: &str, tiered: bool) -> HostPlan {
+    let host = Host::parse(host).unwrap();
+    HostPlan {
+        service_entry: ServiceEntry {
+            metadata: metadata(host.service_entry_name()),
+            spec: ServiceEntrySpec {
+                hosts: vec![host.as_str().into()],
+                location: "MESH_INTERNAL".into(),
+                resolution: "DNS".into(),
+                endpoints: vec![Endpoint { address: format!("gateway-{content}.example"), ..Endpoint::default() }],
+                ..ServiceEntrySpec::default()
+            },
+        },
+        destination_rule: DestinationRule {
+            metadata: metadata(host.destination_rule_name(false)),
+            spec: DestinationRuleSpec {
+                host: host.as_str().into(),
+                traffic_policy: crate::istio::TrafficPolicy {
+                    load_balancer: crate::istio::LoadBalancer {
+                        simple: "LEAST_REQUEST".into(),
+                        warmup_duration_secs: Some(format!("{content}s")),
+                        ..Default::default()
+                    },
+                    ..Default::default()
+                },
+                ..DestinationRuleSpec::default()
+            },
+        },
+        tiered,
+        endpoints: vec![],
+        host,
+    }
+}
+
+/// An object of ours as a cluster has it.
+pub(super) fn written(object: &Object) -> Written {
+    let id = object.id();
+    Written {
+        uid: format!("uid-{}-{}", id.kind.as_str(), id.name).into(),
+        resource_version: "1".into(),
+        owner: object.metadata().owner(),
+        service: None,
+        digest: object.digest(),
+        host: None,
+        address: None,
+        policy: None,
+        ports: vec![],
+        endpoints: vec![],
+        sidecar: None,
+        content: None,
+        id,
+    }
+}
+
+/// The same, made by the reference.
+pub(super) fn reference(like: &Written) -> Written {
+    Written { owner: Owner::Reference, digest: like.digest ^ 1, ..like.clone() }
+}
+
+/// A user's Sidecar.
+pub(super) fn sidecar(namespace: &str, hosts: &[&str], ours: &[&str]) -> Written {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    Written {
+        id: ObjectId::new(Kind::Sidecar, namespace, "default"),
+        owner: Owner::Foreign,
+        sidecar: Some(SidecarHosts { has_selector: false, egress_hosts: Some(texts(hosts)), ours: texts(ours) }),
+        ..written(&Object::ServiceEntry(host_plan("any.global", "1", false).service_entry))
+    }
+}
+
+/// A cluster in memory that is also what is known of it: for the order and the merging of writes only.
+pub(super) struct World {
+    objects: Mutex<BTreeMap<ObjectId, (Unit, Arc<Written>)>>,
+    /// `verb Kind name` of every request, in order.
+    requests: Mutex<Vec<String>>,
+    /// Errors to answer with, by kind and name.
+    refusals: Mutex<HashMap<String, VecDeque<WriteError>>>,
+    /// Digests that a webhook turns contents into, by name.
+    mutations: Mutex<HashMap<String, u64>>,
+    notes: Mutex<BTreeMap<ObjectId, Vec<Note>>>,
+    marked: Mutex<Vec<Unit>>,
+    changed: Notify,
+    pub(super) can_write: AtomicBool,
+    pub(super) may_remove: AtomicBool,
+    pub(super) has_namespace: AtomicBool,
+    frozen: Mutex<Option<Arc<Notify>>>,
+}
+
+impl World {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            objects: Mutex::default(),
+            requests: Mutex::default(),
+            refusals: Mutex::default(),
+            mutations: Mutex::default(),
+            notes: Mutex::default(),
+            marked: Mutex::default(),
+            changed: Notify::new(),
+            can_write: AtomicBool::new(true),
+            may_remove: AtomicBool::new(true),
+            has_namespace: AtomicBool::new(true),
+            frozen: Mutex::default(),
+        })
+    }
+
+    /// Writers of which every cluster is this world.
+    pub(super) fn writers(self: &Arc<Self>, settings: Settings) -> Writers {
+        let store = Arc::clone(self);
+        Writers::new(WritersConfig {
+            known: Arc::clone(self) as Arc<dyn Known>,
+            stores: Box::new(move |_| Arc::clone(&store) as Arc<dyn Store>),
+            settings: Arc::new(settings),
+            metrics: ApplyMetrics::register(&prometheus::Registry::new()).unwrap(),
+            secret_of: Box::new(|_| Some("east-secret".to_owned())),
+        })
+    }
+
+    /// Puts objects of ours there for a service.
+    pub(super) fn hold(&self, identity: &str, desired: &Desired) {
+        for object in desired.objects() {
+            self.objects.lock().insert(object.id(), (unit(identity), Arc::new(written(object))));
+        }
+    }
+
+    pub(super) fn refuse(&self, what: &str, errors: impl IntoIterator<Item = WriteError>) {
+        self.refusals.lock().insert(what.to_owned(), errors.into_iter().collect());
+    }
+
+    pub(super) fn mutate(&self, name: &str, digest: u64) {
+        self.mutations.lock().insert(name.to_owned(), digest);
+    }
+
+    /// Holds every request until the handle is notified.
+    pub(super) fn freeze(&self) -> Arc<Notify> {
+        let gate = Arc::new(Notify::new());
+        *self.frozen.lock() = Some(Arc::clone(&gate));
+        gate
+    }
+
+    pub(super) fn thaw(&self) {
+        if let Some(gate) = self.frozen.lock().take() {
+            gate.notify_waiters();
+        }
+    }
+
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.requests.lock().clone()
+    }
+
+    pub(super) fn notes(&self) -> Vec<(NoteKind, String)> {
+        let notes = self.notes.lock();
+        notes.values().flatten().map(|note| (note.kind, note.message.clone())).collect()
+    }
+
+    pub(super) fn marked(&self) -> Vec<Unit> {
+        self.marked.lock().clone()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.objects.lock().keys().map(|id| id.name.to_string()).collect()
+    }
+
+    /// Waits for a condition that some request, note or mark brings about.
+    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let changed = self.changed.notified();
+            if condition(self) {
+                return;
+            }
+            // Some conditions come about without a request, so look again now and then.
+            let look_again = tokio::time::sleep(Duration::from_millis(50));
+            tokio::select! { () = changed => {}, () = look_again => {} }
+            assert!(Instant::now() < deadline, "{what}: {:?} {:?}", self.requests(), self.notes());
+        }
+    }
+
+    async fn request(&self, verb: &str, id: &ObjectId) -> Outcome<()> {
+        self.requests.lock().push(format!("{verb} {} {}", id.kind.as_str(), id.name));
+        self.changed.notify_waiters();
+        let gate = self.frozen.lock().clone();
+        if let Some(gate) = gate {
+            gate.notified().await;
+        }
+        let what = format!("{} {}", id.kind.as_str(), id.name);
+        let error = self.refusals.lock().get_mut(&what).and_then(VecDeque::pop_front);
+        error.map_or(Ok(()), Err)
+    }
+
+    async fn write(&self, verb: &str, object: &Object) -> Outcome<Written> {
+        self.request(verb, &object.id()).await?;
+        let mut now = written(object);
+        if let Some(digest) = self.mutations.lock().get(object.metadata().name.as_str()) {
+            now.digest = *digest;
+        }
+        Ok(now)
+    }
+}
+
+impl Store for World {
+    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>> {
+        self.write("create", object).boxed()
+    }
+
+    fn update<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        self.write("update", object).boxed()
+    }
+
+    fn take_over<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        self.write("take-over", object).boxed()
+    }
+
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
+        async move {
+            self.request("merge", &over.id).await?;
+            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+            Ok(sidecar(&over.id.namespace, &hosts, &hosts))
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
+        self.request("delete", &written.id).boxed()
+    }
+
+    fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Outcome<()>> {
+        async move { self.request("create", &ObjectId::new(Kind::Namespace, "", name)).await }.boxed()
+    }
+
+    fn owned(&self) -> BoxFuture<'_, Outcome<Vec<Written>>> {
+        let all = self.objects.lock().values().map(|(_, written)| (**written).clone()).collect();
+        async move { Ok(all) }.boxed()
+    }
+}
+
+impl Known for World {
+    fn written_of(&self, _: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+        self.objects.lock().values().filter(|(of, _)| of == unit).map(|(_, written)| Arc::clone(written)).collect()
+    }
+
+    fn written(&self, _: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
+        self.objects.lock().get(id).map(|(_, written)| Arc::clone(written))
+    }
+
+    fn owned_count(&self, _: &ClusterName) -> usize {
+        self.objects.lock().len()
+    }
+
+    fn can_write(&self, _: &ClusterName) -> bool {
+        self.can_write.load(Ordering::Relaxed)
+    }
+
+    fn may_remove(&self, _: &ClusterName) -> bool {
+        self.may_remove.load(Ordering::Relaxed)
+    }
+
+    fn has_namespace(&self, _: &ClusterName, _: &str) -> Option<bool> {
+        Some(self.has_namespace.load(Ordering::Relaxed))
+    }
+
+    fn wrote(&self, _: &ClusterName, written: Written) {
+        let identity = written.id.name.split('.').next().unwrap().to_owned();
+        self.objects.lock().insert(written.id.clone(), (unit(&identity), Arc::new(written)));
+        self.changed.notify_waiters();
+    }
+
+    fn wrote_delete(&self, _: &ClusterName, id: &ObjectId) {
+        self.objects.lock().remove(id);
+        self.changed.notify_waiters();
+    }
+
+    fn mark(&self, unit: Unit) {
+        self.marked.lock().push(unit);
+        self.changed.notify_waiters();
+    }
+
+    fn note(&self, _: &ClusterName, id: &ObjectId, notes: Vec<Note>) {
+        self.notes.lock().insert(id.clone(), notes);
+        self.changed.notify_waiters();
+    }
+}
+
+/// One host per service: its name is the identity's.
+pub(super) fn wanted(identity: &str, content: &str) -> Desired {
+    Desired::hosts(&[host_plan(&format!("{identity}.global"), content, false)])
+}
+
+pub(super) fn submit(writers: &Writers, identity: &str, desired: Desired) {
+    writers.submit(&cluster(), unit(identity), desired, Instant::now());
+}

@@ -1,0 +1,361 @@
+//! The writer of one cluster: a task that takes units in turn and hands each to a worker.
+//!
+//! Decides when a unit's turn is: not before its cluster is known, not during a pause, one worker per unit, removals when
+//! the guard says so. What is written was decided in `plan/`, what differs in [`super::diff`]. A sick cluster has a writer
+//! of its own, and so slows nobody else.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    diff::Desired,
+    guard::{Budget, Guard, Verdict},
+    known::Known,
+    memory::Memory,
+    metrics::ApplyMetrics,
+    pace::{self, Pace},
+    queue::{Queue, Work},
+    store::{Store, whole},
+};
+use crate::{
+    config::Settings,
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef},
+    registry::Unit,
+};
+
+/// While a cluster's state is not known, look again this often: whoever changes it also wakes the writer, and this is for
+/// the case that nobody does.
+const RECHECK_SECONDS: u64 = 5;
+
+/// What all writers share.
+pub(super) struct Shared {
+    pub(super) known: Arc<dyn Known>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) metrics: ApplyMetrics,
+    /// Name of the Secret that registers a cluster, for instructions.
+    pub(super) secret_of: Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>,
+}
+
+/// How a worker came back.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// All is as it should be, or was noted.
+    Done,
+    /// Something failed; again after a wait.
+    Retry,
+    /// The cluster did not answer; again as soon as its pause is over.
+    Again,
+    /// Something else wrote: the unit is planned again from fresh state.
+    Replan,
+}
+
+/// Work that waits for something other than its turn.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// For all to be known that a removal rests on.
+    UntilRemovable(Option<Arc<Desired>>),
+    /// For a refused content to be worth another request.
+    Until(Instant, Arc<Desired>),
+}
+
+/// What the writer of a cluster knows; never locked over an await.
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(super) guard: Guard,
+    pub(super) pace: Pace,
+    pub(super) memories: HashMap<Unit, Memory>,
+    pub(super) held: HashMap<Unit, Held>,
+    drift: usize,
+    replans: HashMap<Unit, Instant>,
+    withheld_noted: Option<(String, usize)>,
+}
+
+/// The writer of one cluster.
+pub(super) struct ClusterWriter {
+    pub(super) cluster: ClusterName,
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) state: Mutex<State>,
+    pub(super) wake: Notify,
+    pub(super) stop: CancellationToken,
+    /// When the sync namespace was created; the watch shows it a moment later.
+    pub(super) namespace_made: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl ClusterWriter {
+    pub(super) fn new(cluster: ClusterName, shared: Arc<Shared>, store: Arc<dyn Store>) -> Self {
+        let budget = Budget { percent: shared.settings.max_removal_percent, floor: shared.settings.max_removal_floor };
+        let state = State {
+            queue: Queue::default(),
+            guard: Guard::new(budget),
+            pace: Pace::default(),
+            memories: HashMap::new(),
+            held: HashMap::new(),
+            drift: 0,
+            replans: HashMap::new(),
+            withheld_noted: None,
+        };
+        Self {
+            cluster,
+            shared,
+            store,
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            stop: CancellationToken::new(),
+            namespace_made: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// Takes what the cluster should hold of a unit.
+    pub(super) fn submit(&self, unit: Unit, desired: Arc<Desired>, since: Instant) {
+        let mut state = self.state.lock();
+        // A fresh plan is what these were waiting for.
+        state.replans.remove(&unit);
+        state.held.remove(&unit);
+        state.queue.submit(unit, desired, since, Instant::now());
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Whether a unit waits or is being written.
+    pub(super) fn works_on(&self, unit: &Unit) -> bool {
+        let state = self.state.lock();
+        state.queue.knows(unit) || state.held.contains_key(unit) || state.replans.contains_key(unit)
+    }
+
+    /// Whether a unit waits, is under way, or has something said or remembered of it.
+    pub(super) fn minds(&self, unit: &Unit) -> bool {
+        let state = self.state.lock();
+        state.queue.has(unit)
+            || state.guard.has(unit)
+            || state.memories.contains_key(unit)
+            || state.held.contains_key(unit)
+            || state.replans.contains_key(unit)
+    }
+
+    /// Lets go what was withheld under an id. Tells how many objects that are.
+    pub(super) fn release(&self, id: &str) -> Option<usize> {
+        let mut state = self.state.lock();
+        let objects = state.guard.withheld().map_or(0, |(_, objects)| objects.len());
+        let units = state.guard.release(id)?;
+        for unit in units {
+            state.queue.poke(unit, Instant::now());
+        }
+        drop(state);
+        tracing::info!(cluster = %self.cluster, id, objects, "withheld removals were released");
+        self.note_withheld();
+        self.wake.notify_one();
+        Some(objects)
+    }
+
+    /// What is withheld: its id, its objects, and of how many they are.
+    pub(super) fn withheld(&self) -> Option<(String, Vec<ObjectId>, usize)> {
+        let state = self.state.lock();
+        state.guard.withheld().map(|(batch, objects)| (batch.id.clone(), objects, batch.owned))
+    }
+
+    /// Whether nothing will happen until something changes.
+    pub(super) fn is_idle(&self) -> bool {
+        let can_write = self.shared.known.can_write(&self.cluster);
+        let may_remove = self.shared.known.may_remove(&self.cluster);
+        let state = self.state.lock();
+        let queued = if can_write { state.queue.len() } else { state.queue.running() };
+        queued == 0 && state.replans.is_empty() && !(may_remove && state.guard.judge_at(false).is_some())
+    }
+
+    /// Works until it is told to stop; then what is under way ends first.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut workers = JoinSet::new();
+        let mut under_way: HashMap<tokio::task::Id, (Unit, Work)> = HashMap::new();
+        while !(self.stop.is_cancelled() && workers.is_empty()) {
+            let (turns, wake_at) = self.step();
+            for (unit, work) in turns {
+                let writer = Arc::clone(&self);
+                let (for_worker, todo) = (unit.clone(), work.clone());
+                let task = workers.spawn(async move { writer.work(&for_worker, &todo).await });
+                under_way.insert(task.id(), (unit, work));
+            }
+            self.note_withheld();
+            tokio::select! {
+                Some(joined) = workers.join_next_with_id(), if !workers.is_empty() => {
+                    let (task, ending) = match joined {
+                        Ok((task, ending)) => (task, ending),
+                        Err(error) => {
+                            tracing::error!(cluster = %self.cluster, %error, "a write ended by a bug; its unit is tried again");
+                            (error.id(), Ending::Retry)
+                        }
+                    };
+                    let (unit, work) = under_way.remove(&task).expect("every worker was entered when it was spawned");
+                    self.settle(unit, work, &ending);
+                }
+                () = self.wake.notified() => {}
+                () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Finds out whose turn it is now, and when to look again.
+    fn step(&self) -> (Vec<(Unit, Work)>, Option<Instant>) {
+        let now = Instant::now();
+        let known = &self.shared.known;
+        let (can_write, may_remove) = (known.can_write(&self.cluster), known.may_remove(&self.cluster));
+        let owned = known.owned_count(&self.cluster);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+
+        let planned_again: Vec<Unit> =
+            state.replans.iter().filter(|(_, due)| **due <= now).map(|(unit, _)| unit.clone()).collect();
+        for unit in &planned_again {
+            state.replans.remove(unit);
+        }
+        self.resume_held(state, may_remove, now);
+        let busy = can_write && state.queue.is_busy(now);
+        if may_remove && let Verdict::Cleared(units) = state.guard.judge(owned, busy, now) {
+            for unit in units {
+                state.queue.poke(unit, now);
+            }
+        }
+
+        let concurrency = self.shared.settings.write_concurrency.max(1);
+        let most = if can_write && !self.stop.is_cancelled() { state.pace.units(concurrency, now) } else { 0 };
+        let mut turns = Vec::new();
+        while state.queue.running() < most
+            && let Some(turn) = state.queue.take(now)
+        {
+            turns.push(turn);
+        }
+
+        let metrics = &self.shared.metrics;
+        ApplyMetrics::set(&metrics.queue_depth, &self.cluster, state.queue.len());
+        let waits = (!can_write && state.queue.len() > 0)
+            || (!may_remove && (state.guard.judge_at(false).is_some() || !state.held.is_empty()));
+        let held_until = state.held.values().filter_map(|held| match held {
+            Held::Until(due, _) => Some(*due),
+            Held::UntilRemovable(_) => None,
+        });
+        let wake_at = [
+            state.queue.next_due().filter(|due| *due > now && can_write),
+            state.pace.pause_until(now),
+            state.guard.judge_at(can_write && state.queue.is_busy(now)).filter(|_| may_remove),
+            waits.then(|| now + Duration::from_secs(RECHECK_SECONDS)),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(state.replans.values().copied())
+        .chain(held_until)
+        .min();
+        for unit in planned_again {
+            known.mark(unit);
+        }
+        (turns, wake_at)
+    }
+
+    fn resume_held(&self, state: &mut State, may_remove: bool, now: Instant) {
+        let due: Vec<Unit> = state
+            .held
+            .iter()
+            .filter(|(_, held)| match held {
+                Held::UntilRemovable(_) => may_remove,
+                Held::Until(due, _) => *due <= now,
+            })
+            .map(|(unit, _)| unit.clone())
+            .collect();
+        for unit in due {
+            match state.held.remove(&unit) {
+                Some(Held::UntilRemovable(Some(desired)) | Held::Until(_, desired)) => {
+                    state.queue.submit(unit, desired, now, now);
+                }
+                Some(Held::UntilRemovable(None)) => state.queue.poke(unit, now),
+                None => {}
+            }
+        }
+    }
+
+    /// Puts a unit back where it belongs after its worker.
+    fn settle(&self, unit: Unit, work: Work, ending: &Ending) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        match ending {
+            Ending::Done => state.queue.finish(&unit),
+            Ending::Again => state.queue.retry(&unit, work, now),
+            Ending::Retry => {
+                let failures = work.failures.saturating_add(1);
+                let due = now + pace::wait_after(failures, Duration::from_millis(pace::FIRST_PAUSE_MILLIS));
+                state.queue.retry(&unit, Work { failures, ..work }, due);
+            }
+            Ending::Replan => {
+                let newer = state.queue.has_newer(&unit);
+                state.queue.finish(&unit);
+                if !newer {
+                    let conflicts = state.memories.get(&unit).map_or(1, |memory| memory.conflicts);
+                    let wait = pace::wait_after(conflicts, Duration::from_millis(pace::CONFLICT_WAIT_MILLIS));
+                    state.replans.insert(unit, now + wait);
+                }
+            }
+        }
+    }
+
+    /// Keeps the memory of a unit, and the sum of what differs from the plan.
+    pub(super) fn remember(&self, unit: &Unit, memory: Memory) {
+        let mut state = self.state.lock();
+        let drift_before = state.memories.remove(unit).map_or(0, |before| before.drift);
+        state.drift = state.drift + memory.drift - drift_before;
+        ApplyMetrics::set(&self.shared.metrics.drift, &self.cluster, state.drift);
+        if !memory.is_empty() {
+            state.memories.insert(unit.clone(), memory);
+        }
+    }
+
+    /// Says what is withheld, whenever that changed.
+    fn note_withheld(&self) {
+        let mut state = self.state.lock();
+        let now = state.guard.withheld().map(|(batch, objects)| (batch.id.clone(), objects.len(), batch.owned));
+        let brief = now.as_ref().map(|(id, count, _)| (id.clone(), *count));
+        if brief == state.withheld_noted {
+            return;
+        }
+        state.withheld_noted = brief;
+        drop(state);
+        let count = now.as_ref().map_or(0, |(_, count, _)| *count);
+        ApplyMetrics::set(&self.shared.metrics.removals_withheld, &self.cluster, count);
+        let notes = now.map(|(id, count, owned)| self.withheld_note(&id, count, owned)).into_iter().collect();
+        let settings = &self.shared.settings;
+        self.shared.known.note(&self.cluster, &whole(Kind::ServiceEntry, &settings.sync_namespace), notes);
+    }
+
+    fn withheld_note(&self, id: &str, count: usize, owned: usize) -> Note {
+        let cluster = &self.cluster;
+        let namespace = &self.shared.settings.secret_namespace;
+        let by_secret = (self.shared.secret_of)(cluster).map_or_else(String::new, |secret| {
+            format!(
+                "`kubectl annotate secret -n {namespace} {secret} tradewind.io/release-removals={id} --overwrite` on the hub, or "
+            )
+        });
+        let message = format!(
+            "{count} of {owned} objects would be removed at once; none of them is, until they are wanted again or released \
+             with {by_secret}`POST /api/clusters/{cluster}/release-removals` with the id {id}"
+        );
+        let object = ObjectRef {
+            cluster: cluster.clone(),
+            kind: "Cluster".to_owned(),
+            namespace: String::new(),
+            name: cluster.to_string(),
+        };
+        Note { kind: NoteKind::RemovalsWithheld, object, service: None, message }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,578 @@
+//! All writers: one per cluster, made when something is first wanted there, ended when the cluster leaves.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    diff::Desired,
+    known::Known,
+    metrics::ApplyMetrics,
+    store::{Store, is_merged},
+    writer::{ClusterWriter, Shared},
+};
+use crate::{
+    config::Settings,
+    istio::Owner,
+    model::{ClusterName, ObjectId, Written},
+    registry::Unit,
+};
+
+/// Longest time for cleaning a cluster that leaves: it may be leaving because it is broken.
+const CLEAN_TIMEOUT_SECONDS: u64 = 60;
+
+/// Makes the destination of a cluster.
+pub type Stores = Box<dyn Fn(&ClusterName) -> Arc<dyn Store> + Send + Sync>;
+
+/// What the writers are made of.
+pub struct WritersConfig {
+    /// What is known of the clusters.
+    pub known: Arc<dyn Known>,
+    /// Where each cluster's objects are written to.
+    pub stores: Stores,
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// Where numbers go.
+    pub metrics: ApplyMetrics,
+    /// Name of the Secret that registers a cluster, for instructions; absent for other forms of registration.
+    pub secret_of: Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for WritersConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WritersConfig").finish_non_exhaustive()
+    }
+}
+
+/// Removals that wait for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Withheld {
+    /// The cluster they would happen in.
+    pub cluster: ClusterName,
+    /// Names exactly this set; needed to release it.
+    pub id: String,
+    /// `Kind namespace/name` of each object.
+    pub objects: Vec<String>,
+    /// Number of objects of ours in the cluster when they were judged.
+    pub owned: usize,
+}
+
+struct Running {
+    writer: Arc<ClusterWriter>,
+    task: JoinHandle<()>,
+}
+
+/// The writers of all clusters. Needs a running Tokio runtime.
+pub struct Writers {
+    shared: Arc<Shared>,
+    stores: Stores,
+    running: Mutex<HashMap<ClusterName, Running>>,
+    cleaning: Mutex<HashMap<ClusterName, CancellationToken>>,
+    leaving: TaskTracker,
+}
+
+impl std::fmt::Debug for Writers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writers").finish_non_exhaustive()
+    }
+}
+
+impl Writers {
+    /// No writer yet.
+    #[must_use]
+    pub fn new(config: WritersConfig) -> Self {
+        let WritersConfig { known, stores, settings, metrics, secret_of } = config;
+        Self {
+            shared: Arc::new(Shared { known, settings, metrics, secret_of }),
+            stores,
+            running: Mutex::default(),
+            cleaning: Mutex::default(),
+            leaving: TaskTracker::new(),
+        }
+    }
+
+    /// Takes what a cluster should hold of a unit; it replaces what was wanted before. `since`: when the event that led to
+    /// it was noticed.
+    pub fn submit(&self, cluster: &ClusterName, unit: Unit, desired: Desired, since: Instant) {
+        self.writer(cluster).submit(unit, Arc::new(desired), since);
+    }
+
+    /// Nothing is wanted of a unit in a cluster where nothing of it stands: only what still waits to be written is undone.
+    pub fn withdraw(&self, cluster: &ClusterName, unit: &Unit) {
+        let writer = self.running.lock().get(cluster).map(|running| Arc::clone(&running.writer));
+        if let Some(writer) = writer.filter(|writer| writer.works_on(unit)) {
+            writer.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now());
+        }
+    }
+
+    /// Nothing is wanted of a unit in a cluster, and nothing of it stands there: drops what waits, and what was said of it.
+    /// Makes no writer where none was needed so far.
+    pub fn withdraw(&self, cluster: &ClusterName, unit: &Unit) {
+        let running = self.running.lock().get(cluster).map(|running| Arc::clone(&running.writer));
+        if let Some(writer) = running.filter(|writer| writer.minds(unit)) {
+            writer.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now());
+        }
+    }
+
+    /// The state of a cluster changed: look whether something that waited can happen now.
+    pub fn wake(&self, cluster: &ClusterName) {
+        if let Some(running) = self.running.lock().get(cluster) {
+            running.writer.wake.notify_one();
+        }
+    }
+
+    /// Lets exactly the removals go that are withheld under `id`, as far as they are still unwanted. `None` when nothing is
+    /// withheld under it now: then it is remembered, in case the same set comes up after a restart.
+    pub fn release(&self, cluster: &ClusterName, id: &str) -> Option<usize> {
+        self.writer(cluster).release(id)
+    }
+
+    /// What is withheld, by cluster.
+    #[must_use]
+    pub fn withheld(&self) -> Vec<Withheld> {
+        let writers: Vec<Arc<ClusterWriter>> = self.writers();
+        let mut withheld: Vec<Withheld> = writers
+            .iter()
+            .filter_map(|writer| {
+                let (id, objects, owned) = writer.withheld()?;
+                let objects = objects.iter().map(in_words).collect();
+                Some(Withheld { cluster: writer.cluster.clone(), id, objects, owned })
+            })
+            .collect();
+        withheld.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+        withheld
+    }
+
+    /// Whether nothing is written, and nothing will be until something changes. Waiting for a sick cluster is not idle;
+    /// waiting for one that was never listed, for an operator, or for refused content to change is.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.writers().iter().all(|writer| writer.is_idle())
+    }
+
+    /// Starts no further turn and waits for what is under way. Tells whether all of it ended in time.
+    pub async fn drain(&self, timeout: Duration) -> bool {
+        let running: Vec<Running> = self.running.lock().drain().map(|(_, running)| running).collect();
+        for one in &running {
+            one.writer.stop.cancel();
+        }
+        self.leaving.close();
+        let ended = async {
+            for one in running {
+                // A panic of the task was logged where it happened.
+                let _ = one.task.await;
+            }
+            self.leaving.wait().await;
+        };
+        tokio::time::timeout(timeout, ended).await.is_ok()
+    }
+
+    /// A cluster left the fleet: nothing more is written there. With `clean`, everything of ours is deleted, whatever its
+    /// number, unless the cluster comes back meanwhile. Its connection must still be there.
+    pub fn remove_cluster(&self, cluster: &ClusterName, clean: bool) {
+        let running = self.running.lock().remove(cluster);
+        if running.is_none() && !clean {
+            return;
+        }
+        let token = CancellationToken::new();
+        if clean && let Some(before) = self.cleaning.lock().insert(cluster.clone(), token.clone()) {
+            before.cancel();
+        }
+        let store = running.as_ref().map_or_else(|| (self.stores)(cluster), |running| Arc::clone(&running.writer.store));
+        let (shared, cluster) = (Arc::clone(&self.shared), cluster.clone());
+        self.leaving.spawn(async move {
+            if let Some(Running { writer, task }) = running {
+                writer.stop.cancel();
+                // A panic of the task was logged where it happened.
+                let _ = task.await;
+                shared.metrics.forget(&cluster);
+            }
+            if clean {
+                self::clean(&cluster, &*store, &shared.settings, &token).await;
+            }
+        });
+    }
+
+    fn writers(&self) -> Vec<Arc<ClusterWriter>> {
+        self.running.lock().values().map(|running| Arc::clone(&running.writer)).collect()
+    }
+
+    fn writer(&self, cluster: &ClusterName) -> Arc<ClusterWriter> {
+        let mut running = self.running.lock();
+        if let Some(running) = running.get(cluster) {
+            return Arc::clone(&running.writer);
+        }
+        if let Some(cleaning) = self.cleaning.lock().remove(cluster) {
+            cleaning.cancel();
+        }
+        let store = (self.stores)(cluster);
+        let writer = Arc::new(ClusterWriter::new(cluster.clone(), Arc::clone(&self.shared), store));
+        let task = tokio::spawn(Arc::clone(&writer).run());
+        running.insert(cluster.clone(), Running { writer: Arc::clone(&writer), task });
+        writer
+    }
+}
+
+fn in_words(id: &ObjectId) -> String {
+    format!("{} {}/{}", id.kind.as_str(), id.namespace, id.name)
+}
+
+/// Takes everything of ours out of a cluster that left.
+async fn clean(cluster: &ClusterName, store: &dyn Store, settings: &Settings, stop: &CancellationToken) {
+    if settings.read_only || settings.dry_run {
+        tracing::info!(%cluster, "the cluster left and is not cleaned: nothing is written in this mode");
+        return;
+    }
+    let remove = |written: Written| async move {
+        if stop.is_cancelled() {
+            return true;
+        }
+        let done = if written.owner == Owner::Tradewind {
+            store.delete(&written).await
+        } else if is_merged(&written) {
+            store.merge_sidecar(&written, &[]).await.map(drop)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = &done {
+            tracing::warn!(%cluster, object = in_words(&written.id), %error, "the cluster left and this could not be removed");
+        }
+        done.is_ok()
+    };
+    let all = async {
+        let mut owned = store.owned().await?;
+        // Hosts before their rules, as everywhere.
+        owned.sort_by_key(|written| (written.id.kind != crate::model::Kind::ServiceEntry, written.id.clone()));
+        let done: Vec<bool> =
+            stream::iter(owned).map(remove).buffered(settings.write_concurrency.max(1)).collect().await;
+        Ok::<_, super::WriteError>((done.len(), done.iter().filter(|done| !**done).count()))
+    };
+    match tokio::time::timeout(Duration::from_secs(CLEAN_TIMEOUT_SECONDS), all).await {
+        Ok(Ok((objects, left))) => tracing::info!(%cluster, objects, left, "the cluster left and was cleaned"),
+        Ok(Err(error)) => tracing::warn!(%cluster, %error, "the cluster left and could not be cleaned"),
+        Err(_) => tracing::warn!(%cluster, "the cluster left and was not cleaned within {CLEAN_TIMEOUT_SECONDS} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::{
+        apply::{
+            WriteError,
+            guard::QUIET_SECONDS,
+            testing::{World, cluster, host_plan, submit, unit, wanted},
+        },
+        model::NoteKind,
+    };
+
+    fn setting(change: impl FnOnce(&mut Settings)) -> Settings {
+        let mut settings = Settings { max_removal_floor: 4, ..Settings::default() };
+        change(&mut settings);
+        settings
+    }
+
+    /// Lets every task that can go on do so: tests run on one thread.
+    async fn let_run() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn removals(world: &World) -> usize {
+        world.requests().iter().filter(|request| request.starts_with("delete")).count()
+    }
+
+    #[tokio::test]
+    async fn a_pair_is_written_in_order_once_and_then_nothing_is_sent() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("the pair", |world| world.names().len() == 2 && writers.idle()).await;
+        assert_eq!(world.requests(), ["create DestinationRule a.global-dr", "create ServiceEntry a.global-se"]);
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("idle", |_| writers.idle()).await;
+        assert_eq!(world.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn wishes_that_come_during_a_write_become_one() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        world.freeze();
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("the first request", |world| !world.requests().is_empty()).await;
+        for content in ["2", "3", "4"] {
+            submit(&writers, "a", wanted("a", content));
+        }
+        world.thaw();
+        world.until("idle", |_| writers.idle()).await;
+        let verbs: Vec<_> = world.requests().iter().map(|request| request.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(verbs, ["create", "create", "update", "update"], "contents 2 and 3 were never sent");
+    }
+
+    #[tokio::test]
+    async fn the_second_of_a_pair_waits_for_the_first_and_other_hosts_go_on() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        let two = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("a.west.global", "1", false)]);
+        world.refuse("DestinationRule a.global-dr", [WriteError::Refused("too long".into())]);
+        submit(&writers, "a", two);
+        world.until("idle", |_| writers.idle()).await;
+        assert_eq!(world.names(), ["a.west.global-se", "a.west.global-dr"]);
+        let notes = world.notes();
+        assert!(notes.len() == 1 && notes[0].0 == NoteKind::WriteFailed && notes[0].1.contains("too long"), "{notes:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_sent_again_only_when_it_changes() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        world.refuse("DestinationRule a.global-dr", [WriteError::Refused("no".into())]);
+        for _ in 0..3 {
+            submit(&writers, "a", wanted("a", "1"));
+            world.until("idle", |world| writers.idle() && !world.notes().is_empty()).await;
+        }
+        assert_eq!(world.requests(), ["create DestinationRule a.global-dr"]);
+        submit(&writers, "a", wanted("a", "2"));
+        world.until("the pair", |world| world.names().len() == 2 && writers.idle()).await;
+        assert!(world.notes().is_empty(), "{:?}", world.notes());
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_wish_is_never_written_and_its_note_goes() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        writers.withdraw(&cluster(), &unit("a"));
+        assert!(writers.running.lock().is_empty(), "no writer was needed");
+        world.can_write.store(false, Ordering::Relaxed);
+        submit(&writers, "a", wanted("a", "1"));
+        writers.withdraw(&cluster(), &unit("a"));
+        world.can_write.store(true, Ordering::Relaxed);
+        submit(&writers, "b", wanted("b", "1"));
+        world.until("idle", |world| world.names().len() == 2 && writers.idle()).await;
+        assert_eq!(world.names(), ["b.global-se", "b.global-dr"]);
+
+        world.refuse("DestinationRule a.global-dr", [WriteError::Refused("no".into())]);
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("a note", |world| !world.notes().is_empty() && writers.idle()).await;
+        writers.withdraw(&cluster(), &unit("a"));
+        world.until("no note", |world| world.notes().is_empty()).await;
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_planned_again_and_never_resent() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        world.refuse("DestinationRule a.global-dr", [WriteError::Conflict("changed".into())]);
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("a mark", |world| world.marked() == [unit("a")]).await;
+        assert_eq!(world.requests().len(), 1);
+        assert!(world.notes().is_empty(), "a conflict is nobody's fault");
+    }
+
+    #[tokio::test]
+    async fn failures_are_retried_and_their_note_goes() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        let errors = [
+            WriteError::Unreachable("reset".into()),
+            WriteError::Timeout(Duration::from_secs(1)),
+            WriteError::Throttled { retry_after: Some(Duration::from_secs(1)) },
+            WriteError::Server("500".into()),
+            WriteError::Forbidden("no".into()),
+        ];
+        world.refuse("DestinationRule a.global-dr", errors);
+        let started = tokio::time::Instant::now();
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("a note", |world| world.notes().iter().any(|(kind, _)| *kind == NoteKind::WriteFailed)).await;
+        assert!(!writers.idle());
+        world.until("the pair", |world| world.names().len() == 2 && writers.idle()).await;
+        assert!(started.elapsed() >= Duration::from_secs(1), "the rest that was asked for");
+        assert!(world.notes().is_empty());
+        assert_eq!(world.requests().len(), 7);
+    }
+
+    #[tokio::test]
+    async fn one_object_that_keeps_failing_does_not_stop_the_others() {
+        let world = World::new();
+        let writers = world.writers(setting(|settings| settings.write_concurrency = 1));
+        world.refuse("DestinationRule a.global-dr", vec![WriteError::Server("webhook".into()); 50]);
+        for identity in ["a", "b", "c", "d", "e"] {
+            submit(&writers, identity, wanted(identity, "1"));
+        }
+        world.until("the others", |world| world.names().len() == 8).await;
+    }
+
+    #[tokio::test]
+    async fn fields_of_others_are_taken_back_once_and_then_left() {
+        let world = World::new();
+        let writers = world.writers(setting(|_| {}));
+        world.mutate("a.global-se", 7);
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("the note", |world| writers.idle() && !world.notes().is_empty()).await;
+        assert_eq!(world.requests()[1..], ["create ServiceEntry a.global-se", "take-over ServiceEntry a.global-se"]);
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("idle", |_| writers.idle()).await;
+        assert_eq!(world.requests().len(), 3, "no loop");
+        assert_eq!(world.notes().len(), 1);
+        world.mutate("a.global-se", 8);
+        submit(&writers, "a", wanted("a", "2"));
+        world.until("another try", |world| world.requests().len() > 3).await;
+    }
+
+    #[tokio::test]
+    async fn removals_come_settled_after_what_replaces_them_and_host_first() {
+        let world = World::new();
+        world.hold("a", &Desired::hosts(&[host_plan("a.west.global", "1", false)]));
+        let writers = world.writers(setting(|_| {}));
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("the removals", |world| removals(world) == 2 && writers.idle()).await;
+        assert_eq!(world.requests()[2..], ["delete ServiceEntry a.west.global-se", "delete DestinationRule a.west.global-dr"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_before_the_cluster_is_known_nor_removed_before_all_is() {
+        let world = World::new();
+        world.hold("old", &wanted("old", "1"));
+        world.can_write.store(false, Ordering::Relaxed);
+        world.may_remove.store(false, Ordering::Relaxed);
+        let writers = world.writers(setting(|_| {}));
+        submit(&writers, "a", wanted("a", "1"));
+        submit(&writers, "old", Desired::nothing());
+        let_run().await;
+        assert!(world.requests().is_empty());
+        world.can_write.store(true, Ordering::Relaxed);
+        writers.wake(&cluster());
+        world.until("the pair", |world| world.names().len() == 4).await;
+        // That nothing happens can only be seen by waiting for the time at which it would.
+        tokio::time::sleep(Duration::from_millis(1000 * QUIET_SECONDS + 200)).await;
+        assert_eq!(removals(&world), 0);
+        assert!(writers.idle());
+        world.may_remove.store(true, Ordering::Relaxed);
+        writers.wake(&cluster());
+        world.until("the removals", |world| removals(world) == 2).await;
+    }
+
+    #[tokio::test]
+    async fn a_mass_removal_waits_for_its_release_and_what_is_wanted_again_stays() {
+        let world = World::new();
+        let identities = ["a", "b", "c", "d"];
+        identities.iter().for_each(|identity| world.hold(identity, &wanted(identity, "1")));
+        let writers = world.writers(setting(|_| {}));
+        for identity in identities {
+            submit(&writers, identity, Desired::nothing());
+        }
+        world.until("withheld", |_| !writers.withheld().is_empty()).await;
+        let withheld = writers.withheld().remove(0);
+        assert_eq!((withheld.objects.len(), withheld.owned), (8, 8));
+        let (kind, message) = world.notes().remove(0);
+        assert_eq!(kind, NoteKind::RemovalsWithheld);
+        assert!(message.contains("8 of 8") && message.contains(&withheld.id) && message.contains("east-secret"), "{message}");
+        assert!(removals(&world) == 0 && writers.idle(), "waiting for an operator is idle");
+
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("one dropped", |_| writers.withheld()[0].objects.len() == 6).await;
+        assert_eq!(writers.release(&cluster(), "other"), None);
+        assert_eq!(writers.release(&cluster(), &withheld.id), Some(6));
+        world.until("the removals", |world| removals(world) == 6 && writers.idle()).await;
+        assert_eq!(world.names(), ["a.global-se", "a.global-dr"]);
+        assert!(world.notes().is_empty() && writers.withheld().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_sync_namespace_is_created_once_or_its_lack_noted_once() {
+        let world = World::new();
+        world.has_namespace.store(false, Ordering::Relaxed);
+        let writers = world.writers(setting(|_| {}));
+        ["a", "b", "c"].iter().for_each(|identity| submit(&writers, identity, wanted(identity, "1")));
+        world.until("the objects", |world| world.names().len() == 6).await;
+        let creations = |world: &World| world.requests().iter().filter(|one| one.contains("Namespace")).count();
+        assert_eq!(creations(&world), 1);
+
+        let world = World::new();
+        world.has_namespace.store(false, Ordering::Relaxed);
+        world.refuse("Namespace admiral-sync", [WriteError::Forbidden("no".into())]);
+        let writers = world.writers(setting(|_| {}));
+        ["a", "b", "c"].iter().for_each(|identity| submit(&writers, identity, wanted(identity, "1")));
+        world.until("the note", |world| !world.notes().is_empty()).await;
+        assert_eq!(world.notes().iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [NoteKind::SyncNamespaceMissing]);
+        world.until("the objects", |world| world.names().len() == 6).await;
+        assert_eq!(creations(&world), 2);
+        assert!(world.notes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn read_only_and_dry_run_send_nothing_and_count_what_differs() {
+        for settings in [setting(|one| one.read_only = true), setting(|one| one.dry_run = true)] {
+            let world = World::new();
+            world.hold("old", &wanted("old", "1"));
+            let writers = world.writers(settings);
+            submit(&writers, "a", wanted("a", "1"));
+            submit(&writers, "old", Desired::nothing());
+            world.until("idle", |_| writers.idle()).await;
+            assert_eq!(writers.shared.metrics.drift.with_label_values(&["east"]).get(), 4);
+            submit(&writers, "old", wanted("old", "1"));
+            world.until("less drift", |_| writers.shared.metrics.drift.with_label_values(&["east"]).get() == 2).await;
+            let_run().await;
+            assert!(world.requests().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sick_cluster_slows_nobody_else() {
+        let (sick, well) = (World::new(), World::new());
+        sick.freeze();
+        let stores = [Arc::clone(&sick), Arc::clone(&well)];
+        let mut writers = well.writers(setting(|_| {}));
+        writers.stores = Box::new(move |cluster| {
+            Arc::clone(if cluster.as_str() == "sick" { &stores[0] } else { &stores[1] }) as Arc<dyn Store>
+        });
+        writers.submit(&ClusterName::parse("sick").unwrap(), unit("a"), wanted("a", "1"), Instant::now());
+        sick.until("a request", |world| !world.requests().is_empty()).await;
+        submit(&writers, "b", wanted("b", "1"));
+        well.until("the pair", |world| world.names().len() == 2).await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_the_pair_under_way_end_and_starts_nothing() {
+        let world = World::new();
+        let writers = world.writers(setting(|settings| settings.write_concurrency = 1));
+        world.freeze();
+        submit(&writers, "a", wanted("a", "1"));
+        submit(&writers, "b", wanted("b", "1"));
+        world.until("a request", |world| !world.requests().is_empty()).await;
+        assert!(!writers.drain(Duration::from_millis(50)).await, "a frozen cluster is not waited for");
+        world.thaw();
+        world.until("the pair", |world| world.names().len() == 2).await;
+        let_run().await;
+        assert_eq!(world.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_leaves_is_cleaned_whatever_the_number_or_left_alone() {
+        let world = World::new();
+        ["a", "b", "c", "d"].iter().for_each(|identity| world.hold(identity, &wanted(identity, "1")));
+        let writers = world.writers(setting(|_| {}));
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("idle", |_| writers.idle()).await;
+        writers.remove_cluster(&cluster(), false);
+        assert!(writers.drain(Duration::from_secs(10)).await);
+        assert_eq!(removals(&world), 0);
+
+        let writers = world.writers(setting(|_| {}));
+        writers.remove_cluster(&cluster(), true);
+        assert!(writers.drain(Duration::from_secs(10)).await);
+        assert_eq!(removals(&world), 8);
+    }
+}

@@ -1,0 +1,18 @@
+//! `tradewind crds`: prints the CRDs, ready for `kubectl apply -f -`.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::api;
+
+pub(super) fn command() -> Command {
+    Command::new("crds").about("Print the CRDs, for kubectl apply -f -")
+}
+
+pub(super) fn main(_: &ArgMatches) -> anyhow::Result<ExitCode> {
+    for crd in api::crds() {
+        print!("---\n{}", super::output::yaml(&crd)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,112 @@
+//! `tradewind demo`: the payments story on an embedded fleet of three directory clusters.
+//!
+//! The same controller as `run`, on directories instead of API servers: it writes into each cluster's directory,
+//! reads back what it wrote, and follows every edit of the sample.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{fleet, output, run};
+use crate::{
+    config::{self, Settings},
+    controller::view_service,
+    model::{ClusterName, Note},
+    sample,
+};
+
+/// How often the picture is compared with what was shown, so that edits show up at once to a person.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) fn command() -> Command {
+    Command::new("demo")
+        .about("Run the payments story on an embedded sample fleet; nothing else is needed")
+        .long_about(
+            "Three clusters in two regions: orders and reports call payments, which runs in both regions under one policy. \
+             Prints what each cluster sees for each host, then serves the HTTP views and plans again when a file of the \
+             sample is edited, until it is stopped.",
+        )
+        .arg(Arg::new("once").long("once").action(ArgAction::SetTrue).help("Print and exit"))
+        .arg(
+            Arg::new("directory")
+                .short('d')
+                .long("directory")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Where the sample is written and followed; edits that are there already are kept [default: a temporary directory]"),
+        )
+        .args(config::args())
+}
+
+pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let settings = super::settings(flags)?;
+    let kept = flags.get_one::<PathBuf>("directory").cloned();
+    let directory = match &kept {
+        Some(directory) => directory.clone(),
+        None => temporary_directory()?,
+    };
+    let outcome = tell(&directory, settings, flags.get_flag("once"));
+    if kept.is_none() {
+        // A leftover in the temporary directory harms nothing.
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+    outcome
+}
+
+fn temporary_directory() -> anyhow::Result<PathBuf> {
+    let directory = std::env::temp_dir().join(format!("tradewind-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
+    Ok(directory)
+}
+
+fn tell(directory: &Path, settings: Settings, once: bool) -> anyhow::Result<ExitCode> {
+    sample::write_to(directory).with_context(|| format!("writing the sample into {}", directory.display()))?;
+    if once {
+        let fleet = fleet::read(directory, settings)?;
+        output::print(&output::views(&fleet.plans, &fleet.clusters.iter().collect::<Vec<_>>()));
+        output::print_notes(&fleet.notes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    run::runtime()?.block_on(serve(directory, Arc::new(settings)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> {
+    let running = run::start(settings.clone(), Some(run::load_fleet(directory)?)).await?;
+    let mut shown = (String::new(), Vec::<Note>::new());
+    let stop = run::asked_to_stop();
+    tokio::pin!(stop);
+    loop {
+        if running.readiness.is_planned() {
+            let now = (picture(&running), running.registry.notes().all());
+            if now != shown {
+                output::print(&now.0);
+                output::print_notes(&now.1);
+                eprintln!(
+                    "Sample: {} (edit a file there and watch). Views: http://{}/api/clusters, metrics: http://{}/metrics. Ctrl-C ends.",
+                    directory.display(),
+                    running.server.main_address(),
+                    running.server.metrics_address()
+                );
+                shown = now;
+            }
+        }
+        tokio::select! {
+            () = &mut stop => break,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+    running.stop(Duration::from_secs(settings.graceful_stop_seconds.into())).await
+}
+
+fn picture(running: &run::Running) -> String {
+    let plans: Vec<_> = running.registry.services().iter().filter_map(|key| view_service(&running.registry, key)).collect();
+    let clusters = running.registry.cluster_names();
+    output::views(&plans, &clusters.iter().collect::<Vec<&ClusterName>>())
+}

@@ -1,0 +1,164 @@
+//! `tradewind diff`: what would change.
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::{
+    fleet::{self, PlannedFleet},
+    output, render,
+};
+use crate::{
+    config,
+    istio::Owner,
+    model::{ClusterName, ObjectId},
+};
+
+/// Exit code where there are differences, as in diff and kubectl diff.
+const DIFFERENCES: u8 = 1;
+/// Unchanged lines shown around a change.
+const CONTEXT_LINES: usize = 3;
+
+pub(super) fn command() -> Command {
+    Command::new("diff")
+        .about("Show what would change in every cluster")
+        .long_about(
+            "With one fleet: compares what stands in its clusters with what should stand there. With two: compares what \
+             should stand in the first with what should stand in the second. A fleet is a directory with one \
+             sub-directory of manifests per cluster, or a fleet file, which may name live clusters; those are read, \
+             never written. Exit code 0: no difference; 1: some; 2: error.",
+        )
+        .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
+        .arg(Arg::new("OTHER").value_parser(value_parser!(PathBuf)).help("Fleet to compare the plan with"))
+        .arg(output::format_arg("table").help("table (unified differences), yaml or json (a list of changes)"))
+        .args(config::args())
+}
+
+struct Change {
+    cluster: ClusterName,
+    id: ObjectId,
+    before: Option<Value>,
+    after: Option<Value>,
+}
+
+impl Change {
+    fn verb(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (None, _) => "create",
+            (_, None) => "delete",
+            _ => "update",
+        }
+    }
+}
+
+pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let settings = super::settings(flags)?;
+    let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
+    let fleet = fleet::read(path, settings.clone())?;
+    let mut incomplete = fleet.incomplete.clone();
+    let changes = match flags.get_one::<PathBuf>("OTHER") {
+        None => {
+            output::print_notes(&fleet.notes());
+            fleet.clusters.iter().flat_map(|cluster| against_what_stands(&fleet, cluster)).collect()
+        }
+        Some(other) => {
+            let other = fleet::read(other, settings)?;
+            output::print_notes(&other.notes());
+            incomplete.extend(other.incomplete.iter().cloned());
+            between(&fleet, &other)
+        }
+    };
+    if !incomplete.is_empty() {
+        anyhow::bail!("the fleet could not be read whole, so differences cannot be told: {}", incomplete.join("; "));
+    }
+    print(&changes, output::format(flags))?;
+    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })
+}
+
+fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
+    let text = |manifest: &Value, path: &str| manifest.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id = |manifest: &Value| {
+        let kind = crate::model::Kind::ALL.iter().find(|kind| kind.as_str() == text(manifest, "/kind"));
+        let kind = *kind.expect("a rendered object is of a known kind");
+        ObjectId::new(kind, &text(manifest, "/metadata/namespace"), &text(manifest, "/metadata/name"))
+    };
+    manifests.into_iter().map(|manifest| (id(&manifest), manifest)).collect()
+}
+
+fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Change> {
+    let registry = &fleet.registry;
+    let adopts = registry.settings().adopt_admiral;
+    let mut wanted: BTreeMap<ObjectId, Value> = by_id(render::manifests(fleet, cluster));
+    // What belongs to somebody else is left alone; a note says so.
+    wanted.retain(|id, _| match registry.written(cluster, id).map(|standing| standing.owner) {
+        None | Some(Owner::Tradewind) => true,
+        Some(Owner::Reference) => adopts,
+        Some(Owner::Foreign) => false,
+    });
+    let mut changes = Vec::new();
+    let held: Vec<_> = fleet.plans.iter().filter(|plan| plan.held).map(|plan| &plan.key).collect();
+    for standing in registry.owned(cluster) {
+        let is_held = standing.service.as_ref().is_some_and(|key| held.contains(&key));
+        if !wanted.contains_key(&standing.id) && !is_held {
+            let before = standing.content.as_ref().map(|object| object.manifest());
+            changes.push(Change { cluster: cluster.clone(), id: standing.id.clone(), before, after: None });
+        }
+    }
+    for (id, after) in wanted {
+        let standing = registry.written(cluster, &id);
+        let before = standing.and_then(|standing| standing.content.as_ref().map(|object| object.manifest()));
+        if before.as_ref() != Some(&after) {
+            changes.push(Change { cluster: cluster.clone(), id, before, after: Some(after) });
+        }
+    }
+    changes.sort_by(|a, b| a.id.cmp(&b.id));
+    changes
+}
+
+fn between(old: &PlannedFleet, new: &PlannedFleet) -> Vec<Change> {
+    let mut clusters: Vec<&ClusterName> = old.clusters.iter().chain(&new.clusters).collect();
+    clusters.sort();
+    clusters.dedup();
+    let mut changes = Vec::new();
+    for cluster in clusters {
+        let (before, mut after) = (by_id(render::manifests(old, cluster)), by_id(render::manifests(new, cluster)));
+        for (id, before) in before {
+            let after = after.remove(&id);
+            if after.as_ref() != Some(&before) {
+                changes.push(Change { cluster: cluster.clone(), id, before: Some(before), after });
+            }
+        }
+        let created = after.into_iter().map(|(id, after)| Change { cluster: cluster.clone(), id, before: None, after: Some(after) });
+        changes.extend(created);
+    }
+    changes.sort_by(|a, b| (&a.cluster, &a.id).cmp(&(&b.cluster, &b.id)));
+    changes
+}
+
+fn print(changes: &[Change], format: &str) -> anyhow::Result<()> {
+    let listed = || -> Vec<Value> {
+        let entry = |change: &Change| {
+            json!({"cluster": change.cluster, "verb": change.verb(), "kind": change.id.kind, "namespace": &*change.id.namespace,
+                   "name": &*change.id.name, "before": change.before, "after": change.after})
+        };
+        changes.iter().map(entry).collect()
+    };
+    match format {
+        "json" => output::print(&format!("{}\n", serde_json::to_string_pretty(&listed())?)),
+        "yaml" => output::print(&output::yaml(&listed())?),
+        _ => {
+            for change in changes {
+                let text = |value: &Option<Value>| value.as_ref().map_or(Ok(String::new()), output::yaml);
+                let (before, after) = (text(&change.before)?, text(&change.after)?);
+                let name = format!("{}/{}/{}", change.cluster, change.id.kind.as_str(), change.id.name);
+                output::print(&format!("{} {name}\n", change.verb()));
+                let diff = TextDiff::from_lines(&before, &after);
+                let unified = diff.unified_diff().context_radius(CONTEXT_LINES).header(&format!("a/{name}"), &format!("b/{name}")).to_string();
+                output::print(&unified);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The commands, one file each. Everything user-facing that is not the controller itself.
+//!
+//! Exit codes follow kubectl and diff: 0 done, 1 differences (only `diff`), 2 error.
+
+mod crds;
+mod demo;
+mod diff;
+mod fleet;
+mod output;
+mod render;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::config;
+
+/// Exit code of a command that failed.
+const FAILED: u8 = 2;
+
+fn command() -> Command {
+    Command::new("tradewind")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A global traffic controller for multicluster Istio")
+        .long_about(
+            "Tradewind watches the clusters of a mesh, knows which service runs where, and writes into each cluster \
+             the ServiceEntries, DestinationRules and Sidecars by which it reaches every service from there.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(run::command())
+        .subcommand(demo::command())
+        .subcommand(render::command())
+        .subcommand(diff::command())
+        .subcommand(crds::command())
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let outcome = match matches.subcommand() {
+        Some(("run", flags)) => run::main(flags),
+        Some(("demo", flags)) => demo::main(flags),
+        Some(("render", flags)) => render::main(flags),
+        Some(("diff", flags)) => diff::main(flags),
+        Some(("crds", flags)) => crds::main(flags),
+        _ => unreachable!("clap requires one of the commands"),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(FAILED)
+    })
+}
+
+fn settings(flags: &ArgMatches) -> anyhow::Result<config::Settings> {
+    Ok(config::from_process(flags)?)
+}

@@ -1,0 +1,108 @@
+//! How commands print: YAML, JSON, tables, notes.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::{Arg, ArgMatches, builder::PossibleValuesParser};
+use comfy_table::{Table, TableStyle};
+use serde::Serialize;
+
+use crate::{
+    model::{ClusterName, Note},
+    plan::{HostPlan, ServicePlan},
+};
+
+/// What `-o` may be.
+const FORMATS: [&str; 3] = ["yaml", "json", "table"];
+
+pub(super) fn format_arg(default: &'static str) -> Arg {
+    Arg::new("output")
+        .short('o')
+        .long("output")
+        .value_name("FORMAT")
+        .value_parser(PossibleValuesParser::new(FORMATS))
+        .default_value(default)
+        .help("yaml, json or table")
+}
+
+pub(super) fn format(flags: &ArgMatches) -> &str {
+    flags.get_one::<String>("output").map_or("yaml", String::as_str)
+}
+
+/// One YAML document, without a leading `---`.
+pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
+    let value = serde_json::to_value(value)?;
+    let mut text = serde_saphyr::to_string(&value)?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Prints to standard output; a reader that goes away ends the program quietly, as it does for cat.
+pub(super) fn print(text: &str) {
+    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Notes, one a line, on standard error.
+pub(super) fn print_notes(notes: &[Note]) {
+    for note in notes {
+        eprintln!("note: {note}");
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_header(header.iter().copied());
+    table
+}
+
+/// What each cluster sees of each host: endpoint, where it stands, what traffic it gets, why.
+pub(super) fn views(plans: &[ServicePlan], clusters: &[&ClusterName]) -> String {
+    let mut text = String::new();
+    for cluster in clusters {
+        let of_cluster = plans.iter().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == **cluster);
+        let hosts: Vec<&HostPlan> = of_cluster.flat_map(|planned| &planned.hosts).collect();
+        text.push_str(&format!("Seen from {cluster}\n"));
+        let mut view = table(&["HOST", "ADDRESS", "ENDPOINT", "IN", "LOCALITY", "SHARE", "TIER", "WHY"]);
+        for host in hosts {
+            for (index, endpoint) in host.endpoints.iter().enumerate() {
+                let address = host.service_entry.spec.addresses.first().map_or("-", String::as_str);
+                let first = index == 0;
+                view.add_row([
+                    if first { host.host.to_string() } else { String::new() },
+                    if first { address.to_owned() } else { String::new() },
+                    endpoint.address.clone(),
+                    endpoint.cluster.to_string(),
+                    endpoint.locality.clone().unwrap_or_else(|| "-".into()),
+                    endpoint.share_percent.map_or_else(|| "-".into(), |percent| format!("{percent}%")),
+                    endpoint.tier.map_or_else(|| "-".into(), |tier| tier.to_string()),
+                    endpoint.reason.clone(),
+                ]);
+            }
+        }
+        text.push_str(&indented(&aligned_block(&view)));
+        text.push('\n');
+    }
+    text
+}
+
+fn aligned_block(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn indented(block: &str) -> String {
+    block.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!(" {line}\n") }).collect()
+}
+
+/// Tells on a terminal what takes time; silent elsewhere.
+pub(super) fn progress(message: &str) -> indicatif::ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new_spinner();
+    bar.set_message(message.to_owned());
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar
+}

@@ -1,0 +1,92 @@
+//! `tradewind render`: what every cluster should hold, from manifests alone.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
+
+use super::{
+    fleet::{self, PlannedFleet},
+    output,
+};
+use crate::{apply, config, istio::Object, model::ClusterName};
+
+pub(super) fn command() -> Command {
+    Command::new("render")
+        .about("Print what every cluster should hold, from a fleet of manifest directories")
+        .long_about(
+            "Reads a fleet (a directory with one sub-directory of manifests per cluster, or a fleet file), plans it, and \
+             prints the objects of every cluster, or writes them into directories for GitOps. Notes go to standard error. \
+             Exit code 0: all was read; 2: some manifest could not be read, or worse.",
+        )
+        .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
+        .arg(output::format_arg("yaml"))
+        .arg(Arg::new("cluster").short('c').long("cluster").value_name("NAME").help("Only this cluster"))
+        .arg(
+            Arg::new("directory")
+                .short('d')
+                .long("directory")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write DIR/<cluster>/<kind>-<name>.yaml instead, and remove files of ours that are no longer wanted"),
+        )
+        .args(config::args())
+}
+
+pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
+    let fleet = fleet::read(path, super::settings(flags)?)?;
+    output::print_notes(&fleet.notes());
+    let only = flags.get_one::<String>("cluster");
+    let clusters: Vec<&ClusterName> =
+        fleet.clusters.iter().filter(|cluster| only.is_none_or(|only| cluster.as_str() == only)).collect();
+    if let (Some(only), []) = (only, clusters.as_slice()) {
+        anyhow::bail!("the fleet has no cluster {only:?}");
+    }
+    match (flags.get_one::<PathBuf>("directory"), output::format(flags)) {
+        (Some(directory), _) => write(&fleet, &clusters, directory)?,
+        (None, "table") => output::print(&output::views(&fleet.plans, &clusters)),
+        (None, "json") => {
+            let all: serde_json::Map<String, Value> =
+                clusters.iter().map(|cluster| (cluster.to_string(), json!(manifests(&fleet, cluster)))).collect();
+            output::print(&format!("{}\n", serde_json::to_string_pretty(&all)?));
+        }
+        (None, _) => {
+            for cluster in &clusters {
+                for manifest in manifests(&fleet, cluster) {
+                    output::print(&format!("---\n# cluster: {cluster}\n{}", output::yaml(&manifest)?));
+                }
+            }
+        }
+    }
+    for problem in &fleet.incomplete {
+        eprintln!("error: {problem}");
+    }
+    Ok(if fleet.incomplete.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+}
+
+/// The objects of a cluster, sorted by kind, namespace and name.
+pub(super) fn manifests(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Value> {
+    let desired = fleet.desired(cluster);
+    let mut objects: Vec<_> = desired.iter().flat_map(|(_, desired)| desired.objects()).collect();
+    objects.sort_by_key(|object| object.id());
+    objects.into_iter().map(Object::manifest).collect()
+}
+
+fn write(fleet: &PlannedFleet, clusters: &[&ClusterName], directory: &Path) -> anyhow::Result<()> {
+    if !fleet.incomplete.is_empty() {
+        // What is missing from the plan is not known to be unwanted: no file may be removed because of it.
+        anyhow::bail!("nothing is written, because the fleet could not be read whole: {}", fleet.incomplete.join("; "));
+    }
+    for cluster in clusters {
+        let desired = fleet.desired(cluster);
+        let mut objects: Vec<Object> = desired.iter().flat_map(|(_, desired)| desired.objects().cloned()).collect();
+        objects.sort_by_key(Object::id);
+        let apply::Synced { written, removed, unchanged } = apply::sync_directory(directory, cluster, &objects)?;
+        eprintln!("{cluster}: {written} written, {removed} removed, {unchanged} unchanged");
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! `tradewind run`: the controller. Puts the rooms together and takes them apart again.
+
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::{ArgMatches, Command};
+use futures::FutureExt as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::fleet::now_seconds;
+use crate::{
+    apply::{ApplyMetrics, DirectoryStore, KubeStore, ReadWritten, Store, Writers, WritersConfig},
+    config::{self, LogFormat, RemovedCluster, Settings},
+    controller::{Controller, view_service},
+    fleet::{
+        Clients, Fleet, Observer, OnRemoved, Sources,
+        directory::DirectoryCluster,
+        file::{FleetFile, Place},
+        kubeconfig, reference_addresses,
+    },
+    model::{ClusterName, Observed},
+    registry::Registry,
+    server::{self, Metrics, Readiness, Views},
+};
+
+pub(super) fn command() -> Command {
+    Command::new("run")
+        .about("Run the controller")
+        .long_about(
+            "Watches the clusters that Secrets on the hub register (or those of a fleet file), plans every service, and \
+             writes what changed into each cluster. Stops on SIGTERM or SIGINT after the writes under way.",
+        )
+        .args(config::args())
+}
+
+pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let settings = Arc::new(super::settings(flags)?);
+    init_logs(&settings);
+    runtime()?.block_on(run(settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // One provider for the whole process, named here and nowhere else; a second call finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+fn init_logs(settings: &Settings) {
+    let level = tracing::Level::from(settings.log_level);
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,tradewind={level}")));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// What an offline command needs of live clusters: their first complete picture.
+pub(super) struct Watching {
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Watching {
+    pub(super) async fn stopped(self) -> anyhow::Result<()> {
+        self.task.await.context("watching the fleet")?
+    }
+}
+
+/// Watches the live clusters of a fleet file; nothing is written.
+pub(super) fn watch_fleet(fleet: &FleetFile, registry: &Arc<Registry>, observer: &Observer, cancel: &CancellationToken) -> Watching {
+    let (fleet, live, cancel) = (fleet.clone(), Fleet::new(registry.clone(), observer.clone()), cancel.clone());
+    let task = tokio::spawn(async move {
+        let sources = live_sources(&fleet).await?;
+        live.run(sources, None, cancel).await.context("connecting to the hub")
+    });
+    Watching { task }
+}
+
+async fn live_sources(fleet: &FleetFile) -> anyhow::Result<Sources> {
+    let mut sources = Sources::default();
+    for cluster in &fleet.clusters {
+        if let Place::Kube { kubeconfig, context } = &cluster.place {
+            let config = kubeconfig::from_file(kubeconfig, context.as_deref())
+                .await
+                .with_context(|| format!("cluster {}", cluster.name))?;
+            sources.clusters.push((cluster.name.clone(), config));
+        }
+    }
+    if let Some(Place::Kube { kubeconfig, context }) = &fleet.hub {
+        sources.hub = Some(kubeconfig::from_file(kubeconfig, context.as_deref()).await.context("the hub")?);
+    }
+    Ok(sources)
+}
+
+/// The directory clusters of a fleet, pushed once and followed from then on.
+fn follow_directories(fleet: &FleetFile, registry: &Arc<Registry>, observer: &Observer, cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
+    let mut follow = |cluster: DirectoryCluster| {
+        let loaded = cluster.load();
+        cluster.push(&loaded, registry, now_seconds());
+        let (registry, cancel) = (registry.clone(), cancel.clone());
+        tasks.spawn(cluster.watch(loaded, registry, cancel));
+    };
+    for cluster in &fleet.clusters {
+        if let Place::Directory(path) = &cluster.place {
+            follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer.clone()));
+        }
+    }
+    if let Some(Place::Directory(path)) = &fleet.hub {
+        follow(DirectoryCluster::hub(path.clone(), observer.clone()));
+    }
+}
+
+/// Makes where each cluster is written to: its directory, or its API server.
+fn stores(fleet: Option<FleetFile>, clients: Clients, observer: Observer) -> crate::apply::Stores {
+    Box::new(move |cluster| {
+        let place = fleet.as_ref().and_then(|fleet| fleet.clusters.iter().find(|c| c.name == *cluster));
+        let read = reader(observer.clone());
+        match place.map(|cluster| &cluster.place) {
+            Some(Place::Directory(path)) => Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read)) as Arc<dyn Store>,
+            _ => {
+                let (clients, name) = (clients.clone(), cluster.clone());
+                let connect = Box::new(move || clients.get(&name));
+                Arc::new(KubeStore::new(connect, read, observer.settings()))
+            }
+        }
+    })
+}
+
+fn reader(observer: Observer) -> ReadWritten {
+    Arc::new(move |kind, value| match observer.observe_value(kind, value)? {
+        Observed::Written(written) => Ok(*written),
+        _ => Err(format!("{} is not a kind that is written", kind.as_str())),
+    })
+}
+
+/// A whole controller at work.
+pub(super) struct Running {
+    pub(super) registry: Arc<Registry>,
+    pub(super) writers: Arc<Writers>,
+    pub(super) readiness: Readiness,
+    pub(super) server: server::Server,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+    fleet: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+/// Starts all rooms.
+pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>) -> anyhow::Result<Running> {
+    let cancel = CancellationToken::new();
+    let registry = Arc::new(Registry::new(settings.clone()));
+    let observer = Observer::new(settings.clone(), false);
+    let fleet = Fleet::new(registry.clone(), observer.clone());
+    let (clients, mut releases) = (fleet.clients(), fleet.releases());
+
+    let metrics = Metrics::new()?;
+    let writers = Arc::new(Writers::new(WritersConfig {
+        known: registry.clone(),
+        stores: stores(fleet_file.clone(), clients, observer.clone()),
+        settings: settings.clone(),
+        metrics: ApplyMetrics::register(metrics.prometheus())?,
+        secret_of: Box::new(|_| None),
+    }));
+
+    let readiness = Readiness::default();
+    let mut tasks = JoinSet::new();
+    let controller = Controller::new(registry.clone(), writers.clone(), metrics.clone(), readiness.clone());
+    tasks.spawn(controller.run(cancel.child_token()));
+    tasks.spawn({
+        let (writers, cancel) = (writers.clone(), cancel.child_token());
+        async move {
+            loop {
+                let released = releases.borrow_and_update().clone();
+                for (cluster, id) in &released {
+                    writers.release(cluster, id);
+                }
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    changed = releases.changed() => if changed.is_err() { return },
+                }
+            }
+        }
+    });
+
+    let release = {
+        let writers = writers.clone();
+        Box::new(move |cluster: &ClusterName, id: &str| match writers.release(cluster, id) {
+            Some(_) => Ok(()),
+            None => Err(format!("nothing is withheld in {cluster} under {id:?}")),
+        })
+    };
+    let plan = {
+        let registry = registry.clone();
+        Box::new(move |key: &_| view_service(&registry, key))
+    };
+    let views = Arc::new(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?);
+    let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;
+
+    let sources = match &fleet_file {
+        Some(file) => {
+            follow_directories(file, &registry, &observer, &cancel, &mut tasks);
+            live_sources(file).await?
+        }
+        None => {
+            let hub = kubeconfig::hub(settings.kubeconfig.as_deref(), settings.kubeconfig_context.as_deref()).await?;
+            Sources { hub: Some(hub), secrets: true, clusters: Vec::new() }
+        }
+    };
+    let on_removed: OnRemoved = {
+        let (writers, clean) = (writers.clone(), settings.removed_cluster == RemovedCluster::Clean);
+        Arc::new(move |cluster| {
+            let writers = writers.clone();
+            async move { writers.remove_cluster(&cluster, clean) }.boxed()
+        })
+    };
+    let fleet = tokio::spawn({
+        let (registry, settings, cancel) = (registry.clone(), settings.clone(), cancel.child_token());
+        async move {
+            if let Some(hub) = &sources.hub {
+                reference_addresses::honour(hub, &registry, &settings, &cancel).await?;
+            }
+            fleet.run(sources, Some(on_removed), cancel).await.context("connecting to the hub")
+        }
+    });
+    Ok(Running { registry, writers, readiness, server, cancel, tasks, fleet })
+}
+
+impl Running {
+    /// Stops in order: no more plans, then the writes under way, then the rest.
+    pub(super) async fn stop(mut self, graceful: Duration) -> anyhow::Result<()> {
+        self.cancel.cancel();
+        if !self.writers.drain(graceful).await {
+            tracing::warn!("some writes had not ended when the time to stop was over; the next start finds and mends them");
+        }
+        self.server.stopped().await;
+        self.tasks.join_all().await;
+        let outcome = self.fleet.await.context("watching the fleet");
+        outcome?
+    }
+}
+
+async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
+    let fleet_file = settings.fleet.as_deref().map(load_fleet).transpose()?;
+    let mut running = start(settings.clone(), fleet_file).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listening = %running.server.main_address(),
+        metrics = %running.server.metrics_address(),
+        read_only = settings.read_only,
+        dry_run = settings.dry_run,
+        "started"
+    );
+    let ended = tokio::select! {
+        () = asked_to_stop() => None,
+        ended = &mut running.fleet => Some(ended),
+    };
+    match ended {
+        Some(outcome) => outcome.context("watching the fleet")?.context("the fleet ended unasked"),
+        None => {
+            tracing::info!("stopping");
+            running.stop(Duration::from_secs(settings.graceful_stop_seconds.into())).await
+        }
+    }
+}
+
+pub(super) fn load_fleet(path: &Path) -> anyhow::Result<FleetFile> {
+    Ok(crate::fleet::file::load(path)?)
+}
+
+/// Resolves on SIGTERM or SIGINT.
+pub(super) async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -1,0 +1,146 @@
+//! Joins the rooms: dirty unit → snapshot → plan → the writers of the clusters.
+//!
+//! Planning runs in one task, in sorted order, so that the same fleet is worked through in the same
+//! way; it takes microseconds a unit. Writing runs beside it, one writer per cluster.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply::{Desired, Writers},
+    config::Sidecars,
+    model::{ClusterName, ServiceKey},
+    plan::{self, ServicePlan, SidecarWant},
+    registry::{NoteSource, Registry, Unit},
+    server::{Metrics, Readiness},
+};
+
+/// Plans one service as the registry knows it now: `None` while nothing may be planned.
+///
+/// Hosts and addresses are claimed on the way, which is the only thing that planning changes.
+#[must_use]
+pub fn plan_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
+    let snapshot = registry.snapshot(key)?;
+    let settings = registry.settings();
+    let hosts = plan::hosts(&snapshot, settings);
+    // A held service keeps its hosts: it only looks as if it had none.
+    let claims = if snapshot.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, &hosts) };
+    Some(plan::plan(&snapshot, &claims, settings))
+}
+
+/// Plans one service for show: like [`plan_service`], but claims nothing, so that it may run beside the controller.
+#[must_use]
+pub fn view_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
+    let snapshot = registry.snapshot(key)?;
+    let settings = registry.settings();
+    let claims = registry.claims(key, &plan::hosts(&snapshot, settings));
+    Some(plan::plan(&snapshot, &claims, settings))
+}
+
+/// Plans the Sidecar of a client namespace: `None` while nothing may be planned.
+#[must_use]
+pub fn plan_sidecar(registry: &Registry, cluster: &ClusterName, namespace: &str) -> Option<SidecarWant> {
+    let client = registry.client_namespace(cluster, namespace)?;
+    Some(plan::sidecar(&client, registry.settings()))
+}
+
+/// What a cluster should hold of a service.
+#[must_use]
+pub fn desired_in(plan: &ServicePlan, cluster: &ClusterName) -> Desired {
+    let of_cluster = plan.clusters.iter().find(|planned| planned.cluster == *cluster);
+    of_cluster.map_or_else(Desired::nothing, |planned| Desired::hosts(&planned.hosts))
+}
+
+/// What a client namespace should hold.
+#[must_use]
+pub fn desired_sidecar(want: SidecarWant, namespace: &str, name: &str) -> Desired {
+    match want {
+        SidecarWant::Nothing => Desired::nothing(),
+        SidecarWant::Own(sidecar) => Desired::sidecar(sidecar),
+        SidecarWant::Merge { hosts } => Desired::merged_sidecar(namespace, name, hosts),
+    }
+}
+
+/// Plans what changes and hands it to the writers, until it is cancelled.
+pub struct Controller {
+    registry: Arc<Registry>,
+    writers: Arc<Writers>,
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+impl Controller {
+    /// Puts the parts together. `readiness` learns of the first pass over the whole fleet.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, writers: Arc<Writers>, metrics: Metrics, readiness: Readiness) -> Self {
+        Self { registry, writers, metrics, readiness }
+    }
+
+    /// Runs until `cancel`.
+    pub async fn run(self, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.registry.dirty() => {}
+            }
+            let since = Instant::now();
+            for unit in self.registry.take_dirty() {
+                let timer = self.metrics.plan_duration.start_timer();
+                self.plan(&unit, since);
+                drop(timer);
+                // A whole fleet may be dirty: let the writers and watches breathe.
+                tokio::task::yield_now().await;
+            }
+            if self.registry.ready().is_ok() {
+                self.metrics.hosts.set(i64::try_from(self.registry.host_count()).unwrap_or(i64::MAX));
+                self.readiness.planned();
+            }
+        }
+    }
+
+    fn plan(&self, unit: &Unit, since: Instant) {
+        match unit {
+            Unit::Service(key) => {
+                let Some(plan) = plan_service(&self.registry, key) else { return };
+                self.registry.notes().put(NoteSource::Service(key.clone()), plan.notes.clone());
+                if plan.held {
+                    return;
+                }
+                for cluster in self.registry.cluster_names() {
+                    let desired = desired_in(&plan, &cluster);
+                    if !desired.is_nothing() || !self.registry.written_of(&cluster, unit).is_empty() {
+                        self.writers.submit(&cluster, unit.clone(), desired, since);
+                    } else {
+                        self.writers.withdraw(&cluster, unit);
+                    }
+                }
+                self.plan_sidecars_beside(key, since);
+            }
+            Unit::Sidecar(cluster, namespace) => self.plan_sidecar(cluster, namespace, since),
+        }
+    }
+
+    fn plan_sidecar(&self, cluster: &ClusterName, namespace: &Arc<str>, since: Instant) {
+        let Some(want) = plan_sidecar(&self.registry, cluster, namespace) else { return };
+        let name = &self.registry.settings().workload_sidecar_name;
+        let unit = Unit::Sidecar(cluster.clone(), namespace.clone());
+        self.writers.submit(cluster, unit, desired_sidecar(want, namespace, name), since);
+    }
+
+    /// The Sidecars of those who depend on a service follow its local Services.
+    fn plan_sidecars_beside(&self, key: &ServiceKey, since: Instant) {
+        if self.registry.settings().sidecars == Sidecars::Off {
+            return;
+        }
+        for (cluster, namespace) in self.registry.namespaces_of_dependents(key) {
+            self.plan_sidecar(&cluster, &namespace, since);
+        }
+    }
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! A live cluster: one informer per watched kind, feeding the registry.
+//!
+//! Decides what is watched and where; never what an object means. The connection can be changed while
+//! it runs: the registry keeps what it knows, and the first list over the new connection replaces it
+//! kind by kind.
+
+use std::{sync::Arc, time::SystemTime};
+
+use ::kube::{
+    Api, Client, Config,
+    core::{ApiResource, GroupVersionKind},
+    runtime::watcher::Event,
+};
+use dashmap::DashMap;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+
+use super::{
+    informer::{Informer, Sink},
+    item::Item,
+    kubeconfig::{self, ConnectError},
+    observe::{Observer, identify},
+    trouble::Trouble,
+};
+use crate::{
+    config::Settings,
+    istio,
+    model::{ClusterName, Kind, ObjectId, Observed},
+    registry::Registry,
+};
+
+/// The present connection of each cluster, the hub included: whoever writes asks here each time, so
+/// that the next write goes over a connection that was swapped in meanwhile.
+#[derive(Clone, Default)]
+pub struct Clients(Arc<DashMap<ClusterName, Client>>);
+
+impl Clients {
+    /// None before a cluster is connected and after it has left.
+    #[must_use]
+    pub fn get(&self, cluster: &ClusterName) -> Option<Client> {
+        self.0.get(cluster).map(|client| client.clone())
+    }
+
+    /// Every cluster that is connected now.
+    #[must_use]
+    pub fn names(&self) -> Vec<ClusterName> {
+        self.0.iter().map(|entry| entry.key().clone()).collect()
+    }
+
+    pub(super) fn put(&self, cluster: &ClusterName, client: Client) {
+        self.0.insert(cluster.clone(), client);
+    }
+
+    pub(super) fn remove(&self, cluster: &ClusterName) {
+        self.0.remove(cluster);
+    }
+}
+
+/// What all clusters report to.
+#[derive(Clone)]
+pub(super) struct Watcher {
+    pub(super) registry: Arc<Registry>,
+    pub(super) observer: Observer,
+    pub(super) clients: Clients,
+}
+
+/// Is dropped when something happened for the first time; whoever holds the receiver learns of it.
+pub(super) type FirstAnswer = mpsc::Sender<()>;
+
+/// A cluster that is being watched. Dropping it stops the watches.
+pub(super) struct KubeCluster {
+    watcher: Watcher,
+    name: ClusterName,
+    kinds: Vec<Kind>,
+    tasks: JoinSet<()>,
+}
+
+impl KubeCluster {
+    /// Connects and starts to watch `kinds`. The registry must know the cluster already. `first_answer`
+    /// is held until Dependencies, if watched, were listed or failed for the first time.
+    pub(super) fn start(
+        watcher: Watcher,
+        name: ClusterName,
+        kinds: Vec<Kind>,
+        config: Config,
+        first_answer: Option<FirstAnswer>,
+    ) -> Result<Self, ConnectError> {
+        let client = kubeconfig::connect(config)?;
+        let mut cluster = Self { watcher, name, kinds, tasks: JoinSet::new() };
+        cluster.watch(client, first_answer);
+        Ok(cluster)
+    }
+
+    /// Goes on over another connection. When it cannot be made, the present one stays.
+    pub(super) async fn swap(&mut self, config: Config) -> Result<(), ConnectError> {
+        let client = kubeconfig::connect(config)?;
+        self.tasks.shutdown().await;
+        self.watch(client, None);
+        Ok(())
+    }
+
+    /// Ends all watches and waits until they have ended. The client stays for whoever still has to write.
+    pub(super) async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn watch(&mut self, client: Client, first_answer: Option<FirstAnswer>) {
+        self.watcher.clients.put(&self.name, client.clone());
+        let neighbours = Arc::new(Notify::new());
+        for kind in self.kinds.iter().copied() {
+            let resource = resource(kind);
+            let api = api(client.clone(), kind, &resource, self.watcher.observer.settings());
+            let sink = KindSink {
+                registry: self.watcher.registry.clone(),
+                observer: self.watcher.observer.clone(),
+                cluster: self.name.clone(),
+                kind,
+                listed: Vec::new(),
+                malformed: Vec::new(),
+                first_answer: first_answer.clone().filter(|_| kind == Kind::Dependency),
+            };
+            let informer = Informer::new(api, shown(&resource), None, sink, neighbours.clone());
+            self.tasks.spawn(informer.run());
+        }
+    }
+}
+
+/// Seconds since the Unix epoch, for the registry, which knows no clock.
+pub(super) fn now_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Where a kind is served.
+fn resource(kind: Kind) -> ApiResource {
+    let (group, version, plural) = match kind {
+        Kind::Deployment => ("apps", "v1", "deployments"),
+        Kind::StatefulSet => ("apps", "v1", "statefulsets"),
+        Kind::DaemonSet => ("apps", "v1", "daemonsets"),
+        Kind::Service => ("", "v1", "services"),
+        Kind::Node => ("", "v1", "nodes"),
+        Kind::Namespace => ("", "v1", "namespaces"),
+        Kind::GlobalTrafficPolicy => ("admiral.io", "v1alpha1", "globaltrafficpolicies"),
+        Kind::Dependency => ("admiral.io", "v1alpha1", "dependencies"),
+        Kind::ServiceEntry => (istio::GROUP, istio::VERSION, "serviceentries"),
+        Kind::DestinationRule => (istio::GROUP, istio::VERSION, "destinationrules"),
+        Kind::Sidecar => (istio::GROUP, istio::VERSION, "sidecars"),
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), plural)
+}
+
+/// As messages name it: `deployments (apps/v1)`.
+pub(super) fn shown(resource: &ApiResource) -> String {
+    format!("{} ({})", resource.plural, resource.api_version)
+}
+
+fn api(client: Client, kind: Kind, resource: &ApiResource, settings: &Settings) -> Api<Item> {
+    match kind {
+        Kind::ServiceEntry | Kind::DestinationRule => Api::namespaced_with(client, &settings.sync_namespace, resource),
+        Kind::Dependency => Api::namespaced_with(client, &settings.dependency_namespace, resource),
+        _ => Api::all_with(client, resource),
+    }
+}
+
+/// Feeds one kind of one cluster into the registry.
+struct KindSink {
+    registry: Arc<Registry>,
+    observer: Observer,
+    cluster: ClusterName,
+    kind: Kind,
+    /// A list under way. It replaces what is known only when it is complete: that makes missed deletions visible.
+    listed: Vec<Observed>,
+    malformed: Vec<(ObjectId, String)>,
+    first_answer: Option<FirstAnswer>,
+}
+
+impl KindSink {
+    fn observe(&self, item: &Item) -> Result<Observed, (ObjectId, String)> {
+        self.observer.observe_value(self.kind, &item.value).map_err(|reason| (identify(self.kind, &item.value), reason))
+    }
+}
+
+impl Sink for KindSink {
+    fn event(&mut self, event: Event<Item>) {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                self.malformed.clear();
+            }
+            Event::InitApply(item) => match self.observe(&item) {
+                Ok(object) => self.listed.push(object),
+                Err(malformed) => self.malformed.push(malformed),
+            },
+            Event::InitDone => {
+                self.registry.reset(&self.cluster, self.kind, std::mem::take(&mut self.listed));
+                for (id, reason) in self.malformed.drain(..) {
+                    self.registry.malformed(&self.cluster, id, &reason);
+                }
+                self.first_answer = None;
+            }
+            Event::Apply(item) => match self.observe(&item) {
+                Ok(object) => self.registry.apply(&self.cluster, object),
+                Err((id, reason)) => self.registry.malformed(&self.cluster, id, &reason),
+            },
+            Event::Delete(item) => self.registry.delete(&self.cluster, &identify(self.kind, &item.value)),
+        }
+    }
+
+    fn failed(&mut self, trouble: &Trouble) {
+        self.registry.unreadable(&self.cluster, self.kind, &trouble.words, now_seconds());
+        self.first_answer = None;
+    }
+
+    fn resumed(&mut self) {
+        self.registry.readable(&self.cluster, self.kind);
+    }
+}

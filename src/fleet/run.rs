@@ -1,0 +1,510 @@
+//! The fleet at work: follows the hub's Secrets, connects and parts with clusters, and keeps every watch alive.
+//!
+//! Decides when a cluster joins, changes its connection and leaves; what the Secrets say is decided in
+//! `secrets`. It reads clusters and never writes to them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ::kube::{
+    Api, Client, Config,
+    core::{ApiResource, GroupVersionKind},
+    runtime::watcher::Event,
+};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    informer::{Informer, Sink},
+    item::Item,
+    kube::{Clients, FirstAnswer, KubeCluster, Watcher, now_seconds, shown},
+    kubeconfig::{self, ConnectError, Fingerprint},
+    observe::{Observer, identify},
+    secrets::{ClusterSecret, LABELS, SecretBook, Step, Turn, secret_ref},
+    trouble::Trouble,
+};
+use crate::{
+    model::{ClusterName, Kind, Note, NoteKind, ObjectRef},
+    registry::{NoteSource, Registry},
+};
+
+/// Longest time that a cluster's removal may take, after which its connection is given up: enough for
+/// thousands of deletions, and a bound for a cluster that left because it is gone.
+const REMOVAL_SECONDS: u64 = 120;
+
+/// Called when a cluster has left: it is out of the registry, and its client still works until the future is done.
+pub type OnRemoved = Arc<dyn Fn(ClusterName) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Where the live clusters of a fleet are named. Directory clusters have their own backend.
+#[derive(Default)]
+pub struct Sources {
+    /// The hub, where Dependencies are. Without one, the clusters below are watched for Dependencies.
+    pub hub: Option<Config>,
+    /// Whether Secrets on the hub register clusters.
+    pub secrets: bool,
+    /// Clusters from a fleet file.
+    pub clusters: Vec<(ClusterName, Config)>,
+}
+
+/// The live clusters of a fleet.
+pub struct Fleet {
+    watcher: Watcher,
+    releases: watch::Sender<BTreeMap<ClusterName, String>>,
+}
+
+impl Fleet {
+    /// A fleet that reports to `registry`. Nothing runs yet.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, observer: Observer) -> Self {
+        let watcher = Watcher { registry, observer, clients: Clients::default() };
+        Self { watcher, releases: watch::Sender::new(BTreeMap::new()) }
+    }
+
+    /// The present connections, for whoever writes. The hub is there under [`ClusterName::hub`].
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        self.watcher.clients.clone()
+    }
+
+    /// The releases of withheld removals: annotation `tradewind.io/release-removals` of each cluster's Secret.
+    #[must_use]
+    pub fn releases(&self) -> watch::Receiver<BTreeMap<ClusterName, String>> {
+        self.releases.subscribe()
+    }
+
+    /// Watches until `stop`, then ends every watch and returns.
+    ///
+    /// Reports the fleet as listed once its sources were: clusters of other backends must be registered before.
+    ///
+    /// # Errors
+    /// When no client can be made for the hub. Clusters never end it; they are noted and tried again.
+    pub async fn run(
+        self,
+        sources: Sources,
+        on_removed: Option<OnRemoved>,
+        stop: CancellationToken,
+    ) -> Result<(), ConnectError> {
+        let registry = self.watcher.registry.clone();
+        let mut tasks = JoinSet::new();
+        let mut hub = None;
+        let desk = Arc::new(SecretDesk::default());
+        let dependencies_everywhere = sources.hub.is_none();
+        if let Some(config) = sources.hub {
+            let client = kubeconfig::connect(config.clone())?;
+            registry.register_hub(&ClusterName::hub());
+            let kinds = vec![Kind::Dependency];
+            hub = Some(KubeCluster::start(self.watcher.clone(), ClusterName::hub(), kinds, config, None)?);
+            if sources.secrets {
+                self.watch_secrets(&client, &desk, &mut tasks);
+            }
+        }
+        let follows_secrets = !tasks.is_empty();
+
+        let taken = sources.clusters.iter().map(|(name, _)| name.clone()).collect();
+        let mut members =
+            Members { watcher: self.watcher, running: BTreeMap::new(), leaving: BTreeMap::new(), taken, on_removed };
+        let (first_answer, mut all_answered) = mpsc::channel(1);
+        for (name, config) in sources.clusters {
+            let first_answer = dependencies_everywhere.then(|| first_answer.clone());
+            members.add_static(name, config, first_answer);
+        }
+        drop(first_answer);
+        // A Dependency that shows up after planning began would have been planned without.
+        tokio::select! {
+            _ = all_answered.recv() => {}
+            () = stop.cancelled() => {}
+        }
+        if !follows_secrets {
+            registry.fleet_listed();
+        }
+
+        let mut noted = BTreeSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = desk.changed.notified() => {}
+            }
+            let namespace = &members.watcher.observer.settings().secret_namespace.clone();
+            let turn = {
+                let book = desk.book.lock();
+                for (label, notes) in book.watch_notes(namespace) {
+                    registry.notes().put(NoteSource::Fleet(format!("secrets {label}")), notes);
+                }
+                if !book.is_listed() {
+                    continue;
+                }
+                book.turn(&members.fingerprints(), &members.taken, namespace)
+            };
+            members.take(turn, &mut noted, &self.releases, namespace).await;
+            registry.fleet_listed();
+        }
+
+        tasks.shutdown().await;
+        if let Some(hub) = hub {
+            hub.stop().await;
+        }
+        members.stop().await;
+        Ok(())
+    }
+
+    fn watch_secrets(&self, client: &Client, desk: &Arc<SecretDesk>, tasks: &mut JoinSet<()>) {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Secret"), "secrets");
+        let neighbours = Arc::new(Notify::new());
+        for (label, selector) in LABELS.iter().enumerate() {
+            let namespace = &self.watcher.observer.settings().secret_namespace;
+            let api = Api::namespaced_with(client.clone(), namespace, &resource);
+            let sink = SecretSink { desk: desk.clone(), label, listed: BTreeMap::new() };
+            let informer = Informer::new(api, shown(&resource), Some(selector), sink, neighbours.clone());
+            tasks.spawn(informer.run());
+        }
+    }
+}
+
+/// Where the Secret watches leave what they saw. Changes merge: however many there were, one turn follows.
+#[derive(Default)]
+struct SecretDesk {
+    book: Mutex<SecretBook>,
+    changed: Notify,
+}
+
+/// Feeds the Secrets of one label.
+struct SecretSink {
+    desk: Arc<SecretDesk>,
+    label: usize,
+    listed: BTreeMap<String, Result<ClusterSecret, String>>,
+}
+
+impl SecretSink {
+    fn change(&self, change: impl FnOnce(&mut SecretBook)) {
+        change(&mut self.desk.book.lock());
+        self.desk.changed.notify_one();
+    }
+}
+
+/// Only the name of an identified Secret is used; [`Kind`] has no Secrets.
+fn name_of(item: &Item) -> String {
+    identify(Kind::Namespace, &item.value).name.to_string()
+}
+
+impl Sink for SecretSink {
+    fn event(&mut self, event: Event<Item>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(item) => {
+                self.listed.insert(name_of(&item), ClusterSecret::read(&item.value));
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                self.change(|book| book.reset(self.label, listed));
+            }
+            Event::Apply(item) => {
+                self.change(|book| book.put(self.label, name_of(&item), ClusterSecret::read(&item.value)));
+            }
+            Event::Delete(item) => self.change(|book| book.remove(self.label, &name_of(&item))),
+        }
+    }
+
+    fn failed(&mut self, trouble: &Trouble) {
+        self.change(|book| book.unreadable(self.label, Some(trouble.words.clone())));
+    }
+
+    fn resumed(&mut self) {
+        self.change(|book| book.unreadable(self.label, None));
+    }
+}
+
+/// The clusters of the fleet.
+struct Members {
+    watcher: Watcher,
+    /// None while a cluster belongs to the fleet and cannot be connected.
+    running: BTreeMap<ClusterName, Option<(KubeCluster, Option<Fingerprint>)>>,
+    leaving: BTreeMap<ClusterName, JoinHandle<()>>,
+    /// Clusters from the fleet file, which no Secret can take.
+    taken: BTreeSet<ClusterName>,
+    on_removed: Option<OnRemoved>,
+}
+
+impl Members {
+    /// The members that come from Secrets, each with the kubeconfig it is connected by.
+    fn fingerprints(&self) -> BTreeMap<ClusterName, Option<Fingerprint>> {
+        let running = self.running.iter().filter(|(name, _)| !self.taken.contains(*name));
+        running.map(|(name, cluster)| (name.clone(), cluster.as_ref().and_then(|(_, print)| *print))).collect()
+    }
+
+    fn add_static(&mut self, name: ClusterName, config: Config, first_answer: Option<FirstAnswer>) {
+        let registry = self.watcher.registry.clone();
+        registry.register(&name);
+        let dependencies = first_answer.as_ref().map(|_| Kind::Dependency);
+        let kinds = registry.watched_kinds().into_iter().chain(dependencies).collect();
+        match KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer) {
+            Ok(cluster) => {
+                self.running.insert(name, Some((cluster, None)));
+            }
+            Err(error) => {
+                let object = ObjectRef {
+                    cluster: name.clone(),
+                    kind: "Cluster".into(),
+                    namespace: String::new(),
+                    name: String::new(),
+                };
+                let note = Note { kind: NoteKind::ClusterRefused, object, service: None, message: error.to_string() };
+                registry.notes().put(NoteSource::Fleet(format!("cluster {name}")), vec![note]);
+                self.hold(name, &error.to_string());
+            }
+        }
+    }
+
+    /// Does what a turn of the Secrets asks for.
+    async fn take(
+        &mut self,
+        mut turn: Turn,
+        noted: &mut BTreeSet<String>,
+        releases: &watch::Sender<BTreeMap<ClusterName, String>>,
+        namespace: &str,
+    ) {
+        for (name, step) in std::mem::take(&mut turn.steps) {
+            match step {
+                Step::Connect(config, fingerprint) => {
+                    if let Err(error) = self.connect(&name, *config, fingerprint).await {
+                        let message = format!("cluster {name} cannot be connected: {error}");
+                        let object = secret_ref(namespace, "");
+                        let note = Note { kind: NoteKind::ClusterRefused, object, service: None, message };
+                        turn.notes.entry(String::new()).or_default().push(note);
+                    }
+                }
+                Step::Hold(reason) => self.hold(name, &reason),
+                Step::Leave => self.leave(&name).await,
+            }
+        }
+        let registry = &self.watcher.registry;
+        let source = |secret: &str| NoteSource::Fleet(format!("secret {secret}"));
+        for gone in noted.iter().filter(|secret| !turn.notes.contains_key(*secret)) {
+            registry.notes().put(source(gone), Vec::new());
+        }
+        *noted = turn.notes.keys().cloned().collect();
+        for (secret, notes) in turn.notes {
+            registry.notes().put(source(&secret), notes);
+        }
+        releases.send_if_modified(|present| {
+            let is_new = *present != turn.releases;
+            *present = turn.releases;
+            is_new
+        });
+    }
+
+    /// Connects a cluster, or swaps its connection: the registry keeps what it knows of it.
+    async fn connect(
+        &mut self,
+        name: &ClusterName,
+        config: Config,
+        fingerprint: Fingerprint,
+    ) -> Result<(), ConnectError> {
+        if let Some(cleaning) = self.leaving.remove(name) {
+            // It is back: whatever of its removal is still to be done must not be.
+            cleaning.abort();
+            let _ = cleaning.await;
+        }
+        if let Some(Some((cluster, present))) = self.running.get_mut(name) {
+            cluster.swap(config).await?;
+            *present = Some(fingerprint);
+            tracing::info!(cluster = %name, "connection swapped");
+            return Ok(());
+        }
+        let registry = &self.watcher.registry;
+        registry.register(name);
+        let started = KubeCluster::start(self.watcher.clone(), name.clone(), registry.watched_kinds(), config, None);
+        match started {
+            Ok(cluster) => {
+                self.running.insert(name.clone(), Some((cluster, Some(fingerprint))));
+                tracing::info!(cluster = %name, "cluster joins");
+                Ok(())
+            }
+            Err(error) => {
+                self.hold(name.clone(), &error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a cluster as a member that cannot be read, so that nothing that others hold of it is removed.
+    fn hold(&mut self, name: ClusterName, reason: &str) {
+        let registry = &self.watcher.registry;
+        registry.register(&name);
+        for kind in registry.watched_kinds() {
+            registry.unreadable(&name, kind, reason, now_seconds());
+        }
+        self.running.entry(name).or_insert(None);
+    }
+
+    async fn leave(&mut self, name: &ClusterName) {
+        if let Some((cluster, _)) = self.running.remove(name).flatten() {
+            cluster.stop().await;
+        }
+        self.watcher.registry.deregister(name);
+        tracing::info!(cluster = %name, "cluster leaves");
+        let clients = self.watcher.clients.clone();
+        let Some(on_removed) = self.on_removed.clone() else { return clients.remove(name) };
+        let left = name.clone();
+        let removal = async move {
+            if timeout(Duration::from_secs(REMOVAL_SECONDS), on_removed(left.clone())).await.is_err() {
+                tracing::warn!(cluster = %left, "what was written there could not be removed in {REMOVAL_SECONDS} s and stays");
+            }
+            clients.remove(&left);
+        };
+        self.leaving.retain(|_, removal| !removal.is_finished());
+        self.leaving.insert(name.clone(), tokio::spawn(removal));
+    }
+
+    async fn stop(self) {
+        for cluster in self.running.into_values().flatten() {
+            cluster.0.stop().await;
+        }
+        for removal in self.leaving.into_values() {
+            removal.abort();
+            let _ = removal.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Settings,
+        fleet::fake_api::{FakeApi, soon},
+        registry::KindState,
+    };
+    use serde_json::json;
+
+    const SECRETS: &str = "/api/v1/namespaces/admiral/secrets";
+
+    struct Running {
+        registry: Arc<Registry>,
+        clients: Clients,
+        stop: CancellationToken,
+        fleet: JoinHandle<Result<(), ConnectError>>,
+        removed: mpsc::UnboundedReceiver<(ClusterName, bool)>,
+        releases: watch::Receiver<BTreeMap<ClusterName, String>>,
+    }
+
+    fn run(sources: Sources) -> Running {
+        let settings = Arc::new(Settings::default());
+        let registry = Arc::new(Registry::new(settings.clone()));
+        let fleet = Fleet::new(registry.clone(), Observer::new(settings, false));
+        let (clients, releases, stop) = (fleet.clients(), fleet.releases(), CancellationToken::new());
+        let (said, removed) = mpsc::unbounded_channel();
+        let seen = clients.clone();
+        let on_removed: OnRemoved = Arc::new(move |name| {
+            said.send((name.clone(), seen.get(&name).is_some())).unwrap();
+            Box::pin(std::future::ready(()))
+        });
+        let fleet = tokio::spawn(fleet.run(sources, Some(on_removed), stop.clone()));
+        Running { registry, clients, stop, fleet, removed, releases }
+    }
+
+    fn name(text: &str) -> ClusterName {
+        ClusterName::parse(text).unwrap()
+    }
+
+    fn secret(cluster: &str, kubeconfig: &str, release: &str) -> serde_json::Value {
+        let data = k8s_openapi::ByteString(kubeconfig.as_bytes().to_vec());
+        let metadata = json!({"name": "s", "namespace": "admiral", "resourceVersion": "5",
+                              "annotations": {"tradewind.io/release-removals": release}});
+        json!({"metadata": metadata, "data": {cluster: data}})
+    }
+
+    fn regions(running: &Running, cluster: &str) -> Vec<String> {
+        let clusters = running.registry.clusters();
+        let found = clusters.iter().find(|status| status.name == name(cluster));
+        found.map_or_else(Vec::new, |status| status.regions.iter().map(ToString::to_string).collect())
+    }
+
+    fn node(region: &str) -> serde_json::Value {
+        let labels = json!({"topology.kubernetes.io/region": region});
+        json!({"metadata": {"name": region, "resourceVersion": "2", "labels": labels}})
+    }
+
+    #[tokio::test]
+    async fn secrets_add_swap_and_remove_clusters() {
+        let (hub, first, second) = (FakeApi::start().await, FakeApi::start().await, FakeApi::start().await);
+        first.set("/api/v1/nodes", vec![node("us-east-2")]);
+        second.set("/api/v1/nodes", vec![node("us-west-2")]);
+        hub.set(SECRETS, vec![secret("east", &first.kubeconfig(), "")]);
+        let mut running = run(Sources { hub: Some(hub.config()), secrets: true, clusters: Vec::new() });
+        soon(|| running.registry.ready().is_ok() && regions(&running, "east") == ["us-east-2"]).await;
+        assert!(running.clients.get(&name("east")).is_some() && running.clients.get(&ClusterName::hub()).is_some());
+
+        hub.emit(SECRETS, "MODIFIED", &secret("east", "exec: [", ""));
+        soon(|| running.registry.notes().all().iter().any(|note| note.message.contains("last good connection"))).await;
+        first.emit("/api/v1/nodes", "DELETED", &node("us-east-2"));
+        soon(|| regions(&running, "east").is_empty()).await;
+
+        hub.emit(SECRETS, "MODIFIED", &secret("east", &second.kubeconfig(), "now"));
+        soon(|| regions(&running, "east") == ["us-west-2"]).await;
+        assert!(running.registry.notes().all().is_empty(), "{:?}", running.registry.notes().all());
+        soon(|| running.releases.borrow().get(&name("east")).is_some_and(|release| release == "now")).await;
+        soon(|| first.watches("/api/v1/nodes") == 0).await;
+
+        hub.emit(SECRETS, "DELETED", &secret("east", &second.kubeconfig(), "now"));
+        let (left, had_client) = running.removed.recv().await.unwrap();
+        assert_eq!((left, had_client), (name("east"), true), "its client outlives it until the clean-up is done");
+        soon(|| running.clients.get(&name("east")).is_none()).await;
+        assert!(!running.registry.clusters().iter().any(|status| status.name == name("east")));
+        running.releases.changed().await.unwrap();
+
+        running.stop.cancel();
+        running.fleet.await.unwrap().unwrap();
+        soon(|| hub.watches(SECRETS) == 0).await;
+    }
+
+    #[tokio::test]
+    async fn unreadable_secrets_remove_nothing_and_are_noted() {
+        let (hub, east) = (FakeApi::start().await, FakeApi::start().await);
+        hub.set(SECRETS, vec![secret("east", &east.kubeconfig(), "")]);
+        let running = run(Sources { hub: Some(hub.config()), secrets: true, clusters: Vec::new() });
+        soon(|| running.registry.ready().is_ok()).await;
+        hub.fail(SECRETS, Some(403));
+        hub.end_watches(SECRETS);
+        soon(|| running.registry.notes().all().iter().any(|note| note.kind == NoteKind::KindUnreadable)).await;
+        assert!(running.clients.get(&name("east")).is_some());
+        hub.fail(SECRETS, None);
+        soon(|| running.registry.notes().all().is_empty()).await;
+        running.stop.cancel();
+        running.fleet.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_a_hub_dependencies_are_read_in_the_clusters_before_anything_is_planned() {
+        let east = FakeApi::start().await;
+        let path = "/apis/admiral.io/v1alpha1/namespaces/admiral/dependencies";
+        let spec = json!({"source": "web", "destinations": ["pay"]});
+        east.set(path, vec![json!({"metadata": {"name": "d", "namespace": "admiral"}, "spec": spec})]);
+        let running = run(Sources { clusters: vec![(name("east"), east.config())], ..Sources::default() });
+        soon(|| running.registry.ready().is_ok()).await;
+        assert_eq!(east.lists(path), 1);
+        running.stop.cancel();
+        running.fleet.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_cannot_be_connected_is_a_member_that_cannot_be_read() {
+        let mut config = FakeApi::start().await.config();
+        config.root_cert = Some(vec![b"no certificate".to_vec()]);
+        let running = run(Sources { clusters: vec![(name("east"), config)], ..Sources::default() });
+        soon(|| running.registry.ready().is_ok()).await;
+        let clusters = running.registry.clusters();
+        assert!(clusters[0].kinds.iter().all(|(_, state)| matches!(state, KindState::Unreadable { .. })));
+        assert!(running.registry.notes().all().iter().any(|note| note.kind == NoteKind::ClusterRefused));
+        running.stop.cancel();
+        running.fleet.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,442 @@
+//! Which clusters the hub's Secrets register: the reference's form and Istio's remote secrets, both with
+//! a cluster's name as data key and its kubeconfig as value (reference behaviour §3.1).
+//!
+//! Secrets in, members and notes out; pure but for reading kubeconfigs. Connections are made elsewhere.
+//! Kubeconfigs are read when a Secret arrives and not kept.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Config;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::kubeconfig::{self, Fingerprint, Refused};
+use crate::model::{ClusterName, Note, NoteKind, ObjectRef};
+
+/// The labels that make a Secret a cluster Secret: the reference's, and that of Istio's remote secrets.
+pub(super) const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=true"];
+/// Annotation by which an operator releases withheld removals in the clusters of a Secret.
+const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
+
+/// One data key of a Secret.
+struct Entry {
+    fingerprint: Fingerprint,
+    config: Result<Config, Refused>,
+}
+
+/// A cluster Secret, without its kubeconfigs.
+pub(super) struct ClusterSecret {
+    name: String,
+    created_seconds: i64,
+    entries: BTreeMap<String, Entry>,
+    release: Option<String>,
+}
+
+impl ClusterSecret {
+    /// Reads a Secret.
+    pub(super) fn read(value: &Value) -> Result<Self, String> {
+        // The decoder's message may quote a value, and values are credentials.
+        let secret = Secret::deserialize(value).map_err(|_| "it is not a Secret of the core API".to_owned())?;
+        let metadata = secret.metadata;
+        let entry =
+            |bytes: &[u8]| Entry { fingerprint: Fingerprint::of(bytes), config: kubeconfig::from_secret(bytes) };
+        Ok(Self {
+            name: metadata.name.unwrap_or_default(),
+            created_seconds: metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
+            entries: secret
+                .data
+                .unwrap_or_default()
+                .iter()
+                .map(|(key, value)| (key.clone(), entry(&value.0)))
+                .collect(),
+            release: metadata.annotations.unwrap_or_default().remove(RELEASE_REMOVALS),
+        })
+    }
+}
+
+/// All cluster Secrets that stand on the hub now.
+#[derive(Default)]
+pub(super) struct SecretBook {
+    /// By label, then by name: a Secret may carry both labels.
+    secrets: [BTreeMap<String, Result<ClusterSecret, String>>; LABELS.len()],
+    /// Labels whose Secrets were listed once.
+    listed: [bool; LABELS.len()],
+    /// Why the Secrets of a label cannot be read now.
+    unreadable: [Option<String>; LABELS.len()],
+}
+
+impl SecretBook {
+    /// The complete list of a label's Secrets.
+    pub(super) fn reset(&mut self, label: usize, secrets: BTreeMap<String, Result<ClusterSecret, String>>) {
+        self.secrets[label] = secrets;
+        self.listed[label] = true;
+        self.unreadable[label] = None;
+    }
+
+    pub(super) fn put(&mut self, label: usize, name: String, secret: Result<ClusterSecret, String>) {
+        self.secrets[label].insert(name, secret);
+    }
+
+    pub(super) fn remove(&mut self, label: usize, name: &str) {
+        self.secrets[label].remove(name);
+    }
+
+    pub(super) fn unreadable(&mut self, label: usize, reason: Option<String>) {
+        self.unreadable[label] = reason;
+    }
+
+    /// Whether every Secret was seen once.
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed.iter().all(|listed| *listed)
+    }
+
+    /// What the Secrets of each label say about being unreadable.
+    pub(super) fn watch_notes(&self, namespace: &str) -> Vec<(&'static str, Vec<Note>)> {
+        let note = |label: &str, reason: &String| Note {
+            kind: NoteKind::KindUnreadable,
+            object: secret_ref(namespace, ""),
+            service: None,
+            message: format!("cluster Secrets ({label}) cannot be read: {reason}. The clusters stay as they are"),
+        };
+        LABELS
+            .iter()
+            .zip(&self.unreadable)
+            .map(|(label, reason)| (*label, reason.iter().map(|reason| note(label, reason)).collect()))
+            .collect()
+    }
+
+    /// Compares the Secrets with the present members (a name, and the kubeconfig it is connected by).
+    /// Names in `taken` belong to clusters that do not come from Secrets.
+    pub(super) fn turn(
+        &self,
+        members: &BTreeMap<ClusterName, Option<Fingerprint>>,
+        taken: &BTreeSet<ClusterName>,
+        namespace: &str,
+    ) -> Turn {
+        let mut turn = Turn::default();
+        let mut is_whole = true;
+        let mut secrets: BTreeMap<&str, &ClusterSecret> = BTreeMap::new();
+        for (name, secret) in self.secrets.iter().flatten() {
+            match secret {
+                Ok(secret) => {
+                    secrets.insert(name, secret);
+                }
+                Err(reason) => {
+                    is_whole = false;
+                    turn.refuse(namespace, name, format!("the Secret cannot be read: {reason}"));
+                }
+            }
+        }
+        let mut by_age: Vec<&ClusterSecret> = secrets.into_values().collect();
+        by_age.sort_by_key(|secret| (secret.created_seconds, &secret.name));
+
+        let mut holders: BTreeMap<ClusterName, &str> = BTreeMap::new();
+        for secret in by_age {
+            turn.notes.entry(secret.name.clone()).or_default();
+            if secret.entries.is_empty() {
+                let message = "it has no data; a key with the cluster's name and its kubeconfig as value is expected";
+                turn.refuse(namespace, &secret.name, message.to_owned());
+            }
+            for (key, entry) in &secret.entries {
+                let refusal = match ClusterName::parse(key) {
+                    Err(reason) => Some(format!("the data key {key:?} is no cluster name: it {reason}")),
+                    Ok(name) if taken.contains(&name) => {
+                        Some(format!("cluster {name} is registered by the fleet file, which goes before"))
+                    }
+                    Ok(name) => match holders.get(&name) {
+                        Some(holder) => Some(format!(
+                            "cluster {name} is registered by the older Secret {holder}, which goes before"
+                        )),
+                        None => {
+                            holders.insert(name.clone(), &secret.name);
+                            turn.consider(members.get(&name), name, secret, entry)
+                        }
+                    },
+                };
+                if let Some(message) = refusal {
+                    turn.refuse(namespace, &secret.name, message);
+                }
+            }
+        }
+        // Nobody knows which clusters an unreadable Secret registers.
+        let gone = members.keys().filter(|name| is_whole && !holders.contains_key(*name));
+        turn.steps.extend(gone.map(|name| (name.clone(), Step::Leave)));
+        turn
+    }
+}
+
+/// What has to be done about one cluster.
+pub(super) enum Step {
+    /// Connect, for the first time or anew.
+    Connect(Box<Config>, Fingerprint),
+    /// It belongs to the fleet but cannot be connected, for this reason: nothing that is known of it may go.
+    Hold(String),
+    /// It has left the fleet.
+    Leave,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect(..) => "Connect",
+            Self::Hold(_) => "Hold",
+            Self::Leave => "Leave",
+        })
+    }
+}
+
+/// The difference between Secrets and members.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) steps: BTreeMap<ClusterName, Step>,
+    /// By Secret; every Secret is there, most with nothing to say.
+    pub(super) notes: BTreeMap<String, Vec<Note>>,
+    /// Releases of withheld removals, as the operator wrote them.
+    pub(super) releases: BTreeMap<ClusterName, String>,
+}
+
+impl Turn {
+    /// Decides about a cluster that `secret` registers; returns why its kubeconfig is refused.
+    fn consider(
+        &mut self,
+        member: Option<&Option<Fingerprint>>,
+        name: ClusterName,
+        secret: &ClusterSecret,
+        entry: &Entry,
+    ) -> Option<String> {
+        if let Some(release) = &secret.release {
+            self.releases.insert(name.clone(), release.clone());
+        }
+        match &entry.config {
+            Ok(_) if member == Some(&Some(entry.fingerprint)) => None,
+            Ok(config) => {
+                self.steps.insert(name, Step::Connect(Box::new(config.clone()), entry.fingerprint));
+                None
+            }
+            Err(refused) => {
+                let is_connected = matches!(member, Some(Some(_)));
+                let then = if is_connected { "the last good connection stays" } else { "it is not watched" };
+                let message = format!("the kubeconfig of cluster {name} is refused: {refused}. {name}: {then}");
+                if !is_connected {
+                    self.steps.insert(name, Step::Hold(format!("its kubeconfig is refused: {refused}")));
+                }
+                Some(message)
+            }
+        }
+    }
+
+    fn refuse(&mut self, namespace: &str, secret: &str, message: String) {
+        let object = secret_ref(namespace, secret);
+        let note = Note { kind: NoteKind::ClusterRefused, object, service: None, message };
+        self.notes.entry(secret.to_owned()).or_default().push(note);
+    }
+}
+
+pub(super) fn secret_ref(namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef {
+        cluster: ClusterName::hub(),
+        kind: "Secret".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+    use serde_json::json;
+
+    const REFERENCE: usize = 0;
+    const ISTIO: usize = 1;
+
+    fn kubeconfig(token: &str) -> String {
+        json!({"current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+               "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+               "users": [{"name": "u", "user": {"token": token}}]})
+        .to_string()
+    }
+
+    fn secret(name: &str, created: &str, data: &[(&str, &str)]) -> (String, Result<ClusterSecret, String>) {
+        let data: BTreeMap<_, _> =
+            data.iter().map(|(key, value)| (*key, ByteString(value.as_bytes().to_vec()))).collect();
+        let metadata = json!({"name": name, "creationTimestamp": created});
+        (name.to_owned(), ClusterSecret::read(&json!({"metadata": metadata, "data": data})))
+    }
+
+    fn book(reference: Vec<(String, Result<ClusterSecret, String>)>) -> SecretBook {
+        let mut book = SecretBook::default();
+        book.reset(REFERENCE, reference.into_iter().collect());
+        book.reset(ISTIO, BTreeMap::new());
+        book
+    }
+
+    fn name(text: &str) -> ClusterName {
+        ClusterName::parse(text).unwrap()
+    }
+
+    type Members = BTreeMap<ClusterName, Option<Fingerprint>>;
+
+    fn connected(token: &str) -> Option<Fingerprint> {
+        Some(Fingerprint::of(kubeconfig(token).as_bytes()))
+    }
+
+    fn turn(book: &SecretBook, members: &Members) -> Turn {
+        book.turn(members, &BTreeSet::new(), "admiral")
+    }
+
+    fn steps(turn: &Turn) -> Vec<(&str, String)> {
+        turn.steps.iter().map(|(name, step)| (name.as_str(), format!("{step:?}"))).collect()
+    }
+
+    fn message<'a>(turn: &'a Turn, secret: &str) -> &'a str {
+        let [note] = &turn.notes[secret][..] else { panic!("{:?}", turn.notes[secret]) };
+        assert_eq!(note.kind, NoteKind::ClusterRefused);
+        assert_eq!(note.object.to_string(), format!("(hub): Secret admiral/{secret}"));
+        &note.message
+    }
+
+    const OLD: &str = "2026-01-01T00:00:00Z";
+    const NEW: &str = "2026-02-01T00:00:00Z";
+
+    #[test]
+    fn every_data_key_is_a_cluster() {
+        let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a")), ("west", &kubeconfig("b"))])]);
+        let turn = turn(&book, &Members::new());
+        assert_eq!(steps(&turn), [("east", "Connect".into()), ("west", "Connect".into())]);
+        assert!(turn.notes["s"].is_empty());
+    }
+
+    #[test]
+    fn nothing_is_listed_before_both_labels_are() {
+        let mut book = SecretBook::default();
+        book.reset(REFERENCE, BTreeMap::new());
+        assert!(!book.is_listed());
+        book.reset(ISTIO, BTreeMap::new());
+        assert!(book.is_listed());
+    }
+
+    #[test]
+    fn only_a_changed_kubeconfig_is_connected_anew() {
+        let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a")), ("west", &kubeconfig("b"))])]);
+        let members = Members::from([(name("east"), connected("a")), (name("west"), connected("old"))]);
+        assert_eq!(steps(&turn(&book, &members)), [("west", "Connect".into())]);
+    }
+
+    #[test]
+    fn a_removed_key_or_secret_leaves() {
+        let mut book = book(vec![
+            secret("s", OLD, &[("east", &kubeconfig("a"))]),
+            secret("t", OLD, &[("north", &kubeconfig("n"))]),
+        ]);
+        let members = Members::from([
+            (name("east"), connected("a")),
+            (name("north"), connected("n")),
+            (name("west"), connected("b")),
+        ]);
+        assert_eq!(steps(&turn(&book, &members)), [("west", "Leave".into())], "its key is gone");
+        book.remove(REFERENCE, "t");
+        assert_eq!(steps(&turn(&book, &members)), [("north", "Leave".into()), ("west", "Leave".into())]);
+    }
+
+    #[test]
+    fn the_older_secret_keeps_a_name_and_the_next_takes_over() {
+        let mut book = book(vec![
+            secret("a-new", NEW, &[("east", &kubeconfig("new"))]),
+            secret("b-old", OLD, &[("east", &kubeconfig("old"))]),
+            secret("c-old", OLD, &[("east", &kubeconfig("same age"))]),
+        ]);
+        let members = Members::from([(name("east"), connected("old"))]);
+        let first = turn(&book, &members);
+        assert_eq!(steps(&first), []);
+        assert!(message(&first, "a-new").contains("the older Secret b-old"));
+        assert!(message(&first, "c-old").contains("the older Secret b-old"));
+        book.remove(REFERENCE, "b-old");
+        book.remove(REFERENCE, "c-old");
+        let second = turn(&book, &members);
+        assert_eq!(steps(&second), [("east", "Connect".into())]);
+        assert!(second.notes["a-new"].is_empty());
+    }
+
+    #[test]
+    fn a_secret_with_both_labels_is_one_secret() {
+        let mut book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
+        let (key, same) = secret("s", OLD, &[("east", &kubeconfig("a"))]);
+        book.put(ISTIO, key, same);
+        let both = turn(&book, &Members::new());
+        assert!(both.notes["s"].is_empty());
+        book.remove(REFERENCE, "s");
+        assert_eq!(steps(&turn(&book, &Members::from([(name("east"), connected("a"))]))), [], "one label is enough");
+    }
+
+    #[test]
+    fn a_broken_kubeconfig_keeps_the_connection_or_holds_the_name() {
+        let book = book(vec![secret("s", OLD, &[("east", "exec: me"), ("west", "")])]);
+        let turn = turn(&book, &Members::from([(name("east"), connected("a"))]));
+        assert_eq!(steps(&turn), [("west", "Hold".into())], "known to belong to the fleet, so nothing of it may go");
+        let [east, west] = &turn.notes["s"][..] else { panic!() };
+        assert!(east.message.contains("the last good connection stays"), "{}", east.message);
+        assert!(west.message.contains("it is empty. west: it is not watched"), "{}", west.message);
+    }
+
+    #[test]
+    fn a_held_cluster_connects_once_its_kubeconfig_is_good_and_leaves_with_its_secret() {
+        let members = Members::from([(name("east"), None)]);
+        let repaired = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
+        assert_eq!(steps(&turn(&repaired, &members)), [("east", "Connect".into())]);
+        assert_eq!(steps(&turn(&book(vec![]), &members)), [("east", "Leave".into())]);
+    }
+
+    #[test]
+    fn secrets_without_data_or_with_strange_keys_harm_nothing_else() {
+        let book = book(vec![
+            secret("empty", OLD, &[]),
+            secret("good", OLD, &[("east", &kubeconfig("a"))]),
+            secret("strange", OLD, &[("a b", &kubeconfig("a"))]),
+            ("unreadable".to_owned(), ClusterSecret::read(&json!({"data": {"east": "hunter2 is not base64"}}))),
+        ]);
+        let turn = turn(&book, &Members::from([(name("west"), connected("b"))]));
+        assert_eq!(steps(&turn), [("east", "Connect".into())], "west may be in the unreadable Secret: it stays");
+        assert!(message(&turn, "empty").contains("no data"));
+        assert!(message(&turn, "strange").contains("\"a b\" is no cluster name"));
+        assert!(!message(&turn, "unreadable").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_fleet_file_goes_before_secrets() {
+        let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
+        let turn = book.turn(&Members::new(), &BTreeSet::from([name("east")]), "admiral");
+        assert_eq!(steps(&turn), []);
+        assert!(message(&turn, "s").contains("the fleet file"));
+    }
+
+    #[test]
+    fn releases_reach_every_cluster_of_their_secret() {
+        let (key, secret) = secret("s", OLD, &[("east", &kubeconfig("a")), ("west", "broken: [")]);
+        let secret = secret.map(|secret| ClusterSecret { release: Some("2026-03-01".into()), ..secret });
+        let turn = turn(&book(vec![(key, secret)]), &Members::new());
+        let release = "2026-03-01".to_owned();
+        assert_eq!(turn.releases, BTreeMap::from([(name("east"), release.clone()), (name("west"), release)]));
+    }
+
+    #[test]
+    fn the_release_is_read_from_its_annotation() {
+        let metadata = json!({"name": "s", "annotations": {"tradewind.io/release-removals": "now"}});
+        assert_eq!(ClusterSecret::read(&json!({"metadata": metadata})).unwrap().release.as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn unreadable_secrets_are_noted_until_they_can_be_read() {
+        let mut book = SecretBook::default();
+        book.unreadable(REFERENCE, Some("403: no right".into()));
+        let notes = book.watch_notes("admiral");
+        assert_eq!(notes[REFERENCE].1[0].kind, NoteKind::KindUnreadable);
+        assert!(notes[REFERENCE].1[0].message.contains("admiral/sync=true") && notes[ISTIO].1.is_empty());
+        book.reset(REFERENCE, BTreeMap::new());
+        assert!(book.watch_notes("admiral")[REFERENCE].1.is_empty());
+    }
+}

@@ -1,0 +1,260 @@
+//! Our own JSON: clusters, services, the plan of each with its reasons, notes, and the release of withheld removals.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse as _, Response},
+    routing::{MethodRouter, get, post},
+};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Views, limits};
+use crate::{
+    istio::{Port, keys},
+    model::{ClusterName, GatewayAddress, Host, Note, ServiceKey},
+    plan::{HostPlan, PlannedEndpoint, ServicePlan},
+    registry::{ClusterStatus, KindState},
+};
+
+/// Longest id of a withheld removal that is passed on, in bytes; ours are far shorter.
+const MAX_RELEASE_ID_BYTES: usize = 256;
+
+pub(super) fn routes() -> Router<Arc<Views>> {
+    let release = post(release_removals).layer(middleware::from_fn(limits::same_origin));
+    [
+        ("/api/clusters", get(clusters)),
+        ("/api/services", get(services)),
+        ("/api/services/{identity}/{environment}", get(service)),
+        ("/api/notes", get(notes)),
+        ("/api/clusters/{name}/release-removals", release),
+    ]
+    .into_iter()
+    .fold(Router::new(), |router, (path, method)| both(router, path, method))
+}
+
+/// A route with and without a slash at the end, as the reference's clients are used to.
+pub(super) fn both(router: Router<Arc<Views>>, path: &str, method: MethodRouter<Arc<Views>>) -> Router<Arc<Views>> {
+    router.route(path, method.clone()).route(&format!("{path}/"), method)
+}
+
+/// An error in the shape of all our errors, and of the reference's.
+pub(super) fn error(status: StatusCode, message: String) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}
+
+pub(super) async fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "there is no such route".into())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterView {
+    name: ClusterName,
+    kinds: BTreeMap<&'static str, KindState>,
+    regions: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
+    workloads: usize,
+    services: usize,
+    written: usize,
+}
+
+impl From<ClusterStatus> for ClusterView {
+    fn from(status: ClusterStatus) -> Self {
+        let ClusterStatus { name, kinds, regions, network, gateway, workloads, services, written } = status;
+        let kinds = kinds.into_iter().map(|(kind, state)| (kind.as_str(), state)).collect();
+        let gateway = gateway.map(|GatewayAddress { address, port }| format!("{address}:{port}"));
+        Self { name, kinds, regions, network, gateway, workloads, services, written }
+    }
+}
+
+async fn clusters(State(views): State<Arc<Views>>) -> Response {
+    let clusters: Vec<ClusterView> = views.registry.clusters().into_iter().map(Into::into).collect();
+    Json(json!({ "clusters": clusters })).into_response()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceView {
+    #[serde(flatten)]
+    service: ServiceName,
+    /// Clusters that run it.
+    runs_in: Vec<ClusterName>,
+    /// Clusters that should hold its objects.
+    seen_from: Vec<ClusterName>,
+    /// Whether some Dependency names it.
+    declared: bool,
+}
+
+#[derive(Serialize)]
+struct ServiceName {
+    identity: String,
+    environment: String,
+    host: Option<String>,
+}
+
+fn name(views: &Views, key: &ServiceKey, keep_case: bool) -> ServiceName {
+    let suffix = &views.registry.settings().hostname_suffix;
+    ServiceName {
+        identity: key.identity.to_string(),
+        environment: key.environment.to_string(),
+        host: Host::of_service(key, suffix, keep_case).ok().map(|host| host.to_string()),
+    }
+}
+
+async fn services(State(views): State<Arc<Views>>) -> Response {
+    if let Err(missing) = views.registry.ready() {
+        return not_ready(&missing);
+    }
+    let services: Vec<ServiceView> = views
+        .off_the_runtime(|views| {
+            let snapshots = views.registry.services().into_iter().filter_map(|key| views.registry.snapshot(&key));
+            let view = |snapshot: crate::registry::ServiceSnapshot| ServiceView {
+                service: name(views, &snapshot.key, snapshot.keep_case),
+                runs_in: snapshot.sources.into_iter().map(|source| source.cluster).collect(),
+                seen_from: snapshot.targets.into_iter().map(|target| target.cluster).collect(),
+                declared: snapshot.declared,
+            };
+            snapshots.map(view).collect()
+        })
+        .await;
+    Json(json!({ "services": services })).into_response()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlanView {
+    #[serde(flatten)]
+    service: ServiceName,
+    /// Whether its objects are left exactly as they stand.
+    held: bool,
+    clusters: Vec<ClusterPlanView>,
+    notes: Vec<NoteView>,
+}
+
+#[derive(Serialize)]
+struct ClusterPlanView {
+    cluster: ClusterName,
+    hosts: Vec<HostView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostView {
+    host: String,
+    addresses: Vec<String>,
+    ports: Vec<Port>,
+    /// `cluster/namespace/name` of the policy in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    /// Whether the localities of its endpoints stand for tiers of weight and fallback.
+    tiered: bool,
+    service_entry: String,
+    destination_rule: String,
+    endpoints: Vec<PlannedEndpoint>,
+}
+
+impl From<HostPlan> for HostView {
+    fn from(plan: HostPlan) -> Self {
+        let HostPlan { host, service_entry, destination_rule, tiered, endpoints } = plan;
+        Self {
+            host: host.to_string(),
+            addresses: service_entry.spec.addresses,
+            ports: service_entry.spec.ports,
+            policy: service_entry.metadata.annotations.get(keys::POLICY).cloned(),
+            tiered,
+            service_entry: service_entry.metadata.name,
+            destination_rule: destination_rule.metadata.name,
+            endpoints,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct NoteView {
+    #[serde(flatten)]
+    note: Note,
+    /// What its owner can do.
+    remedy: &'static str,
+}
+
+impl From<Note> for NoteView {
+    fn from(note: Note) -> Self {
+        Self { remedy: note.kind.remedy(), note }
+    }
+}
+
+async fn service(State(views): State<Arc<Views>>, Path((identity, environment)): Path<(String, String)>) -> Response {
+    if let Err(missing) = views.registry.ready() {
+        return not_ready(&missing);
+    }
+    let key = match ServiceKey::parse(&identity, &environment) {
+        Ok(key) => key,
+        Err(reason) => return error(StatusCode::BAD_REQUEST, format!("the identity or environment {reason}")),
+    };
+    let view = views
+        .off_the_runtime(move |views| {
+            let snapshot = views.registry.snapshot(&key)?;
+            let plan = (views.plan)(&key)?;
+            let ServicePlan { key, clusters, notes, held } = plan;
+            if snapshot.sources.is_empty() && clusters.is_empty() && notes.is_empty() && !held {
+                return None;
+            }
+            let clusters = clusters.into_iter().map(|planned| ClusterPlanView {
+                cluster: planned.cluster,
+                hosts: planned.hosts.into_iter().map(Into::into).collect(),
+            });
+            Some(PlanView {
+                service: name(views, &key, snapshot.keep_case),
+                held,
+                clusters: clusters.collect(),
+                notes: notes.into_iter().map(Into::into).collect(),
+            })
+        })
+        .await;
+    match view {
+        Some(view) => Json(view).into_response(),
+        None => error(StatusCode::NOT_FOUND, format!("no cluster runs {identity} in the environment {environment}")),
+    }
+}
+
+async fn notes(State(views): State<Arc<Views>>) -> Response {
+    let notes: Vec<NoteView> = views.registry.notes().all().into_iter().map(Into::into).collect();
+    Json(json!({ "notes": notes })).into_response()
+}
+
+async fn release_removals(
+    State(views): State<Arc<Views>>,
+    Path(name): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let Some(id) = query.get("id").filter(|id| !id.is_empty() && id.len() <= MAX_RELEASE_ID_BYTES) else {
+        let message = "the query parameter id is missing or too long; the note about the withheld removals names it";
+        return error(StatusCode::BAD_REQUEST, message.into());
+    };
+    let clusters: BTreeSet<ClusterName> = views.registry.clusters().into_iter().map(|cluster| cluster.name).collect();
+    let Some(cluster) = clusters.iter().find(|cluster| cluster.as_str() == name) else {
+        return error(StatusCode::NOT_FOUND, format!("there is no cluster {name:?}"));
+    };
+    match (views.release)(cluster, id) {
+        Ok(()) => {
+            tracing::info!(%cluster, id, "an operator released withheld removals");
+            Json(json!({ "cluster": cluster, "released": id })).into_response()
+        }
+        Err(reason) => error(StatusCode::CONFLICT, reason),
+    }
+}
+
+fn not_ready(missing: &str) -> Response {
+    error(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}"))
+}
