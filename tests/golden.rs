@@ -304,7 +304,9 @@ fn outputs(picture: &Picture, fleet: &Fleet) -> BTreeMap<String, String> {
     let mut merged = String::new();
     for (place, hosts) in &picture.merged {
         let _ = writeln!(merged, "{place}");
-        hosts.iter().for_each(|host| drop(writeln!(merged, "  {host}")));
+        for host in hosts {
+            let _ = writeln!(merged, "  {host}");
+        }
     }
     files.insert("endpoints.txt".into(), picture.endpoints.clone());
     files.insert("notes.txt".into(), notes(&picture.notes));

@@ -11,7 +11,8 @@ type Page = (&'static str, fn() -> String);
 
 /// All reference pages.
 const PAGES: &[Page] =
-    &[("docs/reference/notes.md", notes_page), ("docs/reference/settings.md", config::reference_page)];
+    &[("docs/reference/metrics.md", tradewind::server::reference_page),
+    ("docs/reference/notes.md", notes_page), ("docs/reference/settings.md", config::reference_page)];
 
 #[test]
 fn reference_pages_are_current() {

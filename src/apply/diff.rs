@@ -38,12 +38,6 @@ impl Desired {
         Self::default()
     }
 
-    /// Whether nothing is wanted.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        self.wanted.is_empty()
-    }
-
     /// The hosts of a service.
     #[must_use]
     pub fn hosts(hosts: &[HostPlan]) -> Self {

@@ -137,12 +137,6 @@ impl DirectoryStore {
         Self { directory: directory.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// Exactly this directory, which is made with the first object.
-    #[must_use]
-    pub fn inside(directory: &Path, read: ReadWritten) -> Self {
-        Self { directory: directory.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
-    }
-
     /// What stands there with our mark, to begin with.
     ///
     /// # Errors

@@ -56,11 +56,6 @@ impl Queue {
         self.put(unit, work, due);
     }
 
-    /// Whether a unit waits or is with a worker.
-    pub(super) fn knows(&self, unit: &Unit) -> bool {
-        self.entries.contains_key(unit)
-    }
-
     /// Removals of a unit may happen. What waits, waits on and does them with the rest.
     pub(super) fn poke(&mut self, unit: Unit, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {

@@ -124,12 +124,6 @@ impl ClusterWriter {
         self.wake.notify_one();
     }
 
-    /// Whether a unit waits or is being written.
-    pub(super) fn works_on(&self, unit: &Unit) -> bool {
-        let state = self.state.lock();
-        state.queue.knows(unit) || state.held.contains_key(unit) || state.replans.contains_key(unit)
-    }
-
     /// Whether a unit waits, is under way, or has something said or remembered of it.
     pub(super) fn minds(&self, unit: &Unit) -> bool {
         let state = self.state.lock();

@@ -105,14 +105,6 @@ impl Writers {
         self.writer(cluster).submit(unit, Arc::new(desired), since);
     }
 
-    /// Nothing is wanted of a unit in a cluster where nothing of it stands: only what still waits to be written is undone.
-    pub fn withdraw(&self, cluster: &ClusterName, unit: &Unit) {
-        let writer = self.running.lock().get(cluster).map(|running| Arc::clone(&running.writer));
-        if let Some(writer) = writer.filter(|writer| writer.works_on(unit)) {
-            writer.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now());
-        }
-    }
-
     /// Nothing is wanted of a unit in a cluster, and nothing of it stands there: drops what waits, and what was said of it.
     /// Makes no writer where none was needed so far.
     pub fn withdraw(&self, cluster: &ClusterName, unit: &Unit) {

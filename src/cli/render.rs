@@ -12,7 +12,7 @@ use super::{
     fleet::{self, PlannedFleet},
     output,
 };
-use crate::{apply, config, istio::Object, model::ClusterName};
+use crate::{apply::DirectoryOutput, config, istio::Object, model::ClusterName};
 
 pub(super) fn command() -> Command {
     Command::new("render")
@@ -77,16 +77,13 @@ pub(super) fn manifests(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Valu
 }
 
 fn write(fleet: &PlannedFleet, clusters: &[&ClusterName], directory: &Path) -> anyhow::Result<()> {
-    if !fleet.incomplete.is_empty() {
-        // What is missing from the plan is not known to be unwanted: no file may be removed because of it.
-        anyhow::bail!("nothing is written, because the fleet could not be read whole: {}", fleet.incomplete.join("; "));
-    }
+    let output = DirectoryOutput::new(directory);
     for cluster in clusters {
         let desired = fleet.desired(cluster);
-        let mut objects: Vec<Object> = desired.iter().flat_map(|(_, desired)| desired.objects().cloned()).collect();
-        objects.sort_by_key(Object::id);
-        let apply::Synced { written, removed, unchanged } = apply::sync_directory(directory, cluster, &objects)?;
-        eprintln!("{cluster}: {written} written, {removed} removed, {unchanged} unchanged");
+        let objects = desired.iter().flat_map(|(_, desired)| desired.objects());
+        // What is missing from a plan that could not read everything is not known to be unwanted.
+        let synced = output.write(cluster, objects, fleet.incomplete.is_empty())?;
+        eprintln!("{cluster}: {synced}");
     }
     Ok(())
 }

@@ -229,7 +229,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
 
 impl Running {
     /// Stops in order: no more plans, then the writes under way, then the rest.
-    pub(super) async fn stop(mut self, graceful: Duration) -> anyhow::Result<()> {
+    pub(super) async fn stop(self, graceful: Duration) -> anyhow::Result<()> {
         self.cancel.cancel();
         if !self.writers.drain(graceful).await {
             tracing::warn!("some writes had not ended when the time to stop was over; the next start finds and mends them");

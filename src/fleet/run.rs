@@ -474,7 +474,7 @@ mod tests {
         soon(|| running.registry.ready().is_ok()).await;
         hub.fail(SECRETS, Some(403));
         hub.end_watches(SECRETS);
-        soon(|| running.registry.notes().all().iter().any(|note| note.kind == NoteKind::KindUnreadable)).await;
+        soon(|| running.registry.notes().all().iter().any(|note| note.kind == NoteKind::ClusterUnreachable)).await;
         assert!(running.clients.get(&name("east")).is_some());
         hub.fail(SECRETS, None);
         soon(|| running.registry.notes().all().is_empty()).await;

@@ -97,7 +97,7 @@ impl SecretBook {
     /// What the Secrets of each label say about being unreadable.
     pub(super) fn watch_notes(&self, namespace: &str) -> Vec<(&'static str, Vec<Note>)> {
         let note = |label: &str, reason: &String| Note {
-            kind: NoteKind::KindUnreadable,
+            kind: NoteKind::ClusterUnreachable,
             object: secret_ref(namespace, ""),
             service: None,
             message: format!("cluster Secrets ({label}) cannot be read: {reason}. The clusters stay as they are"),
@@ -434,7 +434,7 @@ mod tests {
         let mut book = SecretBook::default();
         book.unreadable(REFERENCE, Some("403: no right".into()));
         let notes = book.watch_notes("admiral");
-        assert_eq!(notes[REFERENCE].1[0].kind, NoteKind::KindUnreadable);
+        assert_eq!(notes[REFERENCE].1[0].kind, NoteKind::ClusterUnreachable);
         assert!(notes[REFERENCE].1[0].message.contains("admiral/sync=true") && notes[ISTIO].1.is_empty());
         book.reset(REFERENCE, BTreeMap::new());
         assert!(book.watch_notes("admiral")[REFERENCE].1.is_empty());

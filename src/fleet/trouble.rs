@@ -113,7 +113,7 @@ impl Trouble {
     fn of_connection(error: &kube::Error) -> Self {
         let mut cause: &(dyn Error + 'static) = error;
         for _ in 0..MAX_CAUSES {
-            if let Some(tls) = tls_error(cause) {
+            if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return Self::new(Next::Later, tls_words(tls));
             }
             if let Some(io) = cause.downcast_ref::<io::Error>()
@@ -121,7 +121,7 @@ impl Trouble {
             {
                 return Self::new(Next::Soon, words);
             }
-            let Some(deeper) = cause.source() else { break };
+            let Some(deeper) = behind(cause) else { break };
             cause = deeper;
         }
         let said = quote(&cause.to_string());
@@ -138,10 +138,10 @@ fn not_kubernetes(resource: &str) -> String {
     )
 }
 
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    // An io::Error hides what it wraps from `source`.
-    let wrapped = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>();
-    error.downcast_ref::<rustls::Error>().or_else(wrapped)
+/// The next cause. An `io::Error` hides the one that it wraps from `source`.
+fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
 fn tls_words(error: &rustls::Error) -> String {
@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn another_authority_is_told_from_other_tls_trouble() {
         use rustls::{CertificateError, Error};
-        let words = |error| of_io(io::Error::other(error)).words;
+        // As tokio-rustls and hyper-rustls wrap it.
+        let words = |error| of_io(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))).words;
         let unknown = words(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(unknown.contains("certificate-authority-data"), "{unknown}");
         let name = words(Error::InvalidCertificate(CertificateError::NotValidForName));

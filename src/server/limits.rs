@@ -67,3 +67,22 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     !matches!((origin, host), (Some((_, origin)), Some(host)) if origin == host)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_too_much_at_once_is_refused_at_once() {
+        let status = async |room: usize| {
+            let bounded = middleware::from_fn_with_state(Arc::new(Semaphore::new(room)), bounded);
+            let routes: Router = Router::new().route("/", get(|| async { "here" })).layer(bounded);
+            routes.oneshot(Request::new(Body::empty())).await.unwrap().status()
+        };
+        assert_eq!(status(1).await, StatusCode::OK);
+        assert_eq!(status(0).await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

@@ -22,7 +22,7 @@ pub use metrics::{METRICS, MetricInfo, MetricType, Metrics, reference_page};
 
 use crate::{
     model::{ClusterName, ServiceKey},
-    plan::{self, ServicePlan},
+    plan::ServicePlan,
     registry::Registry,
 };
 use limits::MAX_PLANNING_REQUESTS;
@@ -76,17 +76,6 @@ impl Views {
         };
         tokio::task::spawn_blocking(work).await.expect("planning is total, and is not aborted")
     }
-}
-
-/// Plans a service from the registry: snapshot, hosts, claim, plan.
-///
-/// Claims what the service asks for, as planning it does: only whoever plans may call this.
-#[must_use]
-pub fn plan_from(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
-    let snapshot = registry.snapshot(key)?;
-    let hosts = plan::hosts(&snapshot, registry.settings());
-    let claims = registry.claim(&snapshot.key, &hosts);
-    Some(plan::plan(&snapshot, &claims, registry.settings()))
 }
 
 /// Routes of the main address.

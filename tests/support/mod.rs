@@ -10,6 +10,7 @@
 
 mod audit;
 mod cluster;
+pub mod controller;
 mod fault;
 pub mod istio;
 mod objects;

@@ -1,0 +1,110 @@
+//! The controller under test: the real binary, with its hub and its clusters registered by Secrets.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{
+    TestCluster,
+    process::{Port, Process, directory},
+    wait::eventually,
+};
+use std::time::Duration;
+
+/// Where cluster Secrets and Dependencies are.
+pub const HUB_NAMESPACE: &str = "admiral";
+/// Time for the process to listen.
+const START: Duration = Duration::from_secs(30);
+
+/// The project's CRDs as `tradewind crds` prints them.
+pub fn crds() -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind")).arg("crds").output().expect("crds runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("YAML is text")
+}
+
+/// The reference's form of a cluster Secret.
+pub fn cluster_secret(name: &str, kubeconfig: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": HUB_NAMESPACE, "labels": {"admiral/sync": "true"}},
+        "stringData": {name: kubeconfig},
+    })
+}
+
+/// A running controller; killed when dropped.
+pub struct Controller {
+    child: Process,
+    port: Port,
+    metrics: Port,
+}
+
+impl Controller {
+    /// Registers `clusters` on `hub` by Secrets and starts a controller there.
+    pub async fn start(hub: &TestCluster, clusters: &[TestCluster]) -> Self {
+        hub.apply(clusters.iter().map(|cluster| cluster_secret(cluster.name(), &cluster.kubeconfig())).collect()).await;
+        Self::start_with(hub, &[]).await
+    }
+
+    /// Starts a controller on `hub` with further flags; Secrets are as they are.
+    pub async fn start_with(hub: &TestCluster, flags: &[&str]) -> Self {
+        let (port, metrics) = (Port::take(), Port::take());
+        let place = directory("controller");
+        let kubeconfig = place.join("kubeconfig");
+        std::fs::write(&kubeconfig, hub.kubeconfig()).expect("a kubeconfig can be written");
+        let mut arguments = vec![
+            "run".to_owned(),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--listen-address=127.0.0.1:{}", port.number()),
+            format!("--metrics-address=127.0.0.1:{}", metrics.number()),
+        ];
+        arguments.extend(flags.iter().map(ToString::to_string));
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_tradewind"));
+        let child = Process::start(&binary, &arguments, place.join("log"));
+        let controller = Self { child, port, metrics };
+        eventually("the controller listens", START, async || controller.get("/health/live").await.map(drop)).await;
+        controller
+    }
+
+    /// An answer of its HTTP address: the body of a 200, or what came instead.
+    pub async fn get(&self, path: &str) -> Result<String, String> {
+        get(self.port.number(), path).await
+    }
+
+    /// The metrics in text form.
+    pub async fn metrics(&self) -> Result<String, String> {
+        get(self.metrics.number(), "/metrics").await
+    }
+
+    /// Waits until the fleet was read and planned once.
+    pub async fn ready(&self) {
+        eventually("the controller is ready", START, async || self.get("/health/ready").await.map(drop)).await;
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// The end of its log, for failures.
+    pub fn last_words(&self) -> String {
+        self.child.last_words()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        self.child.signal(name);
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.ended()
+    }
+}
+
+async fn get(port: u16, path: &str) -> Result<String, String> {
+    let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().expect("an address"));
+    let client = kube::Client::try_from(config).map_err(|error| error.to_string())?;
+    let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
+    client.request_text(request).await.map_err(|error| error.to_string())
+}
