@@ -15,7 +15,6 @@ demo: ## The payments story on an embedded sample fleet
 
 test: parts ## Every test, on real kube-apiservers too
 	$(CARGO) test --locked
-	./tests/chart.sh
 
 test-fast: ## The inner loop: unit, golden and property tests
 	$(CARGO) test --locked --lib --test golden --test properties --test registry_scenarios --test reference_pages

@@ -59,7 +59,7 @@ impl Api {
             registry.clone(),
             readiness.clone(),
             Metrics::new().unwrap(),
-            Box::new(move |key| server::plan_from(&planned, key)),
+            Box::new(move |key| tradewind::controller::plan_service(&planned, key)),
             Box::new(move |cluster, id| match id {
                 "abc" => {
                     noted.lock().unwrap().push(format!("{cluster} {id}"));

@@ -24,11 +24,18 @@ pub struct Desired {
 #[derive(Debug, Clone, PartialEq)]
 enum Wanted {
     /// The pair of one host.
-    Host { service_entry: Object, destination_rule: Object, tiered: bool },
+    Host(Box<Pair>),
     /// A Sidecar of our own.
-    Sidecar(Object),
+    Sidecar(Box<Object>),
     /// Our hosts in a Sidecar that is somebody else's.
     Merge { id: ObjectId, hosts: Vec<String> },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Pair {
+    service_entry: Object,
+    destination_rule: Object,
+    tiered: bool,
 }
 
 impl Desired {
@@ -43,10 +50,12 @@ impl Desired {
     pub fn hosts(hosts: &[HostPlan]) -> Self {
         let wanted = hosts
             .iter()
-            .map(|host| Wanted::Host {
-                service_entry: Object::ServiceEntry(host.service_entry.clone()),
-                destination_rule: Object::DestinationRule(host.destination_rule.clone()),
-                tiered: host.tiered,
+            .map(|host| {
+                Wanted::Host(Box::new(Pair {
+                    service_entry: Object::ServiceEntry(host.service_entry.clone()),
+                    destination_rule: Object::DestinationRule(host.destination_rule.clone()),
+                    tiered: host.tiered,
+                }))
             })
             .collect();
         Self { wanted }
@@ -55,7 +64,7 @@ impl Desired {
     /// A Sidecar of our own.
     #[must_use]
     pub fn sidecar(sidecar: Sidecar) -> Self {
-        Self { wanted: vec![Wanted::Sidecar(Object::Sidecar(sidecar))] }
+        Self { wanted: vec![Wanted::Sidecar(Box::new(Object::Sidecar(sidecar)))] }
     }
 
     /// Hosts of ours in the user's Sidecar `namespace/name`.
@@ -73,8 +82,8 @@ impl Desired {
     /// The objects that are wanted whole, in no particular order.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.wanted.iter().flat_map(|wanted| match wanted {
-            Wanted::Host { service_entry, destination_rule, .. } => vec![service_entry, destination_rule],
-            Wanted::Sidecar(object) => vec![object],
+            Wanted::Host(pair) => vec![&pair.service_entry, &pair.destination_rule],
+            Wanted::Sidecar(object) => vec![&**object],
             Wanted::Merge { .. } => vec![],
         })
     }
@@ -175,9 +184,7 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
     let mut changes = Changes::default();
     for wanted in &desired.wanted {
         let group = match wanted {
-            Wanted::Host { service_entry, destination_rule, tiered } => {
-                changes.host(service_entry, destination_rule, *tiered, view)
-            }
+            Wanted::Host(pair) => changes.host(pair, view),
             Wanted::Sidecar(object) => changes.object(object, view).change.into_iter().collect(),
             Wanted::Merge { id, hosts } => changes.merge(id, hosts, view).into_iter().collect(),
         };
@@ -205,17 +212,17 @@ struct Compared {
 }
 
 impl Changes {
-    fn host(&mut self, entry: &Object, rule: &Object, tiered: bool, view: &View<'_>) -> Vec<Change> {
-        let entry = self.object(entry, view);
+    fn host(&mut self, pair: &Pair, view: &View<'_>) -> Vec<Change> {
+        let entry = self.object(&pair.service_entry, view);
         if entry.foreign {
             // Our rule would change how somebody else's host behaves.
-            self.wanted.insert(rule.id());
+            self.wanted.insert(pair.destination_rule.id());
             return Vec::new();
         }
-        let rule = self.object(rule, view);
+        let rule = self.object(&pair.destination_rule, view);
         // A new host comes with its rule in place. Localities that are tiers mean nothing to the old rule, and a new rule
         // without tiers must not read the old localities.
-        let rule_first = !entry.exists || tiered;
+        let rule_first = !entry.exists || pair.tiered;
         let pair = if rule_first { [rule.change, entry.change] } else { [entry.change, rule.change] };
         pair.into_iter().flatten().collect()
     }
@@ -287,9 +294,10 @@ fn add_missing(hosts: &mut Vec<String>, standing: &[String]) -> bool {
 
 /// What is said of an object that stays different after all was tried.
 pub(super) fn unsettled(id: ObjectId) -> Obstacle {
-    let message = "is changed by something else whenever it is written (an admission webhook, or a default of the CRD), \
+    let message =
+        "is changed by something else whenever it is written (an admission webhook, or a default of the CRD), \
                    so it stays different from the plan; it is not written again until either changes"
-        .to_owned();
+            .to_owned();
     Obstacle { id, kind: NoteKind::WriteFailed, message }
 }
 
@@ -333,14 +341,8 @@ mod tests {
     fn tiers_come_after_their_rule_and_leave_before_it() {
         let plain = Desired::hosts(&[host_plan("a.global", "1", false)]);
         let tiers = Desired::hosts(&[host_plan("a.global", "2", true)]);
-        assert_eq!(
-            steps(&compare(&tiers, &standing(&plain))),
-            [["update DestinationRule", "update ServiceEntry"]]
-        );
-        assert_eq!(
-            steps(&compare(&plain, &standing(&tiers))),
-            [["update ServiceEntry", "update DestinationRule"]]
-        );
+        assert_eq!(steps(&compare(&tiers, &standing(&plain))), [["update DestinationRule", "update ServiceEntry"]]);
+        assert_eq!(steps(&compare(&plain, &standing(&tiers))), [["update ServiceEntry", "update DestinationRule"]]);
     }
 
     #[test]

@@ -200,7 +200,8 @@ impl DirectoryStore {
                 if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
                     annotations.remove(keys::EGRESS_HOSTS);
                 }
-                metadata.retain(|key, value| key != "annotations" || value.as_object().is_some_and(|map| !map.is_empty()));
+                metadata
+                    .retain(|key, value| key != "annotations" || value.as_object().is_some_and(|map| !map.is_empty()));
             } else {
                 let text = serde_json::to_string(&merged.ours).expect("texts serialize");
                 metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
@@ -276,7 +277,8 @@ fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let file = entry.map_err(|error| named(directory, &error))?.path();
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let may_be_ours = KINDS.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
+        let may_be_ours =
+            KINDS.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
         if may_be_ours && name.ends_with(".yaml") && read_file(&file)?.is_some_and(|text| is_marked(&text)) {
             files.push(file);
         }

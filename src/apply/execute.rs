@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -99,7 +99,9 @@ impl ClusterWriter {
         self.state.lock().guard.want(unit, &changes.removals, Instant::now());
         self.write_all(unit, &changes, memory, report).await;
         if report.failed.is_empty() && !self.stop.is_cancelled() {
-            if report.wrote && let Some(since) = work.since {
+            if report.wrote
+                && let Some(since) = work.since
+            {
                 let cluster = self.cluster.as_str();
                 self.shared.metrics.event_to_write.with_label_values(&[cluster]).observe(since.elapsed().as_secs_f64());
             }
@@ -142,7 +144,8 @@ impl ClusterWriter {
         }
         let written = all.iter().map(|change| (change.id(), change.verb(), change.digest()));
         // A removal has no content of its own: it is said again for another object of the name.
-        let removed = changes.removals.iter().map(|written| (written.id.clone(), removal_verb(written), written.digest));
+        let removed =
+            changes.removals.iter().map(|written| (written.id.clone(), removal_verb(written), written.digest));
         let would: BTreeMap<ObjectId, (Verb, u64)> =
             written.chain(removed).map(|(id, verb, digest)| (id, (verb, digest))).collect();
         for (id, (verb, digest)) in &would {
@@ -296,6 +299,10 @@ impl ClusterWriter {
     async fn ensure_namespace(&self, id: &ObjectId) -> Outcome<()> {
         let name = &self.shared.settings.sync_namespace;
         if self.shared.known.has_namespace(&self.cluster, name) != Some(false) {
+            if self.namespace_noted.swap(false, Ordering::Relaxed) {
+                // Somebody else created it.
+                self.shared.known.note(&self.cluster, &whole(Kind::Namespace, name), Vec::new());
+            }
             return Ok(());
         }
         let mut made = self.namespace_made.lock().await;
@@ -321,6 +328,7 @@ impl ClusterWriter {
                 vec![Note { kind: NoteKind::SyncNamespaceMissing, object, service: None, message }]
             }
         };
+        self.namespace_noted.store(!notes.is_empty(), Ordering::Relaxed);
         self.shared.known.note(&self.cluster, &noted, notes);
         answer.map_err(|_| WriteError::NoNamespace)
     }

@@ -135,8 +135,8 @@ impl KubeStore {
             Err(WriteError::Missing(_)) => return Err(gone()),
             Err(error) => return Err(error),
         };
-        let is_same = live["metadata"]["uid"] == *over.uid
-            && live["metadata"]["resourceVersion"] == *over.resource_version;
+        let is_same =
+            live["metadata"]["uid"] == *over.uid && live["metadata"]["resourceVersion"] == *over.resource_version;
         if is_same { Ok(live) } else { Err(gone()) }
     }
 
@@ -312,8 +312,11 @@ fn managed_fields(object: &Value) -> &[Value] {
 fn refusal(status: StatusCode, headers: &http::HeaderMap, body: &[u8]) -> WriteError {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = body["message"].as_str().filter(|text| !text.is_empty());
-    let message: String =
-        message.unwrap_or_else(|| status.canonical_reason().unwrap_or_default()).chars().take(MESSAGE_MAX_CHARS).collect();
+    let message: String = message
+        .unwrap_or_else(|| status.canonical_reason().unwrap_or_default())
+        .chars()
+        .take(MESSAGE_MAX_CHARS)
+        .collect();
     let retry_after = headers
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
@@ -368,7 +371,10 @@ mod tests {
         assert_eq!(answer(422, &body), WriteError::Refused("because".into()));
         assert_eq!(answer(400, &body), WriteError::Refused("because".into()));
         assert_eq!(answer(500, &body).outcome(), "server-error");
-        assert_eq!(answer(500, &json!("no status")), WriteError::Server("500 Internal Server Error: Internal Server Error".into()));
+        assert_eq!(
+            answer(500, &json!("no status")),
+            WriteError::Server("500 Internal Server Error: Internal Server Error".into())
+        );
         let test = json!({"message": "the server rejected our request: testing path /metadata/resourceVersion"});
         assert_eq!(answer(422, &test).outcome(), "conflict");
     }

@@ -1,14 +1,11 @@
 //! What writing reports in numbers. Labels are cluster, kind and outcome, never a name of an object.
 
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::model::{ClusterName, Kind};
 
 /// Upper bounds of a single request, in seconds: from a local API server to the time limit.
-const WRITE_BUCKETS_SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const WRITE_BUCKETS_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Upper bounds from an event to its last write, in seconds: up to a cluster that was away for minutes.
 const EVENT_BUCKETS_SECONDS: &[f64] =

@@ -29,4 +29,4 @@ pub use known::Known;
 pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;
 pub use store::{Outcome, ReadWritten, Store, Verb, WriteError};
-pub use writers::{Stores, Withheld, Writers, WritersConfig};
+pub use writers::{SecretNames, Stores, Withheld, Writers, WritersConfig};

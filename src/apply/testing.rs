@@ -10,12 +10,12 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{
-    ApplyMetrics, Desired, Known, Outcome, Store, WriteError, Writers, WritersConfig,
-};
+use super::{ApplyMetrics, Desired, Known, Outcome, Store, WriteError, Writers, WritersConfig};
 use crate::{
     config::Settings,
-    istio::{DestinationRule, DestinationRuleSpec, Endpoint, Metadata, Object, Owner, ServiceEntry, ServiceEntrySpec, keys},
+    istio::{
+        DestinationRule, DestinationRuleSpec, Endpoint, Metadata, Object, Owner, ServiceEntry, ServiceEntrySpec, keys,
+    },
     model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts, Written},
     plan::HostPlan,
     registry::Unit,

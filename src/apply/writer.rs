@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use super::{
     pace::{self, Pace},
     queue::{Queue, Work},
     store::{Store, whole},
+    writers::SecretNames,
 };
 use crate::{
     config::Settings,
@@ -40,7 +41,7 @@ pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
     pub(super) metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions.
-    pub(super) secret_of: Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>,
+    pub(super) secret_of: SecretNames,
 }
 
 /// How a worker came back.
@@ -87,6 +88,8 @@ pub(super) struct ClusterWriter {
     pub(super) stop: CancellationToken,
     /// When the sync namespace was created; the watch shows it a moment later.
     pub(super) namespace_made: tokio::sync::Mutex<Option<Instant>>,
+    /// Whether a note says that the sync namespace is missing.
+    pub(super) namespace_noted: AtomicBool,
 }
 
 impl ClusterWriter {
@@ -110,6 +113,7 @@ impl ClusterWriter {
             wake: Notify::new(),
             stop: CancellationToken::new(),
             namespace_made: tokio::sync::Mutex::new(None),
+            namespace_noted: AtomicBool::new(false),
         }
     }
 

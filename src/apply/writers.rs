@@ -29,8 +29,15 @@ use crate::{
 /// Longest time for cleaning a cluster that leaves: it may be leaving because it is broken.
 const CLEAN_TIMEOUT_SECONDS: u64 = 60;
 
+/// Releases that are kept for clusters without a writer: one per cluster, for more clusters than a fleet has, so that names
+/// which no cluster has do not pile up.
+const EARLY_RELEASES_MAX: usize = 1000;
+
 /// Makes the destination of a cluster.
 pub type Stores = Box<dyn Fn(&ClusterName) -> Arc<dyn Store> + Send + Sync>;
+
+/// Tells the name of the Secret that registers a cluster.
+pub type SecretNames = Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>;
 
 /// What the writers are made of.
 pub struct WritersConfig {
@@ -43,7 +50,7 @@ pub struct WritersConfig {
     /// Where numbers go.
     pub metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions; absent for other forms of registration.
-    pub secret_of: Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>,
+    pub secret_of: SecretNames,
 }
 
 impl std::fmt::Debug for WritersConfig {
@@ -76,6 +83,8 @@ pub struct Writers {
     stores: Stores,
     running: Mutex<HashMap<ClusterName, Running>>,
     cleaning: Mutex<HashMap<ClusterName, CancellationToken>>,
+    /// Releases that came before the writer they are for, as after a restart.
+    early_releases: Mutex<HashMap<ClusterName, String>>,
     leaving: TaskTracker,
 }
 
@@ -95,6 +104,7 @@ impl Writers {
             stores,
             running: Mutex::default(),
             cleaning: Mutex::default(),
+            early_releases: Mutex::default(),
             leaving: TaskTracker::new(),
         }
     }
@@ -102,7 +112,10 @@ impl Writers {
     /// Takes what a cluster should hold of a unit; it replaces what was wanted before. `since`: when the event that led to
     /// it was noticed.
     pub fn submit(&self, cluster: &ClusterName, unit: Unit, desired: Desired, since: Instant) {
-        self.writer(cluster).submit(unit, Arc::new(desired), since);
+        // A drained room stays empty.
+        if !self.leaving.is_closed() {
+            self.writer(cluster).submit(unit, Arc::new(desired), since);
+        }
     }
 
     /// Nothing is wanted of a unit in a cluster, and nothing of it stands there: drops what waits, and what was said of it.
@@ -124,7 +137,15 @@ impl Writers {
     /// Lets exactly the removals go that are withheld under `id`, as far as they are still unwanted. `None` when nothing is
     /// withheld under it now: then it is remembered, in case the same set comes up after a restart.
     pub fn release(&self, cluster: &ClusterName, id: &str) -> Option<usize> {
-        self.writer(cluster).release(id)
+        let running = self.running.lock();
+        if let Some(running) = running.get(cluster) {
+            return running.writer.release(id);
+        }
+        let mut early = self.early_releases.lock();
+        if early.len() < EARLY_RELEASES_MAX || early.contains_key(cluster) {
+            early.insert(cluster.clone(), id.to_owned());
+        }
+        None
     }
 
     /// What is withheld, by cluster.
@@ -178,7 +199,8 @@ impl Writers {
         if clean && let Some(before) = self.cleaning.lock().insert(cluster.clone(), token.clone()) {
             before.cancel();
         }
-        let store = running.as_ref().map_or_else(|| (self.stores)(cluster), |running| Arc::clone(&running.writer.store));
+        let store =
+            running.as_ref().map_or_else(|| (self.stores)(cluster), |running| Arc::clone(&running.writer.store));
         let (shared, cluster) = (Arc::clone(&self.shared), cluster.clone());
         self.leaving.spawn(async move {
             if let Some(Running { writer, task }) = running {
@@ -207,6 +229,9 @@ impl Writers {
         }
         let store = (self.stores)(cluster);
         let writer = Arc::new(ClusterWriter::new(cluster.clone(), Arc::clone(&self.shared), store));
+        if let Some(id) = self.early_releases.lock().remove(cluster) {
+            writer.release(&id);
+        }
         let task = tokio::spawn(Arc::clone(&writer).run());
         running.insert(cluster.clone(), Running { writer: Arc::clone(&writer), task });
         writer
@@ -309,7 +334,8 @@ mod tests {
         }
         world.thaw();
         world.until("idle", |_| writers.idle()).await;
-        let verbs: Vec<_> = world.requests().iter().map(|request| request.split(' ').next().unwrap().to_owned()).collect();
+        let verbs: Vec<_> =
+            world.requests().iter().map(|request| request.split(' ').next().unwrap().to_owned()).collect();
         assert_eq!(verbs, ["create", "create", "update", "update"], "contents 2 and 3 were never sent");
     }
 
@@ -323,7 +349,10 @@ mod tests {
         world.until("idle", |_| writers.idle()).await;
         assert_eq!(world.names(), ["a.west.global-se", "a.west.global-dr"]);
         let notes = world.notes();
-        assert!(notes.len() == 1 && notes[0].0 == NoteKind::WriteFailed && notes[0].1.contains("too long"), "{notes:?}");
+        assert!(
+            notes.len() == 1 && notes[0].0 == NoteKind::WriteFailed && notes[0].1.contains("too long"),
+            "{notes:?}"
+        );
     }
 
     #[tokio::test]
@@ -430,7 +459,10 @@ mod tests {
         let writers = world.writers(setting(|_| {}));
         submit(&writers, "a", wanted("a", "1"));
         world.until("the removals", |world| removals(world) == 2 && writers.idle()).await;
-        assert_eq!(world.requests()[2..], ["delete ServiceEntry a.west.global-se", "delete DestinationRule a.west.global-dr"]);
+        assert_eq!(
+            world.requests()[2..],
+            ["delete ServiceEntry a.west.global-se", "delete DestinationRule a.west.global-dr"]
+        );
     }
 
     #[tokio::test]
@@ -470,7 +502,10 @@ mod tests {
         assert_eq!((withheld.objects.len(), withheld.owned), (8, 8));
         let (kind, message) = world.notes().remove(0);
         assert_eq!(kind, NoteKind::RemovalsWithheld);
-        assert!(message.contains("8 of 8") && message.contains(&withheld.id) && message.contains("east-secret"), "{message}");
+        assert!(
+            message.contains("8 of 8") && message.contains(&withheld.id) && message.contains("east-secret"),
+            "{message}"
+        );
         assert!(removals(&world) == 0 && writers.idle(), "waiting for an operator is idle");
 
         submit(&writers, "a", wanted("a", "1"));
@@ -480,6 +515,26 @@ mod tests {
         world.until("the removals", |world| removals(world) == 6 && writers.idle()).await;
         assert_eq!(world.names(), ["a.global-se", "a.global-dr"]);
         assert!(world.notes().is_empty() && writers.withheld().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_release_from_before_the_restart_counts_and_makes_no_writer() {
+        let world = World::new();
+        let identities = ["a", "b", "c"];
+        identities.iter().for_each(|identity| world.hold(identity, &wanted(identity, "1")));
+        let before = world.writers(setting(|_| {}));
+        identities.iter().for_each(|identity| submit(&before, identity, Desired::nothing()));
+        world.until("withheld", |_| !before.withheld().is_empty()).await;
+        let id = before.withheld().remove(0).id;
+        assert!(before.drain(Duration::from_secs(10)).await);
+        submit(&before, "d", wanted("d", "1"));
+        assert!(before.running.lock().is_empty(), "a drained room stays empty");
+
+        let after = world.writers(setting(|_| {}));
+        assert_eq!(after.release(&cluster(), &id), None);
+        assert!(after.running.lock().is_empty());
+        identities.iter().for_each(|identity| submit(&after, identity, Desired::nothing()));
+        world.until("the removals", |world| removals(world) == 6 && after.idle()).await;
     }
 
     #[tokio::test]

@@ -49,8 +49,9 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn init_logs(settings: &Settings) {
     let level = tracing::Level::from(settings.log_level);
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,tradewind={level}")));
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warn,tradewind={level}"));
+    // kube-client logs the bodies of answers that it cannot read, and a body may be a Secret.
+    let filter = tracing_subscriber::EnvFilter::new(format!("{wanted},kube_client=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => builder.init(),
@@ -161,7 +162,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         stores: stores(fleet_file.clone(), clients, observer.clone()),
         settings: settings.clone(),
         metrics: ApplyMetrics::register(metrics.prometheus())?,
-        secret_of: Box::new(|_| None),
+        secret_of: fleet.secret_names(),
     }));
 
     let readiness = Readiness::default();

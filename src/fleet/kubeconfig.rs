@@ -454,7 +454,7 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        from_secret(text.as_bytes()).err().expect("must be refused").to_string()
+        from_secret(text.as_bytes()).unwrap_err().to_string()
     }
 
     const SERVER: &str = "server: 'https://api.example:6443'";
@@ -520,7 +520,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         assert_eq!(refusal("  \n"), "it is empty");
-        assert_eq!(from_secret(&[0xff, 0xfe]).err().unwrap().to_string(), "it is not text (UTF-8)");
+        assert_eq!(from_secret(&[0xff, 0xfe]).unwrap_err().to_string(), "it is not text (UTF-8)");
         assert_eq!(refusal("clusters: []"), "current-context is not set");
         assert_eq!(refusal("current-context: gone"), "current-context names a context that is not there");
         let both = refusal("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]");

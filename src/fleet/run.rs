@@ -59,14 +59,18 @@ pub struct Sources {
 pub struct Fleet {
     watcher: Watcher,
     releases: watch::Sender<BTreeMap<ClusterName, String>>,
+    secrets: SecretNames,
 }
+
+/// Name of the Secret that registers each cluster.
+type SecretNames = Arc<Mutex<BTreeMap<ClusterName, String>>>;
 
 impl Fleet {
     /// A fleet that reports to `registry`. Nothing runs yet.
     #[must_use]
     pub fn new(registry: Arc<Registry>, observer: Observer) -> Self {
         let watcher = Watcher { registry, observer, clients: Clients::default() };
-        Self { watcher, releases: watch::Sender::new(BTreeMap::new()) }
+        Self { watcher, releases: watch::Sender::new(BTreeMap::new()), secrets: SecretNames::default() }
     }
 
     /// The present connections, for whoever writes. The hub is there under [`ClusterName::hub`].
@@ -79,6 +83,13 @@ impl Fleet {
     #[must_use]
     pub fn releases(&self) -> watch::Receiver<BTreeMap<ClusterName, String>> {
         self.releases.subscribe()
+    }
+
+    /// Tells by which Secret a cluster is registered; nothing for clusters of a fleet file.
+    #[must_use]
+    pub fn secret_names(&self) -> Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync> {
+        let secrets = self.secrets.clone();
+        Box::new(move |cluster| secrets.lock().get(cluster).cloned())
     }
 
     /// Watches until `stop`, then ends every watch and returns.
@@ -144,6 +155,7 @@ impl Fleet {
                 }
                 book.turn(&members.fingerprints(), &members.taken, namespace)
             };
+            self.secrets.lock().clone_from(&turn.secrets);
             members.take(turn, &mut noted, &self.releases, namespace).await;
             registry.fleet_listed();
         }

@@ -162,6 +162,7 @@ impl SecretBook {
                 }
             }
         }
+        turn.secrets = holders.iter().map(|(name, secret)| (name.clone(), (*secret).to_owned())).collect();
         // Nobody knows which clusters an unreadable Secret registers.
         let gone = members.keys().filter(|name| is_whole && !holders.contains_key(*name));
         turn.steps.extend(gone.map(|name| (name.clone(), Step::Leave)));
@@ -197,6 +198,8 @@ pub(super) struct Turn {
     pub(super) notes: BTreeMap<String, Vec<Note>>,
     /// Releases of withheld removals, as the operator wrote them.
     pub(super) releases: BTreeMap<ClusterName, String>,
+    /// Name of the Secret that registers each cluster.
+    pub(super) secrets: BTreeMap<ClusterName, String>,
 }
 
 impl Turn {

@@ -18,9 +18,13 @@ use super::{
 use crate::{
     config::{Settings, Weights},
     istio::{Endpoint, keys},
-    model::Locality,
-    registry::{Backend, ServiceSnapshot, Source, Target},
+    model::{Kind, Locality},
+    registry::{Backend, LastKnown, ServiceSnapshot, Source, Target},
 };
+
+/// Largest factor by which percents are multiplied to split them into whole weights. Their sum is a hundred times that,
+/// and Envoy keeps the sum of all weights of a host in 32 bits (Envoy documentation, `load_balancing_weight`).
+const MAX_WEIGHT_SCALE: u64 = 1 << 24;
 
 /// An endpoint with its reason.
 pub(super) struct Placed {
@@ -51,22 +55,26 @@ pub(super) fn place(
 ) -> (Vec<Placed>, bool) {
     let mut reached: Vec<(&Source, Endpoint)> = Vec::new();
     for source in &snapshot.sources {
-        if source.cluster == target.cluster && !source.services.is_empty() {
-            let local = source.services.iter().map(|backend| (source, local(source, backend, ports, settings)));
-            reached.extend(local);
-        } else if source.cluster != target.cluster
-            && let Some(remote) = remote(source, ports)
-        {
+        if source.cluster == target.cluster {
+            let known = source.services.iter().map(|backend| local(source, backend, ports, settings));
+            let carried = source.carried_local.iter().filter_map(|last_known| carried(source, last_known, ports));
+            reached.extend(known.chain(carried).map(|endpoint| (source, endpoint)));
+        } else if let Some(remote) = remote(source, ports) {
             reached.push((source, remote));
         }
+    }
+    if target.regions.is_empty() {
+        let unplaced = |(source, endpoint)| untiered(source, endpoint, "the region of the clients is not known");
+        return (distinct(reached.into_iter().map(unplaced).collect()), false);
     }
     let tiers = match (shares, tier_region(target, settings)) {
         (Shares::Weighted(weighted), Some(region)) => Some((weighted, region)),
         _ => None,
     };
     let Some((weighted, client_region)) = tiers else {
-        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, shares)).collect();
-        return (distinct(placed), false);
+        let rule = if matches!(shares, Shares::Weighted(_)) { "by the weights of its region" } else { "nearest first" };
+        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, rule)).collect();
+        return (with_shares(distinct(placed), shares), false);
     };
     let tier_of = |source: &Source| tier(source, weighted, client_region);
     reached.retain(|(source, _)| tier_of(source).is_some());
@@ -79,16 +87,16 @@ pub(super) fn place(
             Some(tiered(source, endpoint, &tier_of(source)?, weight, client_region))
         })
         .collect();
-    (distinct(placed), true)
+    (with_shares(distinct(placed), shares), true)
 }
 
 enum Tier {
     First { percent: u32 },
     NamedFallback { first: bool },
-    Unlisted,
+    Unlisted { nearest: bool },
 }
 
-fn tier(source: &Source, weighted: &Weighted, _client_region: &str) -> Option<Tier> {
+fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tier> {
     let region = source.locality.as_ref().map(|locality| &*locality.region);
     if let Some(percent) = region.and_then(|region| weighted.share(region)) {
         return Some(Tier::First { percent });
@@ -96,7 +104,9 @@ fn tier(source: &Source, weighted: &Weighted, _client_region: &str) -> Option<Ti
     if let Some(region) = region.filter(|region| weighted.is_fallback(region)) {
         return Some(Tier::NamedFallback { first: weighted.fallbacks.first().is_some_and(|first| **first == *region) });
     }
-    weighted.unlisted.then_some(Tier::Unlisted)
+    // The client's own region comes next where the policy names nothing else.
+    let nearest = weighted.fallbacks.is_empty() && region == Some(client_region);
+    weighted.unlisted.then_some(Tier::Unlisted { nearest })
 }
 
 /// Endpoint weights: each region's percent, shared equally by its clusters and then by their endpoints, in whole numbers.
@@ -113,27 +123,33 @@ fn tier_weights(reached: &[(&Source, Endpoint)], weighted: &Weighted) -> Vec<u32
             Some((percent, (clusters.len() * endpoints) as u64))
         })
         .collect();
-    let scale = parts.iter().flatten().fold(1, |scale, (_, divisor)| lcm(scale, *divisor));
+    let scale = parts.iter().flatten().try_fold(1, |scale, (_, divisor)| lcm(scale, *divisor).filter(is_bearable));
+    // Where no common measure is small enough, a share is off by less than one in a thousand.
+    let scale = scale.unwrap_or(MAX_WEIGHT_SCALE);
     parts
         .iter()
         .map(|part| {
-            part.map_or(1, |(percent, divisor)| u32::try_from(u64::from(percent) * scale / divisor).unwrap_or(u32::MAX))
+            let weight = part.map_or(1, |(percent, divisor)| (u64::from(percent) * scale / divisor).max(1));
+            u32::try_from(weight).expect("a hundred times the largest scale fits")
         })
         .collect()
 }
 
-fn lcm(a: u64, b: u64) -> u64 {
+fn is_bearable(scale: &u64) -> bool {
+    *scale <= MAX_WEIGHT_SCALE
+}
+
+fn lcm(a: u64, b: u64) -> Option<u64> {
     let gcd = |mut a: u64, mut b: u64| {
         while b != 0 {
             (a, b) = (b, a % b);
         }
         a
     };
-    a / gcd(a, b) * b
+    (a / gcd(a, b)).checked_mul(b)
 }
 
-fn labelled(source: &Source, backend: Option<&Backend>) -> BTreeMap<String, String> {
-    let workload = backend.map_or(source.workload, |backend| backend.workload);
+fn labelled(source: &Source, workload: Kind) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (keys::ENDPOINT_TYPE.to_owned(), workload.endpoint_type().to_owned()),
         (keys::TLS_MODE.to_owned(), "istio".to_owned()),
@@ -153,9 +169,23 @@ fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: 
     Endpoint {
         address: format!("{}.{}.svc.cluster.local{dot}", backend.service, backend.namespace),
         ports: ports::at_service(ports, backend),
-        labels: labelled(source, Some(backend)),
+        labels: labelled(source, backend.workload),
         ..Endpoint::default()
     }
+}
+
+/// A local endpoint as it was written earlier, unless it lacks a port that is published now.
+fn carried(source: &Source, last_known: &LastKnown, ports: &[PublishedPort]) -> Option<Endpoint> {
+    let number = |port: &PublishedPort| {
+        let (name, _) = source.carried_ports.iter().find(|(_, (number, _))| *number == port.number)?;
+        Some((port.name.clone(), *last_known.ports.get(name)?))
+    };
+    Some(Endpoint {
+        address: last_known.address.to_string(),
+        ports: ports.iter().map(number).collect::<Option<_>>()?,
+        labels: labelled(source, last_known.workload),
+        ..Endpoint::default()
+    })
 }
 
 fn remote(source: &Source, ports: &[PublishedPort]) -> Option<Endpoint> {
@@ -163,25 +193,19 @@ fn remote(source: &Source, ports: &[PublishedPort]) -> Option<Endpoint> {
     Some(Endpoint {
         address: gateway.address.to_string(),
         ports: ports::at_gateway(ports, gateway.port),
-        labels: labelled(source, None),
+        labels: labelled(source, source.workload),
         ..Endpoint::default()
     })
 }
 
-fn planned(
-    source: &Source,
-    endpoint: &Endpoint,
-    share_percent: Option<f64>,
-    tier: Option<u32>,
-    reason: String,
-) -> PlannedEndpoint {
+fn planned(source: &Source, endpoint: &Endpoint, tier: Option<u32>, reason: String) -> PlannedEndpoint {
     let main = endpoint.ports.iter().find(|(name, _)| !name.contains(char::is_numeric) || *name == "http2");
     let port = main.or_else(|| endpoint.ports.iter().next()).map_or(0, |(_, port)| *port);
     PlannedEndpoint {
         cluster: source.cluster.clone(),
         address: format!("{}:{port}", endpoint.address),
         locality: source.locality.as_ref().map(Locality::to_string),
-        share_percent,
+        share_percent: None,
         tier,
         reason,
     }
@@ -198,18 +222,10 @@ fn how(source: &Source, endpoint: &Endpoint) -> String {
     }
 }
 
-fn untiered(source: &Source, mut endpoint: Endpoint, shares: &Shares) -> Placed {
+fn untiered(source: &Source, mut endpoint: Endpoint, rule: &str) -> Placed {
     endpoint.locality = source.locality.as_ref().map(Locality::to_string).unwrap_or_default();
-    let region = source.locality.as_ref().map(|locality| &*locality.region);
-    let (share, rule) = match shares {
-        Shares::Weighted(weighted) => {
-            let share = region.and_then(|region| weighted.share(region));
-            (Some(f64::from(share.unwrap_or(0))), "by the weights of its region")
-        }
-        Shares::Nothing | Shares::Nearest => (None, "nearest first"),
-    };
     let reason = format!("{}; {rule}", how(source, &endpoint));
-    Placed { planned: planned(source, &endpoint, share, None, reason), endpoint }
+    Placed { planned: planned(source, &endpoint, None, reason), endpoint }
 }
 
 fn tiered(source: &Source, mut endpoint: Endpoint, tier: &Tier, weight: u32, client_region: &str) -> Placed {
@@ -220,15 +236,15 @@ fn tiered(source: &Source, mut endpoint: Endpoint, tier: &Tier, weight: u32, cli
         _ if region == client_region => fallback_region(client_region),
         _ => source.locality.as_ref().map(Locality::to_string).unwrap_or_default(),
     };
-    let (share, number, rule) = match tier {
-        Tier::First { percent } => (f64::from(*percent), 0, format!("{percent} % of the traffic goes to {region}")),
-        Tier::NamedFallback { first: true } => (0.0, 1, "first fallback".to_owned()),
-        Tier::NamedFallback { first: false } => (0.0, 2, "later fallback".to_owned()),
-        Tier::Unlisted if region == client_region => (0.0, 1, "fallback: not in the policy, nearest".to_owned()),
-        Tier::Unlisted => (0.0, 2, "fallback: not in the policy".to_owned()),
+    let (number, rule) = match tier {
+        Tier::First { percent } => (0, format!("{percent} % of the traffic goes to {region}")),
+        Tier::NamedFallback { first: true } => (1, "first fallback".to_owned()),
+        Tier::NamedFallback { first: false } => (2, "later fallback".to_owned()),
+        Tier::Unlisted { nearest: true } => (1, "fallback: not in the policy, nearest".to_owned()),
+        Tier::Unlisted { nearest: false } => (2, "fallback: not in the policy".to_owned()),
     };
     let reason = format!("{}; {rule}", how(source, &endpoint));
-    Placed { planned: planned(source, &endpoint, Some(share), Some(number), reason), endpoint }
+    Placed { planned: planned(source, &endpoint, Some(number), reason), endpoint }
 }
 
 /// Two clusters behind one gateway are one endpoint; it takes the shares of both.
@@ -248,4 +264,25 @@ fn distinct(placed: Vec<Placed>) -> Vec<Placed> {
         }
     }
     distinct
+}
+
+/// Works out which share of its host's traffic each endpoint gets while all that takes part in the split is healthy.
+fn with_shares(mut placed: Vec<Placed>, shares: &Shares) -> Vec<Placed> {
+    let Shares::Weighted(weighted) = shares else { return placed };
+    // Under `distribute` the endpoints of a region share its percent equally; weights are not set then.
+    let region = |of: &Placed| of.endpoint.labels.get(keys::ENDPOINT_REGION).cloned();
+    let part = |of: &Placed, all: &[Placed]| match of.planned.tier {
+        Some(0) => f64::from(of.endpoint.weight),
+        Some(_) => 0.0,
+        None => {
+            let percent = region(of).and_then(|region| weighted.listed_share(&region)).unwrap_or(0);
+            f64::from(percent) / all.iter().filter(|other| region(other) == region(of)).count().max(1) as f64
+        }
+    };
+    let parts: Vec<f64> = placed.iter().map(|of| part(of, &placed)).collect();
+    let sum: f64 = parts.iter().sum();
+    for (of, part) in placed.iter_mut().zip(parts) {
+        of.planned.share_percent = Some(if sum > 0.0 { part * 100.0 / sum } else { 0.0 });
+    }
+    placed
 }

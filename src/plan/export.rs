@@ -9,9 +9,10 @@ use crate::{
 
 /// The `exportTo` list; empty for every namespace.
 pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
-    let identity = snapshot.key.identity.folded();
+    let key = &snapshot.key;
+    let host = format!("{}.{}.{}", key.environment, key.identity, settings.hostname_suffix).to_ascii_lowercase();
     let narrowed =
-        settings.exportto_identity_list.iter().any(|part| part == "*" || identity.contains(&part.to_ascii_lowercase()));
+        settings.exportto_identity_list.iter().any(|part| part == "*" || host.contains(&part.to_ascii_lowercase()));
     // Who calls an undeclared service is not known: narrowing would cut its callers off.
     if !settings.enable_sw_aware_ns_caches || !narrowed || !snapshot.declared {
         return Vec::new();

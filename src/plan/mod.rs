@@ -122,15 +122,15 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
         service: Some(key.clone()),
         message,
     };
-    notes.extend(problems.into_iter().map(|(kind, message)| about_policy(kind, message)));
+    let about_service =
+        |kind, message| Note { kind, object: first_workload(snapshot), service: Some(key.clone()), message };
+    let has_host = !wanted.is_empty();
+    notes.extend(problems.into_iter().map(|(kind, message)| {
+        if has_host { about_policy(kind, message) } else { about_service(kind, message) }
+    }));
 
     let (ports, problems) = ports::published(&snapshot.sources, settings);
-    notes.extend(problems.into_iter().map(|message| Note {
-        kind: NoteKind::PortsDiffer,
-        object: first_workload(snapshot),
-        service: Some(key.clone()),
-        message,
-    }));
+    notes.extend(problems.into_iter().map(|message| about_service(NoteKind::PortsDiffer, message)));
 
     let policy_label = chosen.map(|(cluster, policy)| {
         (policy.id.name.to_string(), format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name))
@@ -153,7 +153,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
                 key,
                 host,
                 policy: policy_label.as_ref().map(|(name, path)| (name.as_str(), path.as_str())),
-                dns_prefix: entry.as_ref().map(|entry| entry.entry.dns_prefix.as_str()),
+                dns_prefix: entry.as_ref().map(|entry| entry.entry.dns_prefix.trim()),
                 export_to: &export_to,
             };
             let service_entry = service_entry::build(&common, &ports, &endpoints, claim.address, settings);
@@ -180,7 +180,12 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     }
     for (host, holder) in claims.iter().filter_map(|claim| Some((&claim.host, claim.taken_by.as_ref()?))) {
         let message = format!("the host {host} belongs to the service {holder}; {key} is not published under it");
-        notes.push(about_policy(NoteKind::HostTaken, message));
+        let is_default = wanted.first().is_some_and(|default| default.host == *host);
+        notes.push(if is_default {
+            about_service(NoteKind::HostTaken, message)
+        } else {
+            about_policy(NoteKind::HostTaken, message)
+        });
     }
     for wanted in &wanted {
         let entry = wanted.entry.as_ref().map(|entry| &entry.entry);

@@ -44,6 +44,11 @@ impl Weighted {
         self.first.iter().find(|(of, _)| &**of == region).map(|(_, percent)| *percent)
     }
 
+    /// Percent of a region under `distribute`, where it has any.
+    pub(super) fn listed_share(&self, region: &str) -> Option<u32> {
+        self.listed.iter().find(|(of, _)| &**of == region).map(|(_, percent)| *percent)
+    }
+
     /// Whether the policy lists the region as a fallback.
     pub(super) fn is_fallback(&self, region: &str) -> bool {
         self.fallbacks.iter().any(|fallback| &**fallback == region)
@@ -179,38 +184,32 @@ pub(super) fn problems(
             (true, Shares::Weighted(_)) => {
                 format!("no cluster runs the service in region {region}; its share goes to the other regions")
             }
-            (true, _) => format!("no cluster runs the service in region {region}"),
+            (true, _) => {
+                format!("no cluster runs the service in region {region}, nor in any other with a weight; the nearest region is used")
+            }
             (false, _) => format!("no cluster runs the service in region {region}; it is no fallback"),
         });
     }
-    if let Shares::Weighted(weighted) = shares
-        && settings.weights == Weights::Tiers
-    {
-        let several: Vec<String> = snapshot
-            .targets
-            .iter()
-            .filter(|target| target.regions.len() > 1)
-            .map(|target| target.cluster.to_string())
-            .collect();
-        if !several.is_empty() {
-            let clusters = several.join(", ");
-            problems
-                .push(format!("clients of {clusters} are in several regions; there the weights hold without fallback"));
-        }
-        let unknown: Vec<String> = snapshot
-            .targets
-            .iter()
-            .filter(|target| target.regions.is_empty())
-            .map(|target| target.cluster.to_string())
-            .collect();
-        if !unknown.is_empty() {
-            let clusters = unknown.join(", ");
-            problems
-                .push(format!("the region of clients in {clusters} is not known; the weights have no effect there"));
-        }
-        let _ = weighted;
+    if matches!(shares, Shares::Weighted(_)) {
+        problems.extend(about_clients(snapshot, settings));
     }
     problems
+}
+
+/// Where clients cannot follow the weights as the policy means them.
+fn about_clients(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String> {
+    let clusters = |wanted: &dyn Fn(usize) -> bool| -> Option<String> {
+        let targets = snapshot.targets.iter().filter(|target| wanted(target.regions.len()));
+        let names: Vec<String> = targets.map(|target| target.cluster.to_string()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let several = clusters(&|regions| regions > 1).filter(|_| settings.weights == Weights::Tiers).map(|clusters| {
+        format!("clients of {clusters} are in several regions; there the weights hold without fallback")
+    });
+    let unknown = clusters(&|regions| regions == 0).map(|clusters| {
+        format!("the region of clients in {clusters} is not known; the weights have no effect there")
+    });
+    several.into_iter().chain(unknown).collect()
 }
 
 #[cfg(test)]

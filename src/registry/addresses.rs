@@ -29,6 +29,16 @@ struct HostState {
     address: Option<Ipv4Addr>,
 }
 
+impl HostState {
+    fn addresses(&self) -> BTreeSet<Ipv4Addr> {
+        self.standing.values().filter_map(|standing| standing.address).chain(self.address).collect()
+    }
+
+    fn is_held_by(&self, key: &ServiceKey) -> bool {
+        self.holder.as_ref() == Some(key)
+    }
+}
+
 /// What a claim brought about.
 #[derive(Debug, Default)]
 pub(super) struct Claimed {
@@ -52,8 +62,8 @@ pub(super) struct AddressBook {
     taken: HashMap<Ipv4Addr, Host>,
     claims: HashMap<ServiceKey, Vec<Host>>,
     /// Addresses of hosts that are gone, the longest gone first: given out again only when no fresh one is left, because
-    /// clients may still have them in a DNS cache.
-    resting: VecDeque<Ipv4Addr>,
+    /// clients may still have them in a DNS cache. A host that comes back gets its own again.
+    resting: VecDeque<(Ipv4Addr, Host)>,
     /// The reference's ConfigMap: object name to address.
     reference: HashMap<String, Ipv4Addr>,
 }
@@ -98,15 +108,39 @@ impl AddressBook {
                 *holder = host.clone();
             }
         }
-        self.hosts.entry(host).or_default().standing.insert(cluster.clone(), Standing { service, address });
+        self.change_standing(&host, |standing| {
+            standing.insert(cluster.clone(), Standing { service, address });
+        });
+    }
+
+    /// Changes what stands of a host, and lets go of the addresses that it stood with and no longer does.
+    fn change_standing(&mut self, host: &Host, change: impl FnOnce(&mut BTreeMap<ClusterName, Standing>)) {
+        let state = self.hosts.entry(host.clone()).or_default();
+        let before = state.addresses();
+        change(&mut state.standing);
+        let after = state.addresses();
+        for address in before.difference(&after) {
+            self.release(host, *address);
+        }
+    }
+
+    fn release(&mut self, host: &Host, address: Ipv4Addr) {
+        if self.taken.get(&address) == Some(host) && !self.reference.contains_key(&host.service_entry_name()) {
+            self.taken.remove(&address);
+            if self.range.is_some_and(|range| range.contains(&address)) {
+                self.resting.push_back((address, host.clone()));
+            }
+        }
     }
 
     /// The ServiceEntry of `host` left `cluster`.
     pub(super) fn falls(&mut self, cluster: &ClusterName, host: &Host) {
-        if let Some(state) = self.hosts.get_mut(host) {
-            state.standing.remove(cluster);
+        if self.hosts.contains_key(host) {
+            self.change_standing(host, |standing| {
+                standing.remove(cluster);
+            });
+            self.forget_if_gone(host);
         }
-        self.forget_if_gone(host);
     }
 
     /// All ServiceEntries of a cluster are out of sight because it left the fleet.
@@ -130,26 +164,22 @@ impl AddressBook {
         if !gone {
             return;
         }
-        let address = self.hosts.remove(host).and_then(|state| state.address);
-        if let Some(address) = address
-            && self.taken.get(&address) == Some(host)
-            && !self.reference.contains_key(&host.service_entry_name())
-        {
-            self.taken.remove(&address);
-            self.resting.push_back(address);
+        let addresses = self.hosts.remove(host).map(|state| state.addresses()).unwrap_or_default();
+        for address in addresses {
+            self.release(host, address);
         }
     }
 
     /// Makes `hosts` the whole list that `key` asks for. `runs` tells whether a service still runs anywhere.
     pub(super) fn claim(&mut self, key: &ServiceKey, hosts: &[Host], runs: &dyn Fn(&ServiceKey) -> bool) -> Claimed {
         let mut outcome = Claimed::default();
-        let held_before = self.claims.remove(key).unwrap_or_default();
-        for host in &held_before {
+        let held_before = self.held_by(key);
+        for host in &self.claims.remove(key).unwrap_or_default() {
             if hosts.contains(host) {
                 continue;
             }
             if let Some(state) = self.hosts.get_mut(host) {
-                if state.holder.as_ref() == Some(key) {
+                if state.is_held_by(key) {
                     state.holder = None;
                     outcome.freed_for.append(&mut state.waiting);
                 }
@@ -157,9 +187,6 @@ impl AddressBook {
             }
             self.forget_if_gone(host);
         }
-        let held = |book: &Self| -> Vec<Host> {
-            hosts.iter().filter(|host| book.hosts[*host].holder.as_ref() == Some(key)).cloned().collect()
-        };
         for host in hosts {
             let state = self.hosts.entry(host.clone()).or_default();
             let holder = state.holder.clone().or_else(|| {
@@ -177,17 +204,10 @@ impl AddressBook {
             let address = if taken_by.is_some() { None } else { self.hosts[host].address };
             outcome.claims.push(Claim { host: host.clone(), address, taken_by });
         }
-        let before: Vec<&Host> = held_before
-            .iter()
-            .filter(|host| self.hosts.get(*host).is_some_and(|state| state.holder.as_ref() == Some(key)))
-            .collect();
-        let now = held(self);
-        outcome.changed = before.len() != now.len()
-            || before.len() != held_before.len()
-            || before.iter().zip(&now).any(|(a, b)| *a != b);
         if !hosts.is_empty() {
             self.claims.insert(key.clone(), hosts.to_vec());
         }
+        outcome.changed = held_before != self.held_by(key);
         outcome
     }
 
@@ -219,7 +239,7 @@ impl AddressBook {
         match found {
             Some(address) => {
                 self.taken.insert(address, host.clone());
-                self.resting.retain(|resting| *resting != address);
+                self.resting.retain(|(resting, _)| *resting != address);
             }
             None => outcome.exhausted.push(host.clone()),
         }
@@ -229,6 +249,10 @@ impl AddressBook {
     }
 
     fn allocate(&mut self, range: Ipv4Net, host: &Host) -> Option<Ipv4Addr> {
+        let own = self.resting.iter().find(|(_, of)| of == host).map(|(address, _)| *address);
+        if own.is_some() {
+            return own;
+        }
         let size = 1_u32 << (32 - u32::from(range.prefix_len()).max(1));
         let first = u32::from(range.network());
         let hash =
@@ -240,8 +264,10 @@ impl AddressBook {
             .map(|step| Ipv4Addr::from(first + (start + step) % size))
             // .0 and .255 look like network and broadcast addresses to people and to some tools.
             .filter(|address| !matches!(address.octets()[3], 0 | 255))
-            .find(|address| !self.taken.contains_key(address) && !self.resting.contains(address))
-            .or_else(|| self.resting.pop_front())
+            .find(|address| {
+                !self.taken.contains_key(address) && !self.resting.iter().any(|(resting, _)| resting == address)
+            })
+            .or_else(|| self.resting.pop_front().map(|(address, _)| address))
     }
 
     /// What [`AddressBook::claim`] answered last for these hosts, without claiming them.
@@ -263,7 +289,8 @@ impl AddressBook {
     /// The hosts that a service holds, the default host first.
     pub(super) fn held_by(&self, key: &ServiceKey) -> Vec<Host> {
         let asked = self.claims.get(key).map(Vec::as_slice).unwrap_or_default();
-        asked.iter().filter(|host| self.hosts[*host].holder.as_ref() == Some(key)).cloned().collect()
+        let holds = |host: &&Host| self.hosts.get(*host).is_some_and(|state| state.is_held_by(key));
+        asked.iter().filter(holds).cloned().collect()
     }
 
     /// The service that holds a host, and those that wait for it.
@@ -363,6 +390,39 @@ mod tests {
         assert!(book.held_by(&key("b")).is_empty());
         assert_eq!(book.claim(&key("a"), &[], &|_| true).freed_for, [key("b")].into());
         assert!(book.claim(&key("b"), &shared, &|_| true).claims[0].taken_by.is_none());
+    }
+
+    #[test]
+    fn a_host_that_is_gone_and_waited_for_is_nobodys_until_it_is_claimed() {
+        let mut book = book("240.0.0.0/16");
+        let shared = [host("x.global")];
+        book.claim(&key("a"), &shared, &|_| true);
+        book.claim(&key("b"), &shared, &|_| true);
+        book.claim(&key("a"), &[], &|_| true);
+        assert!(book.held_by(&key("b")).is_empty());
+    }
+
+    #[test]
+    fn a_host_that_comes_back_gets_its_own_address_again() {
+        let mut book = book("240.0.0.0/16");
+        let before = address(&mut book, "a");
+        book.claim(&key("a"), &[], &|_| true);
+        assert_eq!(address(&mut book, "a"), before);
+    }
+
+    #[test]
+    fn an_address_that_nothing_stands_with_any_more_is_free() {
+        let mut book = book("240.0.0.0/30");
+        let east = ClusterName::parse("east").unwrap();
+        let one = Ipv4Addr::new(240, 0, 0, 1);
+        // Written before a restart, and its service is gone: nobody claims it.
+        book.stands(&east, host("gone.global"), Some(key("gone")), Some(one));
+        // Written over with another address.
+        book.stands(&east, host("a.global"), Some(key("a")), Some(Ipv4Addr::new(240, 0, 0, 2)));
+        book.stands(&east, host("a.global"), Some(key("a")), Some(Ipv4Addr::new(240, 0, 0, 3)));
+        book.falls(&east, &host("gone.global"));
+        let all: BTreeSet<_> = ["a", "b", "c"].map(|name| address(&mut book, name).unwrap()).into();
+        assert_eq!(all.len(), 3);
     }
 
     #[test]

@@ -1,45 +1,145 @@
 //! What written ServiceEntries tell of clusters that cannot be read.
 //!
-//! After a restart a cluster may be out of reach. Its endpoints still stand in the ServiceEntries of
-//! the others, each labelled with the cluster it leads to: that is the last that was known of it, and
-//! planning goes on from there instead of taking the cluster for empty.
+//! After a restart a cluster may be out of reach, or one kind in it. Its endpoints still stand in the ServiceEntries
+//! of the others, and its local ones in its own, each labelled with the cluster it leads to: that is the last that was
+//! known of it, and planning goes on from there instead of taking the cluster for empty.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use crate::model::{GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey};
+use super::snapshot::LastKnown;
+use crate::model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey};
+
+/// Where a ServiceEntry was seen: its cluster and its host.
+type Seen = (ClusterName, Arc<str>);
+
+/// How one ServiceEntry shows a service of the cluster.
+#[derive(Debug, Clone)]
+struct Shown {
+    /// Name, number for clients and protocol of each port.
+    ports: BTreeMap<String, (u16, String)>,
+    endpoints: Vec<PublishedEndpoint>,
+}
 
 /// One service of a cluster that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CarriedService {
     pub(super) workload: Kind,
-    /// Name, number for clients and protocol of each port, as in the ServiceEntry.
     pub(super) ports: BTreeMap<String, (u16, String)>,
+    pub(super) gateway: Option<GatewayAddress>,
+    pub(super) locality: Option<Locality>,
+    /// Its endpoints as the cluster itself sees them.
+    pub(super) local: Vec<LastKnown>,
 }
 
 /// All that is carried over of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Carried {
-    pub(super) services: HashMap<ServiceKey, CarriedService>,
-    pub(super) gateway: Option<GatewayAddress>,
-    pub(super) locality: Option<Locality>,
+    services: HashMap<ServiceKey, BTreeMap<Seen, Shown>>,
 }
 
 impl Carried {
-    /// Learns from an endpoint of `key` that leads to this cluster. `ports` are those of the ServiceEntry.
-    pub(super) fn learn(&mut self, key: &ServiceKey, endpoint: &PublishedEndpoint, ports: &[(String, u16, String)]) {
-        if let Some(port) = endpoint.ports.values().next() {
-            self.gateway = Some(GatewayAddress { address: endpoint.address.clone(), port: *port });
-        }
-        if endpoint.locality.is_some() {
-            self.locality.clone_from(&endpoint.locality);
-        }
-        let offered = ports.iter().filter(|(name, _, _)| endpoint.ports.contains_key(name));
-        self.services.insert(
-            key.clone(),
-            CarriedService {
+    /// Learns what the ServiceEntry of `key` that was seen at `seen` shows of this cluster.
+    pub(super) fn learn(
+        &mut self,
+        key: &ServiceKey,
+        seen: Seen,
+        endpoints: Vec<PublishedEndpoint>,
+        ports: &[(String, u16, String)],
+    ) {
+        let ports = ports.iter().map(|(name, number, protocol)| (name.clone(), (*number, protocol.clone()))).collect();
+        self.services.entry(key.clone()).or_default().insert(seen, Shown { ports, endpoints });
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.keys()
+    }
+
+    pub(super) fn has(&self, key: &ServiceKey) -> bool {
+        self.services.contains_key(key)
+    }
+
+    /// One service, as most of what was written shows it. `of` is the cluster itself.
+    pub(super) fn service(&self, key: &ServiceKey, of: &ClusterName) -> Option<CarriedService> {
+        let shown = self.services.get(key)?;
+        let (at_home, abroad): (Vec<_>, Vec<_>) = shown.iter().partition(|((cluster, _), _)| cluster == of);
+        let endpoints = || abroad.iter().chain(&at_home).flat_map(|(_, shown)| &shown.endpoints);
+        let local = at_home.first().map(|(_, shown)| {
+            let of_shown = shown.endpoints.iter().map(|endpoint| LastKnown {
+                address: endpoint.address.clone(),
                 workload: endpoint.workload,
-                ports: offered.map(|(name, number, protocol)| (name.clone(), (*number, protocol.clone()))).collect(),
-            },
-        );
+                ports: endpoint.ports.clone(),
+            });
+            of_shown.collect()
+        });
+        Some(CarriedService {
+            workload: most_frequent(endpoints().map(|endpoint| endpoint.workload))?,
+            ports: most_frequent(shown.values().map(|shown| shown.ports.clone()))?,
+            gateway: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway)),
+            locality: most_frequent(endpoints().filter_map(|endpoint| endpoint.locality.clone())),
+            local: local.unwrap_or_default(),
+        })
+    }
+
+    /// The address at which most of what was written reaches the cluster.
+    pub(super) fn gateway(&self, of: &ClusterName) -> Option<GatewayAddress> {
+        let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
+        most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway))
+    }
+
+    /// Where most of what was written places the cluster.
+    pub(super) fn locality(&self) -> Option<Locality> {
+        let endpoints = self.services.values().flat_map(BTreeMap::values).flat_map(|shown| &shown.endpoints);
+        most_frequent(endpoints.filter_map(|endpoint| endpoint.locality.clone()))
+    }
+}
+
+fn gateway(endpoint: &PublishedEndpoint) -> Option<GatewayAddress> {
+    let port = *endpoint.ports.values().next()?;
+    Some(GatewayAddress { address: endpoint.address.clone(), port })
+}
+
+/// The most frequent of some items; the least of several, so that no order decides.
+fn most_frequent<T: Ord>(items: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts: BTreeMap<T, usize> = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_default() += 1;
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(item, _)| item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(address: &str) -> PublishedEndpoint {
+        PublishedEndpoint {
+            cluster_label: "east".into(),
+            address: address.into(),
+            locality: Some(Locality::region("us-east")),
+            workload: Kind::Deployment,
+            ports: [("http".to_owned(), 15443)].into(),
+        }
+    }
+
+    #[test]
+    fn what_most_entries_say_counts_in_any_order() {
+        let key = ServiceKey::parse("payments", "stage").unwrap();
+        let east = ClusterName::parse("east").unwrap();
+        let mut seen = [("a", "192.0.2.9"), ("b", "192.0.2.1"), ("c", "192.0.2.9"), ("east", "local.svc")];
+        for _ in 0..2 {
+            let mut carried = Carried::default();
+            for (cluster, address) in seen {
+                let at = (ClusterName::parse(cluster).unwrap(), "stage.payments.global".into());
+                carried.learn(&key, at, vec![endpoint(address)], &[("http".into(), 80, "http".into())]);
+            }
+            let service = carried.service(&key, &east).unwrap();
+            assert_eq!(&*service.gateway.unwrap().address, "192.0.2.9");
+            assert_eq!(&*service.local[0].address, "local.svc");
+            assert_eq!(&*carried.gateway(&east).unwrap().address, "192.0.2.9");
+            seen.reverse();
+        }
     }
 }

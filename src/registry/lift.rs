@@ -10,11 +10,10 @@ use super::{
     notes::NoteSource,
     shard::Shard,
     snapshot::{Claim, ClientNamespace, ServiceSnapshot, Source, Target},
-    status::ClusterStatus,
 };
 use crate::{
     config::WithoutDependency,
-    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Written},
+    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey},
 };
 
 impl Registry {
@@ -79,9 +78,16 @@ impl Registry {
             unpublished.extend(problems.into_iter().map(|(id, reason)| (cluster.clone(), id, reason)));
             sources.extend(source);
         }
+        let in_force = self.policies_in_force(&standing, key);
         for shard in &self.shards {
+            // Half a picture does not tell which policies are at home; those in force are waited for.
+            if shard.is_loading() {
+                continue;
+            }
             for (policy, at_home) in shard.policies(key) {
-                if at_home {
+                // Where the workloads beside it cannot be read, a policy that was in force stays so.
+                let stays = || !shard.knows_workloads() && in_force.contains(&*path_of(shard.name(), &policy.id));
+                if at_home || stays() {
                     policies.push((shard.key().clone(), policy));
                 } else {
                     let message = format!("no workload of {key} runs in its namespace; it has no effect");
@@ -104,7 +110,7 @@ impl Registry {
         }
         let (_, spelled, keep_case) = spelled.unwrap_or_else(|| (0, key.clone(), false));
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
-        let unreadable_policy = self.unreadable_policy(key, &standing);
+        let unreadable_policy = self.unreadable_policy(&in_force);
         Some(ServiceSnapshot {
             key: spelled,
             keep_case,
@@ -119,21 +125,15 @@ impl Registry {
 
     /// Clusters that cannot be read and had the service.
     fn carrying(&self, key: &ServiceKey) -> Vec<ClusterName> {
-        let labels: Vec<String> =
-            self.carried.iter().filter(|c| c.services.contains_key(key)).map(|c| c.key().clone()).collect();
+        let labels: Vec<String> = self.carried.iter().filter(|c| c.has(key)).map(|c| c.key().clone()).collect();
         labels.iter().filter_map(|label| self.labels.get(label).map(|cluster| cluster.clone())).collect()
     }
 
-    fn carried_service(&self, shard: &Shard, key: &ServiceKey) -> Option<Carry> {
+    fn carried_service(&self, shard: &Shard, key: &ServiceKey) -> Option<CarriedService> {
         if shard.knows_endpoints() {
             return None;
         }
-        let carried = self.carried.get(&shard.name().label_value())?;
-        Some(Carry {
-            service: carried.services.get(key).cloned(),
-            gateway: carried.gateway.clone(),
-            locality: carried.locality.clone(),
-        })
+        self.carried.get(&shard.name().label_value())?.service(key, shard.name())
     }
 
     fn targets(
@@ -157,14 +157,14 @@ impl Registry {
                     dependents.iter().flat_map(|dependent| shard.namespaces_of(dependent)).collect();
                 let is_source = sources.iter().any(|source| source.cluster == *shard.key());
                 // Who depends on it there is not known: what stands there is kept up.
-                let kept = standing.contains(shard.key()) && shard.holds(key) && !shard.knows_workloads();
+                let kept = standing.contains(shard.key()) && shard.standing().holds(key) && !shard.knows_workloads();
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
                 }
-                let mut regions = shard.regions();
+                let mut regions = shard.place().regions();
                 if regions.is_empty() && !shard.knows(Kind::Node) {
-                    let carried = self.carried.get(&shard.key().label_value());
-                    regions.extend(carried.and_then(|c| c.locality.as_ref().map(|locality| locality.region.clone())));
+                    let carried = self.carried.get(&shard.key().label_value()).and_then(|carried| carried.locality());
+                    regions.extend(carried.map(|locality| locality.region));
                 }
                 Some(Target {
                     cluster: shard.key().clone(),
@@ -178,20 +178,24 @@ impl Registry {
         targets
     }
 
-    /// The policy by which the service's objects were written, where its cluster's policies cannot be read.
-    fn unreadable_policy(&self, key: &ServiceKey, standing: &BTreeSet<ClusterName>) -> Option<Arc<str>> {
-        let written: BTreeSet<Arc<str>> = standing
-            .iter()
-            .filter_map(|cluster| self.shards.get(cluster))
-            .flat_map(|shard| shard.written_for(key))
-            .filter_map(|written| written.policy.clone())
-            .collect();
-        written.into_iter().find(|policy| {
+    /// `cluster/namespace/name` of the policies by which the service's objects were written.
+    fn policies_in_force(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey) -> BTreeSet<Arc<str>> {
+        let mut policies = BTreeSet::new();
+        for cluster in standing {
+            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            policies.extend(written.iter().filter_map(|written| written.policy.clone()));
+        }
+        policies
+    }
+
+    /// The policy in force, where its cluster's policies cannot be read or are not wholly read yet.
+    fn unreadable_policy(&self, in_force: &BTreeSet<Arc<str>>) -> Option<Arc<str>> {
+        let is_unknown = |policy: &&Arc<str>| {
             let cluster = policy.split('/').next().and_then(|name| ClusterName::parse(name).ok());
-            cluster.is_some_and(|cluster| {
-                self.shards.get(&cluster).is_some_and(|shard| !shard.knows(Kind::GlobalTrafficPolicy))
-            })
-        })
+            let shard = cluster.and_then(|cluster| self.shards.get(&cluster));
+            shard.is_some_and(|shard| shard.is_loading() || !shard.knows(Kind::GlobalTrafficPolicy))
+        };
+        in_force.iter().find(is_unknown).cloned()
     }
 
     /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address.
@@ -271,17 +275,32 @@ impl Registry {
         };
         let (mut hosts, mut local_services) = (BTreeSet::new(), BTreeSet::new());
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
-            hosts.extend(self.addresses.lock().held_by(&key));
+            hosts.extend(self.hosts_of(&key));
             let backends = self.shards.get(cluster).map(|shard| shard.backends(&key).0).unwrap_or_default();
             local_services.extend(backends.into_iter().map(|backend| (backend.namespace, backend.service)));
         }
         Some(ClientNamespace {
             cluster: cluster.clone(),
             namespace: namespace.into(),
-            is_client: !hosts.is_empty(),
+            is_client: !destinations.is_empty(),
             hosts: hosts.into_iter().collect(),
             local_services: local_services.into_iter().collect(),
         })
+    }
+
+    /// The hosts of a service: those it holds, or those that stand while its policy cannot be read and it claims none.
+    fn hosts_of(&self, key: &ServiceKey) -> BTreeSet<Host> {
+        let standing = self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
+        if self.unreadable_policy(&self.policies_in_force(&standing, key)).is_none() {
+            return self.addresses.lock().held_by(key).into_iter().collect();
+        }
+        let mut hosts = BTreeSet::new();
+        for cluster in &standing {
+            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let entries = written.iter().filter(|written| written.id.kind == Kind::ServiceEntry);
+            hosts.extend(entries.filter_map(|entry| Host::parse(entry.host.as_deref()?).ok()));
+        }
+        hosts
     }
 
     /// Looks again at the Dependencies whose destinations came or went.
@@ -299,9 +318,7 @@ impl Registry {
                 service: None,
                 message: format!("no cluster runs the destination {identity}; it counts as soon as one does"),
             });
-            // Apart from what its own text says, which has a source of its own.
-            let source = NoteSource::Fleet(format!("destinations of {}", id.in_cluster(&cluster)));
-            self.notes.put(source, notes.collect());
+            self.notes.put(of_destinations(&cluster, &id), notes.collect());
         }
     }
 
@@ -312,148 +329,55 @@ impl Registry {
                 || !self.carrying(key).is_empty()
         })
     }
-
-    // ---- lists ----
-
-    /// Every service that runs, or has objects of ours, or runs in a cluster that cannot be read.
-    #[must_use]
-    pub fn services(&self) -> Vec<ServiceKey> {
-        let mut services: BTreeSet<ServiceKey> = self.clusters_of.iter().map(|entry| entry.key().clone()).collect();
-        services.extend(self.carried.iter().flat_map(|carried| carried.services.keys().cloned().collect::<Vec<_>>()));
-        services.into_iter().collect()
-    }
-
-    /// Every namespace with workloads that belong to a service.
-    #[must_use]
-    pub fn client_namespaces(&self) -> Vec<(ClusterName, Arc<str>)> {
-        let mut namespaces: Vec<_> = self
-            .shards
-            .iter()
-            .flat_map(|shard| shard.client_namespaces().map(|n| (shard.key().clone(), n.clone())).collect::<Vec<_>>())
-            .collect();
-        namespaces.sort();
-        namespaces
-    }
-
-    /// Names of the registered clusters, sorted.
-    #[must_use]
-    pub fn cluster_names(&self) -> Vec<ClusterName> {
-        let mut names: Vec<_> = self
-            .shards
-            .iter()
-            .filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry))
-            .map(|shard| shard.key().clone())
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// Every registered cluster.
-    #[must_use]
-    pub fn clusters(&self) -> Vec<ClusterStatus> {
-        let status = |name: &ClusterName| {
-            let shard = self.shards.get(name)?;
-            Some(ClusterStatus {
-                name: name.clone(),
-                kinds: shard.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
-                regions: shard.regions(),
-                network: shard.network(),
-                gateway: shard.gateway(),
-                workloads: shard.workload_count(),
-                services: shard.service_keys().count(),
-                written: shard.owned_count(),
-            })
-        };
-        self.cluster_names().iter().filter_map(status).collect()
-    }
-
-    // ---- one cluster, for its writer ----
-
-    /// The objects of ours for a unit in a cluster.
-    #[must_use]
-    pub fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
-        let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
-        match unit {
-            Unit::Service(key) => shard.written_for(key),
-            Unit::Sidecar(_, namespace) => shard.sidecars_in(namespace),
-        }
-    }
-
-    /// One ServiceEntry, DestinationRule or Sidecar, whoever made it.
-    #[must_use]
-    pub fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
-        self.shards.get(cluster)?.written(id)
-    }
-
-    /// Every object of ours in a cluster.
-    #[must_use]
-    pub fn owned(&self, cluster: &ClusterName) -> Vec<Arc<Written>> {
-        let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
-        let ours = |written: &&Arc<Written>| written.owner == crate::istio::Owner::Tradewind;
-        let mut owned: Vec<_> = shard.all_written().filter(ours).cloned().collect();
-        owned.sort_by(|a, b| a.id.cmp(&b.id));
-        owned
-    }
-
-    /// Number of objects of ours in a cluster.
-    #[must_use]
-    pub fn owned_count(&self, cluster: &ClusterName) -> usize {
-        self.shards.get(cluster).map_or(0, |shard| shard.owned_count())
-    }
-
-    /// Whether it is known what stands in a cluster, so that differences can be told.
-    #[must_use]
-    pub fn can_write(&self, cluster: &ClusterName) -> bool {
-        self.shards.get(cluster).is_some_and(|shard| {
-            let written = [Kind::ServiceEntry, Kind::DestinationRule];
-            written.iter().all(|kind| shard.knows(*kind)) && !shard.is_loading()
-        })
-    }
-
-    /// Whether all is known that could make an object of ours wanted in a cluster.
-    #[must_use]
-    pub fn may_remove(&self, cluster: &ClusterName) -> bool {
-        self.ready().is_ok() && self.shards.get(cluster).is_some_and(|shard| shard.knows_all())
-    }
-
-    /// Whether a namespace exists; `None` when the namespaces of the cluster are not known.
-    #[must_use]
-    pub fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
-        let shard = self.shards.get(cluster)?;
-        shard.knows(Kind::Namespace).then(|| shard.has_namespace(name))
-    }
-}
-
-/// What is known of a service in a cluster that cannot be read.
-struct Carry {
-    service: Option<CarriedService>,
-    gateway: Option<crate::model::GatewayAddress>,
-    locality: Option<crate::model::Locality>,
 }
 
 /// The cluster as a source of the service, and what keeps its workloads from being one.
-fn lift_source(shard: &Shard, key: &ServiceKey, carry: Option<Carry>) -> (Option<Source>, Vec<(ObjectId, String)>) {
+fn lift_source(
+    shard: &Shard,
+    key: &ServiceKey,
+    carried: Option<CarriedService>,
+) -> (Option<Source>, Vec<(ObjectId, String)>) {
     // Half a picture is worse than the last whole one: while a cluster loads, only what was written counts.
-    let (services, problems) = if shard.is_loading() { Default::default() } else { shard.backends(key) };
-    let carried = carry.as_ref().and_then(|carry| carry.service.as_ref()).filter(|carried| {
-        services.is_empty() && (shard.is_loading() || !shard.knows(Kind::Service) || !shard.knows(carried.workload))
-    });
-    let workload = match (services.first(), carried) {
+    let loading = shard.is_loading();
+    let (services, problems) = if loading { Default::default() } else { shard.backends(key) };
+    let unseen = |kind: Kind| loading || !shard.knows(Kind::Service) || !shard.knows(kind);
+    let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
+    let carried = carried.filter(|carried| unseen(carried.workload));
+    let workload = match (services.first(), &carried) {
         (Some(first), _) => first.workload,
         (None, Some(carried)) => carried.workload,
         (None, None) => return (None, problems),
     };
-    let known_locality = if shard.is_loading() { None } else { shard.locality() };
+    let locality = if loading { None } else { shard.place().locality() };
+    let gateway = if loading { None } else { shard.place().gateway() };
+    let services_unknown = loading || !shard.knows(Kind::Service);
+    let (carried_ports, carried_local, carried_gateway) = match carried {
+        Some(CarriedService { ports, mut local, gateway, .. }) => {
+            local.retain(|endpoint| unseen(endpoint.workload));
+            (ports, local, gateway)
+        }
+        None => Default::default(),
+    };
     let source = Source {
         cluster: shard.name().clone(),
-        locality: known_locality
-            .or_else(|| carry.as_ref().filter(|_| !shard.knows(Kind::Node) || shard.is_loading())?.locality.clone()),
-        gateway: shard.gateway().or_else(|| carry.as_ref()?.gateway.clone()),
+        locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
+        gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),
         workload,
-        carried_ports: carried.map(|carried| carried.ports.clone()).unwrap_or_default(),
         services,
+        carried_ports,
+        carried_local,
     };
     (Some(source), problems)
+}
+
+/// `cluster/namespace/name` of a policy, as in the annotation of what was written by it.
+fn path_of(cluster: &ClusterName, policy: &ObjectId) -> String {
+    format!("{cluster}/{}/{}", policy.namespace, policy.name)
+}
+
+/// Notes about the destinations of a Dependency, apart from those about its own text.
+pub(super) fn of_destinations(cluster: &ClusterName, id: &ObjectId) -> NoteSource {
+    NoteSource::Fleet(format!("destinations of {}", id.in_cluster(cluster)))
 }
 
 fn whole(cluster: &ClusterName, kind: &str, namespace: &str) -> ObjectRef {

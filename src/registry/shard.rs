@@ -3,23 +3,23 @@
 //! A shard answers questions about its own cluster only. It never decides what that means for others.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use super::{
     identity::{self, Classified},
+    place::{Moved, Place},
     ports,
     snapshot::Backend,
+    standing::Standing,
     status::KindState,
 };
 use crate::{
     config::Settings,
-    istio::Owner,
     model::{
-        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Policy,
-        ServiceKey, Workload, Written,
+        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, ServiceKey, Workload,
     },
 };
 
@@ -43,8 +43,8 @@ pub(super) struct Effects {
     pub(super) moved: BTreeSet<(Identity, Arc<str>)>,
     /// Namespaces whose Sidecar is to be planned again.
     pub(super) sidecars: BTreeSet<Arc<str>>,
-    /// Region or gateway changed: every service of the cluster is concerned.
-    pub(super) whole_cluster: bool,
+    /// What changed about the cluster's own place.
+    pub(super) place: Moved,
 }
 
 /// One cluster.
@@ -60,14 +60,15 @@ pub(super) struct Shard {
     services: BTreeMap<(Arc<str>, Arc<str>), LocalService>,
     /// Services by the hash of (namespace, first pair of the selector).
     services_by_pair: HashMap<u64, BTreeSet<Arc<str>>>,
-    nodes: HashMap<Arc<str>, Option<Locality>>,
     namespaces: HashMap<Arc<str>, Namespace>,
+    /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
+    gone_ignored: HashSet<Arc<str>>,
     policies: HashMap<ObjectId, (Arc<Policy>, Option<ServiceKey>)>,
     policies_by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
-    written: HashMap<ObjectId, Arc<Written>>,
-    written_by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
-    /// The last address that a gateway Service had, kept while the Service stands without one.
-    last_gateway: Option<GatewayAddress>,
+    /// Its nodes and gateways.
+    place: Place,
+    /// What was written there.
+    standing: Standing,
 }
 
 fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
@@ -91,13 +92,12 @@ impl Shard {
             identities: HashMap::new(),
             services: BTreeMap::new(),
             services_by_pair: HashMap::new(),
-            nodes: HashMap::new(),
             namespaces: HashMap::new(),
+            gone_ignored: HashSet::new(),
             policies: HashMap::new(),
             policies_by_service: HashMap::new(),
-            written: HashMap::new(),
-            written_by_service: HashMap::new(),
-            last_gateway: None,
+            place: Place::default(),
+            standing: Standing::default(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Shard {
         }
         self.take_workload(&workload.id, &mut effects);
         let classified = identity::classify(&workload, self.ignores(&workload.id.namespace), settings);
-        self.place(workload, classified, &mut effects);
+        self.enlist(workload, classified, &mut effects);
         effects
     }
 
@@ -154,7 +154,7 @@ impl Shard {
         effects
     }
 
-    fn place(&mut self, workload: Workload, classified: Classified, effects: &mut Effects) {
+    fn enlist(&mut self, workload: Workload, classified: Classified, effects: &mut Effects) {
         let id = workload.id.clone();
         if let Classified::Service(key) = &classified {
             self.by_service.entry(key.clone()).or_default().insert(id.clone());
@@ -167,6 +167,7 @@ impl Shard {
             effects.services.insert(key.clone());
         }
         if classified != Classified::Ignored {
+            effects.place.any |= self.by_namespace.is_empty();
             self.by_namespace.entry(id.namespace.clone()).or_default().insert(id.clone());
             effects.sidecars.insert(id.namespace.clone());
         }
@@ -193,6 +194,7 @@ impl Shard {
         }
         if placed.classified != Classified::Ignored {
             remove_from(&mut self.by_namespace, &id.namespace, id);
+            effects.place.any |= self.by_namespace.is_empty();
             effects.sidecars.insert(id.namespace.clone());
         }
         Some(placed.workload)
@@ -227,6 +229,10 @@ impl Shard {
         .collect()
     }
 
+    pub(super) fn identities(&self) -> Vec<Identity> {
+        self.identities.keys().cloned().collect()
+    }
+
     pub(super) fn client_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_namespace.keys()
     }
@@ -248,7 +254,7 @@ impl Shard {
         }
     }
 
-    // ---- Services and gateways ----
+    // ---- Services ----
 
     pub(super) fn put_service(&mut self, service: LocalService) -> Effects {
         let mut effects = Effects::default();
@@ -256,25 +262,20 @@ impl Shard {
         if self.services.get(&at) == Some(&service) {
             return effects;
         }
-        let gateway_before = self.gateway();
         self.take_service(&at, &mut effects);
         self.touch_selected(&service, &mut effects);
         if let Some(pair) = service.selector.first_key_value() {
             self.services_by_pair.entry(pair_hash(&at.0, pair)).or_default().insert(at.1.clone());
         }
-        if let Some(Some(address)) = &service.gateway {
-            self.last_gateway = Some(address.clone());
-        }
+        effects.place = self.place.put_service(&service);
         self.services.insert(at, service);
-        effects.whole_cluster |= gateway_before != self.gateway();
         effects
     }
 
     pub(super) fn remove_service(&mut self, id: &ObjectId) -> Effects {
         let mut effects = Effects::default();
-        let gateway_before = self.gateway();
         self.take_service(&(id.namespace.clone(), id.name.clone()), &mut effects);
-        effects.whole_cluster |= gateway_before != self.gateway();
+        effects.place = self.place.remove_service(id);
         effects
     }
 
@@ -297,45 +298,6 @@ impl Shard {
                 effects.services.insert(key.clone());
             }
         }
-    }
-
-    /// Where other clusters reach this one (reference behaviour §4): the newest gateway Service with an address, else the
-    /// address that was known last while a gateway Service stands without one.
-    pub(super) fn gateway(&self) -> Option<GatewayAddress> {
-        let candidates = self.services.values().filter(|service| !service.ignored);
-        let mut stands = false;
-        let mut newest: Option<(i64, &LocalService, &GatewayAddress)> = None;
-        for service in candidates {
-            match &service.gateway {
-                None => {}
-                Some(None) => stands = true,
-                Some(Some(address)) => {
-                    if newest.is_none_or(|(created, other, _)| {
-                        (created, &other.id.name) < (service.created_seconds, &service.id.name)
-                    }) {
-                        newest = Some((service.created_seconds, service, address));
-                    }
-                }
-            }
-        }
-        newest.map(|(_, _, address)| address.clone()).or_else(|| self.last_gateway.clone().filter(|_| stands))
-    }
-
-    /// The gateway Service that stands without an address while no other has one.
-    pub(super) fn gateway_without_address(&self) -> Option<ObjectId> {
-        let mut without = None;
-        for service in self.services.values() {
-            match &service.gateway {
-                Some(Some(_)) => return None,
-                Some(None) => without = Some(service.id.clone()),
-                None => {}
-            }
-        }
-        without
-    }
-
-    pub(super) fn remember_gateway(&mut self, address: GatewayAddress) {
-        self.last_gateway.get_or_insert(address);
     }
 
     /// The Services behind which the pods of a service run, and what keeps others from counting.
@@ -365,9 +327,14 @@ impl Shard {
                     });
                 }
                 None => {
-                    refused.extend(self.without_selector(&id.namespace));
+                    let reason = if refused.is_empty() {
+                        "no Service selects its pods"
+                    } else {
+                        "no Service that selects its pods can be published"
+                    };
+                    problems.insert((id.clone(), reason.to_owned()));
                     problems.extend(refused);
-                    problems.insert((id.clone(), "no Service selects its pods".to_owned()));
+                    problems.extend(self.without_selector(&id.namespace));
                 }
             }
         }
@@ -402,56 +369,41 @@ impl Shard {
     // ---- Nodes and Namespaces ----
 
     pub(super) fn put_node(&mut self, node: Node) -> Effects {
-        let before = (self.regions(), self.locality());
-        self.nodes.insert(node.id.name, node.locality);
-        Effects { whole_cluster: before != (self.regions(), self.locality()), ..Effects::default() }
+        Effects { place: self.place.put_node(node), ..Effects::default() }
     }
 
     pub(super) fn remove_node(&mut self, id: &ObjectId) -> Effects {
-        let before = (self.regions(), self.locality());
-        self.nodes.remove(&id.name);
-        Effects { whole_cluster: before != (self.regions(), self.locality()), ..Effects::default() }
+        Effects { place: self.place.remove_node(id), ..Effects::default() }
     }
 
-    /// Regions of the nodes, the most frequent first, then by name.
-    pub(super) fn regions(&self) -> Vec<Arc<str>> {
-        let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
-        for locality in self.nodes.values().flatten() {
-            *counts.entry(&locality.region).or_default() += 1;
-        }
-        let mut regions: Vec<_> = counts.into_iter().collect();
-        regions.sort_by(|(a, many), (b, few)| few.cmp(many).then(a.cmp(b)));
-        regions.into_iter().map(|(region, _)| region.clone()).collect()
+    /// Where it stands and how others reach it.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
-    /// Locality of the cluster's endpoints: the most frequent region, with the zone where all nodes agree.
-    pub(super) fn locality(&self) -> Option<Locality> {
-        let region = self.regions().into_iter().next()?;
-        let mut zones = self.nodes.values().map(|locality| locality.as_ref().and_then(|l| l.zone.clone()));
-        let first = zones.next().flatten();
-        let zone = first.filter(|first| zones.all(|zone| zone.as_ref() == Some(first)));
-        Some(Locality { region, zone })
-    }
-
-    pub(super) fn has_nodes(&self) -> bool {
-        !self.nodes.is_empty()
+    pub(super) fn recall_gateway(&mut self, address: GatewayAddress) {
+        self.place.recall_gateway(address);
     }
 
     fn ignores(&self, namespace: &str) -> bool {
-        self.namespaces.get(namespace).is_some_and(|namespace| namespace.ignored)
+        self.gone_ignored.contains(namespace)
+            || self.namespaces.get(namespace).is_some_and(|namespace| namespace.ignored)
     }
 
     pub(super) fn put_namespace(&mut self, namespace: Namespace, settings: &Settings) -> Effects {
         let name = namespace.id.name.clone();
         let before = self.ignores(&name);
+        self.gone_ignored.remove(&name);
         self.namespaces.insert(name.clone(), namespace);
         self.reclassify(&name, before, settings)
     }
 
-    pub(super) fn remove_namespace(&mut self, id: &ObjectId, settings: &Settings) -> Effects {
-        let before = self.ignores(&id.name);
+    pub(super) fn remove_namespace(&mut self, id: &ObjectId) -> Effects {
+        if self.ignores(&id.name) {
+            self.gone_ignored.insert(id.name.clone());
+        }
         self.namespaces.remove(&id.name);
-        self.reclassify(&id.name, before, settings)
+        Effects::default()
     }
 
     fn reclassify(&mut self, namespace: &Arc<str>, ignored_before: bool, settings: &Settings) -> Effects {
@@ -464,7 +416,7 @@ impl Shard {
         for id in ids {
             if let Some(workload) = self.take_workload(&id, &mut effects) {
                 let classified = identity::classify(&workload, ignored, settings);
-                self.place(workload, classified, &mut effects);
+                self.enlist(workload, classified, &mut effects);
             }
         }
         effects
@@ -510,6 +462,11 @@ impl Shard {
         effects
     }
 
+    /// The services that policies name.
+    pub(super) fn policy_keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.policies_by_service.keys()
+    }
+
     /// The policies for a service, with whether each stands in a namespace that runs it.
     pub(super) fn policies(&self, key: &ServiceKey) -> Vec<(Arc<Policy>, bool)> {
         let homes: BTreeSet<&Arc<str>> =
@@ -520,84 +477,24 @@ impl Shard {
 
     // ---- what was written ----
 
-    /// Keeps an object unless a newer form of it is kept already; answers what stood before, or `None` when nothing changed.
-    pub(super) fn put_written(&mut self, written: Written) -> Option<Option<Arc<Written>>> {
-        let before = self.written.get(&written.id).cloned();
-        if let Some(before) = &before
-            && before.uid == written.uid
-            && !is_newer(&written.resource_version, &before.resource_version)
-        {
-            return None;
-        }
-        if let Some(before) = &before {
-            self.unindex(before);
-        }
-        if written.owner == Owner::Tradewind
-            && let Some(key) = &written.service
-        {
-            self.written_by_service.entry(key.clone()).or_default().insert(written.id.clone());
-        }
-        self.written.insert(written.id.clone(), Arc::new(written));
-        Some(before)
+    /// What was written there.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    pub(super) fn remove_written(&mut self, id: &ObjectId) -> Option<Arc<Written>> {
-        let before = self.written.remove(id)?;
-        self.unindex(&before);
-        Some(before)
-    }
-
-    fn unindex(&mut self, written: &Written) {
-        if let Some(key) = &written.service {
-            remove_from(&mut self.written_by_service, key, &written.id);
-        }
-    }
-
-    pub(super) fn written(&self, id: &ObjectId) -> Option<Arc<Written>> {
-        self.written.get(id).cloned()
-    }
-
-    pub(super) fn all_written(&self) -> impl Iterator<Item = &Arc<Written>> {
-        self.written.values()
-    }
-
-    pub(super) fn written_for(&self, key: &ServiceKey) -> Vec<Arc<Written>> {
-        let ids = self.written_by_service.get(key).into_iter().flatten();
-        ids.filter_map(|id| self.written.get(id).cloned()).collect()
-    }
-
-    pub(super) fn holds(&self, key: &ServiceKey) -> bool {
-        self.written_by_service.contains_key(key)
-    }
-
-    pub(super) fn written_keys(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.written_by_service.keys()
-    }
-
-    pub(super) fn sidecars_in(&self, namespace: &str) -> Vec<Arc<Written>> {
-        let mut sidecars: Vec<_> = self
-            .written
-            .values()
-            .filter(|written| written.id.kind == Kind::Sidecar && &*written.id.namespace == namespace)
-            .cloned()
-            .collect();
-        sidecars.sort_by(|a, b| a.id.cmp(&b.id));
-        sidecars
-    }
-
-    pub(super) fn owned_count(&self) -> usize {
-        self.written.values().filter(|written| written.owner == Owner::Tradewind).count()
+    pub(super) fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
     }
 
     /// The ids of every object of one kind.
     pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
         match kind {
             Kind::Service => self.services.values().map(|service| service.id.clone()).collect(),
-            Kind::Node => self.nodes.keys().map(|name| ObjectId::new(kind, "", name)).collect(),
+            Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
             Kind::GlobalTrafficPolicy => self.policies.keys().cloned().collect(),
             Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => {
-                self.written.keys().filter(|id| id.kind == kind).cloned().collect()
+                self.standing.ids(kind)
             }
             Kind::Dependency => Vec::new(),
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
@@ -618,45 +515,11 @@ fn toggle<T: Ord>(set: &mut BTreeSet<T>, item: T) {
     }
 }
 
-fn remove_from<K: Hash + Eq, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+pub(super) fn remove_from<K: Hash + Eq, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
     if let Some(set) = index.get_mut(key) {
         set.remove(value);
         if set.is_empty() {
             index.remove(key);
         }
-    }
-}
-
-/// Compares resourceVersions as numbers (comparable by contract since Kubernetes 1.35); what is no number is taken as newer unless equal.
-fn is_newer(candidate: &str, known: &str) -> bool {
-    match (candidate.parse::<u64>(), known.parse::<u64>()) {
-        (Ok(candidate), Ok(known)) => candidate > known,
-        _ => candidate != known,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resource_versions_are_numbers_not_text() {
-        assert!(is_newer("1000", "999"));
-        assert!(!is_newer("999", "1000"));
-        assert!(!is_newer("7", "7"));
-        assert!(is_newer("b", "a"));
-    }
-
-    #[test]
-    fn regions_are_counted_and_zones_must_agree() {
-        let mut shard = Shard::new(ClusterName::parse("c").unwrap(), []);
-        let node = |name: &str, locality| Node { id: ObjectId::new(Kind::Node, "", name), locality };
-        shard.put_node(node("a", Some(Locality::zone("west", "w1"))));
-        assert_eq!(shard.locality(), Some(Locality::zone("west", "w1")));
-        assert!(shard.put_node(node("b", Some(Locality::zone("west", "w2")))).whole_cluster);
-        assert_eq!(shard.locality(), Some(Locality::region("west")));
-        shard.put_node(node("c", Some(Locality::region("east"))));
-        assert_eq!(shard.regions(), ["west".into(), "east".into()]);
-        assert!(!shard.put_node(node("d", None)).whole_cluster, "a node without region changes nothing");
     }
 }

@@ -38,8 +38,21 @@ pub struct Source {
     pub workload: Kind,
     /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
     pub services: Vec<Backend>,
-    /// Port name to number at the gateway, as written earlier, where `services` is empty.
+    /// Name of each port, its number for clients and its protocol, as written earlier, where something is carried over.
     pub carried_ports: BTreeMap<String, (u16, String)>,
+    /// What the cluster itself saw of workloads that cannot be read there now.
+    pub carried_local: Vec<LastKnown>,
+}
+
+/// An endpoint inside its own cluster, as it was written earlier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LastKnown {
+    /// Its address.
+    pub address: Arc<str>,
+    /// Kind of the workload.
+    pub workload: Kind,
+    /// Port name to number at the address.
+    pub ports: BTreeMap<String, u16>,
 }
 
 /// A Service behind which the pods of the service run.

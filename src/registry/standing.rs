@@ -57,10 +57,6 @@ impl Standing {
         self.objects.get(id).cloned()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Written>> {
-        self.objects.values()
-    }
-
     /// Objects of ours for a service.
     pub(super) fn of(&self, key: &ServiceKey) -> Vec<Arc<Written>> {
         let ids = self.by_service.get(key).into_iter().flatten();

@@ -122,6 +122,17 @@ impl World {
         self.wanted.values().flat_map(|wanted| wanted.objects.clone()).collect()
     }
 
+    /// Which hosts the units that were dirty want merged into Sidecars by now.
+    pub fn merged(&self) -> BTreeMap<String, Vec<String>> {
+        let with_hosts = self.wanted.iter().filter(|(_, wanted)| !wanted.merged.is_empty());
+        with_hosts
+            .filter_map(|(unit, wanted)| match unit {
+                Unit::Sidecar(cluster, namespace) => Some((format!("{cluster} {namespace}"), wanted.merged.clone())),
+                Unit::Service(_) => None,
+            })
+            .collect()
+    }
+
     /// What a full plan of everything wants now, whatever is dirty.
     pub fn picture(&self) -> Picture {
         let registry = &self.registry;
@@ -146,6 +157,7 @@ impl World {
             let Some(client) = registry.client_namespace(&cluster, &namespace) else { continue };
             match plan::sidecar(&client, registry.settings()) {
                 SidecarWant::Nothing => {}
+                SidecarWant::Merge { hosts } if hosts.is_empty() => {}
                 SidecarWant::Merge { hosts } => {
                     picture.merged.insert(format!("{cluster} {namespace}"), hosts);
                 }

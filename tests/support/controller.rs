@@ -81,14 +81,29 @@ impl Controller {
         eventually("the controller is ready", START, async || self.get("/health/ready").await.map(drop)).await;
     }
 
+    /// Sends a POST without a body: the body of a 200, or what came instead.
+    pub async fn post(&self, path: &str) -> Result<String, String> {
+        send(self.port.number(), http::Request::post(path)).await
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(self) {
         drop(self);
     }
 
+    /// Everything it logged.
+    pub fn log(&self) -> String {
+        self.child.log()
+    }
+
     /// The end of its log, for failures.
     pub fn last_words(&self) -> String {
         self.child.last_words()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name.
@@ -102,9 +117,21 @@ impl Controller {
     }
 }
 
+impl Drop for Controller {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the controller's last words:\n{}", self.child.last_words());
+        }
+    }
+}
+
 async fn get(port: u16, path: &str) -> Result<String, String> {
+    send(port, http::Request::get(path)).await
+}
+
+async fn send(port: u16, request: http::request::Builder) -> Result<String, String> {
     let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().expect("an address"));
     let client = kube::Client::try_from(config).map_err(|error| error.to_string())?;
-    let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
+    let request = request.body(Vec::new()).map_err(|error| error.to_string())?;
     client.request_text(request).await.map_err(|error| error.to_string())
 }

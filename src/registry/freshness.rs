@@ -1,0 +1,176 @@
+//! How fresh the picture of each cluster is: what is loading, known, stale or was never read; and what its owners
+//! should know about its reach.
+//!
+//! Decides when planning may begin; never what is planned.
+
+use std::sync::atomic::Ordering;
+
+use super::{NoteSource, Registry, status::KindState};
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef};
+
+impl Registry {
+    /// One kind cannot be read now. All that is known of it stays in force.
+    pub fn unreadable(&self, cluster: &ClusterName, kind: Kind, reason: &str, now_seconds: i64) {
+        let Some(before) = self.shards.get(cluster).and_then(|shard| shard.kinds().get(&kind).cloned()) else { return };
+        let since_seconds = match &before {
+            KindState::Stale { since_seconds, .. } | KindState::Unreadable { since_seconds, .. } => *since_seconds,
+            KindState::Loading | KindState::Synced => now_seconds,
+        };
+        let reason = reason.to_owned();
+        self.set_kind(
+            cluster,
+            kind,
+            if before.is_known() {
+                KindState::Stale { since_seconds, reason }
+            } else {
+                KindState::Unreadable { since_seconds, reason }
+            },
+        );
+    }
+
+    /// One kind can be read again without a new list.
+    pub fn readable(&self, cluster: &ClusterName, kind: Kind) {
+        let known = self.shards.get(cluster).is_some_and(|shard| shard.knows(kind));
+        if known {
+            self.set_kind(cluster, kind, KindState::Synced);
+        }
+    }
+
+    pub(super) fn set_kind(&self, cluster: &ClusterName, kind: Kind, state: KindState) {
+        let label = cluster.label_value();
+        let Some(mut shard) = self.shards.get_mut(cluster) else { return };
+        let before = (shard.knows(kind), shard.is_loading());
+        shard.set_kind(kind, state);
+        let (loading, knows_endpoints) = (shard.is_loading(), shard.knows_endpoints());
+        let changed = before != (shard.knows(kind), loading);
+        drop(shard);
+        if changed {
+            let gateway = self.carried.get(&label).and_then(|carried| carried.gateway(cluster));
+            if let (Some(gateway), Some(mut shard)) = (gateway, self.shards.get_mut(cluster)) {
+                shard.recall_gateway(gateway);
+            }
+        }
+        if knows_endpoints {
+            self.carried.remove(&label);
+        }
+        self.note_freshness(cluster);
+        self.note_place(cluster);
+        self.try_start();
+        if changed && !loading {
+            self.mark_everything();
+        }
+    }
+
+    fn note_freshness(&self, cluster: &ClusterName) {
+        let Some(shard) = self.shards.get(cluster) else { return };
+        let failing: Vec<(Kind, String, bool)> = shard
+            .kinds()
+            .iter()
+            .filter_map(|(kind, state)| match state {
+                KindState::Stale { reason, .. } => Some((*kind, reason.clone(), true)),
+                KindState::Unreadable { reason, .. } => Some((*kind, reason.clone(), false)),
+                KindState::Loading | KindState::Synced => None,
+            })
+            .collect();
+        let whole = failing.len() > 1 && failing.len() == shard.kinds().len();
+        drop(shard);
+        let note = |kind: &str, message: String, sort| Note {
+            kind: sort,
+            object: ObjectRef {
+                cluster: cluster.clone(),
+                kind: kind.to_owned(),
+                namespace: String::new(),
+                name: String::new(),
+            },
+            service: None,
+            message,
+        };
+        let notes = if whole {
+            let message = format!("cannot be read: {}; what is known of it stays in force", failing[0].1);
+            vec![note("Cluster", message, NoteKind::ClusterUnreachable)]
+        } else {
+            let of_kind = |(kind, reason, was_known): &(Kind, String, bool)| {
+                let then = if *was_known {
+                    "what is known of it stays in force"
+                } else {
+                    "it counts as unknown, not as empty"
+                };
+                note(kind.as_str(), format!("cannot be read: {reason}; {then}"), NoteKind::KindUnreadable)
+            };
+            failing.iter().map(of_kind).collect()
+        };
+        self.notes.put(NoteSource::Cluster(cluster.clone()), notes);
+    }
+
+    /// What is wrong with the place of a cluster, where it runs services: its gateway and its regions.
+    pub(super) fn note_place(&self, cluster: &ClusterName) {
+        let Some(shard) = self.shards.get(cluster) else { return };
+        let mut notes = Vec::new();
+        if !shard.is_loading() && shard.workload_count() > 0 {
+            let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
+            let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
+            match (shard.place().gateway_without_address(), shard.place().gateway()) {
+                (Some(id), Some(last)) => {
+                    let message =
+                        format!("has no external address; its last known address {} stays in use", last.address);
+                    notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
+                }
+                (Some(id), None) => {
+                    let message = "has no external address; other clusters do not reach this one".to_owned();
+                    notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
+                }
+                (None, None) if shard.knows(Kind::Service) => {
+                    let message = format!(
+                        "none has the label app={}; other clusters do not reach this one",
+                        self.settings.gateway_app
+                    );
+                    notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, "istio-system"), message));
+                }
+                _ => {}
+            }
+            let regions = shard.place().regions();
+            if regions.is_empty() && shard.knows(Kind::Node) {
+                let none = if shard.place().has_nodes() { "none carries a region" } else { "there are none" };
+                let message = format!("{none}; the endpoints of this cluster have no locality");
+                notes.push(note(NoteKind::RegionUnknown, all_of(Kind::Node, ""), message));
+            } else if regions.len() > 1 {
+                let message =
+                    format!("are in the regions {}; {} counts for its endpoints", regions.join(", "), regions[0]);
+                notes.push(note(NoteKind::RegionsSeveral, all_of(Kind::Node, ""), message));
+            }
+        }
+        drop(shard);
+        self.notes.put(NoteSource::Place(cluster.clone()), notes);
+    }
+
+    pub(super) fn try_start(&self) {
+        if self.started.load(Ordering::Acquire) || self.waiting_for().is_some() {
+            return;
+        }
+        if !self.started.swap(true, Ordering::AcqRel) {
+            self.mark_everything();
+            self.dirty.wake();
+        }
+    }
+
+    /// What the first plan waits for, in words.
+    pub(super) fn waiting_for(&self) -> Option<String> {
+        if !self.listed.load(Ordering::Acquire) {
+            return Some("the clusters of the fleet have not been listed yet".into());
+        }
+        for shard in &self.shards {
+            let must_know = |kind: Kind| kind == Kind::Dependency;
+            for (kind, state) in shard.kinds() {
+                let waits = match state {
+                    KindState::Loading => true,
+                    KindState::Unreadable { .. } => must_know(*kind),
+                    KindState::Synced | KindState::Stale { .. } => false,
+                };
+                if waits {
+                    return Some(format!("{} of cluster {} not listed yet", kind.as_str(), shard.name()));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,117 @@
+//! Answers questions about the fleet: for the writers, the server and the commands.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Registry, dirty::Unit, status::ClusterStatus};
+use crate::model::{ClusterName, Kind, ObjectId, ServiceKey, Written};
+
+impl Registry {
+    // ---- lists ----
+
+    /// Every service that runs, or has objects of ours, or runs in a cluster that cannot be read.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceKey> {
+        let mut services: BTreeSet<ServiceKey> = self.clusters_of.iter().map(|entry| entry.key().clone()).collect();
+        services.extend(self.carried.iter().flat_map(|carried| carried.keys().cloned().collect::<Vec<_>>()));
+        services.into_iter().collect()
+    }
+
+    /// Every namespace with workloads that belong to a service.
+    #[must_use]
+    pub fn client_namespaces(&self) -> Vec<(ClusterName, Arc<str>)> {
+        let mut namespaces: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.client_namespaces().map(|n| (shard.key().clone(), n.clone())).collect::<Vec<_>>())
+            .collect();
+        namespaces.sort();
+        namespaces
+    }
+
+    /// Names of the registered clusters, sorted.
+    #[must_use]
+    pub fn cluster_names(&self) -> Vec<ClusterName> {
+        let mut names: Vec<_> = self
+            .shards
+            .iter()
+            .filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry))
+            .map(|shard| shard.key().clone())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Every registered cluster.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<ClusterStatus> {
+        let status = |name: &ClusterName| {
+            let shard = self.shards.get(name)?;
+            Some(ClusterStatus {
+                name: name.clone(),
+                kinds: shard.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
+                regions: shard.place().regions(),
+                network: shard.network(),
+                gateway: shard.place().gateway(),
+                workloads: shard.workload_count(),
+                services: shard.service_keys().count(),
+                written: shard.standing().owned().count(),
+            })
+        };
+        self.cluster_names().iter().filter_map(status).collect()
+    }
+
+    // ---- one cluster, for its writer ----
+
+    /// The objects of ours for a unit in a cluster.
+    #[must_use]
+    pub fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+        let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
+        match unit {
+            Unit::Service(key) => shard.standing().of(key),
+            Unit::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
+        }
+    }
+
+    /// One ServiceEntry, DestinationRule or Sidecar, whoever made it.
+    #[must_use]
+    pub fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
+        self.shards.get(cluster)?.standing().get(id)
+    }
+
+    /// Every object of ours in a cluster.
+    #[must_use]
+    pub fn owned(&self, cluster: &ClusterName) -> Vec<Arc<Written>> {
+        let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
+        let mut owned: Vec<_> = shard.standing().owned().cloned().collect();
+        owned.sort_by(|a, b| a.id.cmp(&b.id));
+        owned
+    }
+
+    /// Number of objects of ours in a cluster.
+    #[must_use]
+    pub fn owned_count(&self, cluster: &ClusterName) -> usize {
+        self.shards.get(cluster).map_or(0, |shard| shard.standing().owned().count())
+    }
+
+    /// Whether it is known what stands in a cluster, so that differences can be told.
+    #[must_use]
+    pub fn can_write(&self, cluster: &ClusterName) -> bool {
+        self.shards.get(cluster).is_some_and(|shard| {
+            let written = [Kind::ServiceEntry, Kind::DestinationRule];
+            written.iter().all(|kind| shard.knows(*kind)) && !shard.is_loading()
+        })
+    }
+
+    /// Whether all is known that could make an object of ours wanted in a cluster.
+    #[must_use]
+    pub fn may_remove(&self, cluster: &ClusterName) -> bool {
+        self.ready().is_ok() && self.shards.get(cluster).is_some_and(|shard| shard.knows_all())
+    }
+
+    /// Whether a namespace exists; `None` when the namespaces of the cluster are not known.
+    #[must_use]
+    pub fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
+        let shard = self.shards.get(cluster)?;
+        shard.knows(Kind::Namespace).then(|| shard.has_namespace(name))
+    }
+}

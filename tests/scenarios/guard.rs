@@ -1,0 +1,160 @@
+//! Removals of many objects at once wait for an operator; and the namespace that objects need.
+
+use serde_json::{Value, json};
+
+use crate::{
+    support::{Who, controller::Controller, eventually},
+    world::{ALL, GATEWAYS, SOON, World, host, noted, unnoted},
+};
+
+const SERVICES: usize = 14;
+
+fn identities() -> Vec<String> {
+    (0..SERVICES).map(|number| format!("service-{number}")).collect()
+}
+
+/// Many services in the second cluster, all of which go at once.
+async fn mass_removal(world: &World<'_>) -> Controller {
+    world.register(&ALL).await;
+    let objects = identities().into_iter().flat_map(|identity| [world.deployment(&identity), world.service(&identity)]);
+    world.clusters[1].apply(objects.collect()).await;
+    world.deploy(&[2], "payments").await;
+    let controller = world.start(&["--max-removal-floor=6"]).await;
+    all_there(world).await;
+    for identity in identities() {
+        world.undeploy(1, &identity).await;
+    }
+    controller
+}
+
+async fn all_there(world: &World<'_>) {
+    for cluster in ALL {
+        eventually("all services are there", SOON, async || {
+            let hosts = world.hosts(cluster).await;
+            let there = identities().iter().all(|identity| hosts.contains(&host(identity)));
+            if there { Ok(()) } else { Err(format!("{hosts:?}")) }
+        })
+        .await;
+    }
+}
+
+async fn withheld_id(controller: &Controller, cluster: &str) -> String {
+    let note = noted(controller, "removals-withheld", &[cluster, "release-removals"]).await;
+    let message = note["message"].as_str().expect("a message").to_owned();
+    message.rsplit(' ').next().expect("it ends with the id").to_owned()
+}
+
+async fn left(world: &World<'_>, cluster: usize) -> usize {
+    let hosts = world.hosts(cluster).await;
+    identities().iter().filter(|identity| hosts.contains(&host(identity))).count()
+}
+
+async fn all_gone(world: &World<'_>, cluster: usize) {
+    eventually("what was released is gone", SOON, async || match left(world, cluster).await {
+        0 => Ok(()),
+        left => Err(format!("{left} are left")),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mass_removal_waits_until_an_operator_releases_it() {
+    let world = World::shared().await;
+    let controller = mass_removal(&world).await;
+    let id = withheld_id(&controller, "cluster-1").await;
+    let second = withheld_id(&controller, "cluster-2").await;
+    withheld_id(&controller, "cluster-3").await;
+    // The budget is counted over a minute, so a part of them may have passed before.
+    let kept: Vec<usize> = [left(&world, 0).await, left(&world, 1).await, left(&world, 2).await].into();
+    assert!(kept.iter().all(|kept| *kept > SERVICES / 2), "{kept:?}");
+
+    // Everything else goes on, and what is withheld stays.
+    world.deploy(&[1], "payments").await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
+    world.sentinel(&ALL).await;
+    assert_eq!([left(&world, 0).await, left(&world, 1).await, left(&world, 2).await].to_vec(), kept);
+    let metrics = controller.metrics().await.expect("metrics");
+    let withheld = |line: &&str| line.starts_with("tradewind_removals_withheld") && line.contains("cluster-1");
+    let withheld: Vec<&str> = metrics.lines().filter(withheld).collect();
+    assert!(withheld.len() == 1 && !withheld[0].ends_with(" 0"), "{withheld:?}");
+
+    let release = |cluster: &str, id: &str| format!("/api/clusters/{cluster}/release-removals?id={id}");
+    let refused = controller.post(&release("cluster-1", "000000000000")).await;
+    assert!(refused.is_err(), "{refused:?}");
+    controller.post(&release("cluster-1", &id)).await.expect("a release");
+    all_gone(&world, 0).await;
+    unnoted(&controller, "removals-withheld", &["cluster-1"]).await;
+    assert_eq!(left(&world, 1).await, kept[1], "each cluster is released for itself");
+
+    // The annotation of the Secret does the same.
+    let annotated = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "cluster-2", "namespace": world.hub_namespace(), "labels": {"admiral/sync": "true"},
+                     "annotations": {"tradewind.io/release-removals": second}},
+        "stringData": {"cluster-2": world.clusters[1].kubeconfig()},
+    });
+    world.hub().apply(vec![annotated]).await;
+    all_gone(&world, 1).await;
+    assert_eq!(left(&world, 2).await, kept[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withheld_removal_ends_when_the_services_come_back() {
+    let world = World::shared().await;
+    let controller = mass_removal(&world).await;
+    withheld_id(&controller, "cluster-1").await;
+    let objects = identities().into_iter().map(|identity| world.deployment(&identity));
+    world.clusters[1].apply(objects.collect()).await;
+    unnoted(&controller, "removals-withheld", &[]).await;
+    all_there(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_sync_namespace_is_created_or_asked_for() {
+    let world = World::shared().await;
+    for cluster in world.clusters {
+        cluster.delete("Namespace", None, &world.sync_namespace()).await;
+    }
+    world.register(&[0, 1]).await;
+    // May do everything but create namespaces.
+    let limited: Vec<Value> = crate::support::documents(&format!(
+        "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: writer-{id}}}
+rules:
+- {{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}}
+- {{apiGroups: [networking.istio.io], resources: ['*'], verbs: ['*']}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: writer-{id}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: writer-{id}}}
+subjects: [{{kind: ServiceAccount, namespace: {namespace}, name: writer}}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: writer, namespace: {namespace}}}
+",
+        id = world.hub_namespace(),
+        namespace = world.hub_namespace(),
+    ));
+    let third = &world.clusters[2];
+    third.apply(limited).await;
+    let token = third.service_account_token(&world.hub_namespace(), "writer").await;
+    assert!(!token.is_empty() && third.token(Who::Admin) != token);
+    world.register_through(2, &third.kubeconfig_with(&third.url(), &token)).await;
+    world.deploy(&[1], "payments").await;
+
+    let controller = world.start(&[]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments")]).await;
+    let note = noted(&controller, "sync-namespace-missing", &["cluster-3", &world.sync_namespace()]).await;
+    assert!(!note.to_string().contains(&token) && !controller.log().contains(&token));
+    assert_eq!(world.hosts(2).await, Vec::<String>::new());
+
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": world.sync_namespace()}});
+    third.apply(vec![namespace]).await;
+    world.sees(2, &host("payments"), &[GATEWAYS[1]]).await;
+    unnoted(&controller, "sync-namespace-missing", &[]).await;
+}

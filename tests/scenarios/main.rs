@@ -1,0 +1,17 @@
+//! Scenarios on real API servers, by the real binary: change, restart, faults, credentials, ownership, the guard.
+//!
+//! Whether nothing happened is read from the audit logs of the clusters, after something else was seen to happen.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod change;
+mod crash;
+mod credentials;
+mod guard;
+mod ownership;
+mod partition;
+mod process;
+mod sidecars;
+mod world;
