@@ -49,3 +49,10 @@ pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
+
+/// A file with this content, for a program that wants one; gone, at the latest, when this process is.
+pub fn file_for_test(name: &str, content: &str) -> std::path::PathBuf {
+    let path = process::directory("file").join(name);
+    std::fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    path
+}
