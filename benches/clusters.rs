@@ -134,10 +134,11 @@ async fn bare_loop(clients: &[Client], objects: &[Vec<(&'static str, Value)>]) -
 }
 
 /// Starts the controller and waits until it wrote `expected` objects, or until it stays quiet where that is not known yet.
-async fn settle(hub: &TestCluster, clients: &[Client], expected: Option<usize>) -> (Controller, Duration) {
+async fn settle(hub: &TestCluster, expected: Option<usize>) -> (Controller, Duration, Duration) {
     let begin = Instant::now();
     let controller = Controller::start_with(hub, &[]).await;
     controller.ready().await;
+    let planned = begin.elapsed();
     let mut seen = (0, Instant::now());
     eventually("the controller settles", SETTLE, async || {
         let metrics = controller.metrics().await?;
@@ -157,8 +158,7 @@ async fn settle(hub: &TestCluster, clients: &[Client], expected: Option<usize>) 
         }
     })
     .await;
-    let _ = clients;
-    (controller, begin.elapsed())
+    (controller, planned, begin.elapsed())
 }
 
 fn cpu_seconds(pid: u32) -> f64 {
@@ -174,10 +174,13 @@ fn peak_mib(pid: u32) -> f64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
 }
 
+/// A cluster and the name of a ServiceEntry there.
+type Place = (usize, String);
+
 /// What each cluster's ServiceEntries say now, and when that was seen.
 #[derive(Default)]
 struct Seen {
-    weights: Mutex<HashMap<(usize, String), (Vec<u64>, Instant)>>,
+    weights: Mutex<HashMap<Place, (Vec<u64>, Instant)>>,
     changed: Notify,
 }
 
@@ -189,7 +192,9 @@ fn watch(clients: &[Client], seen: &Arc<Seen>) {
             while let Ok(Some(object)) = events.try_next().await {
                 let weights = object.data["spec"]["endpoints"].as_array().into_iter().flatten();
                 let weights = weights.map(|endpoint| endpoint["weight"].as_u64().unwrap_or_default()).collect();
-                seen.weights.lock().insert((cluster, object.metadata.name.unwrap_or_default()), (weights, Instant::now()));
+                seen.weights
+                    .lock()
+                    .insert((cluster, object.metadata.name.unwrap_or_default()), (weights, Instant::now()));
                 seen.changed.notify_waiters();
             }
         });
@@ -199,12 +204,14 @@ fn watch(clients: &[Client], seen: &Arc<Seen>) {
 /// Edits one policy and waits until every cluster that holds the service shows it.
 async fn probe(seen: &Seen, client: &Client, service: usize, homes: &[[usize; 2]], percent: usize) -> Option<Duration> {
     let name = format!("stage.service-{service}.global-se");
-    let holders: Vec<usize> = (0..REGIONS.len()).filter(|c| seen.weights.lock().contains_key(&(*c, name.clone()))).collect();
+    let holders: Vec<usize> =
+        (0..REGIONS.len()).filter(|c| seen.weights.lock().contains_key(&(*c, name.clone()))).collect();
     let policies = ApiResource::from_gvk(&GroupVersionKind::gvk("admiral.io", "v1alpha1", "GlobalTrafficPolicy"));
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace(service), &ApiResource {
-        plural: "globaltrafficpolicies".into(),
-        ..policies
-    });
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
+        &namespace(service),
+        &ApiResource { plural: "globaltrafficpolicies".into(), ..policies },
+    );
     let mut wanted = vec![percent as u64, 100 - percent as u64];
     wanted.sort_unstable();
     let begin = Instant::now();
@@ -259,7 +266,8 @@ async fn main() {
     }))
     .await;
     let declared = |service: usize, random: &mut Lcg| {
-        let destinations: Vec<String> = (0..DEPENDENCIES).map(|_| format!("service-{}", random.below(services))).collect();
+        let destinations: Vec<String> =
+            (0..DEPENDENCIES).map(|_| format!("service-{}", random.below(services))).collect();
         json!({"apiVersion": "admiral.io/v1alpha1", "kind": "Dependency",
                "metadata": {"name": format!("service-{service}"), "namespace": "admiral"},
                "spec": {"source": format!("service-{service}"), "destinations": destinations}})
@@ -271,7 +279,7 @@ async fn main() {
     let clients: Vec<Client> = clusters.iter().map(TestCluster::client).collect();
 
     eprintln!("finding out which objects it comes to");
-    let (controller, _) = settle(hub, &clients, None).await;
+    let (controller, _, _) = settle(hub, None).await;
     drop(controller);
     let mut objects: Vec<Vec<(&'static str, Value)>> = Vec::new();
     for client in &clients {
@@ -295,10 +303,10 @@ async fn main() {
     for cluster in &clusters {
         marks.push(cluster.mark().await);
     }
-    let (controller, cold) = settle(hub, &clients, Some(expected)).await;
+    let (controller, planned, cold) = settle(hub, Some(expected)).await;
     let mut writes: BTreeMap<(usize, String, String), usize> = BTreeMap::new();
     for (index, (cluster, mark)) in clusters.iter().zip(&marks).enumerate() {
-        let ours = cluster.writes(mark.clone()).await.into_iter().filter(|write| write.user_agent.starts_with("tradewind"));
+        let ours = cluster.writes(*mark).await.into_iter().filter(|write| write.user_agent.starts_with("tradewind"));
         for write in ours {
             *writes.entry((index, write.resource, write.name)).or_default() += 1;
         }
@@ -325,7 +333,11 @@ async fn main() {
         }
     }
     latencies.sort();
-    let at = |share: f64| latencies.get(((latencies.len().max(1) - 1) as f64 * share).round() as usize).map_or(0.0, |l| l.as_secs_f64() * 1e3);
+    let at = |share: f64| {
+        latencies
+            .get(((latencies.len().max(1) - 1) as f64 * share).round() as usize)
+            .map_or(0.0, |l| l.as_secs_f64() * 1e3)
+    };
 
     eprintln!("idle for {idle_seconds} s");
     let mut marks = Vec::new();
@@ -337,14 +349,18 @@ async fn main() {
     let idle_cpu = cpu_seconds(controller.id()) - cpu_before;
     let mut idle_writes = 0;
     for (cluster, mark) in clusters.iter().zip(&marks) {
-        idle_writes += cluster.writes(mark.clone()).await.iter().filter(|write| write.user_agent.starts_with("tradewind")).count();
+        idle_writes +=
+            cluster.writes(*mark).await.iter().filter(|write| write.user_agent.starts_with("tradewind")).count();
     }
 
     let ratio = cold.as_secs_f64() / limit.as_secs_f64();
     println!("load                      3 clusters, {services} services, {expected} objects");
     println!("limit: bare loop          {:.2} s", limit.as_secs_f64());
     println!("cold start to settled     {:.2} s ({ratio:.2} times the limit), {cold_cpu:.2} s CPU", cold.as_secs_f64());
-    println!("writes per object         {:.3} on average, {most} at most ({total} writes)", total as f64 / expected as f64);
+    println!(
+        "writes per object         {:.3} on average, {most} at most ({total} writes)",
+        total as f64 / expected as f64
+    );
     println!(
         "policy change to last write  p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, lost {lost} of {probes}",
         at(0.5),

@@ -12,8 +12,8 @@ use tradewind::{
     config::Settings,
     controller::plan_service,
     model::{
-        ClusterName, Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed,
-        Policy, ServicePort, TargetPort, Workload,
+        ClusterName, Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
+        Observed, Policy, ServicePort, TargetPort, Workload,
     },
     registry::{Registry, Unit},
 };
@@ -57,7 +57,12 @@ fn local_service(service: usize) -> Observed {
         ignored: false,
         selector: pairs(&[("app", &name)]),
         external_name: false,
-        ports: vec![ServicePort { name: "http".into(), number: 8080, target: TargetPort::Number(8080), app_protocol: None }],
+        ports: vec![ServicePort {
+            name: "http".into(),
+            number: 8080,
+            target: TargetPort::Number(8080),
+            app_protocol: None,
+        }],
         gateway: None,
     })
 }
@@ -132,7 +137,11 @@ fn main() {
         };
         let namespaces = (0..NAMESPACES).map(|n| format!("team-{n}")).chain(["admiral-sync".to_owned()]);
         let namespace = |name: String| {
-            Observed::Namespace(Namespace { id: ObjectId::new(Kind::Namespace, "", &name), ignored: false, network: None })
+            Observed::Namespace(Namespace {
+                id: ObjectId::new(Kind::Namespace, "", &name),
+                ignored: false,
+                network: None,
+            })
         };
         for kind in registry.watched_kinds() {
             let objects = match kind {
@@ -140,9 +149,11 @@ fn main() {
                 Kind::Service => here.iter().map(|service| local_service(*service)).chain([gateway(index)]).collect(),
                 Kind::Node => vec![Observed::Node(node.clone())],
                 Kind::Namespace => namespaces.clone().map(namespace).collect(),
-                Kind::GlobalTrafficPolicy => {
-                    here.iter().filter(|service| *service % POLICY_EVERY == 0).map(|service| policy(*service, (80, 20))).collect()
-                }
+                Kind::GlobalTrafficPolicy => here
+                    .iter()
+                    .filter(|service| *service % POLICY_EVERY == 0)
+                    .map(|service| policy(*service, (80, 20)))
+                    .collect(),
                 _ => Vec::new(),
             };
             registry.reset(cluster, kind, objects);
@@ -158,7 +169,13 @@ fn main() {
     for unit in &units {
         let Unit::Service(key) = unit else { continue };
         let plan = plan_service(&registry, key).expect("the fleet is listed");
-        hosts += plan.clusters.iter().flat_map(|cluster| &cluster.hosts).map(|host| &host.host).collect::<std::collections::BTreeSet<_>>().len();
+        hosts += plan
+            .clusters
+            .iter()
+            .flat_map(|cluster| &cluster.hosts)
+            .map(|host| &host.host)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len();
         objects += 2 * plan.clusters.iter().map(|cluster| cluster.hosts.len()).sum::<usize>();
         black_box(plan);
     }
@@ -183,8 +200,24 @@ fn main() {
     let mib = |kib: usize| kib as f64 / 1024.0;
     println!("fleet                        {clusters} clusters, {services} services, {hosts} hosts, {objects} objects");
     println!("load into the registry       {:.2} s", loaded.as_secs_f64());
-    println!("full plan                    {:.2} s, {:.0} µs a service", full.as_secs_f64(), full.as_secs_f64() * 1e6 / services as f64);
-    println!("one policy change, re-planned {:.0} µs median, {:.0} µs p99", at(0.5).as_secs_f64() * 1e6, at(0.99).as_secs_f64() * 1e6);
-    println!("registry                     {:.1} MiB, {:.2} MiB per thousand hosts", mib(loaded_kib - before_kib), mib(loaded_kib - before_kib) * 1000.0 / hosts as f64);
-    println!("with hosts and addresses     {:.1} MiB, {:.2} MiB per thousand hosts", mib(planned_kib - before_kib), mib(planned_kib - before_kib) * 1000.0 / hosts as f64);
+    println!(
+        "full plan                    {:.2} s, {:.0} µs a service",
+        full.as_secs_f64(),
+        full.as_secs_f64() * 1e6 / services as f64
+    );
+    println!(
+        "one policy change, re-planned {:.0} µs median, {:.0} µs p99",
+        at(0.5).as_secs_f64() * 1e6,
+        at(0.99).as_secs_f64() * 1e6
+    );
+    println!(
+        "registry                     {:.1} MiB, {:.2} MiB per thousand hosts",
+        mib(loaded_kib - before_kib),
+        mib(loaded_kib - before_kib) * 1000.0 / hosts as f64
+    );
+    println!(
+        "with hosts and addresses     {:.1} MiB, {:.2} MiB per thousand hosts",
+        mib(planned_kib - before_kib),
+        mib(planned_kib - before_kib) * 1000.0 / hosts as f64
+    );
 }

@@ -23,7 +23,9 @@ fn golden_files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
         let path = entry.path();
         if path.is_dir() {
             golden_files(&path, found);
-        } else if path.parent().is_some_and(|parent| parent.ends_with("out")) && path.extension().is_some_and(|e| e == "yaml") {
+        } else if path.parent().is_some_and(|parent| parent.ends_with("out"))
+            && path.extension().is_some_and(|e| e == "yaml")
+        {
             found.push(path);
         }
     }
@@ -38,7 +40,9 @@ async fn refusal(client: &kube::Client, object: &Value) -> Option<String> {
     let name = object["metadata"]["name"].as_str().expect("a name");
     match api.patch(name, &parameters, &Patch::Apply(object)).await {
         Err(error) => Some(error.to_string()),
-        Ok(stored) if stored.data["spec"] != object["spec"] => Some(format!("it was stored as {}", stored.data["spec"])),
+        Ok(stored) if stored.data["spec"] != object["spec"] => {
+            Some(format!("it was stored as {}", stored.data["spec"]))
+        }
         Ok(_) => None,
     }
 }
@@ -66,7 +70,9 @@ async fn a_strict_api_server_takes_every_golden_object_as_it_is() {
     assert!(objects.len() > 100, "the golden cases were found: {}", objects.len());
 
     let refused: Vec<String> = stream::iter(&objects)
-        .map(async |(file, object)| refusal(&client, object).await.map(|why| format!("{file}: {}: {why}", object["metadata"]["name"])))
+        .map(async |(file, object)| {
+            refusal(&client, object).await.map(|why| format!("{file}: {}: {why}", object["metadata"]["name"]))
+        })
         .buffer_unordered(CONCURRENCY)
         .filter_map(async |refused| refused)
         .collect()

@@ -159,7 +159,10 @@ async fn objects_are_valid_to_the_letter(clusters: &[TestCluster]) {
                 });
                 let applied = support::istio::strict_apply_object(cluster, &copy).await;
                 let applied = applied.unwrap_or_else(|error| panic!("{}: {error}: {copy:#}", cluster.name()));
-                assert_eq!(applied["spec"], object["spec"], "what is not written is not defaulted by the server either");
+                assert_eq!(
+                    applied["spec"], object["spec"],
+                    "what is not written is not defaulted by the server either"
+                );
             }
         }
     }

@@ -33,8 +33,14 @@ const APPS: [&str; 3] = ["web", "batch", "store"];
 /// One thing that happens in a fleet.
 #[derive(Debug, Clone)]
 enum Event {
-    Put { cluster: usize, object: Observed },
-    Delete { cluster: usize, id: ObjectId },
+    Put {
+        cluster: usize,
+        object: Observed,
+    },
+    Delete {
+        cluster: usize,
+        id: ObjectId,
+    },
     /// Everything that is wanted is written, and what is not is removed.
     Write,
     /// A cluster leaves the fleet, or comes back with all that stands in it.

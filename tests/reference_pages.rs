@@ -10,9 +10,11 @@ use tradewind::{api, config, model::NoteKind};
 type Page = (&'static str, fn() -> String);
 
 /// All reference pages.
-const PAGES: &[Page] =
-    &[("docs/reference/metrics.md", tradewind::server::reference_page),
-    ("docs/reference/notes.md", notes_page), ("docs/reference/settings.md", config::reference_page)];
+const PAGES: &[Page] = &[
+    ("docs/reference/metrics.md", tradewind::server::reference_page),
+    ("docs/reference/notes.md", notes_page),
+    ("docs/reference/settings.md", config::reference_page),
+];
 
 #[test]
 fn reference_pages_are_current() {

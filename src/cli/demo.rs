@@ -106,7 +106,8 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
 }
 
 fn picture(running: &run::Running) -> String {
-    let plans: Vec<_> = running.registry.services().iter().filter_map(|key| view_service(&running.registry, key)).collect();
+    let plans: Vec<_> =
+        running.registry.services().iter().filter_map(|key| view_service(&running.registry, key)).collect();
     let clusters = running.registry.cluster_names();
     output::views(&plans, &clusters.iter().collect::<Vec<&ClusterName>>())
 }

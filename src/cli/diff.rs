@@ -78,7 +78,8 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
-    let text = |manifest: &Value, path: &str| manifest.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |manifest: &Value, path: &str| manifest.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
     let id = |manifest: &Value| {
         let kind = crate::model::Kind::ALL.iter().find(|kind| kind.as_str() == text(manifest, "/kind"));
         let kind = *kind.expect("a rendered object is of a known kind");
@@ -130,7 +131,12 @@ fn between(old: &PlannedFleet, new: &PlannedFleet) -> Vec<Change> {
                 changes.push(Change { cluster: cluster.clone(), id, before: Some(before), after });
             }
         }
-        let created = after.into_iter().map(|(id, after)| Change { cluster: cluster.clone(), id, before: None, after: Some(after) });
+        let created = after.into_iter().map(|(id, after)| Change {
+            cluster: cluster.clone(),
+            id,
+            before: None,
+            after: Some(after),
+        });
         changes.extend(created);
     }
     changes.sort_by(|a, b| (&a.cluster, &a.id).cmp(&(&b.cluster, &b.id)));
@@ -155,7 +161,11 @@ fn print(changes: &[Change], format: &str) -> anyhow::Result<()> {
                 let name = format!("{}/{}/{}", change.cluster, change.id.kind.as_str(), change.id.name);
                 output::print(&format!("{} {name}\n", change.verb()));
                 let diff = TextDiff::from_lines(&before, &after);
-                let unified = diff.unified_diff().context_radius(CONTEXT_LINES).header(&format!("a/{name}"), &format!("b/{name}")).to_string();
+                let unified = diff
+                    .unified_diff()
+                    .context_radius(CONTEXT_LINES)
+                    .header(&format!("a/{name}"), &format!("b/{name}"))
+                    .to_string();
                 output::print(&unified);
             }
         }

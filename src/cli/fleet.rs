@@ -5,10 +5,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::bail;
 
 use crate::{
+    apply::Desired,
     config::{Settings, Sidecars},
     controller::{desired_in, desired_sidecar, plan_service, plan_sidecar},
-    apply::Desired,
-    fleet::{Observer, directory::DirectoryCluster, file::{self, FleetCluster, Place}},
+    fleet::{
+        Observer,
+        directory::DirectoryCluster,
+        file::{self, FleetCluster, Place},
+    },
     model::{ClusterName, Note},
     plan::ServicePlan,
     registry::{NoteSource, Registry, Unit},
@@ -123,7 +127,8 @@ impl PlannedFleet {
         let services = self.plans.iter().filter(|plan| !plan.held);
         let services = services.map(|plan| (Unit::Service(plan.key.clone()), desired_in(plan, cluster)));
         let sidecars = self.sidecars.iter().filter(|(of, _, _)| of == cluster);
-        let sidecars = sidecars.map(|(of, namespace, desired)| (Unit::Sidecar(of.clone(), namespace.clone()), desired.clone()));
+        let sidecars =
+            sidecars.map(|(of, namespace, desired)| (Unit::Sidecar(of.clone(), namespace.clone()), desired.clone()));
         services.chain(sidecars).collect()
     }
 

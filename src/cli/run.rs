@@ -71,7 +71,12 @@ impl Watching {
 }
 
 /// Watches the live clusters of a fleet file; nothing is written.
-pub(super) fn watch_fleet(fleet: &FleetFile, registry: &Arc<Registry>, observer: &Observer, cancel: &CancellationToken) -> Watching {
+pub(super) fn watch_fleet(
+    fleet: &FleetFile,
+    registry: &Arc<Registry>,
+    observer: &Observer,
+    cancel: &CancellationToken,
+) -> Watching {
     let (fleet, live, cancel) = (fleet.clone(), Fleet::new(registry.clone(), observer.clone()), cancel.clone());
     let task = tokio::spawn(async move {
         let sources = live_sources(&fleet).await?;
@@ -97,7 +102,13 @@ async fn live_sources(fleet: &FleetFile) -> anyhow::Result<Sources> {
 }
 
 /// The directory clusters of a fleet, pushed once and followed from then on.
-fn follow_directories(fleet: &FleetFile, registry: &Arc<Registry>, observer: &Observer, cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
+fn follow_directories(
+    fleet: &FleetFile,
+    registry: &Arc<Registry>,
+    observer: &Observer,
+    cancel: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
     let mut follow = |cluster: DirectoryCluster| {
         let loaded = cluster.load();
         cluster.push(&loaded, registry, now_seconds());
@@ -120,7 +131,10 @@ fn stores(fleet: Option<FleetFile>, clients: Clients, observer: Observer) -> cra
         let place = fleet.as_ref().and_then(|fleet| fleet.clusters.iter().find(|c| c.name == *cluster));
         let read = reader(observer.clone());
         match place.map(|cluster| &cluster.place) {
-            Some(Place::Directory(path)) => Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read)) as Arc<dyn Store>,
+            Some(Place::Directory(path)) => {
+                Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read))
+                    as Arc<dyn Store>
+            }
             _ => {
                 let (clients, name) = (clients.clone(), cluster.clone());
                 let connect = Box::new(move || clients.get(&name));
@@ -233,7 +247,9 @@ impl Running {
     pub(super) async fn stop(self, graceful: Duration) -> anyhow::Result<()> {
         self.cancel.cancel();
         if !self.writers.drain(graceful).await {
-            tracing::warn!("some writes had not ended when the time to stop was over; the next start finds and mends them");
+            tracing::warn!(
+                "some writes had not ended when the time to stop was over; the next start finds and mends them"
+            );
         }
         self.server.stopped().await;
         self.tasks.join_all().await;

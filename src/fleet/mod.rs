@@ -27,5 +27,5 @@ mod trouble;
 pub use self::{
     kube::Clients,
     observe::{Observer, identify},
-    run::{Fleet, OnRemoved, Sources},
+    run::{Fleet, OnRemoved, SecretOf, Sources},
 };

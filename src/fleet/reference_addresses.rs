@@ -49,12 +49,18 @@ pub async fn honour(
             Ok(Some(found)) => {
                 match read(&found) {
                     Ok(entries) => registry.honour_reference_addresses(entries),
-                    Err(reason) => note(registry, settings, format!("cannot be read: {reason}; its addresses are not honoured")),
+                    Err(reason) => {
+                        note(registry, settings, format!("cannot be read: {reason}; its addresses are not honoured"))
+                    }
                 }
                 return Ok(());
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
-                note(registry, settings, format!("may not be read ({}); its addresses are not honoured", status.reason));
+                note(
+                    registry,
+                    settings,
+                    format!("may not be read ({}); its addresses are not honoured", status.reason),
+                );
                 return Ok(());
             }
             Err(_) => tokio::select! {
@@ -66,7 +72,8 @@ pub async fn honour(
 }
 
 fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, String> {
-    let text = found.data.as_ref().and_then(|data| data.get(STORE)).ok_or_else(|| format!("it has no data key {STORE}"))?;
+    let text =
+        found.data.as_ref().and_then(|data| data.get(STORE)).ok_or_else(|| format!("it has no data key {STORE}"))?;
     let store: Store = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let address = |text: &str| text.parse().map_err(|_| format!("{text:?} is no IPv4 address"));
     store.entries.iter().map(|(name, text)| Ok((name.clone(), address(text)?))).collect()

@@ -65,6 +65,9 @@ pub struct Fleet {
 /// Name of the Secret that registers each cluster.
 type SecretNames = Arc<Mutex<BTreeMap<ClusterName, String>>>;
 
+/// Tells by which Secret a cluster is registered; nothing for clusters of a fleet file.
+pub type SecretOf = Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>;
+
 impl Fleet {
     /// A fleet that reports to `registry`. Nothing runs yet.
     #[must_use]
@@ -85,9 +88,9 @@ impl Fleet {
         self.releases.subscribe()
     }
 
-    /// Tells by which Secret a cluster is registered; nothing for clusters of a fleet file.
+    /// The names of the Secrets that register clusters, for instructions.
     #[must_use]
-    pub fn secret_names(&self) -> Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync> {
+    pub fn secret_names(&self) -> SecretOf {
         let secrets = self.secrets.clone();
         Box::new(move |cluster| secrets.lock().get(cluster).cloned())
     }

@@ -125,9 +125,13 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     let about_service =
         |kind, message| Note { kind, object: first_workload(snapshot), service: Some(key.clone()), message };
     let has_host = !wanted.is_empty();
-    notes.extend(problems.into_iter().map(|(kind, message)| {
-        if has_host { about_policy(kind, message) } else { about_service(kind, message) }
-    }));
+    notes.extend(
+        problems.into_iter().map(
+            |(kind, message)| {
+                if has_host { about_policy(kind, message) } else { about_service(kind, message) }
+            },
+        ),
+    );
 
     let (ports, problems) = ports::published(&snapshot.sources, settings);
     notes.extend(problems.into_iter().map(|message| about_service(NoteKind::PortsDiffer, message)));

@@ -206,9 +206,8 @@ fn about_clients(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String>
     let several = clusters(&|regions| regions > 1).filter(|_| settings.weights == Weights::Tiers).map(|clusters| {
         format!("clients of {clusters} are in several regions; there the weights hold without fallback")
     });
-    let unknown = clusters(&|regions| regions == 0).map(|clusters| {
-        format!("the region of clients in {clusters} is not known; the weights have no effect there")
-    });
+    let unknown = clusters(&|regions| regions == 0)
+        .map(|clusters| format!("the region of clients in {clusters} is not known; the weights have no effect there"));
     several.into_iter().chain(unknown).collect()
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Dependencies {
     declared: BTreeMap<(ClusterName, ObjectId), Counted>,
     sources_of: HashMap<Identity, BTreeMap<Identity, usize>>,
     destinations_of: HashMap<Identity, BTreeMap<Identity, usize>>,
+    /// The objects that name a destination.
+    named_by: HashMap<Identity, BTreeSet<(ClusterName, ObjectId)>>,
 }
 
 /// What is wrong with a Dependency, in words.
@@ -52,7 +54,7 @@ impl Dependencies {
         now: Option<Counted>,
     ) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
         let before = match &now {
-            Some(counted) => self.declared.insert(of, counted.clone()),
+            Some(counted) => self.declared.insert(of.clone(), counted.clone()),
             None => self.declared.remove(&of),
         };
         if before == now {
@@ -61,6 +63,12 @@ impl Dependencies {
         let (mut destinations, mut sources) = (BTreeSet::new(), BTreeSet::new());
         for (counted, add) in before.into_iter().map(|c| (c, false)).chain(now.into_iter().map(|c| (c, true))) {
             for destination in &counted.destinations {
+                let named_by = self.named_by.entry(destination.clone()).or_default();
+                if add {
+                    named_by.insert(of.clone());
+                } else if named_by.remove(&of) && named_by.is_empty() {
+                    self.named_by.remove(destination);
+                }
                 count(&mut self.sources_of, destination, &counted.source, add);
                 count(&mut self.destinations_of, &counted.source, destination, add);
                 destinations.insert(destination.clone());
@@ -83,6 +91,11 @@ impl Dependencies {
     /// What one object declares.
     pub(super) fn get(&self, of: &(ClusterName, ObjectId)) -> Option<&Counted> {
         self.declared.get(of)
+    }
+
+    /// The objects that name `destination`.
+    pub(super) fn naming(&self, destination: &Identity) -> impl Iterator<Item = &(ClusterName, ObjectId)> {
+        self.named_by.get(destination).into_iter().flatten()
     }
 
     /// Every Dependency.

@@ -90,7 +90,7 @@ impl Registry {
     /// Number of objects of ours in a cluster.
     #[must_use]
     pub fn owned_count(&self, cluster: &ClusterName) -> usize {
-        self.shards.get(cluster).map_or(0, |shard| shard.standing().owned().count())
+        self.shards.get(cluster).map_or(0, |shard| shard.standing().owned_count())
     }
 
     /// Whether it is known what stands in a cluster, so that differences can be told.

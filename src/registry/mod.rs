@@ -292,17 +292,20 @@ impl Registry {
             self.recount(key, cluster);
             dirty.insert(Unit::Service(key.clone()));
         }
+        if effects.place.any {
+            self.note_place(cluster);
+        }
+        if !self.started.load(Ordering::Acquire) {
+            // Everything is planned, and every Dependency reviewed, when the fleet has been read.
+            return;
+        }
         for (identity, _) in &effects.moved {
             dirty.extend(self.keys_of(identity).into_iter().map(Unit::Service));
             let dependencies = self.dependencies.read();
             for destination in dependencies.destinations_of(identity) {
                 dirty.extend(self.keys_of(&destination).into_iter().map(Unit::Service));
             }
-            let named = dependencies.all().filter(|(_, counted)| counted.destinations.contains(identity));
-            self.unreviewed.lock().extend(named.map(|(of, _)| of.clone()));
-        }
-        if effects.place.any {
-            self.note_place(cluster);
+            self.unreviewed.lock().extend(dependencies.naming(identity).cloned());
         }
         if effects.place.endpoints {
             dirty.extend(self.keys_in(cluster).into_iter().map(Unit::Service));

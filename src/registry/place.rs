@@ -51,11 +51,7 @@ impl Place {
         let before = seen(self);
         change(self);
         let after = seen(self);
-        Moved {
-            endpoints: (&before.0, &before.1) != (&after.0, &after.1),
-            clients: before.2 != after.2,
-            any: true,
-        }
+        Moved { endpoints: (&before.0, &before.1) != (&after.0, &after.1), clients: before.2 != after.2, any: true }
     }
 
     // ---- gateways ----
@@ -90,7 +86,8 @@ impl Place {
     }
 
     fn newest(&self) -> Option<&GatewayAddress> {
-        let with_address = self.gateways.iter().filter_map(|(at, g)| Some((g.created_seconds, at, g.address.as_ref()?)));
+        let with_address =
+            self.gateways.iter().filter_map(|(at, g)| Some((g.created_seconds, at, g.address.as_ref()?)));
         with_address.max_by_key(|(created, at, _)| (*created, *at)).map(|(_, _, address)| address)
     }
 

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, ServiceKey, Workload,
+        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy,
+        ServiceKey, Workload,
     },
 };
 
@@ -493,9 +494,7 @@ impl Shard {
             Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
             Kind::GlobalTrafficPolicy => self.policies.keys().cloned().collect(),
-            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => {
-                self.standing.ids(kind)
-            }
+            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => self.standing.ids(kind),
             Kind::Dependency => Vec::new(),
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
                 self.workloads.keys().filter(|id| id.kind == kind).cloned().collect()

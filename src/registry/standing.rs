@@ -17,6 +17,10 @@ pub(super) struct Standing {
     objects: HashMap<ObjectId, Arc<Written>>,
     /// Those of ours.
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
+    /// Sidecars of a namespace, whoever made them.
+    sidecars: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// Number of objects of ours.
+    owned: usize,
 }
 
 impl Standing {
@@ -32,10 +36,14 @@ impl Standing {
         if let Some(before) = &before {
             self.unindex(before);
         }
-        if written.owner == Owner::Tradewind
-            && let Some(key) = &written.service
-        {
-            self.by_service.entry(key.clone()).or_default().insert(written.id.clone());
+        if written.owner == Owner::Tradewind {
+            self.owned += 1;
+            if let Some(key) = &written.service {
+                self.by_service.entry(key.clone()).or_default().insert(written.id.clone());
+            }
+        }
+        if written.id.kind == Kind::Sidecar {
+            self.sidecars.entry(written.id.namespace.clone()).or_default().insert(written.id.clone());
         }
         self.objects.insert(written.id.clone(), Arc::new(written));
         Some(before)
@@ -48,6 +56,10 @@ impl Standing {
     }
 
     fn unindex(&mut self, written: &Written) {
+        if written.owner == Owner::Tradewind {
+            self.owned -= 1;
+        }
+        remove_from(&mut self.sidecars, &written.id.namespace, &written.id);
         if let Some(key) = &written.service {
             remove_from(&mut self.by_service, key, &written.id);
         }
@@ -73,10 +85,13 @@ impl Standing {
     }
 
     pub(super) fn sidecars_in(&self, namespace: &str) -> Vec<Arc<Written>> {
-        let in_namespace = |w: &&Arc<Written>| w.id.kind == Kind::Sidecar && &*w.id.namespace == namespace;
-        let mut sidecars: Vec<_> = self.objects.values().filter(in_namespace).cloned().collect();
-        sidecars.sort_by(|a, b| a.id.cmp(&b.id));
-        sidecars
+        let ids = self.sidecars.get(namespace).into_iter().flatten();
+        ids.filter_map(|id| self.objects.get(id).cloned()).collect()
+    }
+
+    /// Number of objects of ours.
+    pub(super) fn owned_count(&self) -> usize {
+        self.owned
     }
 
     pub(super) fn owned(&self) -> impl Iterator<Item = &Arc<Written>> {

@@ -136,12 +136,8 @@ impl World {
     /// What a full plan of everything wants now, whatever is dirty.
     pub fn picture(&self) -> Picture {
         let registry = &self.registry;
-        let mut picture = Picture {
-            objects: Objects::new(),
-            merged: BTreeMap::new(),
-            endpoints: String::new(),
-            notes: Vec::new(),
-        };
+        let mut picture =
+            Picture { objects: Objects::new(), merged: BTreeMap::new(), endpoints: String::new(), notes: Vec::new() };
         let mut seen = BTreeMap::new();
         for key in registry.services() {
             let Some(plan) = plan_service(registry, &key) else { continue };

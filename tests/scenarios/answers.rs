@@ -117,14 +117,6 @@ fn istio_definitions(serves_v1: bool) -> Vec<Value> {
     definitions
 }
 
-async fn one(cluster: &TestCluster) -> Controller {
-    let hub = cluster;
-    hub.apply(vec![support::controller::cluster_secret(hub.name(), &hub.kubeconfig())]).await;
-    let controller = Controller::start_with(hub, &[]).await;
-    controller.ready().await;
-    controller
-}
-
 /// A cluster that was just made: no definition of ours, and an Istio that is too old.
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_are_missed_one_by_one_and_picked_up_when_they_come() {
@@ -147,13 +139,23 @@ spec: {selector: {app: orders}, ports: [{name: http, port: 8080}]}
 ";
     cluster.apply_yaml(orders).await;
     let since = cluster.mark().await;
-    let controller = one(&cluster).await;
+    cluster.apply(vec![support::controller::cluster_secret("cluster-1", &cluster.kubeconfig())]).await;
+    let controller = Controller::start_with(&cluster, &[]).await;
     noted(&controller, "kind-unreadable", &["ServiceEntry", "404", "version"]).await;
     noted(&controller, "kind-unreadable", &["GlobalTrafficPolicy", "404"]).await;
     noted(&controller, "kind-unreadable", &["Dependency", "404"]).await;
+    // Without Dependencies nobody knows who is to see what.
+    let waits = controller.get("/health/ready").await.expect_err("it cannot be ready");
+    assert!(waits.contains("Dependency"), "{waits}");
 
+    let ours = documents(&support::controller::crds());
+    let dependencies = ours.into_iter().filter(|crd| crd["spec"]["names"]["kind"] == "Dependency").collect();
+    cluster.apply(dependencies).await;
+    controller.ready().await;
     cluster.apply(istio_definitions(true)).await;
-    let entry = async || cluster.get_json("networking.istio.io/v1/ServiceEntry", "admiral-sync", "stage.orders.global-se").await;
+    let entry = async || {
+        cluster.get_json("networking.istio.io/v1/ServiceEntry", "admiral-sync", "stage.orders.global-se").await
+    };
     eventually("the service is published", SOON, async || entry().await.map(drop).ok_or_else(String::new)).await;
     unnoted(&controller, "kind-unreadable", &["ServiceEntry"]).await;
 
@@ -166,7 +168,9 @@ spec: {policy: [{dnsPrefix: west, lbType: 0}]}
 ";
     cluster.apply_yaml(prefixed).await;
     eventually("the policy counts", SOON, async || {
-        let found = cluster.get_json("networking.istio.io/v1/ServiceEntry", "admiral-sync", "west.stage.orders.global-se").await;
+        let found = cluster
+            .get_json("networking.istio.io/v1/ServiceEntry", "admiral-sync", "west.stage.orders.global-se")
+            .await;
         found.map(drop).ok_or_else(String::new)
     })
     .await;
@@ -175,7 +179,9 @@ spec: {policy: [{dnsPrefix: west, lbType: 0}]}
     for write in cluster.writes(since).await.into_iter().filter(|write| write.user_agent.starts_with("tradewind/")) {
         *counts.entry(format!("{} {} {}", write.verb, write.resource, write.name)).or_default() += 1;
     }
-    assert!(counts.values().all(|count| *count == 1), "{counts:#?}");
+    // It was there before the policy that it names now.
+    assert_eq!(counts.remove("patch serviceentries stage.orders.global-se"), Some(2));
+    assert!(counts.len() == 4 && counts.values().all(|count| *count == 1), "{counts:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,10 @@ async fn a_dependency_brings_a_service_and_its_end_takes_it_away() {
 
     assert_eq!(world.hosts(2).await, Vec::<String>::new(), "nobody there depends on anything");
     let writes = world.writes(&since).await;
-    assert!(writes.iter().all(|(write, _)| write.starts_with("cluster-1") && write.contains("payments")), "{writes:#?}");
+    assert!(
+        writes.iter().all(|(write, _)| write.starts_with("cluster-1") && write.contains("payments")),
+        "{writes:#?}"
+    );
     assert_eq!(writes.values().sum::<usize>(), 8, "two objects come and go twice: {writes:#?}");
 }
 
@@ -216,9 +219,8 @@ async fn an_address_outlives_the_controller() {
         let mut addresses = Vec::new();
         for identity in ["orders", "payments"] {
             let what = format!("{identity} has an address");
-            let entry = eventually(&what, SOON, async || {
-                world.entry(cluster, &host(identity)).await.ok_or_else(String::new)
-            });
+            let entry =
+                eventually(&what, SOON, async || world.entry(cluster, &host(identity)).await.ok_or_else(String::new));
             addresses.push(text(&entry.await["spec"]["addresses"][0]));
         }
         addresses

@@ -31,8 +31,13 @@ async fn a_rotated_credential_and_a_moved_server_are_swapped_in_place() {
     swapped(&controller, 1).await;
     world.deploy(&[1], "after-rotation").await;
     world.sees(2, &host("after-rotation"), &[GATEWAYS[1]]).await;
-    let users: Vec<String> =
-        third.writes(since[2]).await.into_iter().filter(|write| write.name.contains("after-rotation")).map(|write| write.user).collect();
+    let users: Vec<String> = third
+        .writes(since[2])
+        .await
+        .into_iter()
+        .filter(|write| write.name.contains("after-rotation"))
+        .map(|write| write.user)
+        .collect();
     assert!(users.iter().filter(|user| *user == Who::AdminB.user()).count() >= 2, "{users:?}");
     assert!(!users.iter().any(|user| user == Who::AdminA.user()), "{users:?}");
 

@@ -93,12 +93,10 @@ async fn it_is_ready_when_the_fleet_was_heard_and_planned() {
     let since = world.marks().await;
     let controller = world.start_unready(&[]).await;
     // The others were heard, the third neither answers nor refuses.
-    eventually("it waits for the third cluster alone", SOON, async || {
-        match controller.get("/health/ready").await {
-            Ok(body) => panic!("ready without cluster-3: {body}"),
-            Err(why) if why.contains("cluster-3") && !why.contains("cluster-2") => Ok(()),
-            Err(why) => Err(why),
-        }
+    eventually("it waits for the third cluster alone", SOON, async || match controller.get("/health/ready").await {
+        Ok(body) => panic!("ready without cluster-3: {body}"),
+        Err(why) if why.contains("cluster-3") && !why.contains("cluster-2") => Ok(()),
+        Err(why) => Err(why),
     })
     .await;
     controller.get("/health/live").await.expect("it lives");

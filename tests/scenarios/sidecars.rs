@@ -71,7 +71,10 @@ spec:
     lists(&world, &with(&["orders"])).await;
     world.hub().delete("Dependency.admiral.io", world.hub_namespace().as_str(), "web").await;
     let after = lists(&world, &base).await;
-    assert_eq!((&after["spec"], &after["metadata"]["annotations"]), (&before["spec"], &before["metadata"]["annotations"]));
+    assert_eq!(
+        (&after["spec"], &after["metadata"]["annotations"]),
+        (&before["spec"], &before["metadata"]["annotations"])
+    );
     world.sentinel(&ALL).await;
     let writes = world.writes(&since).await;
     let of_sidecars: Vec<_> = writes.iter().filter(|(write, _)| write.contains("sidecars")).collect();

@@ -140,12 +140,13 @@ impl<'a> World<'a> {
     }
 
     pub async fn depend(&self, source: &str, destinations: &[&str]) {
-        self.hub().apply(vec![json!({
-            "apiVersion": "admiral.io/v1alpha1", "kind": "Dependency",
-            "metadata": {"name": source, "namespace": self.hub_namespace()},
-            "spec": {"source": source, "identityLabel": self.identity_key(), "destinations": destinations},
-        })])
-        .await;
+        self.hub()
+            .apply(vec![json!({
+                "apiVersion": "admiral.io/v1alpha1", "kind": "Dependency",
+                "metadata": {"name": source, "namespace": self.hub_namespace()},
+                "spec": {"source": source, "identityLabel": self.identity_key(), "destinations": destinations},
+            })])
+            .await;
     }
 
     /// A policy of `identity` with entries of prefix and weights by region.
@@ -367,9 +368,7 @@ pub fn text(value: &Value) -> String {
 pub async fn noted(controller: &Controller, kind: &str, words: &[&str]) -> Value {
     eventually(&format!("a note {kind} that says {words:?}"), SOON, async || {
         let notes = notes(controller).await;
-        let fits = |note: &&Value| {
-            note["kind"] == kind && words.iter().all(|word| note.to_string().contains(word))
-        };
+        let fits = |note: &&Value| note["kind"] == kind && words.iter().all(|word| note.to_string().contains(word));
         notes.iter().find(fits).cloned().ok_or_else(|| format!("{notes:#?}"))
     })
     .await
@@ -379,9 +378,7 @@ pub async fn noted(controller: &Controller, kind: &str, words: &[&str]) -> Value
 pub async fn unnoted(controller: &Controller, kind: &str, words: &[&str]) {
     eventually(&format!("no note {kind} that says {words:?}"), SOON, async || {
         let notes = notes(controller).await;
-        let fits = |note: &&Value| {
-            note["kind"] == kind && words.iter().all(|word| note.to_string().contains(word))
-        };
+        let fits = |note: &&Value| note["kind"] == kind && words.iter().all(|word| note.to_string().contains(word));
         notes.iter().find(fits).map_or(Ok(()), |note| Err(format!("{note:#}")))
     })
     .await;

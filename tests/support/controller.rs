@@ -130,7 +130,9 @@ async fn get(port: u16, path: &str) -> Result<String, String> {
 }
 
 async fn send(port: u16, request: http::request::Builder) -> Result<String, String> {
-    let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().expect("an address"));
+    let mut config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().expect("an address"));
+    // A 503 is an answer here.
+    config.default_retry = false;
     let client = kube::Client::try_from(config).map_err(|error| error.to_string())?;
     let request = request.body(Vec::new()).map_err(|error| error.to_string())?;
     client.request_text(request).await.map_err(|error| error.to_string())
