@@ -194,10 +194,8 @@ impl Sink for KindSink {
                 Err(malformed) => self.malformed.push(malformed),
             },
             Event::InitDone => {
-                self.registry.reset(&self.cluster, self.kind, std::mem::take(&mut self.listed));
-                for (id, reason) in self.malformed.drain(..) {
-                    self.registry.malformed(&self.cluster, id, &reason);
-                }
+                let (listed, malformed) = (std::mem::take(&mut self.listed), std::mem::take(&mut self.malformed));
+                self.registry.reset_with(&self.cluster, self.kind, listed, malformed);
                 self.first_answer = None;
             }
             Event::Apply(item) => match self.observe(&item) {

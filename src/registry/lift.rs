@@ -305,7 +305,8 @@ impl Registry {
 
     /// Looks again at the Dependencies whose destinations came or went.
     fn review_dependencies(&self) {
-        for (cluster, id) in std::mem::take(&mut *self.unreviewed.lock()) {
+        let unreviewed = std::mem::take(&mut *self.unreviewed.lock());
+        for (cluster, id) in unreviewed {
             let unserved: Vec<Identity> = {
                 let dependencies = self.dependencies.read();
                 let Some(counted) = dependencies.get(&(cluster.clone(), id.clone())) else { continue };

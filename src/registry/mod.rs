@@ -146,7 +146,8 @@ impl Registry {
     /// A cluster leaves: its endpoints leave the others.
     pub fn deregister(&self, cluster: &ClusterName) {
         let Some((_, shard)) = self.shards.remove(cluster) else { return };
-        for id in self.dependencies.read().of_cluster(cluster) {
+        let declared = self.dependencies.read().of_cluster(cluster);
+        for id in declared {
             self.set_dependency(cluster, &id, None);
         }
         let touched: BTreeSet<ServiceKey> = shard.service_keys().chain(shard.standing().keys()).cloned().collect();
@@ -245,16 +246,32 @@ impl Registry {
 
     /// A complete list of one kind: what is not in it is gone, and the kind is synced.
     pub fn reset(&self, cluster: &ClusterName, kind: Kind, objects: Vec<Observed>) {
+        self.reset_with(cluster, kind, objects, Vec::new());
+    }
+
+    /// As [`Registry::reset`], with the objects of the list that do not parse, and why: their last good forms stay in force.
+    pub fn reset_with(
+        &self,
+        cluster: &ClusterName,
+        kind: Kind,
+        objects: Vec<Observed>,
+        malformed: Vec<(ObjectId, String)>,
+    ) {
         let before = match kind {
             Kind::Dependency => self.dependencies.read().of_cluster(cluster),
             _ => self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.ids(kind)),
         };
-        let listed: BTreeSet<ObjectId> = objects.iter().map(|object| object.id().clone()).collect();
+        let listed: BTreeSet<ObjectId> =
+            objects.iter().map(Observed::id).chain(malformed.iter().map(|(id, _)| id)).cloned().collect();
         for id in before.iter().filter(|id| !listed.contains(*id)) {
             self.delete(cluster, id);
         }
+        self.notes.keep_objects(cluster, kind, &listed);
         for object in objects {
             self.apply(cluster, object);
+        }
+        for (id, reason) in malformed {
+            self.malformed(cluster, id, &reason);
         }
         self.set_kind(cluster, kind, KindState::Synced);
     }

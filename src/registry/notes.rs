@@ -7,7 +7,7 @@ use std::{
 
 use dashmap::DashMap;
 
-use crate::model::{ClusterName, Note, NoteKind, ObjectId, ServiceKey};
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey};
 
 /// Where notes come from. Each source holds its own list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,6 +73,14 @@ impl NoteBook {
                 note.kind.remedy()
             );
         }
+    }
+
+    /// Drops what was said about objects of one kind of a cluster that are not among `listed`.
+    pub(super) fn keep_objects(&self, cluster: &ClusterName, kind: Kind, listed: &BTreeSet<ObjectId>) {
+        self.notes.retain(|source, _| match source {
+            NoteSource::Object(of, id) => of != cluster || id.kind != kind || listed.contains(id),
+            _ => true,
+        });
     }
 
     /// Drops all that was said about a cluster that left.
