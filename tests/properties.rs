@@ -271,7 +271,7 @@ impl Fleet {
             }
             Event::Leave(at) => {
                 if self.joined.remove(at) {
-                    self.world.registry.deregister(&cluster(CLUSTERS[*at]));
+                    self.world.leave(&cluster(CLUSTERS[*at]));
                 }
             }
             Event::Join(at) => {
@@ -314,8 +314,8 @@ fn lasting(notes: &[Note]) -> Vec<&Note> {
 }
 
 fn config() -> ProptestConfig {
-    // A failure is shrunk and printed; a file beside the sources would only be noise.
-    ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() }
+    // A failure is shrunk and printed; a file beside the sources would only be noise. PROPTEST_CASES asks for more.
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -16,6 +16,7 @@ mod merge;
 mod metrics;
 mod ownership;
 mod pace;
+mod preview;
 mod queue;
 mod store;
 #[cfg(test)]
@@ -28,5 +29,6 @@ pub use directory::{DirectoryOutput, DirectoryStore, Synced};
 pub use known::Known;
 pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;
+pub use preview::{Preview, preview};
 pub use store::{Outcome, ReadWritten, Store, Verb, WriteError};
 pub use writers::{SecretNames, Stores, Withheld, Writers, WritersConfig};

@@ -11,8 +11,8 @@ use super::{
     output, render,
 };
 use crate::{
+    apply::{Preview, preview},
     config,
-    istio::Owner,
     model::{ClusterName, ObjectId},
 };
 
@@ -39,18 +39,9 @@ pub(super) fn command() -> Command {
 struct Change {
     cluster: ClusterName,
     id: ObjectId,
+    verb: &'static str,
     before: Option<Value>,
     after: Option<Value>,
-}
-
-impl Change {
-    fn verb(&self) -> &'static str {
-        match (&self.before, &self.after) {
-            (None, _) => "create",
-            (_, None) => "delete",
-            _ => "update",
-        }
-    }
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
@@ -89,30 +80,18 @@ fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
 }
 
 fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Change> {
-    let registry = &fleet.registry;
+    let registry = &*fleet.registry;
     let adopts = registry.settings().adopt_admiral;
-    let mut wanted: BTreeMap<ObjectId, Value> = by_id(render::manifests(fleet, cluster));
-    // What belongs to somebody else is left alone; a note says so.
-    wanted.retain(|id, _| match registry.written(cluster, id).map(|standing| standing.owner) {
-        None | Some(Owner::Tradewind) => true,
-        Some(Owner::Reference) => adopts,
-        Some(Owner::Foreign) => false,
-    });
-    let mut changes = Vec::new();
-    let held: Vec<_> = fleet.plans.iter().filter(|plan| plan.held).map(|plan| &plan.key).collect();
-    for standing in registry.owned(cluster) {
-        let is_held = standing.service.as_ref().is_some_and(|key| held.contains(&key));
-        if !wanted.contains_key(&standing.id) && !is_held {
-            let before = standing.content.as_ref().map(|object| object.manifest());
-            changes.push(Change { cluster: cluster.clone(), id: standing.id.clone(), before, after: None });
-        }
-    }
-    for (id, after) in wanted {
-        let standing = registry.written(cluster, &id);
-        let before = standing.and_then(|standing| standing.content.as_ref().map(|object| object.manifest()));
-        if before.as_ref() != Some(&after) {
-            changes.push(Change { cluster: cluster.clone(), id, before, after: Some(after) });
-        }
+    let mut changes: Vec<Change> = Vec::new();
+    for (unit, desired) in fleet.desired(cluster) {
+        let writes = preview(registry, cluster, &unit, &desired, adopts);
+        changes.extend(writes.into_iter().map(|Preview { id, verb, before, after }| Change {
+            cluster: cluster.clone(),
+            id,
+            verb: verb.as_str(),
+            before,
+            after,
+        }));
     }
     changes.sort_by(|a, b| a.id.cmp(&b.id));
     changes
@@ -128,16 +107,13 @@ fn between(old: &PlannedFleet, new: &PlannedFleet) -> Vec<Change> {
         for (id, before) in before {
             let after = after.remove(&id);
             if after.as_ref() != Some(&before) {
-                changes.push(Change { cluster: cluster.clone(), id, before: Some(before), after });
+                let verb = if after.is_some() { "update" } else { "delete" };
+                changes.push(Change { cluster: cluster.clone(), id, verb, before: Some(before), after });
             }
         }
-        let created = after.into_iter().map(|(id, after)| Change {
-            cluster: cluster.clone(),
-            id,
-            before: None,
-            after: Some(after),
-        });
-        changes.extend(created);
+        let create =
+            |(id, after)| Change { cluster: cluster.clone(), id, verb: "create", before: None, after: Some(after) };
+        changes.extend(after.into_iter().map(create));
     }
     changes.sort_by(|a, b| (&a.cluster, &a.id).cmp(&(&b.cluster, &b.id)));
     changes
@@ -146,7 +122,7 @@ fn between(old: &PlannedFleet, new: &PlannedFleet) -> Vec<Change> {
 fn print(changes: &[Change], format: &str) -> anyhow::Result<()> {
     let listed = || -> Vec<Value> {
         let entry = |change: &Change| {
-            json!({"cluster": change.cluster, "verb": change.verb(), "kind": change.id.kind, "namespace": &*change.id.namespace,
+            json!({"cluster": change.cluster, "verb": change.verb, "kind": change.id.kind, "namespace": &*change.id.namespace,
                    "name": &*change.id.name, "before": change.before, "after": change.after})
         };
         changes.iter().map(entry).collect()
@@ -159,7 +135,7 @@ fn print(changes: &[Change], format: &str) -> anyhow::Result<()> {
                 let text = |value: &Option<Value>| value.as_ref().map_or(Ok(String::new()), output::yaml);
                 let (before, after) = (text(&change.before)?, text(&change.after)?);
                 let name = format!("{}/{}/{}", change.cluster, change.id.kind.as_str(), change.id.name);
-                output::print(&format!("{} {name}\n", change.verb()));
+                output::print(&format!("{} {name}\n", change.verb));
                 let diff = TextDiff::from_lines(&before, &after);
                 let unified = diff
                     .unified_diff()

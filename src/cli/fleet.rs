@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::{
     apply::Desired,
-    config::{Settings, Sidecars},
+    config::Settings,
     controller::{desired_in, desired_sidecar, plan_service, plan_sidecar},
     fleet::{
         Observer,
@@ -100,21 +100,22 @@ async fn read_live(fleet: &file::FleetFile, registry: &Arc<Registry>, observer: 
 }
 
 fn plan(registry: Arc<Registry>, clusters: Vec<ClusterName>, incomplete: Vec<String>) -> PlannedFleet {
-    // Taken for the review of Dependencies that goes with it.
-    let _ = registry.take_dirty();
-    let mut plans = Vec::new();
-    for key in registry.services() {
-        if let Some(plan) = plan_service(&registry, &key) {
-            registry.notes().put_quietly(NoteSource::Service(key), plan.notes.clone());
-            plans.push(plan);
-        }
-    }
-    let mut sidecars = Vec::new();
-    if registry.settings().sidecars != Sidecars::Off {
-        let name = registry.settings().workload_sidecar_name.clone();
-        for (cluster, namespace) in registry.client_namespaces() {
-            if let Some(want) = plan_sidecar(&registry, &cluster, &namespace) {
-                sidecars.push((cluster, namespace.clone(), desired_sidecar(want, &namespace, &name)));
+    let (mut plans, mut sidecars) = (Vec::new(), Vec::new());
+    let name = registry.settings().workload_sidecar_name.clone();
+    // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
+    for unit in registry.take_dirty() {
+        match &unit {
+            Unit::Service(key) => {
+                if let Some(plan) = plan_service(&registry, key) {
+                    registry.notes().put_quietly(NoteSource::Service(key.clone()), plan.notes.clone());
+                    plans.push(plan);
+                }
+            }
+            Unit::Sidecar(cluster, namespace) => {
+                if let Some(want) = plan_sidecar(&registry, cluster, namespace) {
+                    let desired = desired_sidecar(want, namespace, &name);
+                    sidecars.push((cluster.clone(), namespace.clone(), desired));
+                }
             }
         }
     }

@@ -49,8 +49,20 @@ pub fn main() -> ExitCode {
         _ => unreachable!("clap requires one of the commands"),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", in_one_line(&error));
         ExitCode::from(FAILED)
+    })
+}
+
+/// The error with its causes, each said once: some errors quote their cause already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match said.as_str() {
+            "" => cause,
+            _ if said.contains(&cause) => said,
+            _ => format!("{said}: {cause}"),
+        }
     })
 }
 

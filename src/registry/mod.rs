@@ -150,7 +150,8 @@ impl Registry {
         for id in declared {
             self.set_dependency(cluster, &id, None);
         }
-        let touched: BTreeSet<ServiceKey> = shard.service_keys().chain(shard.standing().keys()).cloned().collect();
+        let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policy_keys());
+        let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         self.labels.remove(&cluster.label_value());
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());

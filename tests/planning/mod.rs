@@ -117,6 +117,12 @@ impl World {
         }
     }
 
+    /// A cluster leaves the fleet, and its writer with it.
+    pub fn leave(&mut self, cluster: &ClusterName) {
+        self.registry.deregister(cluster);
+        self.wanted.retain(|unit, _| !matches!(unit, Unit::Sidecar(of, _) if of == cluster));
+    }
+
     /// What the units that were dirty want by now.
     pub fn wanted(&self) -> Objects {
         self.wanted.values().flat_map(|wanted| wanted.objects.clone()).collect()

@@ -1,0 +1,86 @@
+//! What applying would do, without doing it: the same comparison, for people to read.
+
+use serde_json::Value;
+
+use super::{
+    diff::{Change, Desired, View, diff},
+    known::Known,
+    merge::Hosts,
+    store::{Verb, is_merged},
+};
+use crate::{
+    istio::{Object, keys},
+    model::{ClusterName, ObjectId, Written},
+    registry::Unit,
+};
+
+/// One write that applying would make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// Of which object.
+    pub id: ObjectId,
+    /// What would be done.
+    pub verb: Verb,
+    /// What stands there, as far as Tradewind decides it; absent when nothing does, or its content was not kept.
+    pub before: Option<Value>,
+    /// What would stand there; absent when it would go.
+    pub after: Option<Value>,
+}
+
+/// What would be written into a cluster for one unit, in the order of writing.
+#[must_use]
+pub fn preview(
+    known: &dyn Known,
+    cluster: &ClusterName,
+    unit: &Unit,
+    desired: &Desired,
+    adopt_reference: bool,
+) -> Vec<Preview> {
+    let of_unit = known.written_of(cluster, unit);
+    let changes = diff(
+        desired,
+        &View {
+            of_unit: &of_unit,
+            find: &|id| known.written(cluster, id),
+            settled: &|_, _, _| false,
+            adopt_reference,
+            may_remove: known.may_remove(cluster),
+        },
+    );
+    let content = |written: &Written| written.content.as_ref().map(|object| object.manifest());
+    let writes = changes.groups.into_iter().flatten().map(|change| {
+        let (id, verb) = (change.id(), change.verb());
+        let (before, after) = match change {
+            Change::Create { object } => (None, Some(object.manifest())),
+            Change::Update { object, over } | Change::Adopt { object, over } => {
+                (content(&over), Some(object.manifest()))
+            }
+            Change::Merge { over, hosts } => (content(&over), merged(&over, &hosts)),
+        };
+        Preview { id, verb, before, after }
+    });
+    let removals = changes.removals.iter().map(|written| {
+        if is_merged(written) {
+            Preview { id: written.id.clone(), verb: Verb::Merge, before: content(written), after: merged(written, &[]) }
+        } else {
+            Preview { id: written.id.clone(), verb: Verb::Delete, before: content(written), after: None }
+        }
+    });
+    writes.chain(removals).collect()
+}
+
+/// A user's Sidecar with these hosts as ours.
+fn merged(written: &Written, hosts: &[String]) -> Option<Value> {
+    let Some(Object::Sidecar(sidecar)) = written.content.as_deref() else { return None };
+    let standing = written.sidecar.as_ref()?;
+    let now = Hosts { all: standing.egress_hosts.clone().unwrap_or_default(), ours: standing.ours.clone() }.with(hosts);
+    let mut sidecar = sidecar.clone();
+    sidecar.spec.egress.first_mut()?.hosts = now.all;
+    if now.ours.is_empty() {
+        sidecar.metadata.annotations.remove(keys::EGRESS_HOSTS);
+    } else {
+        let ours = serde_json::to_string(&now.ours).expect("texts serialize");
+        sidecar.metadata.annotations.insert(keys::EGRESS_HOSTS.into(), ours);
+    }
+    Some(Object::Sidecar(sidecar).manifest())
+}
