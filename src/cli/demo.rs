@@ -39,7 +39,7 @@ pub(super) fn command() -> Command {
                 .long("directory")
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
-                .help("Where the sample is written and followed; edits that are there already are kept [default: a temporary directory]"),
+                .help("Where the sample is written and followed; a directory that is not empty is followed as it is [default: a temporary directory]"),
         )
         .args(config::args())
 }
@@ -66,7 +66,10 @@ fn temporary_directory() -> anyhow::Result<PathBuf> {
 }
 
 fn tell(directory: &Path, settings: Settings, once: bool) -> anyhow::Result<ExitCode> {
-    sample::write_to(directory).with_context(|| format!("writing the sample into {}", directory.display()))?;
+    let is_new = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
+    if is_new {
+        sample::write_to(directory).context("writing the sample")?;
+    }
     if once {
         let fleet = fleet::read(directory, settings)?;
         output::print(&output::views(&fleet.plans, &fleet.clusters.iter().collect::<Vec<_>>()));

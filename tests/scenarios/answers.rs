@@ -103,6 +103,71 @@ async fn a_refused_write_is_told_and_tried_again() {
     unnoted(&controller, "write-failed", &["cluster-3"]).await;
 }
 
+/// The place in the event history is lost: what happened meanwhile is found by listing anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_history_is_listed_anew() {
+    let world = World::shared().await;
+    let proxy = behind_a_proxy(&world).await;
+    world.deploy(&[1, 2], "payments").await;
+    let _controller = world.start(&[]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
+    proxy.answer(Answer::with(503).path("/deployments"));
+    proxy.cut();
+    world.undeploy(2, "payments").await;
+    proxy.pass();
+    proxy.answer(Answer::with(410).path("/deployments").times(1));
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    proxy.answer(Answer::with(410).path("/deployments").times(1));
+    proxy.cut();
+    world.deploy(&[2], "payments").await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
+}
+
+/// Neither the end of the rights on Secrets nor their return moves a cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_cannot_be_read_remove_nothing() {
+    let world = World::shared().await;
+    let hub = StatusProxy::start(world.hub()).await;
+    world.register(&ALL).await;
+    world.deploy(&[1], "payments").await;
+    let controller = world.start_through(&hub.kubeconfig(world.hub()), &[]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sees(2, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments")]).await;
+    let since = world.marks().await;
+    hub.answer(Answer::with(403).path("/secrets"));
+    hub.cut();
+    noted(&controller, "cluster-unreachable", &["cluster Secrets", "403"]).await;
+    world.unregister(1).await;
+    world.removal_sentinel(&ALL).await;
+    world.wrote_nothing(&since).await;
+    hub.pass();
+    world.gone(0, &host("payments")).await;
+    world.gone(2, &host("payments")).await;
+    unnoted(&controller, "cluster-unreachable", &[]).await;
+}
+
+/// More objects than a page of a list holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lists_are_read_to_their_end() {
+    let world = World::shared().await;
+    world.register(&ALL).await;
+    world.deploy(&[0], "web").await;
+    world.deploy(&[1], "payments").await;
+    let dependency = |name: String, source: &str| {
+        json!({
+            "apiVersion": "admiral.io/v1alpha1", "kind": "Dependency",
+            "metadata": {"name": name, "namespace": world.hub_namespace()},
+            "spec": {"source": source, "identityLabel": "identity", "destinations": ["payments"]},
+        })
+    };
+    let mut many: Vec<Value> = (0..600).map(|number| dependency(format!("d-{number:03}"), "nobody")).collect();
+    many.push(dependency("zz".into(), "web"));
+    world.hub().apply(many).await;
+    let _controller = world.start(&["--without-dependency=none"]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+}
+
 /// Istio's definitions; those of ServiceEntries with their version v1 served or not.
 fn istio_definitions(serves_v1: bool) -> Vec<Value> {
     let path = support::parts::part("istio-crds");

@@ -168,7 +168,7 @@ async fn joins_and_leaves(flags: &[&str], is_cleaned: bool) {
     let world = World::shared().await;
     world.register(&[0, 1]).await;
     world.deploy(&[1, 2], "payments").await;
-    let _controller = world.start(flags).await;
+    let controller = world.start(flags).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
 
     world.register(&[2]).await;
@@ -178,6 +178,9 @@ async fn joins_and_leaves(flags: &[&str], is_cleaned: bool) {
 
     let stands = world.hosts(2).await;
     assert_eq!(stands, [host("payments")]);
+    // A life that never wrote there cleans as well.
+    controller.kill();
+    let controller = world.start(flags).await;
     let since = world.marks().await;
     world.unregister(2).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
@@ -195,6 +198,13 @@ async fn joins_and_leaves(flags: &[&str], is_cleaned: bool) {
     world.register(&[2]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
     world.sees(2, &host("payments"), &[&world.local("payments"), GATEWAYS[1]]).await;
+
+    // It leaves while nobody is there.
+    controller.kill();
+    world.unregister(2).await;
+    let _controller = world.start(flags).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

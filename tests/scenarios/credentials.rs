@@ -1,5 +1,6 @@
 //! Secrets that register clusters: rotated, moved, broken, doubled.
 
+use k8s_openapi::ByteString;
 use serde_json::json;
 
 use crate::{
@@ -156,4 +157,26 @@ async fn istios_remote_secrets_register_clusters_too() {
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
     world.sees(1, &host("payments"), &[&world.local("payments")]).await;
     assert_eq!(world.hosts(2).await, Vec::<String>::new());
+}
+
+/// Each data key of a Secret is a cluster, and comes and goes by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_secret_may_register_several_clusters() {
+    let world = World::shared().await;
+    world.register(&[0]).await;
+    let secret = |clusters: &[usize]| {
+        let kubeconfig = |index: &usize| {
+            let cluster = &world.clusters[*index];
+            (cluster.name().to_owned(), json!(ByteString(cluster.kubeconfig().into_bytes())))
+        };
+        let data: serde_json::Map<String, serde_json::Value> = clusters.iter().map(kubeconfig).collect();
+        let metadata = json!({"name": "both", "namespace": world.hub_namespace(), "labels": {"admiral/sync": "true"}});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+    };
+    world.hub().apply(vec![secret(&[1, 2])]).await;
+    world.deploy(&[1, 2], "payments").await;
+    let _controller = world.start(&[]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
+    world.hub().apply(vec![secret(&[1])]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
 }

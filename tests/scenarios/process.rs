@@ -1,11 +1,14 @@
 //! The process: how it starts, stops, and writes nothing when it may not; and what `diff` says beside it.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
 use crate::{
-    support::{FaultProxy, Mode, controller::Controller, eventually, file_for_test},
+    support::{FaultProxy, Mode, controller::Controller, eventually},
     world::{ALL, GATEWAYS, SERVICE_ENTRY, SOON, World, host},
 };
 
@@ -36,11 +39,13 @@ async fn it_ends_well_when_asked_to() {
     assert_eq!(status.code(), Some(0), "{}", controller.last_words());
 }
 
-/// Waits until the controller has planned a service for the third cluster.
-async fn planned(controller: &Controller, identity: &str) {
-    eventually("it is planned", SOON, async || {
-        let plan = controller.get(&format!("/api/services/{identity}/stage")).await?;
-        if plan.contains("cluster-3") { Ok(()) } else { Err(plan) }
+/// Waits until the writer of the third cluster has found so many objects to differ from the plan.
+async fn differs(controller: &Controller, objects: usize) {
+    eventually(&format!("{objects} objects differ"), SOON, async || {
+        let metrics = controller.metrics().await?;
+        let of_third = |line: &&str| line.starts_with("tradewind_drift_objects{") && line.contains("cluster-3");
+        let found = metrics.lines().find(of_third).unwrap_or("no such metric");
+        if found.ends_with(&format!(" {objects}")) { Ok(()) } else { Err(found.to_owned()) }
     })
     .await;
 }
@@ -59,9 +64,8 @@ async fn nothing_is_written_by_a_reader_or_a_dry_run() {
     let since = world.marks().await;
     for flag in ["--read-only", "--dry-run"] {
         let controller = world.start(&[flag]).await;
-        planned(&controller, "orders").await;
-        world.deploy(&[1], "reports").await;
-        planned(&controller, "reports").await;
+        // Two to create, and two to remove.
+        differs(&controller, 4).await;
         if flag == "--dry-run" {
             eventually("it says what it would do", SOON, async || {
                 let log = controller.log();
@@ -75,7 +79,6 @@ async fn nothing_is_written_by_a_reader_or_a_dry_run() {
         }
         controller.kill();
     }
-    // Both would have been through with it long ago, had they been allowed to: this one is.
     world.wrote_nothing(&since).await;
     let _controller = world.start(&[]).await;
     world.sees(2, &host("orders"), &[GATEWAYS[1]]).await;
@@ -123,10 +126,7 @@ async fn diff_finds_nothing_after_the_controller_and_what_was_changed_by_hand() 
     }
     controller.kill();
 
-    let kubeconfig = |index: usize| file_for_test("kubeconfig", &world.clusters[index].kubeconfig());
-    let cluster = |index: usize| json!({"name": world.clusters[index].name(), "kubeconfig": kubeconfig(index)});
-    let fleet = json!({"clusters": ALL.map(cluster), "hub": {"kubeconfig": kubeconfig(0)}});
-    let fleet = file_for_test("fleet.yaml", &fleet.to_string());
+    let fleet = world.fleet_file(true);
     let since = world.marks().await;
     let diff = async || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
@@ -157,4 +157,44 @@ async fn diff_finds_nothing_after_the_controller_and_what_was_changed_by_hand() 
         .map(|(cluster, verb)| (json!(cluster), json!(verb), json!(entry)));
     assert_eq!((changed.status.code(), told), (Some(1), expected.to_vec()));
     world.wrote_nothing(&since).await;
+}
+
+/// A cluster that answers nothing holds the end up no longer than the settings allow.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_in_time_although_a_cluster_hangs() {
+    let world = World::shared().await;
+    let proxy = FaultProxy::start(&world.clusters[2]).await;
+    world.register(&[0, 1]).await;
+    world.register_through(2, &proxy.kubeconfig(&world.clusters[2])).await;
+    let mut controller = world.start(&["--graceful-stop-seconds=1"]).await;
+    proxy.set(Mode::Hang).await;
+    world.deploy(&[1], "payments").await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    controller.signal("TERM");
+    let asked = Instant::now();
+    let status = eventually("it has ended", SOON, async || controller.ended().ok_or_else(String::new)).await;
+    assert_eq!(status.code(), Some(0), "{}", controller.last_words());
+    // Far below the limit of any request, which is what it would wait for otherwise.
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    proxy.set(Mode::Pass).await;
+}
+
+/// Without a hub, the clusters of a fleet file are watched, and Dependencies are read in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_file_takes_the_place_of_secrets() {
+    let world = World::shared().await;
+    world.deploy(&[0], "web").await;
+    world.deploy(&[1], "payments").await;
+    world.depend("web", &["payments"]).await;
+    let fleet = format!("--fleet={}", world.fleet_file(false).display());
+    let flags = world.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain([fleet.as_str()]).collect();
+    let since = world.marks().await;
+    let controller = Controller::start_by(&flags).await;
+    controller.ready().await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments")]).await;
+    world.sentinel(&ALL).await;
+    let writes = world.writes(&since).await;
+    assert!(!writes.keys().any(|write| write.starts_with("cluster-3") && write.contains("payments")), "{writes:#?}");
 }

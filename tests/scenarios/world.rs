@@ -4,14 +4,16 @@
 //! workloads, Secrets and objects of its own world and none of the others'. Nodes and gateways are common to all: those
 //! of the sample. A test that breaks a cluster for everybody starts clusters of its own and makes its world there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tradewind::sample;
 
-use crate::support::{self, Mark, TestCluster, controller::Controller, documents, eventually, start_three, unique};
+use crate::support::{
+    self, Mark, TestCluster, controller::Controller, documents, eventually, file_for_test, start_three, unique,
+};
 
 /// For what takes milliseconds on a machine that does nothing else.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -188,6 +190,21 @@ impl<'a> World<'a> {
         self.hub().apply(vec![self.secret(name, name, kubeconfig)]).await;
     }
 
+    /// A file that names all clusters, for `--fleet` and `diff`.
+    pub fn fleet_file(&self, with_hub: bool) -> PathBuf {
+        let kubeconfig = |cluster: &TestCluster| file_for_test("kubeconfig", &cluster.kubeconfig());
+        let clusters: Vec<Value> = self
+            .clusters
+            .iter()
+            .map(|cluster| json!({"name": cluster.name(), "kubeconfig": kubeconfig(cluster)}))
+            .collect();
+        let mut fleet = json!({"clusters": clusters});
+        if with_hub {
+            fleet["hub"] = json!({"kubeconfig": kubeconfig(self.hub())});
+        }
+        file_for_test("fleet.yaml", &fleet.to_string())
+    }
+
     pub async fn unregister(&self, cluster: usize) {
         let namespace = self.hub_namespace();
         self.hub().delete("Secret", namespace.as_str(), self.clusters[cluster].name()).await;
@@ -213,9 +230,14 @@ impl<'a> World<'a> {
 
     /// Starts a controller.
     pub async fn start_unready(&self, further: &[&str]) -> Controller {
+        self.start_through(&self.hub().kubeconfig(), further).await
+    }
+
+    /// Starts a controller that reaches its hub by this kubeconfig.
+    pub async fn start_through(&self, hub: &str, further: &[&str]) -> Controller {
         let flags = self.flags();
         let flags: Vec<&str> = flags.iter().map(String::as_str).chain(further.iter().copied()).collect();
-        Controller::start_with(self.hub(), &flags).await
+        Controller::start_through(hub, &flags).await
     }
 
     // ---- what is there then ----

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{
-    TestCluster,
+    TestCluster, file_for_test,
     process::{Port, Process, directory},
     wait::eventually,
 };
@@ -48,13 +48,22 @@ impl Controller {
 
     /// Starts a controller on `hub` with further flags; Secrets are as they are.
     pub async fn start_with(hub: &TestCluster, flags: &[&str]) -> Self {
+        Self::start_through(&hub.kubeconfig(), flags).await
+    }
+
+    /// [`Self::start_with`] on a hub that is reached by this kubeconfig.
+    pub async fn start_through(hub: &str, flags: &[&str]) -> Self {
+        let kubeconfig = format!("--kubeconfig={}", file_for_test("kubeconfig", hub).display());
+        let flags: Vec<&str> = flags.iter().copied().chain([kubeconfig.as_str()]).collect();
+        Self::start_by(&flags).await
+    }
+
+    /// Starts a controller with these flags alone.
+    pub async fn start_by(flags: &[&str]) -> Self {
         let (port, metrics) = (Port::take(), Port::take());
         let place = directory("controller");
-        let kubeconfig = place.join("kubeconfig");
-        std::fs::write(&kubeconfig, hub.kubeconfig()).expect("a kubeconfig can be written");
         let mut arguments = vec![
             "run".to_owned(),
-            format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen-address=127.0.0.1:{}", port.number()),
             format!("--metrics-address=127.0.0.1:{}", metrics.number()),
         ];

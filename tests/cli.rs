@@ -1,0 +1,194 @@
+//! The commands as a user runs them: output, exit codes, errors with file and line.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tradewind::sample;
+
+/// For a process that has to notice an edit, on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+fn tradewind(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    command.args(arguments).env_remove("RUST_LOG").output().expect("the binary runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it ended by itself")
+}
+
+/// The sample in a directory of its own.
+fn fleet() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    sample::write_to(directory.path()).expect("the sample");
+    directory
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn edit(file: &Path, from: &str, to: &str) {
+    let before = fs::read_to_string(file).expect("a file of the sample");
+    assert!(before.contains(from), "{from:?} is not in {}", file.display());
+    fs::write(file, before.replace(from, to)).expect("an edit");
+}
+
+fn policy_of(fleet: &Path) -> PathBuf {
+    fleet.join("cluster-3/traffic-policy.yaml")
+}
+
+#[test]
+fn demo_once_prints_what_every_cluster_sees() {
+    let output = tradewind(&["demo", "--once"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/demo.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, stdout(&output)).expect("the golden file");
+    }
+    assert_eq!(stdout(&output), fs::read_to_string(golden).expect("the golden file"));
+    assert_eq!(stderr(&output), "", "the sample gives no note");
+}
+
+#[test]
+fn demo_follows_edits_until_it_is_stopped() {
+    let fleet = fleet();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tradewind"))
+        .args(["demo", "-d", text(fleet.path()), "--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let begin = Instant::now();
+    let mut shows = |what: &str| {
+        while begin.elapsed() < SOON {
+            let line = lines.next().expect("the demo goes on").expect("text");
+            if line.contains(what) {
+                return;
+            }
+        }
+        panic!("{what:?} was not shown");
+    };
+    shows("90 % of the traffic goes to us-east");
+    edit(&policy_of(fleet.path()), "weight: 90", "weight: 80");
+    edit(&policy_of(fleet.path()), "weight: 10\n", "weight: 20\n");
+    shows("80 % of the traffic goes to us-east");
+    let status = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().expect("sh");
+    assert!(status.success());
+    assert!(child.wait().expect("an end").success(), "stopping on request is no failure");
+}
+
+#[test]
+fn render_writes_directories_that_a_second_run_leaves_alone() {
+    let (fleet, out) = (fleet(), tempfile::tempdir().expect("a directory"));
+    let render = || tradewind(&["render", text(fleet.path()), "-d", text(out.path())]);
+    assert!(stderr(&render()).contains("cluster-1: 10 written, 0 removed, 0 unchanged"));
+    assert!(stderr(&render()).contains("cluster-1: 0 written, 0 removed, 10 unchanged"));
+    assert!(out.path().join("cluster-1/serviceentry-stage.payments.global-se.yaml").is_file());
+    // Without the policy its prefixed hosts go, and the default host is nearest-first again.
+    fs::remove_file(policy_of(fleet.path())).expect("a file of the sample");
+    let said = stderr(&render());
+    assert!(said.contains("cluster-1: 2 written, 4 removed, 4 unchanged"), "{said}");
+}
+
+#[test]
+fn render_prints_yaml_json_and_tables() {
+    let fleet = fleet();
+    let yaml = stdout(&tradewind(&["render", text(fleet.path()), "-c", "cluster-2"]));
+    assert_eq!(yaml.matches("# cluster: cluster-2").count(), 10);
+    assert!(yaml.contains("kind: ServiceEntry") && yaml.contains("kind: DestinationRule"));
+    let json: serde_json::Value =
+        serde_json::from_slice(&tradewind(&["render", text(fleet.path()), "-o", "json"]).stdout).expect("JSON");
+    assert_eq!(json["cluster-3"].as_array().map(Vec::len), Some(10));
+    let table = stdout(&tradewind(&["render", text(fleet.path()), "-o", "table"]));
+    assert!(table.contains("payments.payments-east.svc.cluster.local:8080"), "{table}");
+    let unknown = tradewind(&["render", text(fleet.path()), "-c", "cluster-9"]);
+    assert_eq!((code(&unknown), stderr(&unknown).contains("no cluster \"cluster-9\"")), (2, true));
+}
+
+#[test]
+fn broken_yaml_is_told_with_file_and_line_and_harms_nothing_else() {
+    let fleet = fleet();
+    fs::write(fleet.path().join("cluster-1/broken.yaml"), "kind: Service\nmetadata: [\n").expect("a file");
+    let output = tradewind(&["render", text(fleet.path())]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("error: cluster-1: broken.yaml:2"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("stage.payments.global-se"), "the rest is rendered");
+    // Nobody knows what the broken file holds: nothing may go because of it.
+    let out = tempfile::tempdir().expect("a directory");
+    fs::create_dir_all(out.path().join("cluster-1")).expect("a directory");
+    let ours = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  labels: {app.kubernetes.io/managed-by: tradewind}\n  name: old-se\n  namespace: admiral-sync\n";
+    fs::write(out.path().join("cluster-1/serviceentry-old-se.yaml"), ours).expect("a file");
+    let output = tradewind(&["render", text(fleet.path()), "-d", text(out.path())]);
+    assert!(out.path().join("cluster-1/serviceentry-old-se.yaml").exists(), "{}", stderr(&output));
+}
+
+#[test]
+fn diff_tells_by_its_exit_code_what_would_change() {
+    let fleet = fleet();
+    let sync = |cluster: &str| fleet.path().join(cluster).join("admiral-sync");
+    let out = tempfile::tempdir().expect("a directory");
+    assert_eq!(code(&tradewind(&["render", text(fleet.path()), "-d", text(out.path())])), 0);
+    let all_new = tradewind(&["diff", text(fleet.path())]);
+    assert_eq!((code(&all_new), stdout(&all_new).matches("create cluster-").count()), (1, 30));
+    for cluster in ["cluster-1", "cluster-2", "cluster-3"] {
+        fs::rename(out.path().join(cluster), sync(cluster)).expect("a directory");
+    }
+    let same = tradewind(&["diff", text(fleet.path())]);
+    assert_eq!((code(&same), stdout(&same)), (0, String::new()), "{}", stderr(&same));
+
+    edit(&policy_of(fleet.path()), "weight: 90", "weight: 80");
+    edit(&policy_of(fleet.path()), "weight: 10\n", "weight: 20\n");
+    let edited = tradewind(&["diff", text(fleet.path())]);
+    let changes = stdout(&edited);
+    assert_eq!(code(&edited), 1);
+    assert_eq!(changes.matches("update cluster-").count(), 3, "one ServiceEntry a cluster: {changes}");
+    assert!(changes.contains("-    weight: 90") && changes.contains("+    weight: 80"), "{changes}");
+    assert_eq!(code(&tradewind(&["diff", "/nowhere/at/all"])), 2);
+}
+
+#[test]
+fn diff_of_two_fleets_compares_their_plans() {
+    let (old, new) = (fleet(), fleet());
+    let between = || tradewind(&["diff", text(old.path()), text(new.path()), "-o", "json"]);
+    assert_eq!((code(&between()), stdout(&between()).trim()), (0, "[]"));
+    fs::remove_file(policy_of(new.path())).expect("a file of the sample");
+    let changes: Vec<serde_json::Value> = serde_json::from_slice(&between().stdout).expect("JSON");
+    let deleted = changes.iter().filter(|change| change["verb"] == "delete").count();
+    assert_eq!((code(&between()), deleted), (1, 12), "two prefixed hosts, two objects each, in three clusters");
+}
+
+#[test]
+fn crds_are_those_in_the_repository() {
+    let printed = stdout(&tradewind(&["crds"]));
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")).expect("crds/").flatten() {
+        let file = fs::read_to_string(entry.path()).expect("a CRD");
+        let name = file.lines().find(|line| line.trim_start().starts_with("name: ")).expect("a name").trim();
+        assert!(printed.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn settings_that_are_refused_name_their_line_and_what_is_allowed() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), "hostnameSufix: mesh\nmaxRemovalPercent: 300\n").expect("a file");
+    let output = tradewind(&["demo", "--once", "--config", text(file.path())]);
+    assert_eq!(code(&output), 2);
+    let said = stderr(&output);
+    assert!(said.contains(":1: hostnameSufix is no setting; did you mean hostnameSuffix?"), "{said}");
+    assert!(said.contains(":2: maxRemovalPercent") && said.contains("0 to 100"), "{said}");
+}
