@@ -81,10 +81,11 @@ fn run(path: &Path) -> Result<(), String> {
     let picture = planned(&mut world);
     compare_or_update(path, &picture, &fleet)?;
     check_again(&mut world, &picture)?;
-    for (order, events) in fleet.orders() {
+    for (number, (order, events)) in fleet.orders().into_iter().enumerate() {
         let found = fleet.fed(&events);
         same(&format!("fed {order}"), &found, &picture)?;
-        if !case.first_come {
+        // Every plan after every event is the slow part: two of the orders will do.
+        if !case.first_come && number % 2 == 1 {
             same(&format!("planned after each event {order}"), &fleet.fed_one_by_one(&events)?, &picture)?;
         }
     }
@@ -312,7 +313,7 @@ fn outputs(picture: &Picture, fleet: &Fleet) -> BTreeMap<String, String> {
     files.insert("endpoints.txt".into(), picture.endpoints.clone());
     files.insert("notes.txt".into(), notes(&picture.notes));
     files.insert("merged-sidecars.txt".into(), merged);
-    files.retain(|_, text| !text.is_empty());
+    files.retain(|name, text| !text.is_empty() || name == "endpoints.txt");
     files
 }
 

@@ -189,11 +189,12 @@ impl Writers {
     }
 
     /// A cluster left the fleet: nothing more is written there. With `clean`, everything of ours is deleted, whatever its
-    /// number, unless the cluster comes back meanwhile. Its connection must still be there.
-    pub fn remove_cluster(&self, cluster: &ClusterName, clean: bool) {
+    /// number, unless the cluster comes back meanwhile. Its connection must be there until the task has ended; it goes on
+    /// where its handle is dropped. `None` when there is nothing to do.
+    pub fn remove_cluster(&self, cluster: &ClusterName, clean: bool) -> Option<JoinHandle<()>> {
         let running = self.running.lock().remove(cluster);
         if running.is_none() && !clean {
-            return;
+            return None;
         }
         let token = CancellationToken::new();
         if clean && let Some(before) = self.cleaning.lock().insert(cluster.clone(), token.clone()) {
@@ -202,7 +203,7 @@ impl Writers {
         let store =
             running.as_ref().map_or_else(|| (self.stores)(cluster), |running| Arc::clone(&running.writer.store));
         let (shared, cluster) = (Arc::clone(&self.shared), cluster.clone());
-        self.leaving.spawn(async move {
+        Some(self.leaving.spawn(async move {
             if let Some(Running { writer, task }) = running {
                 writer.stop.cancel();
                 // A panic of the task was logged where it happened.
@@ -212,7 +213,7 @@ impl Writers {
             if clean {
                 self::clean(&cluster, &*store, &shared.settings, &token).await;
             }
-        });
+        }))
     }
 
     fn writers(&self) -> Vec<Arc<ClusterWriter>> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
+use super::output;
 use crate::api;
 
 pub(super) fn command() -> Command {
@@ -12,7 +13,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn main(_: &ArgMatches) -> anyhow::Result<ExitCode> {
     for crd in api::crds() {
-        print!("---\n{}", super::output::yaml(&crd)?);
+        output::print(&format!("---\n{}", output::yaml(&crd)?));
     }
     Ok(ExitCode::SUCCESS)
 }

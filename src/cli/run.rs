@@ -227,7 +227,13 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         let (writers, clean) = (writers.clone(), settings.removed_cluster == RemovedCluster::Clean);
         Arc::new(move |cluster| {
             let writers = writers.clone();
-            async move { writers.remove_cluster(&cluster, clean) }.boxed()
+            async move {
+                if let Some(removal) = writers.remove_cluster(&cluster, clean) {
+                    // A panic was logged where it happened.
+                    let _ = removal.await;
+                }
+            }
+            .boxed()
         })
     };
     let fleet = tokio::spawn({

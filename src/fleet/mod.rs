@@ -10,8 +10,6 @@
 
 pub mod directory;
 mod edits;
-#[cfg(test)]
-mod fake_api;
 pub mod file;
 mod informer;
 mod item;

@@ -200,6 +200,9 @@ impl AddressBook {
                 state.holder = Some(key.clone());
                 state.waiting.remove(key);
                 self.settle_address(host, &mut outcome);
+                let anothers = |address: &Ipv4Addr| self.taken.get(address).is_some_and(|holder| holder != host);
+                let standing = self.hosts[host].addresses().into_iter().filter(anothers);
+                outcome.conflicts.extend(standing.map(|address| (host.clone(), address)));
             }
             let address = if taken_by.is_some() { None } else { self.hosts[host].address };
             outcome.claims.push(Claim { host: host.clone(), address, taken_by });
@@ -233,7 +236,6 @@ impl AddressBook {
                 found = Some(address);
                 break;
             }
-            outcome.conflicts.push((host.clone(), address));
         }
         let found = found.or_else(|| self.allocate(range, host));
         match found {

@@ -226,9 +226,7 @@ impl Registry {
                 note(NoteKind::AddressConflict, object, key, message)
             })
             .collect();
-        if !notes.is_empty() || claims.iter().all(|claim| claim.address.is_some()) {
-            self.notes.put(NoteSource::Fleet(format!("addresses of {key}")), notes);
-        }
+        self.notes.put(NoteSource::Fleet(format!("addresses of {key}")), notes);
         claims
     }
 

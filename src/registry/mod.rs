@@ -18,6 +18,7 @@ mod lift;
 mod lists;
 mod notes;
 mod place;
+mod policies;
 mod ports;
 mod shard;
 mod snapshot;

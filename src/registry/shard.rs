@@ -11,6 +11,7 @@ use std::{
 use super::{
     identity::{self, Classified},
     place::{Moved, Place},
+    policies::Policies,
     ports,
     snapshot::Backend,
     standing::Standing,
@@ -64,8 +65,7 @@ pub(super) struct Shard {
     namespaces: HashMap<Arc<str>, Namespace>,
     /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
     gone_ignored: HashSet<Arc<str>>,
-    policies: HashMap<ObjectId, (Arc<Policy>, Option<ServiceKey>)>,
-    policies_by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
+    policies: Policies,
     /// Its nodes and gateways.
     place: Place,
     /// What was written there.
@@ -95,8 +95,7 @@ impl Shard {
             services_by_pair: HashMap::new(),
             namespaces: HashMap::new(),
             gone_ignored: HashSet::new(),
-            policies: HashMap::new(),
-            policies_by_service: HashMap::new(),
+            policies: Policies::default(),
             place: Place::default(),
             standing: Standing::default(),
         }
@@ -435,45 +434,24 @@ impl Shard {
     // ---- policies ----
 
     pub(super) fn put_policy(&mut self, policy: Policy, settings: &Settings) -> (Effects, Option<String>) {
-        let id = policy.id.clone();
-        let (key, problem) = match identity::of_policy(&policy, settings) {
-            _ if policy.ignored => (None, None),
-            Ok(key) => (Some(key), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        let same = self.policies.get(&id).is_some_and(|(before, of)| **before == policy && *of == key);
-        if same {
-            return (Effects::default(), problem);
-        }
-        let mut effects = self.remove_policy(&id);
-        if let Some(key) = &key {
-            self.policies_by_service.entry(key.clone()).or_default().insert(id.clone());
-            effects.services.insert(key.clone());
-        }
-        self.policies.insert(id, (Arc::new(policy), key));
-        (effects, problem)
+        let (services, problem) = self.policies.put(policy, settings);
+        (Effects { services, ..Effects::default() }, problem)
     }
 
     pub(super) fn remove_policy(&mut self, id: &ObjectId) -> Effects {
-        let mut effects = Effects::default();
-        if let Some((_, Some(key))) = self.policies.remove(id) {
-            remove_from(&mut self.policies_by_service, &key, id);
-            effects.services.insert(key);
-        }
-        effects
+        Effects { services: self.policies.remove(id), ..Effects::default() }
     }
 
     /// The services that policies name.
     pub(super) fn policy_keys(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.policies_by_service.keys()
+        self.policies.keys()
     }
 
     /// The policies for a service, with whether each stands in a namespace that runs it.
     pub(super) fn policies(&self, key: &ServiceKey) -> Vec<(Arc<Policy>, bool)> {
         let homes: BTreeSet<&Arc<str>> =
             self.by_service.get(key).into_iter().flatten().map(|id| &id.namespace).collect();
-        let ids = self.policies_by_service.get(key).into_iter().flatten();
-        ids.filter_map(|id| Some((self.policies.get(id)?.0.clone(), homes.contains(&id.namespace)))).collect()
+        self.policies.of(key).map(|policy| (policy.clone(), homes.contains(&policy.id.namespace))).collect()
     }
 
     // ---- what was written ----
@@ -493,7 +471,7 @@ impl Shard {
             Kind::Service => self.services.values().map(|service| service.id.clone()).collect(),
             Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
-            Kind::GlobalTrafficPolicy => self.policies.keys().cloned().collect(),
+            Kind::GlobalTrafficPolicy => self.policies.ids(),
             Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => self.standing.ids(kind),
             Kind::Dependency => Vec::new(),
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {

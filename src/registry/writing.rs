@@ -57,12 +57,14 @@ impl Registry {
                 addresses.stands(cluster, host, key.clone(), address);
             }
         }
+        // An address that was given up may have been told of.
+        let readdressed = before.as_ref().is_some_and(|before| before.address.is_some() && before.address != address);
         let same = before.as_ref().is_some_and(|before| before.digest == digest && before.owner == owner);
         let old_key = before.and_then(|before| before.service.clone());
         for key in old_key.iter().chain(&key) {
             self.recount(key, cluster);
         }
-        if !same && plan_again {
+        if readdressed || !same && plan_again {
             let keys = old_key.into_iter().chain(key).map(Unit::Service);
             self.mark(keys.chain(self.wanting(cluster, &id)));
         }

@@ -296,12 +296,12 @@ pub fn assert_sound(objects: &Objects) {
 
 /// A cluster's name.
 pub fn cluster(name: &str) -> ClusterName {
-    ClusterName::parse(name).unwrap()
+    ClusterName::parse(name).expect("a cluster's name")
 }
 
 /// A service's key.
 pub fn key(identity: &str, environment: &str) -> ServiceKey {
-    ServiceKey::parse(identity, environment).unwrap()
+    ServiceKey::parse(identity, environment).expect("a service's key")
 }
 
 /// Reads YAML manifests into observed objects.
@@ -309,13 +309,13 @@ pub fn manifests(observer: &Observer, text: &str) -> Vec<Observed> {
     text.split("\n---\n")
         .filter(|document| !document.trim().is_empty())
         .map(|document| {
-            let mut value: serde_json::Value = serde_saphyr::from_str(document).unwrap();
-            let kind = value["kind"].as_str().unwrap().to_owned();
+            let mut value: serde_json::Value = serde_saphyr::from_str(document).expect("YAML");
+            let kind = value["kind"].as_str().expect("a manifest has a kind").to_owned();
             let kind = *Kind::ALL.iter().find(|known| known.as_str() == kind).expect("a watched kind");
             if !matches!(kind, Kind::Node | Kind::Namespace) && value["metadata"]["namespace"].is_null() {
                 value["metadata"]["namespace"] = "default".into();
             }
-            observer.observe_value(kind, &value).unwrap()
+            observer.observe_value(kind, &value).expect("a manifest of that kind")
         })
         .collect()
 }

@@ -123,6 +123,27 @@ async fn a_lost_history_is_listed_anew() {
     world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
 }
 
+/// A watch that broke goes on where it stopped, also where nothing happens: the cluster is whole again, and was not listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_watch_is_taken_up_where_it_stopped() {
+    let world = World::shared().await;
+    let proxy = behind_a_proxy(&world).await;
+    world.deploy(&[2], "payments").await;
+    let controller = world.start(&[]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[2]]).await;
+    let lists = proxy.forwarded_with("limit=");
+    assert!(lists > 0);
+    proxy.answer(Answer::with(500));
+    proxy.cut();
+    noted(&controller, "cluster-unreachable", &["cluster-3", "500"]).await;
+    proxy.pass();
+    unnoted(&controller, "cluster-unreachable", &["cluster-3"]).await;
+    unnoted(&controller, "kind-unreadable", &["cluster-3"]).await;
+    assert_eq!(proxy.forwarded_with("limit="), lists);
+    world.undeploy(2, "payments").await;
+    world.gone(0, &host("payments")).await;
+}
+
 /// Neither the end of the rights on Secrets nor their return moves a cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_that_cannot_be_read_remove_nothing() {

@@ -1,15 +1,17 @@
 //! The process: how it starts, stops, and writes nothing when it may not; and what `diff` says beside it.
 
 use std::{
+    path::Path,
     process::{Command, Output},
     time::{Duration, Instant},
 };
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use crate::{
-    support::{FaultProxy, Mode, controller::Controller, eventually},
-    world::{ALL, GATEWAYS, SERVICE_ENTRY, SOON, World, host},
+    support::{FaultProxy, Mode, controller::Controller, eventually, file_for_test},
+    world::{ALL, GATEWAYS, SERVICE_ENTRY, SOON, World, host, noted},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,4 +199,37 @@ async fn a_fleet_file_takes_the_place_of_secrets() {
     world.sentinel(&ALL).await;
     let writes = world.writes(&since).await;
     assert!(!writes.keys().any(|write| write.starts_with("cluster-3") && write.contains("payments")), "{writes:#?}");
+}
+
+/// A cluster of the fleet file that cannot be connected at all is a member that cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_cannot_be_connected_keeps_its_endpoints() {
+    let world = World::shared().await;
+    world.deploy(&[1, 2], "payments").await;
+    let flags = world.flags();
+    let start = async |fleet: &Path| {
+        let fleet = format!("--fleet={}", fleet.display());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).chain([fleet.as_str()]).collect();
+        let controller = Controller::start_by(&flags).await;
+        controller.ready().await;
+        controller
+    };
+    let fleet = world.fleet_file(false);
+    let controller = start(&fleet).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments"), GATEWAYS[2]]).await;
+    controller.kill();
+
+    let mut clusters: Value =
+        serde_json::from_str(&std::fs::read_to_string(&fleet).expect("it was just written")).expect("it is JSON");
+    let mut broken: Value = serde_saphyr::from_str(&world.clusters[2].kubeconfig()).expect("a kubeconfig is YAML");
+    let no_certificate = ByteString(b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n".to_vec());
+    broken["clusters"][0]["cluster"]["certificate-authority-data"] = json!(no_certificate);
+    clusters["clusters"][2]["kubeconfig"] = json!(file_for_test("kubeconfig", &broken.to_string()));
+    let since = world.marks().await;
+    let controller = start(&file_for_test("fleet.yaml", &clusters.to_string())).await;
+    noted(&controller, "cluster-refused", &["cluster-3"]).await;
+    world.undeploy(2, "payments").await;
+    world.removal_sentinel(&[0, 1]).await;
+    world.wrote_nothing(&since).await;
 }

@@ -280,7 +280,9 @@ impl TestCluster {
         self.processes().apiserver = Some(server);
         eventually(&format!("{} is ready", self.name), READY_WITHIN, async || {
             self.panic_if_ended();
-            if !self.certificate_file().exists() {
+            // Its own certificate and the issuer's, whole.
+            let written = fs::read_to_string(self.certificate_file()).unwrap_or_default();
+            if written.matches("-----END CERTIFICATE-----").count() < 2 {
                 return Err("it has no certificate yet".to_owned());
             }
             let request = Request::get("/readyz").body(Vec::new()).expect("a plain request");

@@ -98,7 +98,8 @@ impl IntoResponse for &Answer {
 struct Rules {
     answers: Vec<Answer>,
     injected: usize,
-    forwarded: usize,
+    /// Path and query of each request that went to the server.
+    forwarded: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -168,7 +169,12 @@ impl StatusProxy {
 
     /// How many requests went to the server.
     pub fn forwarded(&self) -> usize {
-        self.shared.rules().forwarded
+        self.shared.rules().forwarded.len()
+    }
+
+    /// How many of them had this in their path and query.
+    pub fn forwarded_with(&self, part: &str) -> usize {
+        self.shared.rules().forwarded.iter().filter(|request| request.contains(part)).count()
     }
 }
 
@@ -197,7 +203,7 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
             rules.injected += 1;
             return response;
         }
-        rules.forwarded += 1;
+        rules.forwarded.push(request.uri().to_string());
     }
     let mut cuts = shared.cuts.subscribe();
     match forward(&shared.server, request).await {

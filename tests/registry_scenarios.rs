@@ -1,0 +1,635 @@
+//! The fleet in motion: restarts, partitions, late clusters, lost gateways, changed marks. No cluster, no clock.
+
+mod planning;
+
+use std::collections::BTreeMap;
+
+use futures::FutureExt as _;
+use planning::{Objects, Picture, World, cluster, key, manifests};
+use tradewind::{
+    config::{Settings, Sidecars, WithoutDependency},
+    istio::Object,
+    model::{ClusterName, Kind, NoteKind, ObjectId, Observed, ServiceKey},
+    registry::Unit,
+};
+
+const REASON: &str = "connection refused";
+
+/// The manifests of each cluster.
+type Manifests = BTreeMap<ClusterName, String>;
+
+fn node(region: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Node
+metadata: {{name: node, labels: {{topology.kubernetes.io/region: {region}}}}}
+---
+"
+    )
+}
+
+fn gateway(address: &str) -> String {
+    let ingress = if address.is_empty() { String::new() } else { format!("{{ip: {address}}}") };
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: gateway, namespace: istio-system, labels: {{app: istio-ingressgateway}}}}
+spec: {{}}
+status: {{loadBalancer: {{ingress: [{ingress}]}}}}
+---
+"
+    )
+}
+
+/// A workload named by its identity, in the namespace of that name.
+fn workload(kind: &str, identity: &str, environment: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {identity}, namespace: {identity}}}
+spec:
+  selector: {{}}
+  template:
+    metadata:
+      labels: {{app: {identity}, identity: {identity}, env: {environment}}}
+      annotations: {{sidecar.istio.io/inject: \"true\"}}
+---
+"
+    )
+}
+
+fn service(name: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {name}}}
+spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 8080}}, {{name: tcp-admin, port: 9000}}]}}
+---
+"
+    )
+}
+
+fn runs(identity: &str) -> String {
+    workload("Deployment", identity, "stage") + &service(identity)
+}
+
+fn policy(first: &str, then: &str) -> String {
+    format!(
+        "apiVersion: admiral.io/v1alpha1
+kind: GlobalTrafficPolicy
+metadata: {{name: payments, namespace: payments, labels: {{identity: payments, env: stage}}}}
+spec:
+  policy:
+  - {{dnsPrefix: default, lbType: 1, target: [{{region: {first}, weight: 100}}, {{region: {then}, weight: 0}}]}}
+  - {{dnsPrefix: west, lbType: 1, target: [{{region: us-west, weight: 100}}]}}
+---
+"
+    )
+}
+
+fn dependency(source: &str, destination: &str) -> String {
+    format!(
+        "apiVersion: admiral.io/v1alpha1
+kind: Dependency
+metadata: {{name: {source}, namespace: admiral}}
+spec: {{source: {source}, destinations: [{destination}]}}
+---
+"
+    )
+}
+
+/// Orders calls payments; payments runs in cluster-2 and cluster-3.
+fn payments() -> Manifests {
+    let place = |region: &str, last: u8| node(region) + &gateway(&format!("192.0.2.{last}"));
+    [
+        (
+            cluster("cluster-1"),
+            place("us-west", 1) + &workload("Deployment", "orders", "stage") + &dependency("orders", "payments"),
+        ),
+        (cluster("cluster-2"), place("us-west", 2) + &runs("payments")),
+        (cluster("cluster-3"), place("us-east", 3) + &runs("payments")),
+    ]
+    .into()
+}
+
+fn with(mut fleet: Manifests, name: &str, more: &str) -> Manifests {
+    fleet.entry(cluster(name)).or_default().push_str(more);
+    fleet
+}
+
+fn kinds(world: &World) -> Vec<Kind> {
+    world.registry.watched_kinds().into_iter().chain([Kind::Dependency]).collect()
+}
+
+/// Lists one cluster with its manifests and what was written into it.
+fn list(world: &World, name: &ClusterName, text: &str, written: &Objects, unreadable: &[Kind]) {
+    world.registry.register(name);
+    let mut objects = manifests(&world.observer, text);
+    objects.extend(written.iter().filter(|((of, _), _)| of == name).map(|(_, object)| world.stored(object)));
+    for kind in kinds(world) {
+        if unreadable.contains(&kind) {
+            world.registry.unreadable(name, kind, REASON, 7);
+        } else {
+            let of_kind = objects.iter().filter(|object| object.id().kind == kind).cloned().collect();
+            world.registry.reset(name, kind, of_kind);
+        }
+    }
+}
+
+fn settled(mut world: World) -> World {
+    world.registry.fleet_listed();
+    world.settle();
+    world
+}
+
+/// A fleet that was read from nothing and written.
+fn running(settings: &Settings, fleet: &Manifests) -> World {
+    let world = World::new(settings.clone());
+    for (name, text) in fleet {
+        list(&world, name, text, &Objects::new(), &[]);
+    }
+    let mut world = settled(world);
+    world.write_back();
+    world.settle();
+    world
+}
+
+/// The same fleet after a restart in which some kinds of `cut_off` cannot be read.
+fn restarted(settings: &Settings, fleet: &Manifests, written: &Objects, cut_off: &str, unreadable: &[Kind]) -> World {
+    let world = World::new(settings.clone());
+    for (name, text) in fleet {
+        let unreadable = if name.as_str() == cut_off { unreadable } else { &[] };
+        list(&world, name, text, written, unreadable);
+    }
+    settled(world)
+}
+
+fn apply(world: &mut World, name: &str, text: &str) {
+    for object in manifests(&world.observer, text) {
+        world.registry.apply(&cluster(name), object);
+    }
+    world.settle();
+}
+
+fn delete(world: &mut World, name: &str, text: &str) {
+    for object in manifests(&world.observer, text) {
+        world.registry.delete(&cluster(name), object.id());
+    }
+    world.settle();
+}
+
+fn in_clusters(objects: &Objects, names: &[&str]) -> Objects {
+    objects
+        .iter()
+        .filter(|((name, _), _)| names.contains(&name.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
+}
+
+/// The endpoint addresses of a host in a cluster; `None` where the host is not there.
+fn addresses(objects: &Objects, name: &str, host: &str) -> Option<Vec<String>> {
+    let id = ObjectId::new(Kind::ServiceEntry, "admiral-sync", &format!("{host}-se"));
+    match objects.get(&(cluster(name), id))? {
+        Object::ServiceEntry(entry) => Some(entry.spec.endpoints.iter().map(|e| e.address.clone()).collect()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn has_note(picture: &Picture, kind: NoteKind) -> bool {
+    picture.notes.iter().any(|note| note.kind == kind)
+}
+
+fn everything() -> Vec<Kind> {
+    Kind::ALL.to_vec()
+}
+
+const HOST: &str = "stage.payments.global";
+
+#[test]
+fn nothing_is_planned_before_the_whole_fleet_was_listed() {
+    let fleet = payments();
+    let mut world = World::new(Settings::default());
+    let payments = key("payments", "stage");
+    for (name, text) in &fleet {
+        assert!(world.registry.take_dirty().is_empty() && world.registry.snapshot(&payments).is_none());
+        list(&world, name, text, &Objects::new(), &[]);
+    }
+    assert!(world.registry.ready().unwrap_err().contains("have not been listed"));
+    let late = cluster("cluster-4");
+    world.registry.register(&late);
+    world.registry.fleet_listed();
+    assert!(world.registry.ready().unwrap_err().contains("cluster-4"));
+    assert!(world.registry.take_dirty().is_empty() && world.registry.snapshot(&payments).is_none());
+    for kind in kinds(&world) {
+        world.registry.unreadable(&late, kind, REASON, 7);
+    }
+    assert_eq!(world.registry.ready(), Ok(()), "a cluster that cannot be read does not hold up the others");
+    world.settle();
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2", "192.0.2.3"]);
+}
+
+#[test]
+fn unreadable_dependencies_hold_up_the_first_plan() {
+    let world = World::new(Settings::default());
+    let hub = ClusterName::hub();
+    world.registry.register_hub(&hub);
+    world.registry.fleet_listed();
+    world.registry.unreadable(&hub, Kind::Dependency, REASON, 7);
+    assert!(world.registry.ready().unwrap_err().contains("Dependency"));
+    world.registry.reset(&hub, Kind::Dependency, Vec::new());
+    assert_eq!(world.registry.ready(), Ok(()));
+}
+
+#[test]
+fn a_restart_changes_nothing() {
+    let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
+    let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
+    let before = running(&settings, &fleet).picture();
+    let mut world = restarted(&settings, &fleet, &before.objects, "", &[]);
+    assert_eq!(world.picture(), before);
+    assert_eq!(world.write_back(), 0);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_read_after_a_restart_keeps_its_endpoints() {
+    let (settings, fleet) = (Settings::default(), payments());
+    let before = running(&settings, &fleet).picture();
+    let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &everything());
+    let readable = ["cluster-1", "cluster-2"];
+    assert_eq!(in_clusters(&world.picture().objects, &readable), in_clusters(&before.objects, &readable));
+    assert_eq!(world.write_back(), 0);
+    assert!(has_note(&world.picture(), NoteKind::ClusterUnreachable));
+
+    apply(&mut world, "cluster-2", &gateway("192.0.2.22"));
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.22", "192.0.2.3"]);
+    assert!(world.write_back() > 0);
+    world.settle();
+
+    // Back, and without payments: now its endpoint may go.
+    let name = cluster("cluster-3");
+    let text = node("us-east") + &gateway("192.0.2.3");
+    list(&world, &name, &text, &before.objects, &[]);
+    world.settle();
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.22"]);
+    assert!(!has_note(&world.picture(), NoteKind::ClusterUnreachable));
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
+    let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
+    let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
+    let before = running(&settings, &fleet).picture();
+    let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &everything());
+    let payments = key("payments", "stage");
+    assert!(planning::plan_service(&world.registry, &payments).unwrap().held);
+    assert_eq!(world.write_back(), 0, "neither the service nor the Sidecars of its clients change");
+    apply(&mut world, "cluster-2", &gateway("192.0.2.22"));
+    assert_eq!(world.write_back(), 0);
+    assert!(has_note(&world.picture(), NoteKind::PolicyUnreadable));
+
+    list(&world, &cluster("cluster-3"), &fleet[&cluster("cluster-3")], &before.objects, &[]);
+    world.settle();
+    assert!(!has_note(&world.picture(), NoteKind::PolicyUnreadable));
+    assert!(addresses(&world.wanted(), "cluster-1", HOST).unwrap().contains(&"192.0.2.22".to_owned()));
+}
+
+#[test]
+fn one_kind_that_cannot_be_read_keeps_its_endpoints_everywhere() {
+    let settings = Settings::default();
+    let stateful = workload("StatefulSet", "payments", "stage") + &service("payments") + &policy("us-east", "us-west");
+    let fleet = with(payments(), "cluster-4", &(node("us-east") + &gateway("192.0.2.4") + &stateful));
+    let before = running(&settings, &fleet).picture();
+    assert!(addresses(&before.objects, "cluster-4", HOST).unwrap().iter().any(|a| a.contains("svc.cluster.local")));
+
+    let mut world = restarted(&settings, &fleet, &before.objects, "cluster-4", &[Kind::StatefulSet]);
+    let picture = world.picture();
+    assert_eq!(picture.objects, before.objects, "its own local endpoint and the policy beside it included");
+    assert_eq!(world.write_back(), 0);
+    assert!(has_note(&picture, NoteKind::KindUnreadable));
+
+    // Its gateway is known, and so is that it goes.
+    delete(&mut world, "cluster-4", &gateway("192.0.2.4"));
+    let now = world.wanted();
+    assert_eq!(addresses(&now, "cluster-1", HOST).unwrap(), ["192.0.2.2", "192.0.2.3"]);
+    assert!(addresses(&now, "cluster-4", HOST).unwrap().iter().any(|a| a.contains("svc.cluster.local")));
+}
+
+#[test]
+fn a_cluster_that_is_lost_while_running_stays_as_it_was() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
+    let mut world = running(&settings, &fleet);
+    let before = world.picture();
+    for kind in everything() {
+        world.registry.unreadable(&cluster("cluster-3"), kind, REASON, 7);
+    }
+    world.settle();
+    assert_eq!(world.picture().objects, before.objects);
+    assert_eq!(world.write_back(), 0);
+    for kind in everything() {
+        world.registry.readable(&cluster("cluster-3"), kind);
+    }
+    world.settle();
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_cluster_joins_late_and_counts_once_it_is_wholly_known() {
+    let settings = Settings::default();
+    let all = with(payments(), "cluster-3", &policy("us-east", "us-west"));
+    let mut first = all.clone();
+    let text = first.remove(&cluster("cluster-3")).unwrap();
+    let mut world = running(&settings, &first);
+    let before = world.picture();
+
+    let late = cluster("cluster-3");
+    world.registry.register(&late);
+    let objects = manifests(&world.observer, &text);
+    let (last, others) = kinds(&world).split_last().map(|(last, others)| (*last, others.to_vec())).unwrap();
+    for kind in others {
+        assert_eq!(world.picture().objects, before.objects, "before {kind:?} is listed");
+        let of_kind = objects.iter().filter(|object| object.id().kind == kind).cloned().collect();
+        world.registry.reset(&late, kind, of_kind);
+        world.settle();
+        if kind == Kind::DestinationRule {
+            break;
+        }
+    }
+    world.registry.reset(&late, last, Vec::new());
+    world.settle();
+    assert_eq!(world.picture(), running(&settings, &all).picture());
+    assert_eq!(world.wanted(), world.picture().objects);
+}
+
+#[test]
+fn a_cluster_that_leaves_takes_its_endpoints_along() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-1", &dependency("reports", "payments"));
+    let mut world = running(&settings, &fleet);
+    world.leave(&cluster("cluster-3"));
+    world.settle();
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2"]);
+    assert_eq!(addresses(&world.wanted(), "cluster-3", HOST), None);
+    // With the Dependencies of the hub gone, payments is for everybody.
+    world.leave(&cluster("cluster-1"));
+    world.settle();
+    assert!(!world.registry.snapshot(&key("payments", "stage")).unwrap().declared);
+    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+}
+
+#[test]
+fn a_gateway_without_address_is_used_as_last_known_and_a_deleted_one_is_not() {
+    let mut world = running(&Settings::default(), &payments());
+    let before = world.picture();
+    apply(&mut world, "cluster-3", &gateway(""));
+    assert_eq!(world.picture().objects, before.objects);
+    let said = |world: &World| -> Vec<String> {
+        let notes = world.picture().notes.into_iter().filter(|note| note.kind == NoteKind::GatewayMissing);
+        notes.map(|note| note.message).collect()
+    };
+    assert!(said(&world)[0].contains("last known address 192.0.2.3 stays in use"), "{:?}", said(&world));
+    delete(&mut world, "cluster-3", &gateway(""));
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2"]);
+    assert!(said(&world)[0].contains("none has the label"), "{:?}", said(&world));
+    apply(&mut world, "cluster-3", &gateway(""));
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2"], "the old address is not revived");
+    apply(&mut world, "cluster-3", &gateway("192.0.2.33"));
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2", "192.0.2.33"]);
+    assert!(said(&world).is_empty());
+}
+
+#[test]
+fn a_malformed_object_keeps_its_last_good_form() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
+    let mut world = running(&settings, &fleet);
+    let before = world.picture();
+    let id = ObjectId::new(Kind::GlobalTrafficPolicy, "payments", "payments");
+    world.registry.malformed(&cluster("cluster-3"), id, "spec: is missing");
+    world.settle();
+    assert_eq!(world.picture().objects, before.objects);
+    assert!(has_note(&world.picture(), NoteKind::ObjectMalformed));
+    apply(&mut world, "cluster-3", &policy("us-west", "us-east"));
+    assert_ne!(world.picture().objects, before.objects);
+    assert!(!has_note(&world.picture(), NoteKind::ObjectMalformed));
+}
+
+#[test]
+fn a_changed_identity_or_environment_withdraws_the_old_service_and_publishes_the_new() {
+    let mut world = running(&Settings::default(), &payments());
+    let changed = workload("Deployment", "payments", "prod");
+    apply(&mut world, "cluster-2", &changed);
+    apply(&mut world, "cluster-3", &changed);
+    let now = world.wanted();
+    assert_eq!(addresses(&now, "cluster-1", HOST), None);
+    assert_eq!(addresses(&now, "cluster-1", "prod.payments.global").unwrap(), ["192.0.2.2", "192.0.2.3"]);
+
+    let renamed = changed.replace("identity: payments", "identity: billing");
+    apply(&mut world, "cluster-2", &renamed);
+    let now = world.wanted();
+    assert_eq!(addresses(&now, "cluster-1", "prod.payments.global").unwrap(), ["192.0.2.3"]);
+    assert!(addresses(&now, "cluster-1", "prod.billing.global").is_some());
+    world.write_back();
+    world.settle();
+    assert_eq!(world.write_back(), 0);
+    let stands = world.registry.owned(&cluster("cluster-1")).iter().any(|w| w.id.name.starts_with("stage.payments"));
+    assert!(!stands, "what stood for the old service is gone");
+}
+
+#[test]
+fn ignore_marks_come_and_go() {
+    let mut world = running(&Settings::default(), &payments());
+    let before = world.picture();
+    let plain = workload("Deployment", "payments", "stage");
+    let marks = [
+        plain.replace("namespace: payments}", "namespace: payments, annotations: {admiral.io/ignore: \"true\"}}"),
+        plain.replace("env: stage", "env: stage, admiral-ignore: \"true\""),
+        plain.replace("inject: \"true\"", "inject: \"false\""),
+    ];
+    for marked in marks {
+        assert_ne!(marked, plain);
+        apply(&mut world, "cluster-3", &marked);
+        assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2"]);
+        apply(&mut world, "cluster-3", &plain);
+        assert_eq!(world.picture(), before);
+    }
+}
+
+#[test]
+fn an_ignored_namespace_hides_its_workloads_until_they_are_gone() {
+    let mut world = running(&Settings::default(), &payments());
+    let namespace = |ignored: bool| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: payments, annotations: {{admiral.io/ignore: \"{ignored}\"}}}}\n"
+        )
+    };
+    let before = world.picture();
+    apply(&mut world, "cluster-3", &namespace(true));
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2"]);
+    apply(&mut world, "cluster-3", &namespace(false));
+    assert_eq!(world.picture(), before);
+    // Deleted: its workloads may be told of after it.
+    apply(&mut world, "cluster-3", &namespace(true));
+    delete(&mut world, "cluster-3", &namespace(true));
+    apply(
+        &mut world,
+        "cluster-3",
+        &workload("Deployment", "payments", "stage").replace("env: stage", "env: stage, revision: two"),
+    );
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2"]);
+    apply(&mut world, "cluster-3", &namespace(false));
+    assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2", "192.0.2.3"]);
+}
+
+#[test]
+fn a_dependency_that_goes_takes_exactly_what_it_brought() {
+    let settings =
+        Settings { without_dependency: WithoutDependency::None, sidecars: Sidecars::Own, ..Settings::default() };
+    let mut world = running(&settings, &payments());
+    let sidecars = |world: &World| {
+        let sidecar = |(_, id): &&(ClusterName, ObjectId)| id.kind == Kind::Sidecar;
+        world.wanted().keys().filter(sidecar).count()
+    };
+    assert_eq!(sidecars(&world), 1);
+    delete(&mut world, "cluster-1", &dependency("orders", "payments"));
+    assert_eq!(sidecars(&world), 0);
+    assert_eq!(in_clusters(&world.wanted(), &["cluster-1"]), Objects::new());
+    assert_eq!(addresses(&world.wanted(), "cluster-2", HOST).unwrap().len(), 2, "the sources keep theirs");
+    world.write_back();
+    assert!(world.registry.owned(&cluster("cluster-1")).is_empty());
+}
+
+#[test]
+fn a_dependency_on_nobody_is_told_without_any_other_event_and_no_longer_than_it_stands() {
+    let mut world = running(&Settings::default(), &payments());
+    assert!(world.registry.take_dirty().is_empty());
+    let _ = world.registry.dirty().now_or_never();
+    let text = dependency("reports", "nowhere");
+    for object in manifests(&world.observer, &text) {
+        world.registry.apply(&cluster("cluster-1"), object);
+    }
+    assert!(world.registry.dirty().now_or_never().is_some(), "planning is woken");
+    world.settle();
+    assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    delete(&mut world, "cluster-1", &text);
+    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    apply(&mut world, "cluster-1", &text);
+    apply(&mut world, "cluster-2", &runs("nowhere"));
+    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+}
+
+#[test]
+fn an_event_marks_what_it_changes_and_nothing_else() {
+    let fleet = with(payments(), "cluster-2", &(runs("greeting") + &runs("reports")));
+    let world = running(&Settings::default(), &fleet);
+    let dirty_after = |text: &str| -> Vec<Unit> {
+        for object in manifests(&world.observer, text) {
+            world.registry.apply(&cluster("cluster-2"), object);
+        }
+        world.registry.take_dirty()
+    };
+    let services = |identities: &[&str]| -> Vec<Unit> {
+        identities.iter().map(|identity| Unit::Service(key(identity, "stage"))).collect()
+    };
+    assert_eq!(dirty_after(&runs("greeting")), [], "nothing new");
+    let other_port = runs("greeting").replace("8080", "8081");
+    assert_eq!(dirty_after(&other_port), services(&["greeting"]));
+    assert_eq!(
+        dirty_after(&gateway("192.0.2.22")),
+        services(&["greeting", "payments", "reports"]),
+        "those that run there"
+    );
+    // Orders publishes nothing, but nobody declares to call it: it would go to every cluster.
+    assert_eq!(dirty_after(&node("eu-west")), services(&["greeting", "orders", "payments", "reports"]));
+    assert_eq!(dirty_after(&policy("us-east", "us-west")), services(&["payments"]));
+}
+
+#[test]
+fn an_event_that_is_older_than_the_servers_answer_changes_nothing() {
+    let mut world = running(&Settings::default(), &payments());
+    let old: Vec<Observed> = world.wanted().values().map(|object| world.stored(object)).collect();
+    let names: Vec<ClusterName> = world.wanted().keys().map(|(name, _)| name.clone()).collect();
+    apply(&mut world, "cluster-3", &gateway("192.0.2.33"));
+    assert!(world.write_back() > 0);
+    world.settle();
+    for (name, object) in names.iter().zip(old) {
+        world.registry.apply(name, object);
+    }
+    world.settle();
+    assert_eq!(world.write_back(), 0);
+}
+
+#[test]
+fn addresses_outlive_a_restart_and_end_with_their_host() {
+    let settings = Settings::default();
+    let address = |world: &World| {
+        let service: ServiceKey = key("payments", "stage");
+        let plan = planning::plan_service(&world.registry, &service)?;
+        plan.clusters.first()?.hosts[0].service_entry.spec.addresses.first().cloned()
+    };
+    let fleet = payments();
+    let first = running(&settings, &fleet);
+    let written = first.picture().objects;
+    let moved: Objects = written
+        .into_iter()
+        .map(|(at, mut object)| {
+            if let Object::ServiceEntry(entry) = &mut object {
+                entry.spec.addresses = vec!["240.0.77.7".into()];
+            }
+            (at, object)
+        })
+        .collect();
+    let mut world = restarted(&settings, &fleet, &moved, "", &[]);
+    assert_eq!(address(&world).as_deref(), Some("240.0.77.7"));
+    for name in ["cluster-2", "cluster-3"] {
+        delete(&mut world, name, &runs("payments"));
+    }
+    assert!(world.write_back() > 0);
+    world.settle();
+    assert_eq!(world.registry.services(), [key("orders", "stage")]);
+    apply(&mut world, "cluster-2", &runs("payments"));
+    assert_eq!(address(&world).as_deref(), Some("240.0.77.7"), "a host that comes back gets its own address");
+}
+
+#[test]
+fn two_hosts_written_with_one_address_are_told_apart_and_told_of_until_they_are_written_anew() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-2", &runs("greeting"));
+    let mut written = running(&settings, &fleet).picture().objects;
+    for object in written.values_mut() {
+        if let Object::ServiceEntry(entry) = object {
+            entry.spec.addresses = vec!["240.0.77.7".into()];
+        }
+    }
+    let mut world = restarted(&settings, &fleet, &written, "", &[]);
+    assert!(has_note(&world.picture(), NoteKind::AddressConflict));
+    assert!(world.write_back() > 0);
+    world.settle();
+    planning::assert_sound(&world.wanted());
+    assert!(!has_note(&world.picture(), NoteKind::AddressConflict));
+    assert_eq!(world.write_back(), 0);
+}
+
+#[test]
+fn a_cluster_that_is_registered_anew_holds_its_policys_service_until_it_is_known() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
+    let mut world = running(&settings, &fleet);
+    let before = world.picture();
+    let name = cluster("cluster-3");
+    world.leave(&name);
+    // Nothing was written yet when it comes back, kind by kind.
+    world.registry.register(&name);
+    let objects = manifests(&world.observer, &fleet[&name]);
+    for kind in [Kind::GlobalTrafficPolicy, Kind::Service, Kind::Deployment] {
+        let of_kind = objects.iter().filter(|object| object.id().kind == kind).cloned().collect();
+        world.registry.reset(&name, kind, of_kind);
+        world.settle();
+        assert!(planning::plan_service(&world.registry, &key("payments", "stage")).unwrap().held);
+        assert_eq!(world.write_back(), 0);
+    }
+    list(&world, &name, &fleet[&name], &before.objects, &[]);
+    world.settle();
+    assert_eq!(world.picture().objects, before.objects);
+    assert_eq!(world.write_back(), 0);
+}
