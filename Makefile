@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: all build demo test test-fast lint parts bench golden reference chart clean
+.PHONY: all build demo test test-fast lint parts bench golden clean
 
 all: build
 
@@ -31,7 +31,9 @@ bench: parts ## Three real clusters, 300 services; then the planner alone
 	$(CARGO) bench --locked --bench planner
 
 golden: ## Rewrite the golden files and the generated pages; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages --test cli
+	cp crds/*.yaml charts/tradewind/crds/
+	cp crds/admiral.io_globaltrafficpolicies.yaml charts/tradewind-member/crds/
 
 clean:
 	$(CARGO) clean

@@ -15,6 +15,8 @@ pub trait Known: Send + Sync + 'static {
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>>;
     /// Number of objects of ours in a cluster.
     fn owned_count(&self, cluster: &ClusterName) -> usize;
+    /// Whether a cluster belongs to the fleet.
+    fn has_cluster(&self, cluster: &ClusterName) -> bool;
     /// Whether what stands in a cluster is known, so that it can be compared with.
     fn can_write(&self, cluster: &ClusterName) -> bool;
     /// Whether all is known that a removal rests on.
@@ -42,6 +44,10 @@ impl Known for Registry {
 
     fn owned_count(&self, cluster: &ClusterName) -> usize {
         Self::owned_count(self, cluster)
+    }
+
+    fn has_cluster(&self, cluster: &ClusterName) -> bool {
+        self.cluster_names().contains(cluster)
     }
 
     fn can_write(&self, cluster: &ClusterName) -> bool {

@@ -127,6 +127,7 @@ pub(super) struct World {
     notes: Mutex<BTreeMap<ObjectId, Vec<Note>>>,
     marked: Mutex<Vec<Unit>>,
     changed: Notify,
+    pub(super) has_cluster: AtomicBool,
     pub(super) can_write: AtomicBool,
     pub(super) may_remove: AtomicBool,
     pub(super) has_namespace: AtomicBool,
@@ -143,6 +144,7 @@ impl World {
             notes: Mutex::default(),
             marked: Mutex::default(),
             changed: Notify::new(),
+            has_cluster: AtomicBool::new(true),
             can_write: AtomicBool::new(true),
             may_remove: AtomicBool::new(true),
             has_namespace: AtomicBool::new(true),
@@ -291,6 +293,10 @@ impl Known for World {
 
     fn owned_count(&self, _: &ClusterName) -> usize {
         self.objects.lock().len()
+    }
+
+    fn has_cluster(&self, _: &ClusterName) -> bool {
+        self.has_cluster.load(Ordering::Relaxed)
     }
 
     fn can_write(&self, _: &ClusterName) -> bool {

@@ -113,8 +113,10 @@ impl Writers {
     /// it was noticed.
     pub fn submit(&self, cluster: &ClusterName, unit: Unit, desired: Desired, since: Instant) {
         // A drained room stays empty.
-        if !self.leaving.is_closed() {
-            self.writer(cluster).submit(unit, Arc::new(desired), since);
+        if !self.leaving.is_closed()
+            && let Some(writer) = self.writer(cluster)
+        {
+            writer.submit(unit, Arc::new(desired), since);
         }
     }
 
@@ -220,10 +222,14 @@ impl Writers {
         self.running.lock().values().map(|running| Arc::clone(&running.writer)).collect()
     }
 
-    fn writer(&self, cluster: &ClusterName) -> Arc<ClusterWriter> {
+    fn writer(&self, cluster: &ClusterName) -> Option<Arc<ClusterWriter>> {
         let mut running = self.running.lock();
         if let Some(running) = running.get(cluster) {
-            return Arc::clone(&running.writer);
+            return Some(Arc::clone(&running.writer));
+        }
+        // A plan from before it left must not end its cleaning.
+        if !self.shared.known.has_cluster(cluster) {
+            return None;
         }
         if let Some(cleaning) = self.cleaning.lock().remove(cluster) {
             cleaning.cancel();
@@ -235,7 +241,7 @@ impl Writers {
         }
         let task = tokio::spawn(Arc::clone(&writer).run());
         running.insert(cluster.clone(), Running { writer: Arc::clone(&writer), task });
-        writer
+        Some(writer)
     }
 }
 
@@ -619,7 +625,10 @@ mod tests {
         assert_eq!(removals(&world), 0);
 
         let writers = world.writers(setting(|_| {}));
+        world.has_cluster.store(false, Ordering::Relaxed);
         writers.remove_cluster(&cluster(), true);
+        submit(&writers, "e", wanted("e", "1"));
+        assert!(writers.running.lock().is_empty(), "a plan from before it left");
         assert!(writers.drain(Duration::from_secs(10)).await);
         assert_eq!(removals(&world), 8);
     }
