@@ -357,6 +357,7 @@ async fn main() {
     println!("load                      3 clusters, {services} services, {expected} objects");
     println!("limit: bare loop          {:.2} s", limit.as_secs_f64());
     println!("cold start to settled     {:.2} s ({ratio:.2} times the limit), {cold_cpu:.2} s CPU", cold.as_secs_f64());
+    println!("  until planned once      {:.2} s", planned.as_secs_f64());
     println!(
         "writes per object         {:.3} on average, {most} at most ({total} writes)",
         total as f64 / expected as f64

@@ -161,13 +161,13 @@ impl Registry {
         for shard in &self.shards {
             let must_know = |kind: Kind| kind == Kind::Dependency;
             for (kind, state) in shard.kinds() {
-                let waits = match state {
-                    KindState::Loading => true,
-                    KindState::Unreadable { .. } => must_know(*kind),
-                    KindState::Synced | KindState::Stale { .. } => false,
-                };
-                if waits {
-                    return Some(format!("{} of cluster {} not listed yet", kind.as_str(), shard.name()));
+                let (kind_name, cluster) = (kind.as_str(), shard.name());
+                match state {
+                    KindState::Loading => return Some(format!("{kind_name} of cluster {cluster} not listed yet")),
+                    KindState::Unreadable { reason, .. } if must_know(*kind) => {
+                        return Some(format!("{kind_name} of cluster {cluster} cannot be read: {reason}"));
+                    }
+                    KindState::Unreadable { .. } | KindState::Synced | KindState::Stale { .. } => {}
                 }
             }
         }

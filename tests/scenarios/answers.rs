@@ -231,11 +231,9 @@ spec: {selector: {app: orders}, ports: [{name: http, port: 8080}]}
     noted(&controller, "kind-unreadable", &["GlobalTrafficPolicy", "404"]).await;
     noted(&controller, "kind-unreadable", &["Dependency", "404"]).await;
     // Without Dependencies nobody knows who is to see what.
-    eventually("it waits for Dependencies alone", SOON, async || {
-        match controller.get("/health/ready").await {
-            Err(waits) if waits.contains("Dependency of cluster") => Ok(()),
-            answer => Err(format!("{answer:?}")),
-        }
+    eventually("it waits for Dependencies alone", SOON, async || match controller.get("/health/ready").await {
+        Err(waits) if waits.contains("Dependency of cluster") => Ok(()),
+        answer => Err(format!("{answer:?}")),
     })
     .await;
 
