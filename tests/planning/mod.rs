@@ -52,14 +52,7 @@ pub struct Picture {
     pub notes: Vec<Note>,
 }
 
-/// Plans one service, as the controller does.
-pub fn plan_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
-    let snapshot = registry.snapshot(key)?;
-    let settings = registry.settings();
-    let hosts = plan::hosts(&snapshot, settings);
-    let claims = if snapshot.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, &hosts) };
-    Some(plan::plan(&snapshot, &claims, settings))
-}
+pub use tradewind::controller::plan_service;
 
 impl World {
     pub fn new(settings: Settings) -> Self {

@@ -1,0 +1,139 @@
+//! Nothing outside our ownership is ever touched: tried on random owners of everything that stands in a cluster.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tradewind::{
+    apply::{Desired, Known, Verb, preview},
+    config::Settings,
+    controller::plan_service,
+    fleet::{Observer, directory::DirectoryCluster, file},
+    istio::{Object, Owner},
+    model::{ClusterName, Note, ObjectId, ServiceKey, Written},
+    plan::HostPlan,
+    registry::{Registry, Unit},
+};
+
+/// What cluster-1 of the sample wants for payments: three hosts.
+static WANTED: LazyLock<Vec<HostPlan>> = LazyLock::new(|| {
+    let settings = Arc::new(Settings::default());
+    let registry = Registry::new(settings.clone());
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sample");
+    for member in file::load(&sample).expect("the sample").clusters {
+        let file::Place::Directory(path) = member.place else { panic!("the sample has directories") };
+        let cluster = DirectoryCluster::new(member.name, path, Observer::new(settings.clone(), false));
+        cluster.push(&cluster.load(), &registry, 0);
+    }
+    registry.fleet_listed();
+    let plan = plan_service(&registry, &payments()).expect("the fleet is listed");
+    plan.clusters.into_iter().find(|planned| planned.cluster == cluster()).expect("a dependent cluster").hosts
+});
+
+fn payments() -> ServiceKey {
+    ServiceKey::parse("payments", "stage").expect("a key")
+}
+
+fn cluster() -> ClusterName {
+    ClusterName::parse("cluster-1").expect("a name")
+}
+
+/// A cluster as the writer knows it. It claims everything for the service, as a registry gone mad might.
+#[derive(Default)]
+struct Standing(BTreeMap<ObjectId, Arc<Written>>);
+
+impl Known for Standing {
+    fn written_of(&self, _: &ClusterName, _: &Unit) -> Vec<Arc<Written>> {
+        self.0.values().cloned().collect()
+    }
+
+    fn written(&self, _: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
+        self.0.get(id).cloned()
+    }
+
+    fn owned_count(&self, _: &ClusterName) -> usize {
+        self.0.len()
+    }
+
+    fn can_write(&self, _: &ClusterName) -> bool {
+        true
+    }
+
+    fn may_remove(&self, _: &ClusterName) -> bool {
+        true
+    }
+
+    fn has_cluster(&self, _: &ClusterName) -> bool {
+        true
+    }
+
+    fn has_namespace(&self, _: &ClusterName, _: &str) -> Option<bool> {
+        Some(true)
+    }
+
+    fn wrote(&self, _: &ClusterName, _: Written) {}
+
+    fn wrote_delete(&self, _: &ClusterName, _: &ObjectId) {}
+
+    fn mark(&self, _: Unit) {}
+
+    fn note(&self, _: &ClusterName, _: &ObjectId, _: Vec<Note>) {}
+}
+
+fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
+    Written {
+        id: object.id(),
+        uid: "1".into(),
+        resource_version: "1".into(),
+        owner,
+        service: Some(payments()),
+        digest: if as_wanted { object.digest() } else { 1 },
+        host: None,
+        address: None,
+        policy: None,
+        ports: Vec::new(),
+        endpoints: Vec::new(),
+        sidecar: None,
+        content: None,
+    }
+}
+
+fn objects(hosts: &[HostPlan]) -> Vec<Object> {
+    let pair = |host: &HostPlan| {
+        [Object::ServiceEntry(host.service_entry.clone()), Object::DestinationRule(host.destination_rule.clone())]
+    };
+    hosts.iter().flat_map(pair).collect()
+}
+
+proptest! {
+    #[test]
+    fn only_our_objects_are_written_over_or_removed(
+        standing in vec(
+            option::of((select(&[Owner::Tradewind, Owner::Reference, Owner::Foreign][..]), any::<bool>())),
+            2 * WANTED.len(),
+        ),
+        wanted in 0..=WANTED.len(),
+        adopts in any::<bool>(),
+    ) {
+        let all = objects(&WANTED);
+        let there = all.iter().zip(&standing).filter_map(|(object, owner)| {
+            let (owner, as_wanted) = (*owner)?;
+            Some((object.id(), Arc::new(written(object, owner, as_wanted))))
+        });
+        let known = Standing(there.collect());
+        let desired = Desired::hosts(&WANTED[..wanted]);
+        for write in preview(&known, &cluster(), &Unit::Service(payments()), &desired, adopts) {
+            let owner = known.0.get(&write.id).map(|written| written.owner);
+            let allowed = match write.verb {
+                Verb::Create => owner.is_none(),
+                Verb::Update | Verb::Delete => owner == Some(Owner::Tradewind),
+                Verb::TakeOver => adopts && owner == Some(Owner::Reference),
+                Verb::Merge => false,
+            };
+            prop_assert!(allowed, "{:?} {:?}, which belongs to {owner:?}", write.verb, write.id);
+        }
+    }
+}
