@@ -3,7 +3,11 @@
 //! Planning runs in one task, in sorted order, so that the same fleet is worked through in the same
 //! way; it takes microseconds a unit. Writing runs beside it, one writer per cluster.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -87,7 +91,10 @@ impl Controller {
             let since = Instant::now();
             for unit in self.registry.take_dirty() {
                 let timer = self.metrics.plan_duration.start_timer();
-                self.plan(&unit, since);
+                if catch_unwind(AssertUnwindSafe(|| self.plan(&unit, since))).is_err() {
+                    // A bug of ours; it must not keep all other services from being planned.
+                    tracing::error!(%unit, "planning ended by a bug; what stands of it stays as it is");
+                }
                 drop(timer);
                 // A whole fleet may be dirty: let the writers and watches breathe.
                 tokio::task::yield_now().await;

@@ -278,6 +278,11 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
     let ended = tokio::select! {
         () = asked_to_stop() => None,
         ended = &mut running.fleet => Some(ended),
+        Some(ended) = running.tasks.join_next() => {
+            // Every task of ours runs until it is cancelled: starting anew is better than going on without it.
+            ended.context("a part of the controller ended by a bug")?;
+            anyhow::bail!("a part of the controller ended unasked");
+        }
     };
     match ended {
         Some(outcome) => outcome.context("watching the fleet")?.context("the fleet ended unasked"),

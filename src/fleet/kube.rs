@@ -4,7 +4,11 @@
 //! it runs: the registry keeps what it knows, and the first list over the new connection replaces it
 //! kind by kind.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::kube::{
     Api, Client, Config,
@@ -12,6 +16,7 @@ use ::kube::{
     runtime::watcher::Event,
 };
 use dashmap::DashMap;
+use futures::FutureExt as _;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
@@ -30,6 +35,9 @@ use crate::{
     model::{ClusterName, Kind, ObjectId, Observed},
     registry::Registry,
 };
+
+/// Wait before a watch that ended by a bug begins anew, so that a bug at every object does not spin.
+const AFTER_PANIC_SECONDS: u64 = 5;
 
 /// The present connection of each cluster, the hub included: whoever writes asks here each time, so
 /// that the next write goes over a connection that was swapped in meanwhile.
@@ -110,20 +118,46 @@ impl KubeCluster {
         self.watcher.clients.put(&self.name, client.clone());
         let neighbours = Arc::new(Notify::new());
         for kind in self.kinds.iter().copied() {
-            let resource = resource(kind);
-            let api = api(client.clone(), kind, &resource, self.watcher.observer.settings());
-            let sink = KindSink {
-                registry: self.watcher.registry.clone(),
-                observer: self.watcher.observer.clone(),
-                cluster: self.name.clone(),
+            let first_answer = first_answer.clone().filter(|_| kind == Kind::Dependency);
+            self.tasks.spawn(keep_watching(
+                self.watcher.clone(),
+                self.name.clone(),
                 kind,
-                listed: Vec::new(),
-                malformed: Vec::new(),
-                first_answer: first_answer.clone().filter(|_| kind == Kind::Dependency),
-            };
-            let informer = Informer::new(api, shown(&resource), None, sink, neighbours.clone());
-            self.tasks.spawn(informer.run());
+                client.clone(),
+                neighbours.clone(),
+                first_answer,
+            ));
         }
+    }
+}
+
+/// Watches one kind for good. A panic is a bug of ours: it ends this watch alone, which then begins anew.
+async fn keep_watching(
+    watcher: Watcher,
+    cluster: ClusterName,
+    kind: Kind,
+    client: Client,
+    neighbours: Arc<Notify>,
+    first_answer: Option<FirstAnswer>,
+) {
+    let resource = resource(kind);
+    loop {
+        let api = api(client.clone(), kind, &resource, watcher.observer.settings());
+        let sink = KindSink {
+            registry: watcher.registry.clone(),
+            observer: watcher.observer.clone(),
+            cluster: cluster.clone(),
+            kind,
+            listed: Vec::new(),
+            malformed: Vec::new(),
+            first_answer: first_answer.clone(),
+        };
+        let informer = Informer::new(api, shown(&resource), None, sink, neighbours.clone());
+        let _ = AssertUnwindSafe(informer.run()).catch_unwind().await;
+        let reason = format!("watching {} ended by a bug of Tradewind; it begins anew", shown(&resource));
+        tracing::error!(%cluster, kind = kind.as_str(), "{reason}");
+        watcher.registry.unreadable(&cluster, kind, &reason, now_seconds());
+        tokio::time::sleep(Duration::from_secs(AFTER_PANIC_SECONDS)).await;
     }
 }
 
