@@ -17,7 +17,7 @@ test: parts ## Every test, on real kube-apiservers too
 	$(CARGO) test --locked
 
 test-fast: ## The inner loop: unit, golden and property tests
-	$(CARGO) test --locked --lib --test golden --test properties --test registry_scenarios --test reference_pages
+	$(CARGO) test --locked --lib --test golden --test properties --test registry_scenarios --test ownership --test house_rules --test reference_pages
 
 lint: ## What CI checks before the tests
 	$(CARGO) fmt --check

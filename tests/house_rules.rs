@@ -1,4 +1,5 @@
-//! What decides knows no client, clock, randomness or file: `model/`, `registry/` and `plan/` are plain computation.
+//! Rules of the house that the compiler cannot hold: what decides is plain computation, files can be read in one sitting,
+//! and nothing is left open or passes by not running.
 
 use std::{
     fs,
@@ -54,6 +55,40 @@ fn what_decides_names_no_client_clock_randomness_or_file() {
         }
     }
     assert!(lines_read > 1_000, "the sources moved; name them in PURE");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Lines of a file without its tests that can still be read in one sitting.
+const MAX_FILE_LINES: usize = 550;
+
+#[test]
+fn files_can_be_read_in_one_sitting() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lines = |file: &Path| {
+        let text = fs::read_to_string(file).expect("can be read");
+        text.split("#[cfg(test)]").next().map_or(0, |code| code.lines().count())
+    };
+    let files = sources(&root.join("src"));
+    assert!(files.len() > 50, "the sources moved");
+    let long: Vec<String> = files
+        .iter()
+        .filter(|file| lines(file) > MAX_FILE_LINES)
+        .map(|file| format!("{}: {} lines, two rooms in one?", file.display(), lines(file)))
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_open_and_no_test_is_ignored() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // In pieces, so that this file does not name itself.
+    let open = ["#[ig".to_owned() + "nore", "to".to_owned() + "do!(", "unimple".to_owned() + "mented!("];
+    let mut found = Vec::new();
+    for file in ["src", "tests", "benches"].iter().flat_map(|room| sources(&root.join(room))) {
+        let text = fs::read_to_string(&file).expect("can be read");
+        let named = open.iter().filter(|what| text.contains(what.as_str()));
+        found.extend(named.map(|what| format!("{}: {what}", file.display())));
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
