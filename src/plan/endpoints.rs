@@ -64,7 +64,7 @@ pub(super) fn place(
         }
     }
     if target.regions.is_empty() {
-        let unplaced = |(source, endpoint)| untiered(source, endpoint, "the region of the clients is not known");
+        let unplaced = |(source, endpoint)| untiered(source, endpoint, ports, "the region of the clients is not known");
         return (distinct(reached.into_iter().map(unplaced).collect()), false);
     }
     let tiers = match (shares, tier_region(target, settings)) {
@@ -73,7 +73,7 @@ pub(super) fn place(
     };
     let Some((weighted, client_region)) = tiers else {
         let rule = if matches!(shares, Shares::Weighted(_)) { "by the weights of its region" } else { "nearest first" };
-        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, rule)).collect();
+        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, ports, rule)).collect();
         return (with_shares(distinct(placed), shares), false);
     };
     let tier_of = |source: &Source| tier(source, weighted, client_region);
@@ -84,7 +84,7 @@ pub(super) fn place(
         .into_iter()
         .zip(weights)
         .filter_map(|((source, endpoint), weight)| {
-            Some(tiered(source, endpoint, &tier_of(source)?, weight, client_region))
+            Some(tiered(source, endpoint, ports, &tier_of(source)?, weight, client_region))
         })
         .collect();
     (with_shares(distinct(placed), shares), true)
@@ -198,9 +198,15 @@ fn remote(source: &Source, ports: &[PublishedPort]) -> Option<Endpoint> {
     })
 }
 
-fn planned(source: &Source, endpoint: &Endpoint, tier: Option<u32>, reason: String) -> PlannedEndpoint {
-    let main = endpoint.ports.iter().find(|(name, _)| !name.contains(char::is_numeric) || *name == "http2");
-    let port = main.or_else(|| endpoint.ports.iter().next()).map_or(0, |(_, port)| *port);
+fn planned(
+    source: &Source,
+    endpoint: &Endpoint,
+    ports: &[PublishedPort],
+    tier: Option<u32>,
+    reason: String,
+) -> PlannedEndpoint {
+    let main = ports.first().expect("every service has a main port");
+    let port = endpoint.ports.get(&main.name).expect("an endpoint has every published port");
     PlannedEndpoint {
         cluster: source.cluster.clone(),
         address: format!("{}:{port}", endpoint.address),
@@ -222,13 +228,20 @@ fn how(source: &Source, endpoint: &Endpoint) -> String {
     }
 }
 
-fn untiered(source: &Source, mut endpoint: Endpoint, rule: &str) -> Placed {
+fn untiered(source: &Source, mut endpoint: Endpoint, ports: &[PublishedPort], rule: &str) -> Placed {
     endpoint.locality = source.locality.as_ref().map(Locality::to_string).unwrap_or_default();
     let reason = format!("{}; {rule}", how(source, &endpoint));
-    Placed { planned: planned(source, &endpoint, None, reason), endpoint }
+    Placed { planned: planned(source, &endpoint, ports, None, reason), endpoint }
 }
 
-fn tiered(source: &Source, mut endpoint: Endpoint, tier: &Tier, weight: u32, client_region: &str) -> Placed {
+fn tiered(
+    source: &Source,
+    mut endpoint: Endpoint,
+    ports: &[PublishedPort],
+    tier: &Tier,
+    weight: u32,
+    client_region: &str,
+) -> Placed {
     let region = source.locality.as_ref().map(|locality| locality.region.to_string()).unwrap_or_default();
     endpoint.weight = weight;
     endpoint.locality = match tier {
@@ -244,7 +257,7 @@ fn tiered(source: &Source, mut endpoint: Endpoint, tier: &Tier, weight: u32, cli
         Tier::Unlisted { nearest: false } => (2, "fallback: not in the policy".to_owned()),
     };
     let reason = format!("{}; {rule}", how(source, &endpoint));
-    Placed { planned: planned(source, &endpoint, Some(number), reason), endpoint }
+    Placed { planned: planned(source, &endpoint, ports, Some(number), reason), endpoint }
 }
 
 /// Two clusters behind one gateway are one endpoint; it takes the shares of both.

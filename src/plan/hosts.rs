@@ -12,13 +12,7 @@ use crate::{
 pub(super) struct WantedHost {
     pub(super) host: Host,
     pub(super) is_default: bool,
-    pub(super) entry: Option<Governing>,
-}
-
-/// The entry of a policy that governs a host.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Governing {
-    pub(super) entry: TrafficPolicyEntry,
+    pub(super) entry: Option<TrafficPolicyEntry>,
 }
 
 /// The hosts of a service, the default host first, then the prefixes in the order of the policy; with what was wrong.
@@ -50,9 +44,9 @@ pub(super) fn wanted(
                     let message = format!("two entries are for the host {host}; the last one counts");
                     problems.push((NoteKind::PolicyQuestionable, message));
                 }
-                wanted.entry = Some(Governing { entry: entry.clone() });
+                wanted.entry = Some(entry.clone());
             }
-            None => hosts.push(WantedHost { host, is_default: false, entry: Some(Governing { entry: entry.clone() }) }),
+            None => hosts.push(WantedHost { host, is_default: false, entry: Some(entry.clone()) }),
         }
     }
     (hosts, problems)

@@ -15,6 +15,8 @@ mod service_entry;
 mod sidecar;
 mod weights;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 pub use checks::violations;
@@ -23,10 +25,12 @@ pub use sidecar::{SidecarWant, sidecar};
 use crate::{
     config::Settings,
     istio::{DestinationRule, ServiceEntry},
-    model::{ClusterName, Host, Note, NoteKind, ObjectRef, ServiceKey},
-    registry::{Claim, ServiceSnapshot},
+    model::{ClusterName, Host, Note, NoteKind, ObjectRef, Policy, ServiceKey},
+    registry::{Claim, ServiceSnapshot, Target},
 };
 use hosts::WantedHost;
+use ports::PublishedPort;
+use weights::Shares;
 
 /// All that is wanted for one service.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,98 +116,113 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     let chosen = policy::choose(&snapshot.policies, &settings.priority_key);
     notes.extend(policy::outranked(&snapshot.policies, chosen, key));
     let policy = chosen.map(|(_, policy)| &**policy);
-    let (wanted, problems) = hosts::wanted(snapshot, policy, settings);
-    let about_policy = |kind, message| Note {
-        kind,
-        object: match chosen {
-            Some((cluster, policy)) => policy.id.in_cluster(cluster),
-            None => first_workload(snapshot),
-        },
-        service: Some(key.clone()),
-        message,
-    };
-    let about_service =
-        |kind, message| Note { kind, object: first_workload(snapshot), service: Some(key.clone()), message };
-    let has_host = !wanted.is_empty();
-    notes.extend(
-        problems.into_iter().map(
-            |(kind, message)| {
-                if has_host { about_policy(kind, message) } else { about_service(kind, message) }
-            },
-        ),
-    );
-
-    let (ports, problems) = ports::published(&snapshot.sources, settings);
-    notes.extend(problems.into_iter().map(|message| about_service(NoteKind::PortsDiffer, message)));
-
-    let policy_label = chosen.map(|(cluster, policy)| {
-        (policy.id.name.to_string(), format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name))
-    });
-    let mut clusters: Vec<ClusterPlan> = Vec::new();
-    for target in &snapshot.targets {
-        let export_to = export::namespaces(snapshot, target, settings);
-        let mut planned = Vec::new();
-        for WantedHost { host, is_default, entry } in &wanted {
-            let Some(claim) = claims.iter().find(|claim| claim.host == *host) else { continue };
-            if claim.taken_by.is_some() {
-                continue;
-            }
-            let shares = weights::shares(entry.as_ref().map(|entry| &entry.entry), snapshot, policy);
-            let (endpoints, tiered) = endpoints::place(snapshot, target, &shares, &ports, settings);
-            if endpoints.is_empty() {
-                continue;
-            }
-            let common = service_entry::Common {
-                key,
-                host,
-                policy: policy_label.as_ref().map(|(name, path)| (name.as_str(), path.as_str())),
-                dns_prefix: entry.as_ref().map(|entry| entry.entry.dns_prefix.trim()),
-                export_to: &export_to,
-            };
-            let service_entry = service_entry::build(&common, &ports, &endpoints, claim.address, settings);
-            let destination_rule = destination_rule::build(
-                &common,
-                *is_default,
-                target,
-                &shares,
-                entry.as_ref().map(|entry| &entry.entry),
-                &service_entry.spec.endpoints,
-                settings,
-            );
-            planned.push(HostPlan {
-                host: host.clone(),
-                service_entry,
-                destination_rule,
-                tiered,
-                endpoints: endpoints.into_iter().map(|endpoint| endpoint.planned).collect(),
-            });
-        }
-        if !planned.is_empty() {
-            clusters.push(ClusterPlan { cluster: target.cluster.clone(), hosts: planned });
-        }
-    }
-    for (host, holder) in claims.iter().filter_map(|claim| Some((&claim.host, claim.taken_by.as_ref()?))) {
-        let message = format!("the host {host} belongs to the service {holder}; {key} is not published under it");
-        let is_default = wanted.first().is_some_and(|default| default.host == *host);
-        notes.push(if is_default {
-            about_service(NoteKind::HostTaken, message)
-        } else {
-            about_policy(NoteKind::HostTaken, message)
-        });
-    }
-    for wanted in &wanted {
-        let entry = wanted.entry.as_ref().map(|entry| &entry.entry);
-        let shares = weights::shares(entry, snapshot, policy);
-        let messages = weights::problems(entry, &shares, snapshot, settings);
-        notes.extend(messages.into_iter().map(|message| {
-            about_policy(NoteKind::PolicyQuestionable, format!("for the host {}: {message}", wanted.host))
-        }));
-    }
+    let (wanted, host_problems) = hosts::wanted(snapshot, policy, settings);
+    let (ports, port_problems) = ports::published(&snapshot.sources, settings);
+    let governed = wanted
+        .into_iter()
+        .map(|wanted| Governed {
+            shares: weights::shares(wanted.entry.as_ref(), snapshot, policy),
+            claim: claims.iter().find(|claim| claim.host == wanted.host),
+            wanted,
+        })
+        .collect();
+    let decided = Decided { snapshot, settings, chosen, governed, ports };
+    notes.extend(decided.notes(host_problems, port_problems));
+    let clusters = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
     let mut plan = ServicePlan { key: key.clone(), clusters, notes, held: false };
     refuse_violations(&mut plan);
     plan.notes.sort();
     plan.notes.dedup();
     plan
+}
+
+/// A host with what its policy entry means for the regions that run the service, and who holds it.
+struct Governed<'a> {
+    wanted: WantedHost,
+    shares: Shares,
+    claim: Option<&'a Claim>,
+}
+
+/// All that is decided for a service before it is seen from one cluster.
+struct Decided<'a> {
+    snapshot: &'a ServiceSnapshot,
+    settings: &'a Settings,
+    chosen: Option<&'a (ClusterName, Arc<Policy>)>,
+    governed: Vec<Governed<'a>>,
+    ports: Vec<PublishedPort>,
+}
+
+impl Decided<'_> {
+    fn in_cluster(&self, target: &Target) -> Option<ClusterPlan> {
+        let export_to = export::namespaces(self.snapshot, target, self.settings);
+        let hosts: Vec<HostPlan> =
+            self.governed.iter().filter_map(|governed| self.host_in(target, governed, &export_to)).collect();
+        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts })
+    }
+
+    fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
+        let Governed { wanted, shares, claim } = governed;
+        let claim = claim.filter(|claim| claim.taken_by.is_none())?;
+        let (endpoints, tiered) = endpoints::place(self.snapshot, target, shares, &self.ports, self.settings);
+        if endpoints.is_empty() {
+            return None;
+        }
+        let entry = wanted.entry.as_ref();
+        let common = service_entry::Common {
+            key: &self.snapshot.key,
+            host: &wanted.host,
+            policy: self.chosen,
+            dns_prefix: entry.map(|entry| entry.dns_prefix.trim()),
+            export_to,
+        };
+        let service_entry = service_entry::build(&common, &self.ports, &endpoints, claim.address, self.settings);
+        let destination_rule = destination_rule::build(
+            &common,
+            wanted.is_default,
+            target,
+            shares,
+            entry,
+            &service_entry.spec.endpoints,
+            self.settings,
+        );
+        Some(HostPlan {
+            host: wanted.host.clone(),
+            service_entry,
+            destination_rule,
+            tiered,
+            endpoints: endpoints.into_iter().map(|endpoint| endpoint.planned).collect(),
+        })
+    }
+
+    /// What its owners should know, by whom can mend it: of the policy, or of the service.
+    fn notes(&self, host_problems: Vec<(NoteKind, String)>, port_problems: Vec<String>) -> Vec<Note> {
+        let mut notes = Vec::new();
+        // Without a host at all, no policy is to blame.
+        let has_host = !self.governed.is_empty();
+        notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
+        notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
+        for Governed { wanted, shares, claim } in &self.governed {
+            let (host, key) = (&wanted.host, &self.snapshot.key);
+            if let Some(holder) = claim.and_then(|claim| claim.taken_by.as_ref()) {
+                let message =
+                    format!("the host {host} belongs to the service {holder}; {key} is not published under it");
+                notes.push(self.note(!wanted.is_default, NoteKind::HostTaken, message));
+            }
+            let questions = weights::problems(wanted.entry.as_ref(), shares, self.snapshot, self.settings);
+            notes.extend(questions.into_iter().map(|message| {
+                self.note(true, NoteKind::PolicyQuestionable, format!("for the host {host}: {message}"))
+            }));
+        }
+        notes
+    }
+
+    fn note(&self, about_policy: bool, kind: NoteKind, message: String) -> Note {
+        let object = match self.chosen.filter(|_| about_policy) {
+            Some((cluster, policy)) => policy.id.in_cluster(cluster),
+            None => first_service(self.snapshot),
+        };
+        Note { kind, object, service: Some(self.snapshot.key.clone()), message }
+    }
 }
 
 /// A plan that breaks an invariant is a defect of Tradewind: it is reported and not written.
@@ -246,7 +265,7 @@ fn unreadable(policy: &str, key: &ServiceKey) -> Note {
     }
 }
 
-fn first_workload(snapshot: &ServiceSnapshot) -> ObjectRef {
+fn first_service(snapshot: &ServiceSnapshot) -> ObjectRef {
     let source = &snapshot.sources[0];
     let (namespace, name) = source
         .services

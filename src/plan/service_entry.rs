@@ -1,20 +1,20 @@
 //! The ServiceEntry of a host (reference behaviour §6.2).
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use super::{endpoints::Placed, ports::PublishedPort};
 use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
-    model::{Host, ServiceKey},
+    model::{ClusterName, Host, Policy, ServiceKey},
 };
 
 /// What both objects of a host have in common.
 pub(super) struct Common<'a> {
     pub(super) key: &'a ServiceKey,
     pub(super) host: &'a Host,
-    /// Name of the policy in force, and its `cluster/namespace/name`.
-    pub(super) policy: Option<(&'a str, &'a str)>,
+    /// The policy in force, with its cluster.
+    pub(super) policy: Option<&'a (ClusterName, Arc<Policy>)>,
     pub(super) dns_prefix: Option<&'a str>,
     pub(super) export_to: &'a [String],
 }
@@ -47,9 +47,10 @@ pub(super) fn build(
     if let Some(prefix) = common.dns_prefix.filter(|prefix| !prefix.is_empty() && *prefix != "default") {
         metadata.annotations.insert(keys::DNS_PREFIX.into(), prefix.to_owned());
     }
-    if let Some((name, path)) = common.policy {
-        metadata.annotations.insert(keys::ASSOCIATED_GTP.into(), name.to_owned());
-        metadata.annotations.insert(keys::POLICY.into(), path.to_owned());
+    if let Some((cluster, policy)) = common.policy {
+        let path = format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name);
+        metadata.annotations.insert(keys::ASSOCIATED_GTP.into(), policy.id.name.to_string());
+        metadata.annotations.insert(keys::POLICY.into(), path);
     }
     ServiceEntry {
         metadata,
