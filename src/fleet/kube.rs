@@ -141,8 +141,7 @@ async fn keep_watching(
     first_answer: Option<FirstAnswer>,
 ) {
     let resource = resource(kind);
-    loop {
-        let api = api(client.clone(), kind, &resource, watcher.observer.settings());
+    let watch = || {
         let sink = KindSink {
             registry: watcher.registry.clone(),
             observer: watcher.observer.clone(),
@@ -152,12 +151,24 @@ async fn keep_watching(
             malformed: Vec::new(),
             first_answer: first_answer.clone(),
         };
-        let informer = Informer::new(api, shown(&resource), None, sink, neighbours.clone());
-        let _ = AssertUnwindSafe(informer.run()).catch_unwind().await;
+        let api = api(client.clone(), kind, &resource, watcher.observer.settings());
+        Informer::new(api, shown(&resource), None, sink, neighbours.clone()).run()
+    };
+    let ended = || {
         let reason = format!("watching {} ended by a bug of Tradewind; it begins anew", shown(&resource));
         tracing::error!(%cluster, kind = kind.as_str(), "{reason}");
         watcher.registry.unreadable(&cluster, kind, &reason, now_seconds());
-        tokio::time::sleep(Duration::from_secs(AFTER_PANIC_SECONDS)).await;
+    };
+    begin_anew(watch, ended, Duration::from_secs(AFTER_PANIC_SECONDS)).await;
+}
+
+/// Runs work that is meant to go on for good; whenever it ends, says so, waits and begins anew.
+async fn begin_anew<F: Future>(mut work: impl FnMut() -> F, mut ended: impl FnMut(), wait: Duration) {
+    loop {
+        // What it ended with is the panic's message, which the panic itself has printed.
+        let _ = AssertUnwindSafe(work()).catch_unwind().await;
+        ended();
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -247,5 +258,31 @@ impl Sink for KindSink {
 
     fn resumed(&mut self) {
         self.registry.readable(&self.cluster, self.kind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_panics_is_told_of_and_begins_anew() {
+        let (mut begun, mut told) = (0, 0);
+        let third = Notify::new();
+        let work = || {
+            begun += 1;
+            let begun = begun;
+            let third = &third;
+            async move {
+                assert!(begun > 2, "a bug");
+                third.notify_one();
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = begin_anew(work, || told += 1, Duration::ZERO) => unreachable!("it goes on for good"),
+            () = third.notified() => {}
+        }
+        assert_eq!((begun, told), (3, 2));
     }
 }
