@@ -138,7 +138,7 @@ async fn keep_watching(
     kind: Kind,
     client: Client,
     neighbours: Arc<Notify>,
-    first_answer: Option<FirstAnswer>,
+    mut first_answer: Option<FirstAnswer>,
 ) {
     let resource = resource(kind);
     let watch = || {
@@ -149,7 +149,8 @@ async fn keep_watching(
             kind,
             listed: Vec::new(),
             malformed: Vec::new(),
-            first_answer: first_answer.clone(),
+            // Waited for until it is dropped: only the first sink may hold it.
+            first_answer: first_answer.take(),
         };
         let api = api(client.clone(), kind, &resource, watcher.observer.settings());
         Informer::new(api, shown(&resource), None, sink, neighbours.clone()).run()
