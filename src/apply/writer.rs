@@ -31,8 +31,8 @@ use crate::{
     registry::Unit,
 };
 
-/// While a cluster's state is not known, look again this often: whoever changes it also wakes the writer, and this is for
-/// the case that nobody does.
+/// While a cluster's state is not known, look again this often. Whoever changes it has its units planned again, which
+/// wakes the writer; this is for what only the writer remembers.
 const RECHECK_SECONDS: u64 = 5;
 
 /// What all writers share.

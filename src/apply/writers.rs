@@ -129,8 +129,9 @@ impl Writers {
         }
     }
 
-    /// The state of a cluster changed: look whether something that waited can happen now.
-    pub fn wake(&self, cluster: &ClusterName) {
+    /// Looks whether something that waited can happen now, as planning again does.
+    #[cfg(test)]
+    fn wake(&self, cluster: &ClusterName) {
         if let Some(running) = self.running.lock().get(cluster) {
             running.writer.wake.notify_one();
         }

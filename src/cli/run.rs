@@ -193,7 +193,8 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
                 }
                 tokio::select! {
                     () = cancel.cancelled() => return,
-                    changed = releases.changed() => if changed.is_err() { return },
+                    // Once the fleet has ended there is nothing to wait for but the stop: it says itself why it ended.
+                    Ok(()) = releases.changed() => {}
                 }
             }
         }
