@@ -129,6 +129,9 @@ fn main() {
     };
     let declarations = (0..services).map(|service| declared(service, &mut random)).collect();
     registry.reset(&hub, Kind::Dependency, declarations);
+    for kind in Kind::OF_HUB.iter().filter(|kind| **kind != Kind::Dependency) {
+        registry.reset(&hub, *kind, Vec::new());
+    }
     for (index, cluster) in names.iter().enumerate() {
         let here: Vec<usize> = (0..services).filter(|service| homes[*service].contains(&index)).collect();
         let node = Node {

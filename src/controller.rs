@@ -53,7 +53,7 @@ pub fn plan_sidecar(registry: &Registry, cluster: &ClusterName, namespace: &str)
 #[must_use]
 pub fn desired_in(plan: &ServicePlan, cluster: &ClusterName) -> Desired {
     let of_cluster = plan.clusters.iter().find(|planned| planned.cluster == *cluster);
-    of_cluster.map_or_else(Desired::nothing, |planned| Desired::hosts(&planned.hosts))
+    of_cluster.map_or_else(Desired::nothing, |planned| Desired::hosts(&planned.hosts).and(&planned.others))
 }
 
 /// What a client namespace should hold.

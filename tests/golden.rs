@@ -181,7 +181,9 @@ impl Fleet {
         let world = World::new(self.settings.clone());
         if self.clusters.contains_key(HUB) {
             world.registry.register_hub(&ClusterName::hub());
-            world.registry.reset(&ClusterName::hub(), Kind::Dependency, Vec::new());
+            for kind in Kind::OF_HUB {
+                world.registry.reset(&ClusterName::hub(), *kind, Vec::new());
+            }
         }
         for name in self.names() {
             world.listed_empty(name);

@@ -97,6 +97,7 @@ fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
         ports: Vec::new(),
         endpoints: Vec::new(),
         sidecar: None,
+        origin: None,
         content: None,
     }
 }

@@ -55,7 +55,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn workload() -> impl Strategy<Value = Observed> {
-    let place = (select(&NAMESPACES[..]), select(&APPS[..]), select(Kind::WORKLOADS));
+    let place = (select(&NAMESPACES[..]), select(&APPS[..]), select(Settings::default().workload_kinds));
     let service = (option::weighted(0.9, select(&IDENTITIES[..])), option::of(select(&["stage", "prod"][..])));
     let marks = (prop::bool::weighted(0.1), prop::bool::weighted(0.9), 0..3_i64);
     (place, service, marks).prop_map(
@@ -304,7 +304,7 @@ fn join(world: &World, at: usize, objects: &BTreeMap<(usize, ObjectId), Observed
         let of_kind = objects.iter().filter(|((of, id), _)| *of == at && id.kind == kind);
         of_kind.map(|(_, object)| object.clone()).collect::<Vec<_>>()
     };
-    for kind in world.registry.watched_kinds().into_iter().chain([Kind::Dependency]) {
+    for kind in world.registry.watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()) {
         world.registry.reset(&name, kind, here(kind));
     }
 }

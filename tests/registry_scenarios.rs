@@ -118,7 +118,7 @@ fn with(mut fleet: Manifests, name: &str, more: &str) -> Manifests {
 }
 
 fn kinds(world: &World) -> Vec<Kind> {
-    world.registry.watched_kinds().into_iter().chain([Kind::Dependency]).collect()
+    world.registry.watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
 }
 
 /// Lists one cluster with its manifests and what was written into it.
@@ -236,7 +236,9 @@ fn unreadable_dependencies_hold_up_the_first_plan() {
     world.registry.fleet_listed();
     world.registry.unreadable(&hub, Kind::Dependency, REASON, 7);
     assert!(world.registry.ready().unwrap_err().contains("Dependency"));
-    world.registry.reset(&hub, Kind::Dependency, Vec::new());
+    for kind in Kind::OF_HUB {
+        world.registry.reset(&hub, *kind, Vec::new());
+    }
     assert_eq!(world.registry.ready(), Ok(()));
 }
 

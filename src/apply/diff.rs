@@ -25,8 +25,8 @@ pub struct Desired {
 enum Wanted {
     /// The pair of one host.
     Host(Box<Pair>),
-    /// A Sidecar of our own.
-    Sidecar(Box<Object>),
+    /// An object that stands by itself.
+    Object(Box<Object>),
     /// Our hosts in a Sidecar that is somebody else's.
     Merge { id: ObjectId, hosts: Vec<String> },
 }
@@ -61,10 +61,17 @@ impl Desired {
         Self { wanted }
     }
 
+    /// Besides, objects that stand by themselves.
+    #[must_use]
+    pub fn and(mut self, others: &[Object]) -> Self {
+        self.wanted.extend(others.iter().map(|object| Wanted::Object(Box::new(object.clone()))));
+        self
+    }
+
     /// A Sidecar of our own.
     #[must_use]
     pub fn sidecar(sidecar: Sidecar) -> Self {
-        Self { wanted: vec![Wanted::Sidecar(Box::new(Object::Sidecar(sidecar)))] }
+        Self { wanted: vec![Wanted::Object(Box::new(Object::Sidecar(sidecar)))] }
     }
 
     /// Hosts of ours in the user's Sidecar `namespace/name`.
@@ -83,7 +90,7 @@ impl Desired {
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.wanted.iter().flat_map(|wanted| match wanted {
             Wanted::Host(pair) => vec![&pair.service_entry, &pair.destination_rule],
-            Wanted::Sidecar(object) => vec![&**object],
+            Wanted::Object(object) => vec![&**object],
             Wanted::Merge { .. } => vec![],
         })
     }
@@ -185,7 +192,7 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
     for wanted in &desired.wanted {
         let group = match wanted {
             Wanted::Host(pair) => changes.host(pair, view),
-            Wanted::Sidecar(object) => changes.object(object, view).change.into_iter().collect(),
+            Wanted::Object(object) => changes.object(object, view).change.into_iter().collect(),
             Wanted::Merge { id, hosts } => changes.merge(id, hosts, view).into_iter().collect(),
         };
         if !group.is_empty() {

@@ -25,9 +25,6 @@ use crate::{
     model::{ClusterName, Kind, ObjectId, Written},
 };
 
-/// Kinds that are written.
-const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::Sidecar];
-
 /// A directory with the objects of one cluster.
 #[derive(Clone)]
 pub struct DirectoryStore {
@@ -166,7 +163,7 @@ impl DirectoryStore {
 
     /// Files have no uid and no resourceVersion: the name and a counter stand in.
     fn observe(&self, mut manifest: Value) -> Outcome<Written> {
-        let kind = KINDS.into_iter().find(|kind| manifest["kind"] == kind.as_str());
+        let kind = Kind::WRITTEN.iter().copied().find(|kind| manifest["kind"] == kind.as_str());
         let kind = kind.ok_or_else(|| WriteError::Unreadable("another kind".to_owned()))?;
         let name = manifest["metadata"]["name"].clone();
         manifest["metadata"]["uid"] = name;
@@ -244,11 +241,11 @@ impl Store for DirectoryStore {
     }
 }
 
-/// The kind in lower case and the name. Sidecars share their name over namespaces, so theirs carries it.
+/// The kind in lower case and the name, with the namespace where it is not the sync namespace alone.
 fn file_name(id: &ObjectId) -> String {
     let kind = id.kind.as_str().to_ascii_lowercase();
     match id.kind {
-        Kind::Sidecar => format!("{kind}-{}-{}.yaml", id.namespace, id.name),
+        Kind::Sidecar | Kind::VirtualService | Kind::EnvoyFilter => format!("{kind}-{}-{}.yaml", id.namespace, id.name),
         _ => format!("{kind}-{}.yaml", id.name),
     }
 }
@@ -278,7 +275,7 @@ fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let file = entry.map_err(|error| named(directory, &error))?.path();
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let may_be_ours =
-            KINDS.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
+            Kind::WRITTEN.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
         if may_be_ours && name.ends_with(".yaml") && read_file(&file)?.is_some_and(|text| is_marked(&text)) {
             files.push(file);
         }

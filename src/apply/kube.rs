@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use super::{
     merge::Hosts,
     ownership,
-    store::{Outcome, ReadWritten, Store, WriteError, is_merged, plural},
+    store::{Outcome, ReadWritten, Store, WriteError, is_merged},
 };
 use crate::{
-    config::{Settings, Sidecars},
-    istio::{GROUP, Object, OwnedKeys, Owner, VERSION, keys},
+    config::Settings,
+    istio::{Object, OwnedKeys, Owner, keys},
     model::{Kind, ObjectId, Written},
 };
 
@@ -42,8 +42,8 @@ pub struct KubeStore {
     last: Mutex<Option<kube::Client>>,
     read: ReadWritten,
     owned: OwnedKeys,
-    sync_namespace: String,
-    with_sidecars: bool,
+    /// The kinds that may be ours, with the only namespace in which they are.
+    kinds: Vec<(Kind, Option<String>)>,
     strict: bool,
 }
 
@@ -68,8 +68,12 @@ impl KubeStore {
             last: Mutex::new(None),
             read,
             owned: settings.owned_keys(),
-            sync_namespace: settings.sync_namespace.clone(),
-            with_sidecars: settings.sidecars != Sidecars::Off,
+            kinds: settings
+                .watched_kinds()
+                .into_iter()
+                .filter(|kind| Kind::WRITTEN.contains(kind))
+                .map(|kind| (kind, settings.watched_namespace(kind).map(str::to_owned)))
+                .collect(),
             strict: false,
         }
     }
@@ -152,7 +156,7 @@ impl KubeStore {
         if answer.status != StatusCode::CREATED && ownership::is_shared(managers) {
             // It met an object that contradicts in nothing. Applying nothing takes exactly our fields out again.
             let nothing = json!({
-                "apiVersion": format!("{GROUP}/{VERSION}"),
+                "apiVersion": id.kind.api_version(),
                 "kind": id.kind.as_str(),
                 "metadata": {"name": *id.name, "namespace": *id.namespace},
             });
@@ -173,7 +177,7 @@ impl KubeStore {
 
     async fn take_over_object(&self, object: &Object, over: &Written) -> Outcome<Written> {
         let live = self.get_same(over).await?;
-        let managers = ownership::taken_over(managed_fields(&live), &self.owned);
+        let managers = ownership::taken_over(managed_fields(&live), &self.owned, &over.id.kind.api_version());
         let patch = json!([
             {"op": "test", "path": "/metadata/resourceVersion", "value": *over.resource_version},
             {"op": "add", "path": "/metadata/managedFields", "value": managers},
@@ -223,7 +227,7 @@ impl KubeStore {
 
     async fn list(&self, kind: Kind, namespace: Option<&str>, selector: &str) -> Outcome<Vec<Written>> {
         let base = namespace.map_or_else(
-            || format!("/apis/{GROUP}/{VERSION}/{}", plural(kind)),
+            || format!("/apis/{}/{}", kind.api_version(), kind.served().plural),
             |namespace| collection(kind, namespace),
         );
         let mut listed = Vec::new();
@@ -243,11 +247,12 @@ impl KubeStore {
 
     async fn list_owned(&self) -> Outcome<Vec<Written>> {
         let ours = format!("&labelSelector={}%3D{}", keys::MANAGED_BY.replace('/', "%2F"), keys::TRADEWIND);
-        let mut owned = self.list(Kind::ServiceEntry, Some(&self.sync_namespace), &ours).await?;
-        owned.extend(self.list(Kind::DestinationRule, Some(&self.sync_namespace), &ours).await?);
-        if self.with_sidecars {
-            let sidecars = self.list(Kind::Sidecar, None, "").await?;
-            owned.extend(sidecars.into_iter().filter(|one| one.owner == Owner::Tradewind || is_merged(one)));
+        let mut owned = Vec::new();
+        for (kind, namespace) in &self.kinds {
+            // Hosts of ours may stand in a Sidecar that is somebody else's.
+            let selector = if *kind == Kind::Sidecar { "" } else { &ours };
+            let found = self.list(*kind, namespace.as_deref(), selector).await?;
+            owned.extend(found.into_iter().filter(|one| one.owner == Owner::Tradewind || is_merged(one)));
         }
         Ok(owned)
     }
@@ -297,7 +302,7 @@ impl Store for KubeStore {
 }
 
 fn collection(kind: Kind, namespace: &str) -> String {
-    format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{}", plural(kind))
+    format!("/apis/{}/namespaces/{namespace}/{}", kind.api_version(), kind.served().plural)
 }
 
 fn path(id: &ObjectId) -> String {

@@ -7,10 +7,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::istio::{GROUP, Metadata, OwnedKeys, VERSION, keys};
+use crate::istio::{Metadata, OwnedKeys, keys};
 
 /// The managers of an object after everything that Tradewind decides became ours.
-pub(super) fn taken_over(managed_fields: &[Value], owned: &OwnedKeys) -> Vec<Value> {
+pub(super) fn taken_over(managed_fields: &[Value], owned: &OwnedKeys, api_version: &str) -> Vec<Value> {
     let mut ours = Map::new();
     let mut others = Vec::new();
     for entry in managed_fields {
@@ -29,7 +29,7 @@ pub(super) fn taken_over(managed_fields: &[Value], owned: &OwnedKeys) -> Vec<Val
     others.push(json!({
         "manager": keys::TRADEWIND,
         "operation": "Apply",
-        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "apiVersion": api_version,
         "fieldsType": "FieldsV1",
         "fieldsV1": ours,
     }));
@@ -115,7 +115,7 @@ mod tests {
             {"manager": "tradewind", "operation": "Apply", "fieldsV1": {"f:spec": {"f:trafficPolicy": {"f:simple": {}}}}},
             {"manager": "istiod", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
         ]);
-        let taken = taken_over(fields.as_array().unwrap(), &owned());
+        let taken = taken_over(fields.as_array().unwrap(), &owned(), "networking.istio.io/v1");
         assert_eq!(
             taken[0]["fieldsV1"],
             json!({"f:metadata": {"f:annotations": {".": {}, "f:team": {}}, "f:labels": {}}})

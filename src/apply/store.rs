@@ -157,15 +157,6 @@ pub(super) fn is_merged(written: &Written) -> bool {
         && written.sidecar.as_ref().is_some_and(|sidecar| !sidecar.ours.is_empty())
 }
 
-/// Path of a kind in the API, and the word for it there.
-pub(super) fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::DestinationRule => "destinationrules",
-        Kind::Sidecar => "sidecars",
-        _ => "serviceentries",
-    }
-}
-
 /// The id under which a cluster-wide matter of the writer is noted.
 pub(super) fn whole(kind: Kind, namespace: &str) -> ObjectId {
     ObjectId::new(kind, namespace, "")

@@ -94,6 +94,7 @@ pub(super) fn written(object: &Object) -> Written {
         ports: vec![],
         endpoints: vec![],
         sidecar: None,
+        origin: None,
         content: None,
         id,
     }

@@ -11,6 +11,7 @@ mod page;
 mod rules;
 mod table;
 mod value;
+mod watched;
 mod words;
 
 pub use args::{args, from_process};

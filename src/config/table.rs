@@ -118,7 +118,7 @@ settings! {
 
     "Workloads" {
         /// Workload kinds that are watched.
-        workload_kinds: Vec<Kind> = Kind::WORKLOADS.to_vec(),
+        workload_kinds: Vec<Kind> = vec![Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet],
             check!("one or more of Deployment, StatefulSet, DaemonSet", |kinds: &Vec<Kind>| !kinds.is_empty());
         /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";

@@ -23,9 +23,7 @@ use super::{
     observe::Observer,
 };
 use crate::{
-    config::Sidecars,
-    istio::GROUP,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, Served},
     registry::{NoteSource, Registry},
 };
 
@@ -263,14 +261,8 @@ impl DirectoryCluster {
     /// Whether a live cluster's informers would deliver the object.
     fn watches(&self, id: &ObjectId) -> bool {
         let settings = self.observer.settings();
-        match id.kind {
-            kind if self.is_hub && kind != Kind::Dependency => false,
-            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => settings.workload_kinds.contains(&id.kind),
-            Kind::ServiceEntry | Kind::DestinationRule => *id.namespace == *settings.sync_namespace,
-            Kind::Dependency => *id.namespace == *settings.dependency_namespace,
-            Kind::Sidecar => settings.sidecars != Sidecars::Off,
-            Kind::Service | Kind::Node | Kind::Namespace | Kind::GlobalTrafficPolicy => true,
-        }
+        let is_watched = Kind::OF_HUB.contains(&id.kind) || !self.is_hub && settings.watched_kinds().contains(&id.kind);
+        is_watched && settings.watched_namespace(id.kind).is_none_or(|only| *id.namespace == *only)
     }
 
     /// Fills in what an API server would have: the namespace, a uid, and a resourceVersion.
@@ -368,10 +360,10 @@ impl DirectoryCluster {
         }
     }
 
-    /// Dependencies count in every directory cluster: any of them may be the hub.
+    /// What is read on the hub counts in every directory cluster: any of them may be the hub.
     fn kinds(&self, registry: &Registry) -> Vec<Kind> {
         let watched = if self.is_hub { Vec::new() } else { registry.watched_kinds() };
-        watched.into_iter().chain([Kind::Dependency]).collect()
+        watched.into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
     }
 }
 
@@ -499,12 +491,7 @@ fn read_documents(path: &Path) -> io::Result<Vec<Result<Document, Broken>>> {
 /// Which of our kinds an object is, and what is wrong where it is written in a version that is not read.
 fn observed_kind(kind: &str, api_version: &str) -> Option<(Kind, Option<String>)> {
     let kind = Kind::ALL.iter().copied().find(|known| known.as_str() == kind)?;
-    let (group, versions): (_, &[&str]) = match kind {
-        Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => ("apps", &["v1"]),
-        Kind::Service | Kind::Node | Kind::Namespace => ("", &["v1"]),
-        Kind::GlobalTrafficPolicy | Kind::Dependency => ("admiral.io", &["v1alpha1"]),
-        Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => (GROUP, &["v1", "v1beta1", "v1alpha3"]),
-    };
+    let Served { group, versions, .. } = kind.served();
     let (group_found, version) = api_version.split_once('/').unwrap_or(("", api_version));
     if group_found != group {
         return None;

@@ -54,6 +54,8 @@ const SOON_MAX_SECONDS: u64 = 15;
 const LATER_FIRST_MILLIS: u64 = 1_000;
 /// Longest wait after those: somebody who installs a CRD watches for the effect. Jitter at most doubles it.
 const LATER_MAX_SECONDS: u64 = 8;
+/// Wait before a kind that the cluster does not serve, and need not, is looked for again: one small request.
+const ABSENT_SECONDS: u64 = 20;
 /// Longest wait that a throttling server may ask for.
 const RETRY_AFTER_MAX_SECONDS: u64 = 60;
 
@@ -74,6 +76,7 @@ pub(super) struct Informer<S> {
     labels: Option<String>,
     sink: S,
     neighbours: Arc<Notify>,
+    optional: bool,
     failing: bool,
     pace: Pace,
 }
@@ -95,7 +98,13 @@ impl<S: Sink> Informer<S> {
         neighbours: Arc<Notify>,
     ) -> Self {
         let labels = labels.map(str::to_owned);
-        Self { api, resource, labels, sink, neighbours, failing: false, pace: Pace::new() }
+        Self { api, resource, labels, sink, neighbours, optional: false, failing: false, pace: Pace::new() }
+    }
+
+    /// Whether the cluster need not serve the kind: then it is looked for rarely while it does not.
+    pub(super) fn optional(mut self, optional: bool) -> Self {
+        self.optional = optional;
+        self
     }
 
     /// Runs until it is dropped.
@@ -227,6 +236,9 @@ impl<S: Sink> Informer<S> {
     async fn fail(&mut self, trouble: &Trouble) {
         self.failing = true;
         self.sink.failed(trouble);
+        if self.optional && trouble.not_served {
+            return sleep(Duration::from_secs(ABSENT_SECONDS)).await;
+        }
         self.pace.wait(trouble.next, &self.neighbours).await;
     }
 }

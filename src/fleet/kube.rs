@@ -31,7 +31,6 @@ use super::{
 };
 use crate::{
     config::Settings,
-    istio,
     model::{ClusterName, Kind, ObjectId, Observed},
     registry::Registry,
 };
@@ -87,7 +86,7 @@ pub(super) struct KubeCluster {
 
 impl KubeCluster {
     /// Connects and starts to watch `kinds`. The registry must know the cluster already. `first_answer`
-    /// is held until Dependencies, if watched, were listed or failed for the first time.
+    /// is held until Dependencies and the like, if watched, were listed or failed for the first time.
     pub(super) fn start(
         watcher: Watcher,
         name: ClusterName,
@@ -118,7 +117,7 @@ impl KubeCluster {
         self.watcher.clients.put(&self.name, client.clone());
         let neighbours = Arc::new(Notify::new());
         for kind in self.kinds.iter().copied() {
-            let first_answer = first_answer.clone().filter(|_| kind == Kind::Dependency);
+            let first_answer = first_answer.clone().filter(|_| Kind::OF_HUB.contains(&kind));
             self.tasks.spawn(keep_watching(
                 self.watcher.clone(),
                 self.name.clone(),
@@ -153,7 +152,7 @@ async fn keep_watching(
             first_answer: first_answer.take(),
         };
         let api = api(client.clone(), kind, &resource, watcher.observer.settings());
-        Informer::new(api, shown(&resource), None, sink, neighbours.clone()).run()
+        Informer::new(api, shown(&resource), None, sink, neighbours.clone()).optional(kind.served().optional).run()
     };
     let ended = || {
         let reason = format!("watching {} ended by a bug of Tradewind; it begins anew", shown(&resource));
@@ -181,20 +180,9 @@ pub(super) fn now_seconds() -> i64 {
 
 /// Where a kind is served.
 fn resource(kind: Kind) -> ApiResource {
-    let (group, version, plural) = match kind {
-        Kind::Deployment => ("apps", "v1", "deployments"),
-        Kind::StatefulSet => ("apps", "v1", "statefulsets"),
-        Kind::DaemonSet => ("apps", "v1", "daemonsets"),
-        Kind::Service => ("", "v1", "services"),
-        Kind::Node => ("", "v1", "nodes"),
-        Kind::Namespace => ("", "v1", "namespaces"),
-        Kind::GlobalTrafficPolicy => ("admiral.io", "v1alpha1", "globaltrafficpolicies"),
-        Kind::Dependency => ("admiral.io", "v1alpha1", "dependencies"),
-        Kind::ServiceEntry => (istio::GROUP, istio::VERSION, "serviceentries"),
-        Kind::DestinationRule => (istio::GROUP, istio::VERSION, "destinationrules"),
-        Kind::Sidecar => (istio::GROUP, istio::VERSION, "sidecars"),
-    };
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), plural)
+    let served = kind.served();
+    let gvk = GroupVersionKind::gvk(served.group, served.versions[0], kind.as_str());
+    ApiResource::from_gvk_with_plural(&gvk, served.plural)
 }
 
 /// As messages name it: `deployments (apps/v1)`.
@@ -203,10 +191,9 @@ pub(super) fn shown(resource: &ApiResource) -> String {
 }
 
 fn api(client: Client, kind: Kind, resource: &ApiResource, settings: &Settings) -> Api<Item> {
-    match kind {
-        Kind::ServiceEntry | Kind::DestinationRule => Api::namespaced_with(client, &settings.sync_namespace, resource),
-        Kind::Dependency => Api::namespaced_with(client, &settings.dependency_namespace, resource),
-        _ => Api::all_with(client, resource),
+    match settings.watched_namespace(kind) {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
     }
 }
 
@@ -253,7 +240,11 @@ impl Sink for KindSink {
     }
 
     fn failed(&mut self, trouble: &Trouble) {
-        self.registry.unreadable(&self.cluster, self.kind, &trouble.words, now_seconds());
+        if trouble.not_served && self.kind.served().optional {
+            self.registry.absent(&self.cluster, self.kind, &trouble.words, now_seconds());
+        } else {
+            self.registry.unreadable(&self.cluster, self.kind, &trouble.words, now_seconds());
+        }
         self.first_answer = None;
     }
 

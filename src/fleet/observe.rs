@@ -22,7 +22,7 @@ use crate::{
     istio::{self, Owner, keys},
     model::{
         Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Policy,
-        PublishedEndpoint, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+        PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
     },
 };
 
@@ -77,7 +77,20 @@ impl Observer {
             Kind::Namespace => self.namespace(&read(value)?),
             Kind::GlobalTrafficPolicy => self.policy(&read_metadata(value)?, read_spec(value)?),
             Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
-            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => self.written(kind, value)?,
+            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar | Kind::EnvoyFilter => {
+                self.written(kind, value)?
+            }
+            Kind::VirtualService => self.virtual_service(value)?,
+            Kind::Rollout | Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
+            Kind::CronJob => self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?,
+            Kind::Vertex | Kind::MonoVertex => self.of_template(kind, value, "/spec/metadata")?,
+            Kind::WorkloadEntry
+            | Kind::OutlierDetection
+            | Kind::ClientConnectionConfig
+            | Kind::RoutingPolicy
+            | Kind::DependencyProxy
+            | Kind::TrafficConfig
+            | Kind::TradewindConfig => return Err(format!("{} is not read", kind.as_str())),
         })
     }
 
@@ -100,6 +113,41 @@ impl Observer {
     pub fn daemon_set(&self, object: &DaemonSet) -> Observed {
         let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
         self.workload(Kind::DaemonSet, &object.metadata, template)
+    }
+
+    /// Prunes a workload of a custom kind, whose pod template's metadata stand at `template`.
+    fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Observed, String> {
+        let metadata = read_metadata(value)?;
+        let template = value.pointer(template).map(read::<ObjectMeta>).transpose()?;
+        Ok(self.workload(kind, &metadata, template.as_ref()))
+    }
+
+    /// Prunes a VirtualService: a user's routes, unless it is ours or stands where ours stand.
+    fn virtual_service(&self, value: &Value) -> Result<Observed, String> {
+        let Observed::Written(written) = self.written(Kind::VirtualService, value)? else {
+            unreachable!("what is read as written is written");
+        };
+        let ours = [&*self.settings.sync_namespace, GATEWAY_NAMESPACE].contains(&&*written.id.namespace);
+        if ours || written.owner != Owner::Foreign {
+            return Ok(Observed::Written(written));
+        }
+        let metadata = read_metadata(value)?;
+        let texts = |path: &str| -> Vec<String> {
+            let items = value.pointer(path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let mut annotations = metadata.annotations.clone().unwrap_or_default();
+        annotations.retain(|key, _| !key.starts_with("kubectl.kubernetes.io/") && !key.starts_with("tradewind.io/"));
+        Ok(Observed::Route(Box::new(Route {
+            id: id(Kind::VirtualService, &metadata),
+            created_seconds: created_seconds(&metadata),
+            ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            annotations,
+            hosts: texts("/spec/hosts"),
+            export_to: texts("/spec/exportTo"),
+            spec: Arc::new(value.get("spec").cloned().unwrap_or_default()),
+        })))
     }
 
     /// Prunes a Service; a gateway's address is read by reference behaviour §4.
@@ -195,6 +243,7 @@ impl Observer {
             ports,
             endpoints,
             sidecar: (kind == Kind::Sidecar).then(|| sidecar_hosts(spec, &marks.annotations)),
+            origin: marks.annotations.get(keys::ORIGIN).map(|origin| origin.as_str().into()),
             content: if self.keep_content { object.map(Arc::new) } else { None },
         })))
     }
@@ -406,7 +455,7 @@ mod tests {
 
     #[test]
     fn workloads_keep_all_template_labels_and_only_deciding_annotations() {
-        for kind in Kind::WORKLOADS {
+        for kind in Kind::WORKLOADS.iter().filter(|kind| **kind != Kind::WorkloadEntry) {
             let object = json!({
                 "apiVersion": "apps/v1", "kind": kind.as_str(),
                 "metadata": {"name": "greeting", "namespace": "team", "creationTimestamp": "2026-01-01T00:00:10Z",

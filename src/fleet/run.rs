@@ -115,7 +115,7 @@ impl Fleet {
         if let Some(config) = sources.hub {
             let client = kubeconfig::connect(config.clone())?;
             registry.register_hub(&ClusterName::hub());
-            let kinds = vec![Kind::Dependency];
+            let kinds = Kind::OF_HUB.to_vec();
             hub = Some(KubeCluster::start(self.watcher.clone(), ClusterName::hub(), kinds, config, None)?);
             if sources.secrets {
                 self.watch_secrets(&client, &desk, &mut tasks);
@@ -258,8 +258,8 @@ impl Members {
     fn add_static(&mut self, name: ClusterName, config: Config, first_answer: Option<FirstAnswer>) {
         let registry = self.watcher.registry.clone();
         registry.register(&name);
-        let dependencies = first_answer.as_ref().map(|_| Kind::Dependency);
-        let kinds = registry.watched_kinds().into_iter().chain(dependencies).collect();
+        let of_hub = first_answer.as_ref().map_or(&[][..], |_| Kind::OF_HUB);
+        let kinds = registry.watched_kinds().into_iter().chain(of_hub.iter().copied()).collect();
         match KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer) {
             Ok(cluster) => {
                 self.running.insert(name, Some((cluster, None)));

@@ -29,11 +29,13 @@ pub(super) struct Trouble {
     pub(super) words: String,
     /// When to try again.
     pub(super) next: Next,
+    /// Whether the server answered that it knows no such resource: then there is no object of it either.
+    pub(super) not_served: bool,
 }
 
 impl Trouble {
     fn new(next: Next, words: impl Into<String>) -> Self {
-        Self { words: words.into(), next }
+        Self { words: words.into(), next, not_served: false }
     }
 
     /// No answer within the limit.
@@ -86,12 +88,15 @@ impl Trouble {
                 Next::Later,
                 format!("403: no right to list and watch {resource}; grant it to the user of the kubeconfig: {said}"),
             ),
-            404 => Self::new(
-                Next::Later,
-                format!(
-                    "404: the cluster does not serve {resource}; install the CRD, in a release that has this version"
-                ),
-            ),
+            404 => Self {
+                not_served: true,
+                ..Self::new(
+                    Next::Later,
+                    format!(
+                        "404: the cluster does not serve {resource}; install the CRD, in a release that has this version"
+                    ),
+                )
+            },
             410 => Self::new(Next::ListAgain, format!("410: the history of {resource} is gone and is listed again")),
             429 => {
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);

@@ -12,11 +12,6 @@ pub use destination_rule::{
     ConnectionPool, DestinationRule, DestinationRuleSpec, Distribute, Failover, HttpPool, LoadBalancer,
     LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy,
 };
-pub use object::{Metadata, Object, OwnedKeys, Owner, keys};
+pub use object::{Metadata, Object, Opaque, OwnedKeys, Owner, keys};
 pub use service_entry::{Endpoint, Port, ServiceEntry, ServiceEntrySpec};
 pub use sidecar::{Egress, Sidecar, SidecarSpec};
-
-/// API group of every kind here.
-pub const GROUP: &str = "networking.istio.io";
-/// API version that is written (served since Istio 1.22).
-pub const VERSION: &str = "v1";

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DestinationRule, GROUP, ServiceEntry, Sidecar, VERSION};
+use super::{DestinationRule, ServiceEntry, Sidecar};
 use crate::model::{Kind, ObjectId};
 
 /// Labels and annotations that Tradewind sets and reads.
@@ -32,6 +32,8 @@ pub mod keys {
     pub const IDENTITY: &str = "tradewind.io/identity";
     /// Annotation `cluster/namespace/name` of the policy in force.
     pub const POLICY: &str = "tradewind.io/policy";
+    /// Annotation `cluster/namespace/name` of the user's object that an object of ours is a copy of.
+    pub const ORIGIN: &str = "tradewind.io/origin";
     /// Annotation of a merged Sidecar: the egress hosts that are ours, as a JSON array.
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
     /// Endpoint label with the cluster an endpoint leads to.
@@ -124,17 +126,36 @@ pub enum Object {
     DestinationRule(DestinationRule),
     /// What a client namespace sees.
     Sidecar(Sidecar),
+    /// How requests for a host are routed.
+    VirtualService(Opaque),
+    /// What proxies do beyond Istio's own API.
+    EnvoyFilter(Opaque),
+    /// A copy of a user's DestinationRule.
+    RuleCopy(Opaque),
+}
+
+/// An object whose spec is compared as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opaque {
+    /// Metadata.
+    pub metadata: Metadata,
+    /// What it says.
+    #[serde(default)]
+    pub spec: Value,
 }
 
 impl Object {
-    /// Reads an object of one of the three kinds, dropping what Tradewind never decides.
+    /// Reads an object of one of the kinds that are written, dropping what Tradewind never decides.
     ///
     /// # Errors
     /// When a field that Tradewind knows has another type.
     pub fn read(kind: Kind, value: &Value, owned: &OwnedKeys) -> Result<Self, serde_json::Error> {
         let mut object = match kind {
+            Kind::DestinationRule if is_copy(value) => Self::RuleCopy(Opaque::deserialize(value)?),
             Kind::DestinationRule => Self::DestinationRule(DestinationRule::deserialize(value)?),
             Kind::Sidecar => Self::Sidecar(Sidecar::deserialize(value)?),
+            Kind::VirtualService => Self::VirtualService(Opaque::deserialize(value)?),
+            Kind::EnvoyFilter => Self::EnvoyFilter(Opaque::deserialize(value)?),
             _ => Self::ServiceEntry(ServiceEntry::deserialize(value)?),
         };
         object.metadata_mut().keep_owned(owned);
@@ -146,8 +167,10 @@ impl Object {
     pub fn kind(&self) -> Kind {
         match self {
             Self::ServiceEntry(_) => Kind::ServiceEntry,
-            Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::DestinationRule(_) | Self::RuleCopy(_) => Kind::DestinationRule,
             Self::Sidecar(_) => Kind::Sidecar,
+            Self::VirtualService(_) => Kind::VirtualService,
+            Self::EnvoyFilter(_) => Kind::EnvoyFilter,
         }
     }
 
@@ -158,6 +181,7 @@ impl Object {
             Self::ServiceEntry(o) => &o.metadata,
             Self::DestinationRule(o) => &o.metadata,
             Self::Sidecar(o) => &o.metadata,
+            Self::VirtualService(o) | Self::EnvoyFilter(o) | Self::RuleCopy(o) => &o.metadata,
         }
     }
 
@@ -166,6 +190,7 @@ impl Object {
             Self::ServiceEntry(o) => &mut o.metadata,
             Self::DestinationRule(o) => &mut o.metadata,
             Self::Sidecar(o) => &mut o.metadata,
+            Self::VirtualService(o) | Self::EnvoyFilter(o) | Self::RuleCopy(o) => &mut o.metadata,
         }
     }
 
@@ -186,14 +211,17 @@ impl Object {
     /// The whole object as it is applied, with `apiVersion` and `kind`.
     #[must_use]
     pub fn manifest(&self) -> Value {
-        let mut manifest =
-            serde_json::json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": self.kind().as_str() });
+        let mut manifest = serde_json::json!({ "apiVersion": self.kind().api_version(), "kind": self.kind().as_str() });
         let body = serde_json::to_value(self).expect("plain data serializes");
         if let (Some(manifest), Value::Object(body)) = (manifest.as_object_mut(), body) {
             manifest.extend(body);
         }
         manifest
     }
+}
+
+fn is_copy(value: &Value) -> bool {
+    value.get("metadata").and_then(|metadata| metadata.get("annotations")?.get(keys::ORIGIN)).is_some()
 }
 
 struct HashSink(DefaultHasher);

@@ -5,16 +5,18 @@
 
 mod folded;
 mod host;
+mod kind;
 mod locality;
 mod names;
 mod note;
 mod observed;
 
 pub use host::{Host, HostError, MAX_HOST_CHARS};
+pub use kind::{Kind, Served};
 pub use locality::Locality;
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
-    Declared, GatewayAddress, Kind, Labels, LocalService, Namespace, Node, ObjectId, Observed, Policy,
-    PublishedEndpoint, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+    Configured, Declared, GatewayAddress, Labels, LocalService, Namespace, Node, ObjectId, Observed, Policy,
+    PublishedEndpoint, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
 };

@@ -4,95 +4,10 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
-use super::{ClusterName, Locality, ServiceKey};
+use serde_json::Value;
+
+use super::{ClusterName, Kind, Locality, ServiceKey};
 use crate::{api::GlobalTrafficPolicySpec, istio};
-
-/// The kinds that are watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `apps/v1` Deployment.
-    Deployment,
-    /// `apps/v1` StatefulSet.
-    StatefulSet,
-    /// `apps/v1` DaemonSet.
-    DaemonSet,
-    /// `v1` Service.
-    Service,
-    /// `v1` Node.
-    Node,
-    /// `v1` Namespace.
-    Namespace,
-    /// `admiral.io/v1alpha1` GlobalTrafficPolicy.
-    GlobalTrafficPolicy,
-    /// `admiral.io/v1alpha1` Dependency (hub only).
-    Dependency,
-    /// `networking.istio.io` ServiceEntry of the sync namespace.
-    ServiceEntry,
-    /// `networking.istio.io` DestinationRule of the sync namespace.
-    DestinationRule,
-    /// `networking.istio.io` Sidecar (only while Sidecars are managed).
-    Sidecar,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: &[Self] = &[
-        Self::Deployment,
-        Self::StatefulSet,
-        Self::DaemonSet,
-        Self::Service,
-        Self::Node,
-        Self::Namespace,
-        Self::GlobalTrafficPolicy,
-        Self::Dependency,
-        Self::ServiceEntry,
-        Self::DestinationRule,
-        Self::Sidecar,
-    ];
-
-    /// The kinds that run pods of a service.
-    pub const WORKLOADS: &[Self] = &[Self::Deployment, Self::StatefulSet, Self::DaemonSet];
-
-    /// The Kubernetes kind.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-            Self::DaemonSet => "DaemonSet",
-            Self::Service => "Service",
-            Self::Node => "Node",
-            Self::Namespace => "Namespace",
-            Self::GlobalTrafficPolicy => "GlobalTrafficPolicy",
-            Self::Dependency => "Dependency",
-            Self::ServiceEntry => "ServiceEntry",
-            Self::DestinationRule => "DestinationRule",
-            Self::Sidecar => "Sidecar",
-        }
-    }
-
-    /// The value of the endpoint label `type` (reference behaviour §6.3) for a workload of this kind.
-    #[must_use]
-    pub fn endpoint_type(self) -> &'static str {
-        match self {
-            Self::StatefulSet => "statefulset",
-            Self::DaemonSet => "daemonset",
-            _ => "deployment",
-        }
-    }
-
-    /// The workload kind behind an endpoint label `type`.
-    #[must_use]
-    pub fn of_endpoint_type(text: &str) -> Option<Self> {
-        Self::WORKLOADS.iter().copied().find(|kind| kind.endpoint_type() == text)
-    }
-}
-
-impl serde::Serialize for Kind {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
 
 /// Names an object within one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,7 +42,7 @@ impl ObjectId {
 /// Labels or annotations, or a selector.
 pub type Labels = BTreeMap<String, String>;
 
-/// A Deployment, StatefulSet or DaemonSet.
+/// A workload, or a client that serves nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     /// Which object.
@@ -212,9 +127,12 @@ pub struct Namespace {
     pub network: Option<Arc<str>>,
 }
 
-/// A GlobalTrafficPolicy with the metadata that decides its match and its rank.
+/// A GlobalTrafficPolicy.
+pub type Policy = Configured<GlobalTrafficPolicySpec>;
+
+/// A custom resource with the metadata that decides its match and its rank.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
+pub struct Configured<S> {
     /// Which object.
     pub id: ObjectId,
     /// Seconds since the Unix epoch.
@@ -226,7 +144,28 @@ pub struct Policy {
     /// Those annotations that decide something.
     pub annotations: Labels,
     /// What it says.
-    pub spec: Arc<GlobalTrafficPolicySpec>,
+    pub spec: Arc<S>,
+}
+
+/// A VirtualService or DestinationRule that a user made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Which object.
+    pub id: ObjectId,
+    /// Seconds since the Unix epoch.
+    pub created_seconds: i64,
+    /// Whether `admiral.io/ignore: "true"` stands on it.
+    pub ignored: bool,
+    /// All labels.
+    pub labels: Labels,
+    /// All annotations but those of kubectl and of Tradewind.
+    pub annotations: Labels,
+    /// `spec.hosts` of a VirtualService, `spec.host` of a DestinationRule.
+    pub hosts: Vec<String>,
+    /// `spec.exportTo`.
+    pub export_to: Vec<String>,
+    /// The whole spec.
+    pub spec: Arc<Value>,
 }
 
 /// A Dependency: who declares to call whom.
@@ -266,7 +205,7 @@ pub struct SidecarHosts {
     pub ours: Vec<String>,
 }
 
-/// A ServiceEntry, DestinationRule or Sidecar as it stands in a cluster.
+/// An object of a kind that Tradewind writes, as it stands in a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     /// Which object.
@@ -293,6 +232,8 @@ pub struct Written {
     pub endpoints: Vec<PublishedEndpoint>,
     /// For a Sidecar.
     pub sidecar: Option<SidecarHosts>,
+    /// `cluster/namespace/name` of the user's object that it is a copy of.
+    pub origin: Option<Arc<str>>,
     /// The whole object, kept only where a command shows differences.
     pub content: Option<Arc<istio::Object>>,
 }
@@ -300,7 +241,7 @@ pub struct Written {
 /// An object of a cluster, pruned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
-    /// Deployment, StatefulSet or DaemonSet.
+    /// Deployment, StatefulSet, DaemonSet, Rollout, WorkloadEntry, or a client.
     Workload(Workload),
     /// Service.
     Service(LocalService),
@@ -312,7 +253,9 @@ pub enum Observed {
     Policy(Policy),
     /// Dependency.
     Dependency(Declared),
-    /// ServiceEntry, DestinationRule, Sidecar.
+    /// A user's VirtualService or DestinationRule.
+    Route(Box<Route>),
+    /// ServiceEntry, DestinationRule, VirtualService, EnvoyFilter, Sidecar.
     Written(Box<Written>),
 }
 
@@ -327,6 +270,7 @@ impl Observed {
             Self::Namespace(o) => &o.id,
             Self::Policy(o) => &o.id,
             Self::Dependency(o) => &o.id,
+            Self::Route(o) => &o.id,
             Self::Written(o) => &o.id,
         }
     }

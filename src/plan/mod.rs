@@ -24,7 +24,7 @@ pub use sidecar::{SidecarWant, sidecar};
 
 use crate::{
     config::Settings,
-    istio::{DestinationRule, ServiceEntry},
+    istio::{DestinationRule, Object, ServiceEntry},
     model::{ClusterName, Host, Note, NoteKind, ObjectRef, Policy, ServiceKey},
     registry::{Claim, ServiceSnapshot, Target},
 };
@@ -52,6 +52,8 @@ pub struct ClusterPlan {
     pub cluster: ClusterName,
     /// One per host, the default host first.
     pub hosts: Vec<HostPlan>,
+    /// Objects beside those of the hosts.
+    pub others: Vec<Object>,
 }
 
 /// The pair of objects for one host in one cluster.
@@ -157,7 +159,7 @@ impl Decided<'_> {
         let export_to = export::namespaces(self.snapshot, target, self.settings);
         let hosts: Vec<HostPlan> =
             self.governed.iter().filter_map(|governed| self.host_in(target, governed, &export_to)).collect();
-        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts })
+        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts, others: Vec::new() })
     }
 
     fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {

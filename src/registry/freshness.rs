@@ -14,7 +14,7 @@ impl Registry {
         let Some(before) = self.shards.get(cluster).and_then(|shard| shard.kinds().get(&kind).cloned()) else { return };
         let since_seconds = match &before {
             KindState::Stale { since_seconds, .. } | KindState::Unreadable { since_seconds, .. } => *since_seconds,
-            KindState::Loading | KindState::Synced => now_seconds,
+            KindState::Loading | KindState::Synced | KindState::Absent => now_seconds,
         };
         let reason = reason.to_owned();
         self.set_kind(
@@ -26,6 +26,16 @@ impl Registry {
                 KindState::Unreadable { since_seconds, reason }
             },
         );
+    }
+
+    /// A cluster does not serve a kind, and need not: there are no objects of it. Where some are known, that is doubted,
+    /// and they stay in force.
+    pub fn absent(&self, cluster: &ClusterName, kind: Kind, reason: &str, now_seconds: i64) {
+        if self.ids(cluster, kind).is_empty() {
+            self.set_kind(cluster, kind, KindState::Absent);
+        } else {
+            self.unreadable(cluster, kind, reason, now_seconds);
+        }
     }
 
     /// One kind can be read again without a new list.
@@ -69,7 +79,7 @@ impl Registry {
             .filter_map(|(kind, state)| match state {
                 KindState::Stale { reason, .. } => Some((*kind, reason.clone(), true)),
                 KindState::Unreadable { reason, .. } => Some((*kind, reason.clone(), false)),
-                KindState::Loading | KindState::Synced => None,
+                KindState::Loading | KindState::Synced | KindState::Absent => None,
             })
             .collect();
         let whole = failing.len() > 1 && failing.len() == shard.kinds().len();
@@ -159,7 +169,7 @@ impl Registry {
             return Some("the clusters of the fleet have not been listed yet".into());
         }
         for shard in &self.shards {
-            let must_know = |kind: Kind| kind == Kind::Dependency;
+            let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind);
             for (kind, state) in shard.kinds() {
                 let (kind_name, cluster) = (kind.as_str(), shard.name());
                 match state {
@@ -167,7 +177,7 @@ impl Registry {
                     KindState::Unreadable { reason, .. } if must_know(*kind) => {
                         return Some(format!("{kind_name} of cluster {cluster} cannot be read: {reason}"));
                     }
-                    KindState::Unreadable { .. } | KindState::Synced | KindState::Stale { .. } => {}
+                    KindState::Unreadable { .. } | KindState::Synced | KindState::Absent | KindState::Stale { .. } => {}
                 }
             }
         }

@@ -20,6 +20,7 @@ mod notes;
 mod place;
 mod policies;
 mod ports;
+mod routes;
 mod shard;
 mod snapshot;
 mod standing;
@@ -113,16 +114,7 @@ impl Registry {
     /// The kinds that are watched in every cluster.
     #[must_use]
     pub fn watched_kinds(&self) -> Vec<Kind> {
-        let always = [
-            Kind::Service,
-            Kind::Node,
-            Kind::Namespace,
-            Kind::GlobalTrafficPolicy,
-            Kind::ServiceEntry,
-            Kind::DestinationRule,
-        ];
-        let sidecars = (self.settings.sidecars != Sidecars::Off).then_some(Kind::Sidecar);
-        self.settings.workload_kinds.iter().copied().chain(always).chain(sidecars).collect()
+        self.settings.watched_kinds()
     }
 
     // ---- the fleet speaks ----
@@ -139,9 +131,9 @@ impl Registry {
         }
     }
 
-    /// The hub's Dependencies are read under `hub`; nothing is planned before they are known.
+    /// The hub's Dependencies and the like are read under `hub`; nothing is planned before they are known.
     pub fn register_hub(&self, hub: &ClusterName) {
-        self.shards.entry(hub.clone()).or_insert_with(|| Shard::new(hub.clone(), [Kind::Dependency]));
+        self.shards.entry(hub.clone()).or_insert_with(|| Shard::new(hub.clone(), Kind::OF_HUB.iter().copied()));
     }
 
     /// A cluster leaves: its endpoints leave the others.
@@ -213,6 +205,7 @@ impl Registry {
                     self.note_object(cluster, &id, NoteKind::HostInvalid, problem);
                     effects
                 }
+                Observed::Route(route) => self.in_shard(cluster, |shard| shard.put_route(*route)),
                 Observed::Service(service) => self.in_shard(cluster, |shard| shard.put_service(service)),
                 Observed::Node(node) => self.in_shard(cluster, |shard| shard.put_node(node)),
                 Observed::Namespace(namespace) => {
@@ -231,17 +224,18 @@ impl Registry {
                 self.set_dependency(cluster, id, None);
                 return;
             }
-            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => {
+            Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
                 self.remove_written(cluster, id);
-                return;
+                self.in_shard(cluster, |shard| shard.remove_route(id))
             }
-            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+            kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
                 self.in_shard(cluster, |shard| shard.remove_workload(id))
             }
             Kind::Service => self.in_shard(cluster, |shard| shard.remove_service(id)),
             Kind::Node => self.in_shard(cluster, |shard| shard.remove_node(id)),
             Kind::Namespace => self.in_shard(cluster, |shard| shard.remove_namespace(id)),
             Kind::GlobalTrafficPolicy => self.in_shard(cluster, |shard| shard.remove_policy(id)),
+            _ => Effects::default(),
         };
         self.spread(cluster, effects);
     }
@@ -259,10 +253,7 @@ impl Registry {
         objects: Vec<Observed>,
         malformed: Vec<(ObjectId, String)>,
     ) {
-        let before = match kind {
-            Kind::Dependency => self.dependencies.read().of_cluster(cluster),
-            _ => self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.ids(kind)),
-        };
+        let before = self.ids(cluster, kind);
         let listed: BTreeSet<ObjectId> =
             objects.iter().map(Observed::id).chain(malformed.iter().map(|(id, _)| id)).cloned().collect();
         for id in before.iter().filter(|id| !listed.contains(*id)) {
@@ -285,6 +276,13 @@ impl Registry {
     }
 
     // ---- inside ----
+
+    fn ids(&self, cluster: &ClusterName, kind: Kind) -> Vec<ObjectId> {
+        match kind {
+            Kind::Dependency => self.dependencies.read().of_cluster(cluster),
+            _ => self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.ids(kind)),
+        }
+    }
 
     fn in_shard(&self, cluster: &ClusterName, change: impl FnOnce(&mut Shard) -> Effects) -> Effects {
         self.shards.get_mut(cluster).map(|mut shard| change(&mut shard)).unwrap_or_default()

@@ -13,6 +13,7 @@ use super::{
     place::{Moved, Place},
     policies::Policies,
     ports,
+    routes::Routes,
     snapshot::Backend,
     standing::Standing,
     status::KindState,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy,
+        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, Route,
         ServiceKey, Workload,
     },
 };
@@ -66,6 +67,7 @@ pub(super) struct Shard {
     /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
     gone_ignored: HashSet<Arc<str>>,
     policies: Policies,
+    routes: Routes,
     /// Its nodes and gateways.
     place: Place,
     /// What was written there.
@@ -96,6 +98,7 @@ impl Shard {
             namespaces: HashMap::new(),
             gone_ignored: HashSet::new(),
             policies: Policies::default(),
+            routes: Routes::default(),
             place: Place::default(),
             standing: Standing::default(),
         }
@@ -454,6 +457,18 @@ impl Shard {
         self.policies.of(key).map(|policy| (policy.clone(), homes.contains(&policy.id.namespace))).collect()
     }
 
+    // ---- users' routes ----
+
+    pub(super) fn put_route(&mut self, route: Route) -> Effects {
+        self.routes.put(route);
+        Effects::default()
+    }
+
+    pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
+        self.routes.remove(id);
+        Effects::default()
+    }
+
     // ---- what was written ----
 
     /// What was written there.
@@ -472,11 +487,13 @@ impl Shard {
             Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
             Kind::GlobalTrafficPolicy => self.policies.ids(),
-            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar => self.standing.ids(kind),
-            Kind::Dependency => Vec::new(),
-            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+            kind if Kind::WRITTEN.contains(&kind) => {
+                self.standing.ids(kind).into_iter().chain(self.routes.ids(kind)).collect()
+            }
+            kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
                 self.workloads.keys().filter(|id| id.kind == kind).cloned().collect()
             }
+            _ => Vec::new(),
         }
     }
 

@@ -14,6 +14,8 @@ pub enum KindState {
     Loading,
     /// Listed and watched.
     Synced,
+    /// The cluster does not serve the kind, and need not.
+    Absent,
     /// Was listed, cannot be read now; what is known stays in force.
     Stale {
         /// Since when, in Unix seconds.
@@ -34,7 +36,7 @@ impl KindState {
     /// Whether a whole list was seen once.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        matches!(self, Self::Synced | Self::Stale { .. })
+        matches!(self, Self::Synced | Self::Absent | Self::Stale { .. })
     }
 }
 

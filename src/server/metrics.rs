@@ -66,7 +66,7 @@ metrics! {
     BUILD_INFO: "tradewind_build_info" Gauge ["version"] "Always 1; the label is the version that runs";
     CLUSTERS: "clusters_monitored" Gauge [] "Clusters of the fleet, under the reference's name";
     SYNC_STATE: "tradewind_cluster_sync_state" Gauge ["cluster", "kind"]
-        "Freshness of one kind in one cluster: 0 loading, 1 synced, 2 stale (known, cannot be read now), 3 unreadable (never listed)";
+        "Freshness of one kind in one cluster: 0 loading, 1 synced, 2 stale (known, cannot be read now), 3 unreadable (never listed), 4 absent (not served there, and need not be)";
     SERVICES: "tradewind_services" Gauge [] "Services that run somewhere or have objects of ours: pairs of identity and environment";
     HOSTS: "tradewind_hosts" Gauge [] "Hosts that are published";
     NOTES: "tradewind_notes" Gauge ["kind"] "Notes in force by kind; the page of notes says what each means";
@@ -171,6 +171,7 @@ impl Collector for RegistryCollector {
                     KindState::Synced => 1,
                     KindState::Stale { .. } => 2,
                     KindState::Unreadable { .. } => 3,
+                    KindState::Absent => 4,
                 };
                 (vec![cluster.name.as_str(), kind.as_str()], state)
             })

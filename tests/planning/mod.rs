@@ -237,6 +237,9 @@ fn objects_of(plan: &ServicePlan) -> Objects {
                 assert!(objects.insert((cluster.cluster.clone(), object.id()), object).is_none(), "planned twice");
             }
         }
+        for object in &cluster.others {
+            assert!(objects.insert((cluster.cluster.clone(), object.id()), object.clone()).is_none(), "planned twice");
+        }
     }
     objects
 }

@@ -1,0 +1,33 @@
+//! What is watched: which kinds, and in which namespaces.
+
+use super::{Settings, Sidecars};
+use crate::model::Kind;
+
+impl Settings {
+    /// The kinds that are watched in every cluster.
+    #[must_use]
+    pub fn watched_kinds(&self) -> Vec<Kind> {
+        let always = [
+            Kind::Service,
+            Kind::Node,
+            Kind::Namespace,
+            Kind::GlobalTrafficPolicy,
+            Kind::ServiceEntry,
+            Kind::DestinationRule,
+            Kind::VirtualService,
+        ];
+        let sidecars = (self.sidecars != Sidecars::Off).then_some(Kind::Sidecar);
+        self.workload_kinds.iter().copied().chain(always).chain(sidecars).collect()
+    }
+
+    /// The only namespace in which a kind is watched; none where it is watched in all, or has none.
+    #[must_use]
+    pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
+        match kind {
+            Kind::ServiceEntry | Kind::DestinationRule => Some(&self.sync_namespace),
+            Kind::EnvoyFilter => Some("istio-system"),
+            kind if Kind::OF_HUB.contains(&kind) => Some(&self.dependency_namespace),
+            _ => None,
+        }
+    }
+}
