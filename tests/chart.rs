@@ -308,7 +308,7 @@ fn roles_stand_in_the_namespaces_of_the_settings() {
         let settings = loaded(&settings_file(&objects));
         let role = |resource: &str| {
             let roles = of_kind(&objects, "Role");
-            let mut found = roles.into_iter().filter(|role| role["rules"][0]["resources"] == json!([resource]));
+            let mut found = roles.into_iter().filter(|role| role["rules"][0]["resources"][0] == json!(resource));
             found.next().unwrap_or_else(|| panic!("no Role for {resource}")).clone()
         };
         assert_eq!(role("secrets")["metadata"]["namespace"], settings.secret_namespace);
@@ -368,13 +368,25 @@ const RESOURCES: &[&str] = &[
     "statefulsets.apps",
     "daemonsets.apps",
     "replicasets.apps",
+    "rollouts.argoproj.io",
+    "jobs.batch",
+    "cronjobs.batch",
+    "vertices.numaflow.numaproj.io",
+    "monovertices.numaflow.numaproj.io",
     "globaltrafficpolicies.admiral.io",
+    "outlierdetections.admiral.io",
+    "clientconnectionconfigs.admiral.io",
+    "routingpolicies.admiral.io",
     "dependencies.admiral.io",
+    "dependencyproxies.admiral.io",
+    "trafficconfigs.admiral.io",
+    "tradewindconfigs.tradewind.io",
     "serviceentries.networking.istio.io",
     "destinationrules.networking.istio.io",
     "sidecars.networking.istio.io",
     "virtualservices.networking.istio.io",
     "envoyfilters.networking.istio.io",
+    "workloadentries.networking.istio.io",
     "roles.rbac.authorization.k8s.io",
     "clusterrolebindings.rbac.authorization.k8s.io",
     "leases.coordination.k8s.io",
@@ -450,7 +462,10 @@ async fn on_the_hub_it_may_read_cluster_secrets_dependencies_and_one_configmap()
     install(hub, HUB, "hub-rights", "hub-rights", values).await;
     let account = ("hub-rights", "hub-rights");
     let namespaces = ["hub-rights", "hub-clusters", "hub-dependencies", "hub-sync", "hub-other", "kube-system"];
-    let wanted = ["list watch: secrets in hub-clusters", "list watch: dependencies.admiral.io in hub-dependencies"];
+    let wanted = [
+        "list watch: secrets in hub-clusters",
+        "list watch: dependencies.admiral.io dependencyproxies.admiral.io trafficconfigs.admiral.io tradewindconfigs.tradewind.io in hub-dependencies",
+    ];
     assert_eq!(rights_of(hub, account, &namespaces).await, rights(&wanted));
 
     let token = hub.service_account_token(account.0, account.1).await;
@@ -467,26 +482,47 @@ async fn in_a_member_it_may_read_the_mesh_and_write_its_own_namespace() {
     let [.., member] = support::shared().await;
     create_namespace(member, "own-sync").await;
     create_namespace(member, "other").await;
-    let read = "list watch: services nodes namespaces deployments.apps statefulsets.apps daemonsets.apps globaltrafficpolicies.admiral.io";
-    let write =
-        "get list watch create patch delete: serviceentries.networking.istio.io destinationrules.networking.istio.io";
-    let write_own = &*format!("{write} in own-sync");
+    create_namespace(member, "istio-system").await;
+    let basics = "list watch: services nodes namespaces globaltrafficpolicies.admiral.io outlierdetections.admiral.io \
+                  clientconnectionconfigs.admiral.io serviceentries.networking.istio.io \
+                  destinationrules.networking.istio.io virtualservices.networking.istio.io";
+    let read = &*format!(
+        "{basics} deployments.apps statefulsets.apps daemonsets.apps rollouts.argoproj.io \
+         workloadentries.networking.istio.io jobs.batch cronjobs.batch vertices.numaflow.numaproj.io \
+         monovertices.numaflow.numaproj.io"
+    );
+    let own = "serviceentries.networking.istio.io destinationrules.networking.istio.io \
+               virtualservices.networking.istio.io";
+    // What may be read everywhere is not named again for one namespace.
+    let write_own = &*format!("get create patch delete: {own} in own-sync");
+    let write = &*format!("get list watch create patch delete: {own}");
     let sidecars = |verbs| format!("{verbs}: sidecars.networking.istio.io");
     let (merge, own) = (&*sidecars("get list watch patch"), &*sidecars("get list watch patch create delete"));
-    let modes: [(&str, &str, &[&str]); 5] = [
+    let filters = "get list watch create patch delete: envoyfilters.networking.istio.io in istio-system";
+    let routing = "get create patch delete: virtualservices.networking.istio.io destinationrules.networking.istio.io \
+                   in istio-system";
+    let modes: [(&str, &str, &[&str]); 7] = [
         ("rights-default", "", &[read, write_own]),
         ("rights-merge", "sidecars: merge", &[read, write_own, merge]),
         ("rights-own", "sidecars: own", &[read, write_own, own]),
         ("rights-create", "createSyncNamespace: true", &[read, write, "create: namespaces"]),
         (
             "rights-few",
-            "workloadKinds: [Deployment]",
-            &["list watch: services nodes namespaces deployments.apps globaltrafficpolicies.admiral.io", write_own],
+            "workloadKinds: [Deployment]\nclientKinds: []",
+            &[basics, "list watch: deployments.apps", write_own],
         ),
+        (
+            "rights-filters",
+            "routingPolicies: true",
+            &[read, write_own, "list watch: routingpolicies.admiral.io", filters],
+        ),
+        ("rights-routing", "vsRouting: true", &[read, write_own, routing]),
     ];
     for (release, values, wanted) in modes {
         install(member, MEMBER, release, release, &format!("syncNamespace: own-sync\n{values}")).await;
-        let found = rights_of(member, (release, "tradewind"), &["own-sync", "other", release, "kube-system"]).await;
+        let found =
+            rights_of(member, (release, "tradewind"), &["own-sync", "other", release, "kube-system", "istio-system"])
+                .await;
         assert_eq!(found, rights(wanted), "{release}");
     }
 }

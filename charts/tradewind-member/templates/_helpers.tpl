@@ -29,10 +29,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq (toString .Values.sidecars) "false" }}off{{ else }}{{ .Values.sidecars }}{{ end }}
 {{- end }}
 
+{{- /* The rule that lets the given kinds be read: (list GROUP KINDS WANTED), where KINDS maps each kind to its resource. */}}
+{{- define "tradewind-member.read" -}}
+{{- $resources := list }}
+{{- range $kind, $resource := index . 1 }}
+{{- if has $kind (index $ 2) }}{{ $resources = append $resources $resource }}{{ end }}
+{{- end }}
+{{- if $resources }}
+- apiGroups: [{{ index . 0 }}]
+  resources: {{ toJson $resources }}
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
+
 {{- /* What Tradewind does with its own objects: it reads one before it takes it over, writes by patches alone, and
 removes one by one. */}}
 {{- define "tradewind-member.write" -}}
 - apiGroups: [networking.istio.io]
-  resources: [serviceentries, destinationrules]
+  resources: [serviceentries, destinationrules, virtualservices]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
