@@ -33,7 +33,7 @@ bench: parts ## Three real clusters, 300 services; then the planner alone
 golden: ## Rewrite the golden files and the generated pages; read the difference before you commit it
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages --test cli
 	cp crds/*.yaml charts/tradewind/crds/
-	cp crds/admiral.io_globaltrafficpolicies.yaml charts/tradewind-member/crds/
+	cp $(addprefix crds/admiral.io_,$(addsuffix .yaml,globaltrafficpolicies outlierdetections clientconnectionconfigs routingpolicies)) charts/tradewind-member/crds/
 
 clean:
 	$(CARGO) clean

@@ -4,6 +4,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::PolicyStatus;
+
 /// Declares that one identity calls others. Read in the dependency namespace of the hub (reference behaviour §11).
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -12,7 +14,8 @@ use serde::{Deserialize, Serialize};
     kind = "Dependency",
     plural = "dependencies",
     namespaced,
-    status = "DependencyStatus",
+    doc = "Declares that one identity calls others.",
+    status = "PolicyStatus",
     printcolumn = r#"{"name":"Source","type":"string","jsonPath":".spec.source"}"#,
     printcolumn = r#"{"name":"Destinations","type":"string","jsonPath":".spec.destinations"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
@@ -28,16 +31,4 @@ pub struct DependencySpec {
     /// Identities that the client calls.
     #[serde(default)]
     pub destinations: Vec<String>,
-}
-
-/// Status of a Dependency.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DependencyStatus {
-    /// Number of clusters that follow it.
-    #[serde(default)]
-    pub clusters_synced: i32,
-    /// State in one word.
-    #[serde(default)]
-    pub state: String,
 }

@@ -6,6 +6,8 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::PolicyStatus;
+
 /// Shares the traffic to a service among regions, for its default host and for prefixed ones (reference behaviour §9).
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -15,7 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
     plural = "globaltrafficpolicies",
     shortname = "gtp",
     namespaced,
-    status = "GlobalTrafficPolicyStatus",
+    doc = "Shares the traffic to a service among regions.",
+    status = "PolicyStatus",
     printcolumn = r#"{"name":"Prefixes","type":"string","jsonPath":".spec.policy[*].dnsPrefix"}"#,
     printcolumn = r#"{"name":"Regions","type":"string","jsonPath":".spec.policy[*].target[*].region"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
@@ -120,18 +123,6 @@ pub struct PolicyOutlierDetection {
     /// Time between analyses, in seconds; 0 for the default.
     #[serde(default)]
     pub interval: i64,
-}
-
-/// Status of a GlobalTrafficPolicy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GlobalTrafficPolicyStatus {
-    /// Number of clusters that follow it.
-    #[serde(default)]
-    pub clusters_synced: i32,
-    /// State in one word.
-    #[serde(default)]
-    pub state: String,
 }
 
 #[cfg(test)]

@@ -1,12 +1,29 @@
-//! Our CRDs: group `admiral.io/v1alpha1`, so that an Admiral user's manifests apply as they are.
+//! Our CRDs: group `admiral.io/v1alpha1`, so that an Admiral user's manifests apply as they are, and one of our own.
 
+mod client_connection_config;
 mod dependency;
+mod dependency_proxy;
 mod global_traffic_policy;
+mod outlier_detection;
+mod routing_policy;
+mod status;
+mod tradewind_config;
+mod traffic_config;
 
-pub use dependency::{Dependency, DependencySpec, DependencyStatus};
+pub use client_connection_config::{
+    ClientConnectionConfig, ClientConnectionConfigSpec, ConnectionPool, H2UpgradePolicy, HttpSettings, TcpKeepalive,
+    TcpSettings, Tunnel,
+};
+pub use dependency::{Dependency, DependencySpec};
+pub use dependency_proxy::{DependencyProxy, DependencyProxySpec, DestinationProxy, ProxiedDestination};
 pub use global_traffic_policy::{
     GlobalTrafficPolicy, GlobalTrafficPolicySpec, LbType, PolicyOutlierDetection, TrafficPolicyEntry, TrafficTarget,
 };
+pub use outlier_detection::{OutlierConfig, OutlierDetection, OutlierDetectionSpec};
+pub use routing_policy::{RoutingPolicy, RoutingPolicySpec};
+pub use status::{Conditions, PolicyStatus};
+pub use tradewind_config::{Suspension, TradewindConfig, TradewindConfigSpec, TradewindConfigStatus};
+pub use traffic_config::{EdgeService, SlowStartConfig, TrafficConfig, TrafficConfigSpec, TrafficConfigStatus, Unread};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -15,17 +32,35 @@ use serde_json::Value;
 /// Every CRD that Tradewind serves, in the order of their names.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    [Dependency::crd(), GlobalTrafficPolicy::crd()].into_iter().map(without_defaults).collect()
+    [
+        ClientConnectionConfig::crd(),
+        Dependency::crd(),
+        DependencyProxy::crd(),
+        GlobalTrafficPolicy::crd(),
+        OutlierDetection::crd(),
+        RoutingPolicy::crd(),
+        TradewindConfig::crd(),
+        TrafficConfig::crd(),
+    ]
+    .into_iter()
+    .map(without_defaults)
+    .collect()
 }
 
-/// Drops defaults from a schema: the API server would write them into users' objects, which then differ from their manifests.
+/// Drops defaults from a schema, for the API server would write them into users' objects, which then differ from their
+/// manifests; and permission of null, so that the server drops nulls as it does with the reference's schemas, and a rule
+/// never sees one.
 fn without_defaults(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     fn strip(value: &mut Value) {
         match value {
             Value::Object(fields) => {
-                // A property may be called "default"; a default itself is no schema.
+                // A property may be called "default" or "enum"; beside a type they are parts of a schema.
                 if fields.contains_key("type") || fields.contains_key("x-kubernetes-int-or-string") {
                     fields.remove("default");
+                    fields.remove("nullable");
+                    if let Some(Value::Array(words)) = fields.get_mut("enum") {
+                        words.retain(|word| !word.is_null());
+                    }
                 }
                 fields.values_mut().for_each(strip);
             }

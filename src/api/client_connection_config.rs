@@ -1,0 +1,184 @@
+//! ClientConnectionConfig: the connections that clients open to a service.
+
+use std::borrow::Cow;
+
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::PolicyStatus;
+
+/// Sets the connections that clients open to a service (reference behaviour §10).
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "admiral.io",
+    version = "v1alpha1",
+    kind = "ClientConnectionConfig",
+    plural = "clientconnectionconfigs",
+    shortname = "ccc",
+    namespaced,
+    doc = "Sets the connections that clients open to a service.",
+    status = "PolicyStatus",
+    printcolumn = r#"{"name":"Requests","type":"integer","jsonPath":".spec.connectionPool.http.http2MaxRequests"}"#,
+    printcolumn = r#"{"name":"Per Connection","type":"integer","jsonPath":".spec.connectionPool.http.maxRequestsPerConnection"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientConnectionConfigSpec {
+    /// Limits of TCP and HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_pool: Option<ConnectionPool>,
+    /// A tunnel through a proxy. Accepted for compatibility and ignored, as by the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
+}
+
+/// Limits of TCP and HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectionPool {
+    /// TCP connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpSettings>,
+    /// HTTP requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSettings>,
+}
+
+/// TCP connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpSettings {
+    /// Longest life of a connection, such as `30m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connection_duration: Option<String>,
+    /// Most connections to a host. The reference ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<i32>,
+    /// How long connecting may take, such as `10s`. The reference ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<String>,
+    /// Keep-alive probes. The reference ignores them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_keepalive: Option<TcpKeepalive>,
+}
+
+/// Keep-alive probes of TCP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TcpKeepalive {
+    /// Unanswered probes after which a connection is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<u32>,
+    /// How long a connection is idle before the first probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Time between probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<String>,
+}
+
+/// HTTP requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpSettings {
+    /// Most active requests to a host; 0 for no limit of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http2_max_requests: Option<i32>,
+    /// Most requests over one connection; 0 for the setting's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_requests_per_connection: Option<i32>,
+    /// How long a connection may be idle, such as `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<String>,
+    /// Most waiting requests. The reference ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http1_max_pending_requests: Option<i32>,
+    /// Most retries under way. The reference ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<i32>,
+    /// Whether HTTP/1.1 becomes HTTP/2. The reference ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub h2_upgrade_policy: Option<H2UpgradePolicy>,
+    /// Whether the client's protocol is kept. The reference ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_client_protocol: Option<bool>,
+}
+
+/// Whether HTTP/1.1 becomes HTTP/2.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum H2UpgradePolicy {
+    /// As the mesh does.
+    #[default]
+    Default,
+    /// Never.
+    DoNotUpgrade,
+    /// Always.
+    Upgrade,
+    /// Something else; kept so that a note can quote it.
+    Unknown(String),
+}
+
+impl Serialize for H2UpgradePolicy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Default => serializer.serialize_i32(0),
+            Self::DoNotUpgrade => serializer.serialize_i32(1),
+            Self::Upgrade => serializer.serialize_i32(2),
+            Self::Unknown(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for H2UpgradePolicy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(match text.to_ascii_uppercase().as_str() {
+            "0" | "DEFAULT" | "NULL" => Self::Default,
+            "1" | "DO_NOT_UPGRADE" => Self::DoNotUpgrade,
+            "2" | "UPGRADE" => Self::Upgrade,
+            _ => Self::Unknown(text),
+        })
+    }
+}
+
+impl JsonSchema for H2UpgradePolicy {
+    fn schema_name() -> Cow<'static, str> {
+        "H2UpgradePolicy".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "enum": [0, 1, 2, "DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"],
+        })
+    }
+}
+
+/// A tunnel through a proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// CONNECT or POST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Where it leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_host: Option<String>,
+    /// Port there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h2_upgrade_policy_takes_numbers_and_words_and_keeps_the_rest_for_the_note() {
+        let read = |text: &str| serde_json::from_str::<H2UpgradePolicy>(text).unwrap();
+        assert_eq!(read("0"), H2UpgradePolicy::Default);
+        assert_eq!(read("1"), H2UpgradePolicy::DoNotUpgrade);
+        assert_eq!(read("\"upgrade\""), H2UpgradePolicy::Upgrade);
+        assert_eq!(read("3"), H2UpgradePolicy::Unknown("3".into()));
+    }
+}

@@ -1,0 +1,55 @@
+//! The status that our kinds share: the reference's two fields beside conditions in the Kubernetes convention. What
+//! they say is decided by who writes them.
+
+use std::borrow::Cow;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// How an object is followed. The reference declares the first two fields and never writes them (reference behaviour §21).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Number of clusters that follow it.
+    #[serde(default)]
+    pub clusters_synced: i32,
+    /// State in one word.
+    #[serde(default)]
+    pub state: String,
+    /// What holds of it, by type.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// The generation of the object that this tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// Conditions, at most one of each type.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Conditions(pub Vec<Condition>);
+
+impl Conditions {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl JsonSchema for Conditions {
+    fn schema_name() -> Cow<'static, str> {
+        "Conditions".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // A map, so that several writers can each apply their own conditions.
+        json_schema!({
+            "type": "array",
+            "items": generator.subschema_for::<Condition>(),
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        })
+    }
+}
