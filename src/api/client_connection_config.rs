@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::PolicyStatus;
+use super::{PolicyStatus, rules};
 
 /// Sets the connections that clients open to a service (reference behaviour §10).
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,11 +45,13 @@ pub struct ConnectionPool {
 }
 
 /// TCP connections.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TcpSettings {
     /// Longest life of a connection, such as `30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = rules::duration_or_empty())]
     pub max_connection_duration: Option<String>,
     /// Most connections to a host. The reference ignores it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +79,7 @@ pub struct TcpKeepalive {
 }
 
 /// HTTP requests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpSettings {
     /// Most active requests to a host; 0 for no limit of ours.
@@ -88,6 +90,8 @@ pub struct HttpSettings {
     pub max_requests_per_connection: Option<i32>,
     /// How long a connection may be idle, such as `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = rules::duration_or_empty())]
     pub idle_timeout: Option<String>,
     /// Most waiting requests. The reference ignores it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,13 +1,12 @@
 //! Dependency: which identities a client calls.
 
-use kube::CustomResource;
-use schemars::JsonSchema;
+use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::PolicyStatus;
 
 /// Declares that one identity calls others. Read in the dependency namespace of the hub (reference behaviour §11).
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "admiral.io",
     version = "v1alpha1",
@@ -20,6 +19,10 @@ use super::PolicyStatus;
     printcolumn = r#"{"name":"Destinations","type":"string","jsonPath":".spec.destinations"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
+#[x_kube(
+    validation = ("has(self.source) && self.source != ''", "source must name who calls"),
+    validation = ("!has(self.destinations) || self.destinations.all(d, d != '')", "no destination may be empty"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DependencySpec {
     /// Identity of the client.
@@ -30,5 +33,6 @@ pub struct DependencySpec {
     pub identity_label: String,
     /// Identities that the client calls.
     #[serde(default)]
+    #[schemars(length(max = 10000))]
     pub destinations: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! DependencyProxy: one identity that stands before another.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::PolicyStatus;
 
 /// Declares that calls of one identity go through a proxy of another. The reference declares the kind and has no code for
 /// it (reference behaviour §11.6).
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "admiral.io",
     version = "v1alpha1",
@@ -21,6 +21,16 @@ use super::PolicyStatus;
     printcolumn = r#"{"name":"Destination","type":"string","jsonPath":".spec.destination.identity"}"#,
     printcolumn = r#"{"name":"Proxy","type":"string","jsonPath":".spec.proxy.identity"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[x_kube(
+    validation = (
+        "has(self.destination) && has(self.destination.identity) && self.destination.identity != ''",
+        "destination.identity must name who is called"
+    ),
+    validation = (
+        "has(self.proxy) && has(self.proxy.identity) && self.proxy.identity != ''",
+        "proxy.identity must name who takes the calls"
+    ),
 )]
 pub struct DependencyProxySpec {
     /// Who is called.

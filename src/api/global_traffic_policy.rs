@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -26,6 +26,7 @@ use super::PolicyStatus;
 pub struct GlobalTrafficPolicySpec {
     /// One entry per host.
     #[serde(default)]
+    #[schemars(length(max = 1000))]
     pub policy: Vec<TrafficPolicyEntry>,
     /// Identity and environment, where the labels do not name them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -33,7 +34,23 @@ pub struct GlobalTrafficPolicySpec {
 }
 
 /// What holds for one host of the service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = (
+        "(has(self.dnsPrefix) && self.dnsPrefix != '') || (has(self.dns) && self.dns != '')",
+        "an entry must name its host by dnsPrefix or dns"
+    ),
+    validation = (
+        "!has(self.lbType) || !(self.lbType in [1, 'FAILOVER']) || !has(self.target) || \
+         self.target.all(t, has(t.region) && t.region != '')",
+        "every target of lbType 1 (FAILOVER) must name its region"
+    ),
+    validation = (
+        "!has(self.lbType) || !(self.lbType in [1, 'FAILOVER']) || !has(self.target) || \
+         self.target.all(t, !has(t.region) || self.target.exists_one(u, has(u.region) && u.region == t.region))",
+        "an entry of lbType 1 (FAILOVER) must not list a region twice"
+    ),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficPolicyEntry {
     /// Prefix of the host: `default` or the environment for the default host, otherwise a host of its own.
@@ -47,6 +64,7 @@ pub struct TrafficPolicyEntry {
     pub lb_type: LbType,
     /// Regions and their shares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub target: Vec<TrafficTarget>,
     /// When an endpoint is taken out.
     #[serde(default, rename = "outlier_detection", skip_serializing_if = "Option::is_none")]
@@ -105,9 +123,11 @@ impl JsonSchema for LbType {
 pub struct TrafficTarget {
     /// Region, as on the nodes.
     #[serde(default)]
+    #[schemars(length(max = 63))]
     pub region: String,
     /// Share in percent. 0 names a fallback.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub weight: i64,
 }
 
@@ -116,12 +136,14 @@ pub struct TrafficTarget {
 pub struct PolicyOutlierDetection {
     /// How long an endpoint stays out, in seconds; 0 for the default.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub base_ejection_time: i64,
     /// Gateway errors in a row that take it out; 0 for the default.
     #[serde(default)]
     pub consecutive_gateway_errors: u32,
     /// Time between analyses, in seconds; 0 for the default.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub interval: i64,
 }
 

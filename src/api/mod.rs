@@ -6,6 +6,7 @@ mod dependency_proxy;
 mod global_traffic_policy;
 mod outlier_detection;
 mod routing_policy;
+mod rules;
 mod status;
 mod tradewind_config;
 mod traffic_config;
@@ -49,7 +50,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// Drops defaults from a schema, for the API server would write them into users' objects, which then differ from their
 /// manifests; and permission of null, so that the server drops nulls as it does with the reference's schemas, and a rule
-/// never sees one.
+/// never sees one. What the server cannot say of numbers is said otherwise.
 fn without_defaults(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     fn strip(value: &mut Value) {
         match value {
@@ -58,6 +59,11 @@ fn without_defaults(crd: CustomResourceDefinition) -> CustomResourceDefinition {
                 if fields.contains_key("type") || fields.contains_key("x-kubernetes-int-or-string") {
                     fields.remove("default");
                     fields.remove("nullable");
+                    // A format that the server does not know: it would warn of it and check nothing.
+                    if fields.get("format").is_some_and(|format| format == "uint32") {
+                        fields.insert("format".to_owned(), "int64".into());
+                        fields.insert("maximum".to_owned(), u32::MAX.into());
+                    }
                     if let Some(Value::Array(words)) = fields.get_mut("enum") {
                         words.retain(|word| !word.is_null());
                     }

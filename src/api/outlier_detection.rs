@@ -39,11 +39,13 @@ pub struct OutlierDetectionSpec {
 pub struct OutlierConfig {
     /// How long an endpoint stays out, in seconds.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub base_ejection_time: i64,
     /// Gateway errors in a row that take it out.
     #[serde(default)]
     pub consecutive_gateway_errors: u32,
     /// Time between analyses, in seconds.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub interval: i64,
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
+use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::PolicyStatus;
 
 /// Puts a plugin into the proxies of a service's clients (reference behaviour §16).
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "admiral.io",
     version = "v1alpha1",
@@ -24,12 +23,17 @@ use super::PolicyStatus;
     printcolumn = r#"{"name":"Hosts","type":"string","jsonPath":".spec.hosts"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
+#[x_kube(
+    validation = ("has(self.plugin) && self.plugin != ''", "plugin must name the plugin"),
+    validation = ("has(self.hosts) && self.hosts.exists(h, h != '')", "hosts must name a host"),
+)]
 pub struct RoutingPolicySpec {
     /// Name of the plugin.
     #[serde(default)]
     pub plugin: String,
     /// Hosts whose requests it sees.
     #[serde(default)]
+    #[schemars(length(max = 10000))]
     pub hosts: Vec<String>,
     /// What the plugin is told. `wasmPath` names the plugin's file, and is not told.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

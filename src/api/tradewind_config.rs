@@ -1,6 +1,6 @@
 //! TradewindConfig: what operators switch while the controller runs.
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,7 @@ pub struct TradewindConfigSpec {
     pub read_only: bool,
     /// What is left as it stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10000))]
     pub suspend: Vec<Suspension>,
     /// Clusters whose gateway behind a network load balancer is preferred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -36,7 +37,12 @@ pub struct TradewindConfigSpec {
 }
 
 /// What is left as it stands: all that matches every name that is given. At least one must be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(has(self.identity) && self.identity != '') || (has(self.environment) && self.environment != '') || \
+     (has(self.cluster) && self.cluster != '')",
+    "a suspension must name an identity, an environment or a cluster"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
     /// Only this identity.

@@ -2,12 +2,17 @@
 
 use std::borrow::Cow;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Conditions;
+use super::{Conditions, rules};
+
+fn slow_start() -> Rule {
+    let rule = format!("{} && duration(self) >= duration('1ms')", rules::IS_DURATION);
+    Rule::new(rule).message("must be a duration of at least 1ms, such as 60s")
+}
 
 /// Sets how new endpoints of a service warm up. Read in the dependency namespace of the hub (reference behaviour §10).
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +48,7 @@ pub struct TrafficConfigSpec {
 pub struct EdgeService {
     /// How new endpoints warm up, by environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
     pub slow_start_config: Vec<SlowStartConfig>,
     /// Ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -62,14 +68,18 @@ pub struct EdgeService {
 }
 
 /// How long new endpoints of some environments take to their full share.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+// As in the reference's schema; read from files, both may be missing.
+#[schemars(extend("required" = ["duration", "workloadEnvSelectors"]))]
 pub struct SlowStartConfig {
     /// Environments that warm up so.
     #[serde(default)]
     pub workload_env_selectors: Vec<String>,
     /// How long, such as `60s`; counted in whole seconds.
     #[serde(default)]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = slow_start())]
     pub duration: String,
 }
 

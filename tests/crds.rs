@@ -1,0 +1,147 @@
+//! The CRDs on a real API server: each is accepted with its rules, the manifests of an Admiral user apply as they are, and
+//! what is certainly wrong is refused in our words.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use kube::{
+    Api, ResourceExt as _,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use support::{TestCluster, documents};
+use tradewind::api;
+
+/// Every file of a directory of `tests/manifests`, in the order of their names.
+fn manifests(directory: &str) -> Vec<(PathBuf, String)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests").join(directory);
+    let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let text = |path: &PathBuf| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    paths.into_iter().map(|path| (path.clone(), text(&path))).collect()
+}
+
+/// What the comment at the head of a bad manifest says must come of it.
+struct Expected<'a> {
+    path: &'a str,
+    message: &'a str,
+}
+
+fn expected(text: &str) -> Expected<'_> {
+    let said = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_else(|| panic!("lacks {key:?}:\n{text}")).trim()
+    };
+    Expected { path: said("# path:"), message: said("# message:") }
+}
+
+fn api_of(client: &kube::Client, object: &Value) -> Api<DynamicObject> {
+    let text = |value: &Value| value.as_str().expect("a kind, a version and a namespace").to_owned();
+    let (group, version) = object["apiVersion"].as_str().and_then(|v| v.split_once('/')).expect("a group");
+    let kind = text(&object["kind"]);
+    let crds = api::crds();
+    let crd = crds.iter().find(|crd| crd.spec.group == group && crd.spec.names.kind == kind).expect("one of our kinds");
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &kind), &crd.spec.names.plural);
+    Api::namespaced_with(client.clone(), &text(&object["metadata"]["namespace"]), &resource)
+}
+
+async fn applied(client: &kube::Client, object: &Value) -> kube::Result<Value> {
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let parameters = PatchParams::apply("a-user").force().validation_strict();
+    api_of(client, object).patch(name, &parameters, &Patch::Apply(object)).await?;
+    let stored = api_of(client, object).get(name).await?;
+    Ok(serde_json::to_value(stored).expect("an object is JSON"))
+}
+
+/// A server with our CRDs, and the namespaces that the manifests name.
+async fn cluster() -> TestCluster {
+    let cluster = TestCluster::start("cluster-1").await;
+    cluster.apply(api::crds().iter().map(|crd| serde_json::to_value(crd).expect("a CRD is JSON")).collect()).await;
+    for namespace in ["admiral", "payments", "reports"] {
+        cluster.apply_yaml(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n")).await;
+    }
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wrong_in_our_words() {
+    let cluster = cluster().await;
+    let client = cluster.client();
+
+    let served = cluster.list("apiextensions.k8s.io/v1/CustomResourceDefinition", None).await;
+    for crd in api::crds() {
+        let name = crd.name_any();
+        let found = served.iter().find(|found| found["metadata"]["name"] == name.as_str());
+        let status = &found.unwrap_or_else(|| panic!("{name} is not there"))["status"];
+        let conditions: BTreeMap<&str, &str> = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|condition| Some((condition["type"].as_str()?, condition["status"].as_str()?)))
+            .collect();
+        assert_eq!(conditions, BTreeMap::from([("Established", "True"), ("NamesAccepted", "True")]), "{name}");
+        assert_eq!(status["acceptedNames"]["shortNames"], json!(crd.spec.names.short_names), "{name}");
+    }
+
+    let mut kinds = Vec::new();
+    for (path, text) in manifests("admiral") {
+        for object in documents(&text) {
+            let place = format!("{}: {}", path.display(), object["metadata"]["name"]);
+            let stored = applied(&client, &object).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert_eq!(stored["spec"], object["spec"], "{place} is stored as it was sent");
+            kinds.push(object["kind"].clone());
+        }
+    }
+    let untried: Vec<_> = api::crds().into_iter().map(|crd| json!(crd.spec.names.kind)).collect();
+    let untried: Vec<_> = untried.iter().filter(|kind| !kinds.contains(kind)).collect();
+    assert_eq!(untried, Vec::<&Value>::new(), "kinds without a manifest");
+
+    let mut accepted = Vec::new();
+    for (path, text) in manifests("bad") {
+        let Expected { path: field, message } = expected(&text);
+        let [object] = &documents(&text)[..] else { panic!("{}: one object each", path.display()) };
+        match applied(&client, object).await {
+            Ok(_) => accepted.push(path),
+            Err(kube::Error::Api(status)) => {
+                let (found, said) = (status.code, &status.message);
+                assert_eq!(found, 422, "{}: {said}", path.display());
+                assert!(said.contains(&format!("{field}: ")), "{}: {field:?} is not named: {said}", path.display());
+                assert!(said.contains(message), "{}: {message:?} is not said: {said}", path.display());
+            }
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
+    assert_eq!(accepted, Vec::<PathBuf>::new(), "accepted, though wrong");
+
+    // The status takes the reference's fields beside conditions, and writing it leaves the spec alone.
+    let condition = json!({
+        "type": "InForce", "status": "True", "reason": "Chosen", "message": "governs payments/stage",
+        "lastTransitionTime": "2026-01-31T12:00:00Z", "observedGeneration": 1,
+    });
+    for kind in kinds {
+        let group = if kind == "TradewindConfig" { "tradewind.io" } else { "admiral.io" };
+        let kind = format!("{group}/v1alpha1/{}", kind.as_str().expect("a kind"));
+        for object in cluster.list(&kind, None).await {
+            let mut status = json!({"conditions": [condition], "observedGeneration": 1});
+            if !kind.ends_with("Config") {
+                status["clustersSynced"] = json!(3);
+                status["state"] = json!("InForce");
+            }
+            let (name, manager) =
+                (object["metadata"]["name"].as_str().expect("a name"), PatchParams::apply("tradewind").force());
+            let wanted = json!({
+                "apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": {"name": name}, "status": status,
+            });
+            let patched = api_of(&client, &object).patch_status(name, &manager, &Patch::Apply(&wanted)).await;
+            let patched = patched.unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
+            assert_eq!((&patched.data["status"], &patched.data["spec"]), (&status, &object["spec"]), "{kind} {name}");
+        }
+    }
+}
