@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod istio;
+pub mod lint;
 pub mod model;
 
 pub mod fleet;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -191,4 +191,84 @@ fn settings_that_are_refused_name_their_line_and_what_is_allowed() {
     let said = stderr(&output);
     assert!(said.contains(":1: hostnameSufix is no setting; did you mean hostnameSuffix?"), "{said}");
     assert!(said.contains(":2: maxRemovalPercent") && said.contains("0 to 100"), "{said}");
+}
+
+#[test]
+fn lint_names_file_line_object_and_field_of_everything_it_finds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        command.arg("lint").args(arguments).current_dir(root.join("tests/cli")).output().expect("the binary runs")
+    };
+    let output = run(&["lint"]);
+    let golden = root.join("tests/cli/lint.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, stdout(&output)).expect("the golden file");
+    }
+    assert_eq!(stdout(&output), fs::read_to_string(golden).expect("the golden file"));
+    assert_eq!(code(&output), 1);
+    let errors = stdout(&output).matches(": error: ").count();
+    let warnings = stdout(&output).matches(": warning: ").count();
+    assert_eq!(stderr(&output), format!("objects: 11, errors: {errors}, warnings: {warnings}\n"));
+
+    let listed: Vec<serde_json::Value> =
+        serde_json::from_slice(&run(&["lint", "-o", "json"]).stdout).expect("a list of findings");
+    assert_eq!(listed.len(), errors + warnings);
+    let yaml: Vec<serde_json::Value> =
+        serde_saphyr::from_str(&stdout(&run(&["lint", "-o", "yaml"]))).expect("a list of findings");
+    assert_eq!(yaml, listed);
+
+    // The labels by which services are named are a setting.
+    let other = stdout(&run(&["lint/team/policies.yaml", "--admiral-crd-identity-label=asset"]));
+    assert!(other.contains("neither the label nor the selector \"asset\" names an identity"), "{other}");
+}
+
+#[test]
+fn lint_ends_with_0_without_errors_1_with_some_and_2_where_it_could_not_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("a manifest");
+        text_of(&path)
+    };
+    let dependency = |name: &str, destinations: &str| {
+        format!(
+            "apiVersion: admiral.io/v1alpha1\nkind: Dependency\nmetadata: {{name: {name}}}\nspec: {{source: orders, destinations: {destinations}}}\n"
+        )
+    };
+    let good = file("good.yaml", &dependency("a", "[payments]"));
+    let idle = file("idle.yaml", &dependency("b", "[]"));
+    let bad = file("bad.yaml", &dependency("c", "payments"));
+    let other = file("other.yaml", "kind: Service\n");
+    let lint = |arguments: &[&str]| code(&tradewind(&[&["lint"], arguments].concat()));
+    assert_eq!(lint(&[&good, &other]), 0);
+    assert_eq!(lint(&[&good, &idle]), 0, "a warning is no error");
+    assert_eq!(lint(&["--strict", &good, &idle]), 1);
+    assert_eq!(lint(&["--strict", &good]), 0);
+    assert_eq!(lint(&[&good, &bad]), 1);
+    assert_eq!(lint(&[&bad, "no-such-file.yaml"]), 2);
+    assert_eq!(lint(&[]), 2, "clap's own");
+
+    let mut piped = Command::new(env!("CARGO_BIN_EXE_tradewind"))
+        .args(["lint", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    piped.stdin.take().expect("a pipe").write_all(dependency("d", "payments").as_bytes()).expect("a manifest");
+    let output = piped.wait_with_output().expect("it ends");
+    let said = "-:4: error: Dependency d: spec.destinations: must be of type array: \"string\"\n";
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, said));
+
+    // The same object in two files of one directory; in two directories, it is that of two clusters.
+    fs::create_dir(directory.path().join("cluster-2")).expect("a directory");
+    let twin = file("twin.yaml", &dependency("a", "[reports]"));
+    let elsewhere = file("cluster-2/good.yaml", &dependency("a", "[payments]"));
+    assert!(stdout(&tradewind(&["lint", &good, &twin])).contains("the same object stands at"));
+    assert_eq!(stdout(&tradewind(&["lint", &good, &elsewhere])), "");
+}
+
+fn text_of(path: &Path) -> String {
+    text(path).to_owned()
 }

@@ -11,7 +11,7 @@ use std::{
 
 use kube::{
     Api, ResourceExt as _,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use support::{TestCluster, documents};
@@ -64,7 +64,7 @@ async fn applied(client: &kube::Client, object: &Value) -> kube::Result<Value> {
 async fn cluster() -> TestCluster {
     let cluster = TestCluster::start("cluster-1").await;
     cluster.apply(api::crds().iter().map(|crd| serde_json::to_value(crd).expect("a CRD is JSON")).collect()).await;
-    for namespace in ["admiral", "payments", "reports"] {
+    for namespace in ["admiral", "orders", "payments", "reports"] {
         cluster.apply_yaml(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n")).await;
     }
     cluster
@@ -107,7 +107,9 @@ async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wr
     for (path, text) in manifests("bad") {
         let Expected { path: field, message } = expected(&text);
         let [object] = &documents(&text)[..] else { panic!("{}: one object each", path.display()) };
-        match applied(&client, object).await {
+        // Created, as kubectl does it: server-side apply refuses wrong types before the schema is asked.
+        let posted = serde_json::from_value(object.clone()).expect("an object");
+        match api_of(&client, object).create(&PostParams::default(), &posted).await {
             Ok(_) => accepted.push(path),
             Err(kube::Error::Api(status)) => {
                 let (found, said) = (status.code, &status.message);
@@ -143,5 +145,34 @@ async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wr
             let patched = patched.unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
             assert_eq!((&patched.data["status"], &patched.data["spec"]), (&status, &object["spec"]), "{kind} {name}");
         }
+    }
+}
+
+/// The second judge over the same files: what the server refuses, lint refuses, for the same field and in the same
+/// words; what the server takes, lint takes.
+#[test]
+fn lint_judges_every_manifest_as_a_real_api_server_does() {
+    let lint = |path: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        let output = command.args(["lint", "-o", "json"]).arg(path).output().expect("the binary runs");
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list of findings");
+        (output.status.code(), findings)
+    };
+    let good = manifests("admiral");
+    assert!(good.len() >= api::crds().len(), "the manifests were found");
+    for (path, _) in good {
+        let (code, findings) = lint(&path);
+        assert_eq!(code, Some(0), "{}: {findings:?}", path.display());
+    }
+    let bad = manifests("bad");
+    assert!(bad.len() >= 29, "the manifests were found");
+    for (path, text) in bad {
+        let (code, findings) = lint(&path);
+        let Expected { path: field, message } = expected(&text);
+        assert_eq!(code, Some(1), "{} is accepted", path.display());
+        let errors: Vec<_> = findings.iter().filter(|finding| finding["severity"] == "error").collect();
+        let [error] = errors[..] else { panic!("{}: one error each: {findings:?}", path.display()) };
+        assert_eq!(error["path"], field, "{}: {error}", path.display());
+        assert!(error["message"].as_str().is_some_and(|said| said.contains(message)), "{}: {error}", path.display());
     }
 }

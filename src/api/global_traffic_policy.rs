@@ -41,14 +41,9 @@ pub struct GlobalTrafficPolicySpec {
         "an entry must name its host by dnsPrefix or dns"
     ),
     validation = (
-        "!has(self.lbType) || !(self.lbType in [1, 'FAILOVER']) || !has(self.target) || \
+        "!has(self.lbType) || !(self.lbType == 1 || self.lbType == 'FAILOVER') || !has(self.target) || \
          self.target.all(t, has(t.region) && t.region != '')",
         "every target of lbType 1 (FAILOVER) must name its region"
-    ),
-    validation = (
-        "!has(self.lbType) || !(self.lbType in [1, 'FAILOVER']) || !has(self.target) || \
-         self.target.all(t, !has(t.region) || self.target.exists_one(u, has(u.region) && u.region == t.region))",
-        "an entry of lbType 1 (FAILOVER) must not list a region twice"
     ),
 )]
 #[serde(rename_all = "camelCase")]

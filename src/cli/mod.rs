@@ -1,11 +1,13 @@
 //! The commands, one file each. Everything user-facing that is not the controller itself.
 //!
-//! Exit codes follow kubectl and diff: 0 done, 1 differences (only `diff`), 2 error.
+//! Exit codes follow kubectl and diff: 0 done, 1 differences (`diff`) or
+//! errors in manifests (`lint`), 2 error.
 
 mod crds;
 mod demo;
 mod diff;
 mod fleet;
+mod lint;
 mod output;
 mod render;
 mod run;
@@ -33,6 +35,7 @@ fn command() -> Command {
         .subcommand(demo::command())
         .subcommand(render::command())
         .subcommand(diff::command())
+        .subcommand(lint::command())
         .subcommand(crds::command())
 }
 
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
         Some(("demo", flags)) => demo::main(flags),
         Some(("render", flags)) => render::main(flags),
         Some(("diff", flags)) => diff::main(flags),
+        Some(("lint", flags)) => lint::main(flags),
         Some(("crds", flags)) => crds::main(flags),
         _ => unreachable!("clap requires one of the commands"),
     };

@@ -10,20 +10,20 @@ const MAX_NODES: usize = 20_000_000;
 
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// Line of the file where it begins, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// What it says.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// A document that does not parse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(crate) struct Broken {
     /// Line of the file, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// What is wrong there.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// Reads YAML documents, in order. Empty ones are left out.
@@ -32,7 +32,7 @@ pub(super) fn read_yaml(text: &str) -> Vec<Result<Document, Broken>> {
 }
 
 /// Reads JSON documents, in order. After a broken one nothing more can be told apart.
-pub(super) fn read_json(text: &str) -> Vec<Result<Document, Broken>> {
+pub(crate) fn read_json(text: &str) -> Vec<Result<Document, Broken>> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut read = Vec::new();
     loop {
@@ -53,9 +53,9 @@ pub(super) fn read_json(text: &str) -> Vec<Result<Document, Broken>> {
     }
 }
 
-/// Cuts at document markers, each piece with the number of its first line. A marker at the start of a line ends a
+/// Cuts YAML at document markers, each piece with the number of its first line. A marker at the start of a line ends a
 /// document wherever it stands, even in a block scalar (YAML 1.2 §9.1.2), so nothing needs to be parsed for it.
-fn split(text: &str) -> Vec<(usize, String)> {
+pub(crate) fn split(text: &str) -> Vec<(usize, String)> {
     let mut pieces = vec![(1, String::new())];
     for (index, line) in text.trim_start_matches('\u{feff}').split_inclusive('\n').enumerate() {
         let marker = ["---", "..."].into_iter().find_map(|marker| line.strip_prefix(marker));
@@ -81,7 +81,8 @@ fn is_blank(line: &str) -> bool {
     line.is_empty() || line.starts_with('#')
 }
 
-fn read_document(first: usize, text: &str) -> Option<Result<Document, Broken>> {
+/// Reads one piece of [`split`] whose first line is `first`; nothing where nothing is said.
+pub(crate) fn read_document(first: usize, text: &str) -> Option<Result<Document, Broken>> {
     if text.lines().all(|line| is_blank(line) || line.starts_with('%')) {
         return None;
     }
@@ -96,7 +97,7 @@ fn read_document(first: usize, text: &str) -> Option<Result<Document, Broken>> {
 }
 
 /// Without the excerpt of the text that the parser would print.
-fn options() -> serde_saphyr::Options {
+pub(crate) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 2 * MAX_NODES },

@@ -15,7 +15,7 @@ mod informer;
 mod item;
 mod kube;
 pub mod kubeconfig;
-mod manifests;
+pub(crate) mod manifests;
 mod observe;
 pub mod reference_addresses;
 mod run;
