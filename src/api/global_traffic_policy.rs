@@ -118,7 +118,6 @@ impl JsonSchema for LbType {
 pub struct TrafficTarget {
     /// Region, as on the nodes.
     #[serde(default)]
-    #[schemars(length(max = 63))]
     pub region: String,
     /// Share in percent. 0 names a fallback.
     #[serde(default)]

@@ -78,3 +78,54 @@ fn without_defaults(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     strip(&mut value);
     serde_json::from_value(value).expect("a CRD without defaults is a CRD")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::{Serialize, de::DeserializeOwned};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_needs_to_be_there_to_be_read() {
+        fn read<T: Default + PartialEq + Debug + Serialize + DeserializeOwned>() {
+            assert_eq!(serde_json::from_value::<T>(json!({})).unwrap(), T::default());
+        }
+        read::<ClientConnectionConfigSpec>();
+        read::<DependencySpec>();
+        read::<DependencyProxySpec>();
+        read::<GlobalTrafficPolicySpec>();
+        read::<OutlierDetectionSpec>();
+        read::<RoutingPolicySpec>();
+        read::<TradewindConfigSpec>();
+        read::<TrafficConfigSpec>();
+        read::<ProxiedDestination>();
+        read::<DestinationProxy>();
+        read::<TrafficPolicyEntry>();
+        read::<OutlierConfig>();
+        read::<ConnectionPool>();
+        read::<SlowStartConfig>();
+        read::<Suspension>();
+        read::<PolicyStatus>();
+        read::<TrafficConfigStatus>();
+        read::<TradewindConfigStatus>();
+    }
+
+    #[test]
+    fn what_nobody_reads_is_kept() {
+        let spec = json!({"edgeService": {"routes": [{"name": "all", "timeout": 5000}]}, "quotaGroup": {"appQuotaGroups": []}});
+        let read: TrafficConfigSpec = serde_json::from_value(spec.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_server_would_neither_write_defaults_nor_keep_nulls() {
+        for crd in crds() {
+            let text = serde_json::to_string(&crd).unwrap();
+            assert!(!text.contains("\"default\":") && !text.contains("\"nullable\":"), "{text}");
+            assert!(!text.contains("\"uint32\""), "a format that servers do not know: {text}");
+        }
+    }
+}
