@@ -70,6 +70,14 @@ impl Known for Standing {
         true
     }
 
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn is_suspended(&self, _: &ClusterName, _: &Unit) -> bool {
+        false
+    }
+
     fn has_namespace(&self, _: &ClusterName, _: &str) -> Option<bool> {
         Some(true)
     }

@@ -68,6 +68,12 @@ impl ClusterWriter {
     pub(super) async fn work(&self, unit: &Unit, work: &Work) -> Ending {
         let mut memory = self.state.lock().memories.get(unit).cloned().unwrap_or_default();
         let mut report = Report::default();
+        if self.is_barred(unit) && (work.desired.is_none() || self.shared.known.is_suspended(&self.cluster, unit)) {
+            // Whoever ends the suspension, or lets writes go on, has the unit planned again.
+            self.state.lock().guard.want(unit, &[], Instant::now());
+            self.remember(unit, Memory::default());
+            return Ending::Done;
+        }
         let ending = match &work.desired {
             Some(desired) => self.bring_about(unit, work, desired, &mut memory, &mut report).await,
             None => {
@@ -92,7 +98,8 @@ impl ClusterWriter {
         let changes = self.compare(unit, desired, memory);
         memory.keep(&changes.wanted);
         changes.obstacles.iter().cloned().for_each(|obstacle| report.add(obstacle));
-        if self.shared.settings.read_only || self.shared.settings.dry_run {
+        if self.shared.known.is_read_only() || self.shared.settings.dry_run {
+            self.state.lock().guard.want(unit, &[], Instant::now());
             self.only_say(unit, &changes, memory);
             return Ending::Done;
         }
@@ -159,12 +166,20 @@ impl ClusterWriter {
         memory.logged = would.into_iter().map(|(id, (_, digest))| (id, digest)).collect();
     }
 
+    /// Whether an operator wants nothing of the unit written now. Asked before each write: a long run ends at once.
+    fn is_barred(&self, unit: &Unit) -> bool {
+        self.shared.known.is_read_only() || self.shared.known.is_suspended(&self.cluster, unit)
+    }
+
     async fn write_all(&self, unit: &Unit, changes: &Changes, memory: &mut Memory, report: &mut Report) {
         for group in &changes.groups {
             if report.halt || self.stop.is_cancelled() {
                 return;
             }
             for change in group {
+                if self.is_barred(unit) {
+                    return;
+                }
                 match self.write(unit, change, memory).await {
                     Ok(obstacle) => {
                         report.wrote = true;
@@ -248,7 +263,7 @@ impl ClusterWriter {
             // A newer plan may want it again, and a later judgement may withhold it.
             {
                 let state = self.state.lock();
-                if state.queue.has_newer(unit) || self.stop.is_cancelled() {
+                if state.queue.has_newer(unit) || self.stop.is_cancelled() || self.is_barred(unit) {
                     return;
                 }
                 if !state.guard.cleared(unit).contains(&id) {

@@ -21,6 +21,10 @@ pub trait Known: Send + Sync + 'static {
     fn can_write(&self, cluster: &ClusterName) -> bool;
     /// Whether all is known that a removal rests on.
     fn may_remove(&self, cluster: &ClusterName) -> bool;
+    /// Whether nothing is to be written anywhere.
+    fn is_read_only(&self) -> bool;
+    /// Whether what stands of a unit in a cluster is to be left as it is.
+    fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool;
     /// Whether a namespace is there; absent when unknown.
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool>;
     /// The answer to a write, ahead of the watch.
@@ -56,6 +60,14 @@ impl Known for Registry {
 
     fn may_remove(&self, cluster: &ClusterName) -> bool {
         Self::may_remove(self, cluster)
+    }
+
+    fn is_read_only(&self) -> bool {
+        Self::is_read_only(self)
+    }
+
+    fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
+        Self::is_suspended(self, cluster, unit)
     }
 
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {

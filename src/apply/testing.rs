@@ -132,6 +132,8 @@ pub(super) struct World {
     pub(super) can_write: AtomicBool,
     pub(super) may_remove: AtomicBool,
     pub(super) has_namespace: AtomicBool,
+    pub(super) read_only: AtomicBool,
+    pub(super) suspended: Mutex<Option<Unit>>,
     frozen: Mutex<Option<Arc<Notify>>>,
 }
 
@@ -149,6 +151,8 @@ impl World {
             can_write: AtomicBool::new(true),
             may_remove: AtomicBool::new(true),
             has_namespace: AtomicBool::new(true),
+            read_only: AtomicBool::new(false),
+            suspended: Mutex::default(),
             frozen: Mutex::default(),
         })
     }
@@ -156,6 +160,7 @@ impl World {
     /// Writers of which every cluster is this world.
     pub(super) fn writers(self: &Arc<Self>, settings: Settings) -> Writers {
         let store = Arc::clone(self);
+        self.read_only.store(settings.read_only, Ordering::Relaxed);
         Writers::new(WritersConfig {
             known: Arc::clone(self) as Arc<dyn Known>,
             stores: Box::new(move |_| Arc::clone(&store) as Arc<dyn Store>),
@@ -306,6 +311,14 @@ impl Known for World {
 
     fn may_remove(&self, _: &ClusterName) -> bool {
         self.may_remove.load(Ordering::Relaxed)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    fn is_suspended(&self, _: &ClusterName, unit: &Unit) -> bool {
+        self.suspended.lock().as_ref() == Some(unit)
     }
 
     fn has_namespace(&self, _: &ClusterName, _: &str) -> Option<bool> {

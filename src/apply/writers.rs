@@ -214,7 +214,7 @@ impl Writers {
                 shared.metrics.forget(&cluster);
             }
             if clean {
-                self::clean(&cluster, &*store, &shared.settings, &token).await;
+                self::clean(&cluster, &*store, &shared, &token).await;
             }
         }))
     }
@@ -251,8 +251,9 @@ fn in_words(id: &ObjectId) -> String {
 }
 
 /// Takes everything of ours out of a cluster that left.
-async fn clean(cluster: &ClusterName, store: &dyn Store, settings: &Settings, stop: &CancellationToken) {
-    if settings.read_only || settings.dry_run {
+async fn clean(cluster: &ClusterName, store: &dyn Store, shared: &Shared, stop: &CancellationToken) {
+    let settings = &shared.settings;
+    if shared.known.is_read_only() || settings.dry_run {
         tracing::info!(%cluster, "the cluster left and is not cleaned: nothing is written in this mode");
         return;
     }
@@ -582,6 +583,39 @@ mod tests {
             let_run().await;
             assert!(world.requests().is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_suspended_stays_as_it_is_and_a_run_under_way_ends_at_once() {
+        let world = World::new();
+        world.hold("old", &wanted("old", "1"));
+        *world.suspended.lock() = Some(unit("old"));
+        let writers = world.writers(setting(|_| {}));
+        submit(&writers, "old", wanted("old", "2"));
+        submit(&writers, "a", wanted("a", "1"));
+        world.until("the other service", |world| world.names().len() == 4).await;
+        submit(&writers, "old", Desired::nothing());
+        world.until("idle", |_| writers.idle()).await;
+        let_run().await;
+        assert!(world.requests().iter().all(|request| request.contains(" a.")), "{:?}", world.requests());
+
+        *world.suspended.lock() = None;
+        submit(&writers, "old", wanted("old", "2"));
+        world
+            .until("the end of the suspension", |world| {
+                world.requests().iter().filter(|request| request.contains(" old.")).count() == 2
+            })
+            .await;
+
+        // The pair of b: the first write is held, and before the second an operator wants nothing written.
+        let gate = world.freeze();
+        submit(&writers, "b", wanted("b", "1"));
+        world.until("the first write", |world| world.requests().iter().any(|request| request.contains(" b."))).await;
+        world.read_only.store(true, Ordering::Relaxed);
+        world.thaw();
+        gate.notify_waiters();
+        world.until("idle", |_| writers.idle()).await;
+        assert_eq!(world.requests().iter().filter(|request| request.contains(" b.")).count(), 1);
     }
 
     #[tokio::test]

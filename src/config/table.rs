@@ -194,6 +194,8 @@ settings! {
     "Writing" {
         /// Plan but never write.
         read_only: bool = false, Check::any(), instead of "admiral_state_checker_name";
+        /// Identities whose objects are left as they stand, in all environments. A TradewindConfig does the same without a restart.
+        excluded_identity_list: Vec<String> = Vec::new(), Check::said("identities"), as "excluded_identity_list";
         /// Log what would be written, and never write.
         dry_run: bool = false, Check::any();
         /// Take over the objects that the reference wrote (annotation `app.kubernetes.io/created-by: admiral`).

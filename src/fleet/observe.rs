@@ -21,8 +21,8 @@ use crate::{
     config::Settings,
     istio::{self, Owner, keys},
     model::{
-        Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Policy,
-        PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+        Configured, Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
+        Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
     },
 };
 
@@ -76,6 +76,9 @@ impl Observer {
             Kind::Node => self.node(&read(value)?),
             Kind::Namespace => self.namespace(&read(value)?),
             Kind::GlobalTrafficPolicy => self.policy(&read_metadata(value)?, read_spec(value)?),
+            Kind::TradewindConfig => {
+                Observed::TradewindConfig(self.configured(kind, &read_metadata(value)?, read_spec(value)?))
+            }
             Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
             Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar | Kind::EnvoyFilter => {
                 self.written(kind, value)?
@@ -89,8 +92,7 @@ impl Observer {
             | Kind::ClientConnectionConfig
             | Kind::RoutingPolicy
             | Kind::DependencyProxy
-            | Kind::TrafficConfig
-            | Kind::TradewindConfig => return Err(format!("{} is not read", kind.as_str())),
+            | Kind::TrafficConfig => return Err(format!("{} is not read", kind.as_str())),
         })
     }
 
@@ -259,14 +261,18 @@ impl Observer {
     }
 
     fn policy(&self, metadata: &ObjectMeta, spec: GlobalTrafficPolicySpec) -> Observed {
-        Observed::Policy(Policy {
-            id: id(Kind::GlobalTrafficPolicy, metadata),
+        Observed::Policy(self.configured(Kind::GlobalTrafficPolicy, metadata, spec))
+    }
+
+    fn configured<S>(&self, kind: Kind, metadata: &ObjectMeta, spec: S) -> Configured<S> {
+        Configured {
+            id: id(kind, metadata),
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE) || is_true(metadata.labels.as_ref(), IGNORE),
             labels: metadata.labels.clone().unwrap_or_default(),
             annotations: self.observed_annotations(metadata.annotations.as_ref()),
             spec: Arc::new(spec),
-        })
+        }
     }
 
     fn declared(&self, metadata: &ObjectMeta, spec: DependencySpec) -> Observed {

@@ -107,6 +107,10 @@ note_kinds! {
     RegionUnknown, "region-unknown", "Label the nodes with topology.kubernetes.io/region.";
     /// The nodes of a cluster are in several regions; the most frequent counts, and weighted policies have no fallback there.
     RegionsSeveral, "regions-several", "Use one region per cluster where weighted policies need a fallback.";
+    /// Operators suspended a service, in all clusters or in one: what stands of it there is neither written nor removed.
+    Suspended, "suspended", "Take the suspension out of the TradewindConfig, or the identity out of excludedIdentityList.";
+    /// A suspension names nothing, and so suspends nothing.
+    SuspensionQuestionable, "suspension-questionable", "Name an identity, an environment or a cluster.";
     /// The gateway of a cluster has no address; the last known one stays, otherwise the cluster is not reached from others.
     GatewayMissing, "gateway-missing", "Give the gateway Service an external address, or set the gateway label.";
     /// A policy names no identity, or one that cannot be; it is ignored.

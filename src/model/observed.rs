@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use serde_json::Value;
 
 use super::{ClusterName, Kind, Locality, ServiceKey};
-use crate::{api::GlobalTrafficPolicySpec, istio};
+use crate::{
+    api::{GlobalTrafficPolicySpec, TradewindConfigSpec},
+    istio,
+};
 
 /// Names an object within one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -253,6 +256,8 @@ pub enum Observed {
     Policy(Policy),
     /// Dependency.
     Dependency(Declared),
+    /// TradewindConfig.
+    TradewindConfig(Configured<TradewindConfigSpec>),
     /// A user's VirtualService or DestinationRule.
     Route(Box<Route>),
     /// ServiceEntry, DestinationRule, VirtualService, EnvoyFilter, Sidecar.
@@ -270,6 +275,7 @@ impl Observed {
             Self::Namespace(o) => &o.id,
             Self::Policy(o) => &o.id,
             Self::Dependency(o) => &o.id,
+            Self::TradewindConfig(o) => &o.id,
             Self::Route(o) => &o.id,
             Self::Written(o) => &o.id,
         }

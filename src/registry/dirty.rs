@@ -19,6 +19,17 @@ pub enum Unit {
     Sidecar(ClusterName, Arc<str>),
 }
 
+impl Unit {
+    /// The service, where it is one.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceKey> {
+        match self {
+            Self::Service(key) => Some(key),
+            Self::Sidecar(..) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Unit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

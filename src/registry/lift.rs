@@ -108,6 +108,13 @@ impl Registry {
                 notes.push(note(kind, id.in_cluster(&cluster), key, message));
             }
         }
+        for (object, message) in self.suspensions_of(key) {
+            let object = object.map_or_else(
+                || whole(&ClusterName::hub(), Kind::TradewindConfig.as_str(), &self.settings.dependency_namespace),
+                |(cluster, id)| id.in_cluster(&cluster),
+            );
+            notes.push(note(NoteKind::Suspended, object, key, message));
+        }
         let (_, spelled, keep_case) = spelled.unwrap_or_else(|| (0, key.clone(), false));
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let unreadable_policy = self.unreadable_policy(&in_force);

@@ -17,6 +17,7 @@ mod identity;
 mod lift;
 mod lists;
 mod notes;
+mod operations;
 mod place;
 mod policies;
 mod ports;
@@ -52,6 +53,7 @@ use addresses::AddressBook;
 use carried::Carried;
 use dependencies::Dependencies;
 use dirty::DirtyUnits;
+use operations::Operations;
 use shard::{Effects, Shard};
 
 /// The registry.
@@ -66,6 +68,7 @@ pub struct Registry {
     /// Cluster names by their label value.
     labels: DashMap<String, ClusterName>,
     dependencies: RwLock<Dependencies>,
+    operations: RwLock<Operations>,
     /// Dependencies whose notes are to be looked at again.
     unreviewed: Mutex<BTreeSet<(ClusterName, ObjectId)>>,
     addresses: Mutex<AddressBook>,
@@ -89,6 +92,7 @@ impl Registry {
             services_of: DashMap::new(),
             labels: DashMap::new(),
             dependencies: RwLock::default(),
+            operations: RwLock::default(),
             unreviewed: Mutex::default(),
             addresses: Mutex::new(AddressBook::new(range)),
             carried: DashMap::new(),
@@ -143,6 +147,10 @@ impl Registry {
         for id in declared {
             self.set_dependency(cluster, &id, None);
         }
+        let configs = self.operations.read().ids(cluster);
+        for id in configs {
+            self.set_operations(cluster, &id, None);
+        }
         let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policy_keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         self.labels.remove(&cluster.label_value());
@@ -186,6 +194,10 @@ impl Registry {
                     self.set_dependency(cluster, &id, counted);
                     return;
                 }
+                Observed::TradewindConfig(config) => {
+                    self.set_operations(cluster, &id, Some(&config));
+                    return;
+                }
                 Observed::Written(written) => {
                     self.put_written(cluster, *written, true);
                     return;
@@ -222,6 +234,10 @@ impl Registry {
         let effects = match id.kind {
             Kind::Dependency => {
                 self.set_dependency(cluster, id, None);
+                return;
+            }
+            Kind::TradewindConfig => {
+                self.set_operations(cluster, id, None);
                 return;
             }
             Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
@@ -280,6 +296,7 @@ impl Registry {
     fn ids(&self, cluster: &ClusterName, kind: Kind) -> Vec<ObjectId> {
         match kind {
             Kind::Dependency => self.dependencies.read().of_cluster(cluster),
+            Kind::TradewindConfig => self.operations.read().ids(cluster),
             _ => self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.ids(kind)),
         }
     }

@@ -1,0 +1,144 @@
+//! What operators switched while the controller runs: TradewindConfigs, all together, and the identities that the settings
+//! exclude.
+//!
+//! Decides what is left as it stands; planning goes on meanwhile, so that views show what would come.
+
+use std::collections::BTreeMap;
+
+use super::{Registry, dirty::Unit};
+use crate::{
+    api::{Suspension, TradewindConfigSpec},
+    model::{ClusterName, Configured, NoteKind, ObjectId, ServiceKey},
+};
+
+/// The TradewindConfigs of the fleet.
+#[derive(Debug, Default)]
+pub(super) struct Operations {
+    configs: BTreeMap<(ClusterName, ObjectId), TradewindConfigSpec>,
+}
+
+impl Operations {
+    pub(super) fn ids(&self, cluster: &ClusterName) -> Vec<ObjectId> {
+        self.configs.keys().filter(|(of, _)| of == cluster).map(|(_, id)| id.clone()).collect()
+    }
+
+    fn suspensions(&self) -> impl Iterator<Item = (&(ClusterName, ObjectId), &Suspension)> {
+        self.configs.iter().flat_map(|(of, config)| config.suspend.iter().map(move |suspension| (of, suspension)))
+    }
+}
+
+/// The names that a suspension gives; a blank one is none.
+fn given(name: Option<&String>) -> Option<&str> {
+    name.map(|name| name.trim()).filter(|name| !name.is_empty())
+}
+
+/// Whether a suspension covers a service in a cluster. `None` is for what belongs to no service.
+fn covers(suspension: &Suspension, key: Option<&ServiceKey>, cluster: &ClusterName) -> bool {
+    let (identity, environment) = (given(suspension.identity.as_ref()), given(suspension.environment.as_ref()));
+    let of_cluster = given(suspension.cluster.as_ref());
+    let fits = |wanted: Option<&str>, found: Option<&str>| {
+        wanted.is_none_or(|wanted| found.is_some_and(|found| found.eq_ignore_ascii_case(wanted)))
+    };
+    (identity.is_some() || environment.is_some() || of_cluster.is_some())
+        && of_cluster.is_none_or(|of| of == cluster.as_str())
+        && fits(identity, key.map(|key| key.identity.as_str()))
+        && fits(environment, key.map(|key| key.environment.as_str()))
+}
+
+impl Registry {
+    /// Whether nothing is written anywhere, by the settings or by a TradewindConfig.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.settings.read_only || self.operations.read().configs.values().any(|config| config.read_only)
+    }
+
+    /// Whether what stands of a unit in a cluster is to be left as it is.
+    #[must_use]
+    pub fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
+        let key = unit.service();
+        let excluded = &self.settings.excluded_identity_list;
+        key.is_some_and(|key| excluded.iter().any(|one| one.eq_ignore_ascii_case(key.identity.as_str())))
+            || self.operations.read().suspensions().any(|(_, suspension)| covers(suspension, key, cluster))
+    }
+
+    /// Why a service is suspended, cluster by cluster where it is so in some only: in words, with the object that says it.
+    pub(super) fn suspensions_of(&self, key: &ServiceKey) -> Vec<(Option<(ClusterName, ObjectId)>, String)> {
+        let mut found = Vec::new();
+        if self.settings.excluded_identity_list.iter().any(|one| one.eq_ignore_ascii_case(key.identity.as_str())) {
+            found
+                .push((None, format!("the setting excludedIdentityList suspends {key}; its objects stay as they are")));
+        }
+        let operations = self.operations.read();
+        for (of, suspension) in operations.suspensions() {
+            let cluster = given(suspension.cluster.as_ref());
+            let named = cluster.and_then(|name| ClusterName::parse(name).ok());
+            if !covers(suspension, Some(key), named.as_ref().unwrap_or(&of.0)) {
+                continue;
+            }
+            let place = cluster.map_or_else(String::new, |cluster| format!(" in {cluster}"));
+            let reason = given(suspension.reason.as_ref()).map_or_else(String::new, |reason| format!(" ({reason})"));
+            found.push((Some(of.clone()), format!("suspends {key}{place}{reason}; its objects stay as they are")));
+        }
+        found
+    }
+
+    pub(super) fn set_operations(
+        &self,
+        cluster: &ClusterName,
+        id: &ObjectId,
+        config: Option<&Configured<TradewindConfigSpec>>,
+    ) {
+        let of = (cluster.clone(), id.clone());
+        let config = config.filter(|config| !config.ignored);
+        let now = config.map(|config| (*config.spec).clone());
+        let before = {
+            let mut operations = self.operations.write();
+            match now.clone() {
+                Some(now) => operations.configs.insert(of, now),
+                None => operations.configs.remove(&of),
+            }
+        };
+        if before != now {
+            let idle = |suspension: &&Suspension| {
+                [&suspension.identity, &suspension.environment, &suspension.cluster]
+                    .iter()
+                    .all(|name| given(name.as_ref()).is_none())
+            };
+            let without_effect = now.iter().flat_map(|now| &now.suspend).filter(idle).count();
+            let problem = (without_effect > 0).then(|| {
+                format!(
+                    "{without_effect} of its suspensions name no identity, environment or cluster; they are ignored"
+                )
+            });
+            self.note_object(cluster, id, NoteKind::SuspensionQuestionable, problem);
+            self.mark_everything();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspension_covers_what_matches_every_name_it_gives() {
+        let east = ClusterName::parse("east").unwrap();
+        let key = ServiceKey::parse("payments", "stage").unwrap();
+        let suspension = |identity: &str, environment: &str, cluster: &str| Suspension {
+            identity: Some(identity.into()),
+            environment: Some(environment.into()),
+            cluster: Some(cluster.into()),
+            reason: None,
+        };
+        let covered = |one: Suspension| covers(&one, Some(&key), &east);
+        assert!(covered(suspension("Payments", "", "")));
+        assert!(covered(suspension("payments", "STAGE", "east")));
+        assert!(covered(suspension("", "", "east")));
+        assert!(!covered(suspension("payments", "prod", "")));
+        assert!(!covered(suspension("payments", "stage", "west")));
+        assert!(!covered(suspension("", " ", "")), "one that names nothing suspends nothing");
+        let whole = suspension("", "", "east");
+        assert!(covers(&whole, None, &east), "a suspended cluster keeps its Sidecars too");
+        assert!(!covers(&suspension("payments", "", ""), None, &east));
+    }
+}
