@@ -271,7 +271,7 @@ mod tests {
         for setting in &*TABLE {
             let shown = (setting.show)(&defaults);
             let items: Vec<&str> = match setting.form {
-                Form::Many => shown.split(',').collect(),
+                Form::Many => shown.split_terminator(',').collect(),
                 Form::One | Form::Switch => vec![&shown],
             };
             let mut read = defaults.clone();
