@@ -11,6 +11,7 @@ type Page = (&'static str, fn() -> String);
 
 /// All reference pages.
 const PAGES: &[Page] = &[
+    ("docs/reference/admiral-flags.md", config::admiral::admiral_flags_page),
     ("docs/reference/metrics.md", tradewind::server::reference_page),
     ("docs/reference/notes.md", notes_page),
     ("docs/reference/settings.md", config::reference_page),

@@ -3,6 +3,7 @@
 //! Exit codes follow kubectl and diff: 0 done, 1 differences (`diff`) or
 //! errors in manifests (`lint`), 2 error.
 
+mod config;
 mod crds;
 mod demo;
 mod diff;
@@ -16,7 +17,6 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use crate::config;
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 2;
@@ -37,6 +37,7 @@ fn command() -> Command {
         .subcommand(diff::command())
         .subcommand(lint::command())
         .subcommand(crds::command())
+        .subcommand(config::command())
 }
 
 /// Runs the command that the process was started with.
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Some(("diff", flags)) => diff::main(flags),
         Some(("lint", flags)) => lint::main(flags),
         Some(("crds", flags)) => crds::main(flags),
+        Some(("config", flags)) => config::main(flags),
         _ => unreachable!("clap requires one of the commands"),
     };
     outcome.unwrap_or_else(|error| {
@@ -70,6 +72,6 @@ fn in_one_line(error: &anyhow::Error) -> String {
     })
 }
 
-fn settings(flags: &ArgMatches) -> anyhow::Result<config::Settings> {
-    Ok(config::from_process(flags)?)
+fn settings(flags: &ArgMatches) -> anyhow::Result<crate::config::Settings> {
+    Ok(crate::config::from_process(flags)?)
 }

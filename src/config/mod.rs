@@ -3,6 +3,7 @@
 //! `table` declares them all. What is loaded is checked as a whole and then never changes while
 //! the process runs; nothing in here connects to anything.
 
+pub mod admiral;
 mod args;
 mod check;
 mod file;
