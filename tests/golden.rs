@@ -45,6 +45,9 @@ struct Case {
     /// Set where who comes first decides, by design: then events one at a time may end otherwise.
     #[serde(default)]
     first_come: bool,
+    /// How it differs from the reference; see `tests/differential.rs`.
+    #[serde(default, rename = "reference")]
+    _reference: serde::de::IgnoredAny,
 }
 
 fn main() {
