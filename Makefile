@@ -17,7 +17,7 @@ test: parts ## Every test, on real kube-apiservers too
 	$(CARGO) test --locked
 
 test-fast: ## The inner loop: unit, golden and property tests
-	$(CARGO) test --locked --lib --test golden --test properties --test registry_scenarios --test ownership --test house_rules --test reference_pages
+	$(CARGO) test --locked --lib --test golden --test differential --test properties --test registry_scenarios --test ownership --test house_rules --test reference_pages
 
 lint: ## What CI checks before the tests
 	$(CARGO) fmt --check
@@ -32,6 +32,7 @@ bench: parts ## Three real clusters, 300 services; then the planner alone
 
 golden: ## Rewrite the golden files and the generated pages; read the difference before you commit it
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages --test cli
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test differential
 	cp crds/*.yaml charts/tradewind/crds/
 	cp $(addprefix crds/admiral.io_,$(addsuffix .yaml,globaltrafficpolicies outlierdetections clientconnectionconfigs routingpolicies)) charts/tradewind-member/crds/
 

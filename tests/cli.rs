@@ -271,4 +271,65 @@ fn lint_ends_with_0_without_errors_1_with_some_and_2_where_it_could_not_read() {
 
 fn text_of(path: &Path) -> String {
     text(path).to_owned()
+fn config_from_admiral_reads_flags_and_its_manifest() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/admiral-deployment.yaml");
+    let from_file = |further: &[&str]| {
+        tradewind(&[&["config", "from-admiral", "--strict", "--from-file", text(&manifest)], further].concat())
+    };
+    let made = from_file(&[]);
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/admiral-settings.yaml");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, stdout(&made)).expect("the golden file");
+    }
+    assert_eq!(stdout(&made), fs::read_to_string(&golden).expect("the golden file"));
+    // What is printed is a settings file, and it is followed.
+    let (fleet, settings) = (fleet(), text(&golden));
+    let rendered = stdout(&tradewind(&["render", text(fleet.path()), "--config", settings]));
+    assert!(rendered.contains("distribute:") && rendered.contains("exportTo:"), "{rendered}");
+
+    let later = from_file(&["--", "--gateway_app=other", "--enable_san"]);
+    assert!(stdout(&later).contains("gatewayApp: other\n"), "{}", stdout(&later));
+    assert!(stdout(&later).contains("enableSan: true\n"), "{}", stdout(&later));
+
+    let unknown = tradewind(&["config", "from-admiral", "--", "--gateway-ap", "x"]);
+    assert_eq!((code(&unknown), stdout(&unknown)), (2, String::new()));
+    assert!(stderr(&unknown).contains("--gateway-ap is no flag of Admiral; did you mean --gateway_app?"));
+    let other = tradewind(&["config", "from-admiral", "--from-file", settings]);
+    assert!(code(&other) == 2 && stderr(&other).contains("holds no Deployment"), "{}", stderr(&other));
+}
+
+#[test]
+fn diff_of_endpoints_shows_them_alone() {
+    let (old, new) = (fleet(), fleet());
+    let between = |further: &[&str]| tradewind(&[&["diff", text(old.path()), text(new.path())], further].concat());
+    edit(&policy_of(new.path()), "weight: 90", "weight: 80");
+    edit(&policy_of(new.path()), "weight: 10\n", "weight: 20\n");
+    let table = between(&["--endpoints"]);
+    assert_eq!(code(&table), 1);
+    assert!(stdout(&table).contains("weight 90") && stdout(&table).contains("weight 80"), "{}", stdout(&table));
+    assert!(
+        stderr(&table).ends_with("3 objects differ; 3 of 3 ServiceEntries with other endpoints; 6 endpoints change\n")
+    );
+    let list: Vec<serde_json::Value> =
+        serde_json::from_slice(&between(&["--endpoints", "-o", "json"]).stdout).expect("JSON");
+    assert_eq!((list.len(), &list[0]["cluster"]), (6, &serde_json::json!("cluster-1")));
+    // A rule that changes is a difference, and no endpoint.
+    let rules = between(&["--endpoints", "--weights=distribute"]);
+    assert_eq!((code(&rules), stdout(&rules)), (0, String::new()), "{}", stderr(&rules));
+    assert!(stderr(&rules).contains("3 objects differ; 0 of 0 ServiceEntries"), "{}", stderr(&rules));
+}
+
+#[test]
+fn hand_back_is_for_live_clusters_that_nobody_writes() {
+    let fleet = fleet();
+    let back = |further: &[&str]| tradewind(&[&["hand-back", text(fleet.path())], further].concat());
+    for (arguments, why) in [
+        (&["--stopped"][..], "is a directory; only live clusters are handed back"),
+        (&["--stopped", "--clusters", "cluster-9"][..], "the fleet has no cluster \"cluster-9\""),
+        (&["--stopped", "--controller", "http://127.0.0.1:1"][..], "cannot be used with"),
+    ] {
+        let refused = back(arguments);
+        assert!(code(&refused) == 2 && stderr(&refused).contains(why), "{}", stderr(&refused));
+    }
 }

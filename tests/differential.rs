@@ -46,8 +46,11 @@ struct Reason {
     id: String,
     /// What is different.
     what: String,
-    /// Why; names the weakness of the reference that it answers.
+    /// Why.
     why: String,
+    /// Numbers of the weaknesses of the reference that it answers (reference behaviour §23), for those who have that list.
+    #[serde(default, rename = "weaknesses")]
+    _weaknesses: Vec<u32>,
     /// Paths of differences that may be in every case.
     #[serde(default)]
     everywhere: Vec<String>,
@@ -284,7 +287,8 @@ fn section(root: &Path, cases: &[PathBuf]) -> Result<String, String> {
         for outcome in of_topic {
             let case = outcome.name.rsplit('/').next().unwrap_or_default();
             let reasons: Vec<&str> = outcome.reasons.iter().map(String::as_str).collect();
-            let verdict = if reasons.is_empty() { "the same".into() } else { format!("different: {}", reasons.join(", ")) };
+            let verdict =
+                if reasons.is_empty() { "the same".into() } else { format!("different: {}", reasons.join(", ")) };
             let _ = writeln!(text, "| {case} | {} | {verdict} |", cell(&outcome.shows));
         }
     }

@@ -27,7 +27,7 @@ use crate::{
 const REQUEST_TIMEOUT_SECONDS: u64 = 15;
 
 /// Objects per page of a list, so that no answer grows with the mesh.
-const LIST_PAGE_OBJECTS: usize = 500;
+pub(super) const LIST_PAGE_OBJECTS: usize = 500;
 
 /// Longest part of a server's message that is repeated in notes.
 const MESSAGE_MAX_CHARS: usize = 500;
@@ -54,9 +54,9 @@ impl std::fmt::Debug for KubeStore {
 }
 
 /// An answered request.
-struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
-    body: Value,
+    pub(super) body: Value,
 }
 
 impl KubeStore {
@@ -93,7 +93,13 @@ impl KubeStore {
         last.clone().ok_or_else(|| WriteError::Unreachable("there is no connection".to_owned()))
     }
 
-    async fn send(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> Outcome<Answer> {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> Outcome<Answer> {
         let bytes = body.map(|body| serde_json::to_vec(body).expect("JSON values serialize")).unwrap_or_default();
         let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
         if body.is_some() {
@@ -126,7 +132,7 @@ impl KubeStore {
         self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(manifest)).await
     }
 
-    async fn patch(&self, id: &ObjectId, patch: Value) -> Outcome<Answer> {
+    pub(super) async fn patch(&self, id: &ObjectId, patch: Value) -> Outcome<Answer> {
         let path = format!("{}?fieldManager={}", path(id), keys::TRADEWIND);
         self.send(Method::PATCH, &path, "application/json-patch+json", Some(&patch)).await
     }
@@ -301,7 +307,7 @@ impl Store for KubeStore {
     }
 }
 
-fn collection(kind: Kind, namespace: &str) -> String {
+pub(super) fn collection(kind: Kind, namespace: &str) -> String {
     format!("/apis/{}/namespaces/{namespace}/{}", kind.api_version(), kind.served().plural)
 }
 

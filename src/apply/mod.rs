@@ -9,6 +9,7 @@ mod diff;
 mod directory;
 mod execute;
 mod guard;
+mod hand_back;
 mod known;
 mod kube;
 mod memory;
@@ -26,6 +27,7 @@ mod writers;
 
 pub use diff::Desired;
 pub use directory::{DirectoryOutput, DirectoryStore, Synced};
+pub use hand_back::handed_back;
 pub use known::Known;
 pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{
+    endpoints,
     fleet::{self, PlannedFleet},
     output, render,
 };
@@ -28,20 +29,28 @@ pub(super) fn command() -> Command {
             "With one fleet: compares what stands in its clusters with what should stand there. With two: compares what \
              should stand in the first with what should stand in the second. A fleet is a directory with one \
              sub-directory of manifests per cluster, or a fleet file, which may name live clusters; those are read, \
-             never written. Exit code 0: no difference; 1: some; 2: error.",
+             never written. With --endpoints only endpoints are compared. A line on standard error sums up. Exit code 0: no \
+             difference; 1: some; 2: error.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(Arg::new("OTHER").value_parser(value_parser!(PathBuf)).help("Fleet to compare the plan with"))
         .arg(output::format_arg("table").help("table (unified differences), yaml or json (a list of changes)"))
+        .arg(
+            Arg::new("endpoints")
+                .long("endpoints")
+                .action(ArgAction::SetTrue)
+                .help("Compare endpoints alone: host, address, ports, locality, weight"),
+        )
         .args(config::args())
 }
 
-struct Change {
-    cluster: ClusterName,
-    id: ObjectId,
-    verb: &'static str,
-    before: Option<Value>,
-    after: Option<Value>,
+/// One object that differs.
+pub(super) struct Change {
+    pub(super) cluster: ClusterName,
+    pub(super) id: ObjectId,
+    pub(super) verb: &'static str,
+    pub(super) before: Option<Value>,
+    pub(super) after: Option<Value>,
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
@@ -64,8 +73,17 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     if !incomplete.is_empty() {
         anyhow::bail!("the fleet could not be read whole, so differences cannot be told: {}", incomplete.join("; "));
     }
-    print(&changes, output::format(flags))?;
-    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })
+    let changed = endpoints::changed(&changes);
+    let only_endpoints = flags.get_flag("endpoints");
+    match (only_endpoints, output::format(flags)) {
+        (false, format) => print(&changes, format)?,
+        (true, "json") => output::print(&format!("{}\n", serde_json::to_string_pretty(&changed)?)),
+        (true, "yaml") => output::print(&output::yaml(&changed)?),
+        (true, _) => output::print(&endpoints::table(&changed)),
+    }
+    eprintln!("{}", endpoints::summary(&changes, changed.len()));
+    let differs = if only_endpoints { !changed.is_empty() } else { !changes.is_empty() };
+    Ok(if differs { ExitCode::from(DIFFERENCES) } else { ExitCode::SUCCESS })
 }
 
 fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {

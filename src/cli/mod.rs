@@ -7,7 +7,9 @@ mod config;
 mod crds;
 mod demo;
 mod diff;
+mod endpoints;
 mod fleet;
+mod hand_back;
 mod lint;
 mod output;
 mod render;
@@ -16,7 +18,6 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 2;
@@ -38,6 +39,7 @@ fn command() -> Command {
         .subcommand(lint::command())
         .subcommand(crds::command())
         .subcommand(config::command())
+        .subcommand(hand_back::command())
 }
 
 /// Runs the command that the process was started with.
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Some(("lint", flags)) => lint::main(flags),
         Some(("crds", flags)) => crds::main(flags),
         Some(("config", flags)) => config::main(flags),
+        Some(("hand-back", flags)) => hand_back::main(flags),
         _ => unreachable!("clap requires one of the commands"),
     };
     outcome.unwrap_or_else(|error| {

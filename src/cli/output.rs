@@ -52,7 +52,7 @@ pub(super) fn print_notes(notes: &[Note]) {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(header.iter().copied());
     table
@@ -88,7 +88,7 @@ pub(super) fn views(plans: &[ServicePlan], clusters: &[&ClusterName]) -> String 
     text
 }
 
-fn aligned_block(table: &Table) -> String {
+pub(super) fn aligned_block(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 

@@ -10,6 +10,7 @@ mod change;
 mod crash;
 mod credentials;
 mod guard;
+mod moving;
 mod operations;
 mod ownership;
 mod partition;

@@ -80,6 +80,11 @@ impl Controller {
         get(self.port.number(), path).await
     }
 
+    /// Where it answers.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number())
+    }
+
     /// The metrics in text form.
     pub async fn metrics(&self) -> Result<String, String> {
         get(self.metrics.number(), "/metrics").await

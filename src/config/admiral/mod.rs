@@ -175,7 +175,7 @@ impl File {
         self.comments.insert("published_ports", "Strict: one port per service.");
         self.settings.without_dependency = WithoutDependency::None;
         self.comments.insert("without_dependency", "Strict: a service that no Dependency names stays where it runs.");
-        self.settings.workload_kinds.retain(|kind| !matches!(kind, Kind::StatefulSet | Kind::DaemonSet));
+        self.settings.workload_kinds.retain(|kind| matches!(kind, Kind::Deployment | Kind::Rollout));
         self.comments.insert("workload_kinds", "Strict: the workload kinds that Admiral knows.");
     }
 
@@ -371,13 +371,19 @@ mod tests {
     #[test]
     fn everything_wrong_is_told_at_once() {
         let problems = |text: &str| from_admiral(&words(text), false).unwrap_err().problems().to_vec();
-        assert_eq!(problems("--hostname-sufix x --max_requests_per_connection many --dns_retries=x"), [
-            "--hostname-sufix is no flag of Admiral; did you mean --hostname_suffix?",
-            "--dns_retries: \"x\" is not a whole number",
-            "--max_requests_per_connection: \"many\" is not a whole number",
-        ]);
+        assert_eq!(
+            problems("--hostname-sufix x --max_requests_per_connection many --dns_retries=x"),
+            [
+                "--hostname-sufix is no flag of Admiral; did you mean --hostname_suffix?",
+                "--dns_retries: \"x\" is not a whole number",
+                "--max_requests_per_connection: \"many\" is not a whole number",
+            ]
+        );
         let refused = problems("--sync_namespace=No --se_ip_prefix=240 --exportto_max_namespaces 0");
-        assert!(refused[0].starts_with("--sync_namespace: \"No\" is refused by syncNamespace; allowed: "), "{refused:?}");
+        assert!(
+            refused[0].starts_with("--sync_namespace: \"No\" is refused by syncNamespace; allowed: "),
+            "{refused:?}"
+        );
         assert!(refused[1].starts_with("--se_ip_prefix: \"240\" is not the first two numbers"), "{refused:?}");
         assert!(refused[2].starts_with("--exportto_max_namespaces: \"0\""), "{refused:?}");
         let same_key = problems("--env_key=identity");

@@ -49,7 +49,9 @@ mod tests {
     fn the_page_has_a_row_for_each_flag_and_links_to_sections_that_are_there() {
         let page = admiral_flags_page();
         assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), FLAGS.len());
-        assert!(page.contains("| `gateway_app` | text | `istio-ingressgateway` | [`gatewayApp`](settings.md#workloads) |"));
+        assert!(
+            page.contains("| `gateway_app` | text | `istio-ingressgateway` | [`gatewayApp`](settings.md#workloads) |")
+        );
         assert!(TABLE.iter().any(|setting| anchor(setting.section) == "hub-and-fleet"));
     }
 }

@@ -248,19 +248,20 @@ mod tests {
         assert_eq!(given(&["--gateway_app", "--metrics"]), ["gateway_app=--metrics"], "a value is a value");
         assert_eq!(given(&["--dns_retries", "-1"]), ["dns_retries=-1"]);
         assert_eq!(given(&["--env_key=a", "--env_key", "b"]), ["env_key=a|b"]);
-        assert_eq!(given(&["-e", "*=a", "-e=b=c", "-db=*"]), [
-            "vs_routing_in_cluster_enabled_resources=*=a|b=c",
-            "vs_routing_in_cluster_disabled_resources=b=*"
-        ]);
+        assert_eq!(
+            given(&["-e", "*=a", "-e=b=c", "-db=*"]),
+            ["vs_routing_in_cluster_enabled_resources=*=a|b=c", "vs_routing_in_cluster_disabled_resources=b=*"]
+        );
         assert_eq!(given(&["--metrics", "--", "--env_key"]), ["metrics=true", "stray --env_key"]);
     }
 
     #[test]
     fn what_is_no_flag_names_the_nearest() {
         let problems = |words: &[&str]| read(&texts(words)).problems;
-        assert_eq!(problems(&["--hostname-sufix=x"]), [
-            "--hostname-sufix is no flag of Admiral; did you mean --hostname_suffix?"
-        ]);
+        assert_eq!(
+            problems(&["--hostname-sufix=x"]),
+            ["--hostname-sufix is no flag of Admiral; did you mean --hostname_suffix?"]
+        );
         assert_eq!(problems(&["--nonsense"]), ["--nonsense is no flag of Admiral"]);
         assert_eq!(problems(&["-x"]), ["-x is no flag of Admiral"]);
         assert_eq!(problems(&["--env_key"]), ["--env_key: its value is missing"]);

@@ -1,0 +1,113 @@
+//! Giving our objects in a live cluster to the reference: the way back.
+//!
+//! Only the marks change: who made an object, and what Tradewind remembers on it. What it says stays as it is.
+
+use serde_json::{Value, json};
+
+use super::{
+    kube::{KubeStore, LIST_PAGE_OBJECTS, collection},
+    store::{Outcome, WriteError},
+};
+use crate::{
+    istio::keys,
+    model::{Kind, ObjectId},
+};
+
+/// Annotations that only Tradewind reads.
+const OUR_ANNOTATIONS: &str = "tradewind.io/";
+
+impl KubeStore {
+    /// The objects of a kind in a namespace that carry our mark, as the server has them; none where the kind is not
+    /// installed.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn ours(&self, kind: Kind, namespace: &str) -> Outcome<Vec<Value>> {
+        let base = collection(kind, namespace);
+        let ours = format!("&labelSelector={}%3D{}", keys::MANAGED_BY.replace('/', "%2F"), keys::TRADEWIND);
+        let (mut listed, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = format!("{base}?limit={LIST_PAGE_OBJECTS}{ours}{next}");
+            let mut answer = match self.send(http::Method::GET, &page, "", None).await {
+                Ok(answer) => answer.body,
+                Err(WriteError::Missing(_)) => return Ok(listed),
+                Err(error) => return Err(error),
+            };
+            if let Value::Array(items) = answer["items"].take() {
+                listed.extend(items);
+            }
+            match answer["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
+                Some(token) => next = format!("&continue={token}"),
+                None => return Ok(listed),
+            }
+        }
+    }
+
+    /// Marks an object of ours as the reference's, over exactly the state that is given.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] when it changed meanwhile; otherwise as every request.
+    pub async fn hand_back(&self, kind: Kind, object: &Value) -> Outcome<()> {
+        let metadata = &object["metadata"];
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+        let id = ObjectId::new(kind, text("namespace"), text("name"));
+        match self.patch(&id, handed_back(metadata)).await {
+            Ok(_) => Ok(()),
+            // Gone already: there is nothing to give back.
+            Err(WriteError::Missing(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The patch that marks an object of this metadata as the reference's (its test: reference behaviour §6.6).
+#[must_use]
+pub fn handed_back(metadata: &Value) -> Value {
+    let path = |map: &str, key: &str| format!("/metadata/{map}/{}", key.replace('~', "~0").replace('/', "~1"));
+    let mut patch = vec![
+        // Not a `test`: an API server answers one that fails as if the patch itself were wrong, and this with a conflict.
+        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}),
+        json!({"op": "remove", "path": path("labels", keys::MANAGED_BY)}),
+    ];
+    if metadata["annotations"].is_null() {
+        patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+    }
+    patch.push(json!({"op": "add", "path": path("annotations", keys::CREATED_BY), "value": keys::ADMIRAL}));
+    let annotations = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key);
+    let ours = annotations.filter(|key| key.starts_with(OUR_ANNOTATIONS));
+    patch.extend(ours.map(|key| json!({"op": "remove", "path": path("annotations", key)})));
+    Value::Array(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marks_change_and_only_over_what_was_read() {
+        let metadata = json!({
+            "uid": "u", "resourceVersion": "7",
+            "labels": {"app.kubernetes.io/managed-by": "tradewind", "team": "payments"},
+            "annotations": {"app.kubernetes.io/created-by": "tradewind", "identity": "payments",
+                            "tradewind.io/identity": "payments", "tradewind.io/policy": "a/b/c"},
+        });
+        let paths: Vec<String> = handed_back(&metadata)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| format!("{} {}", step["op"].as_str().unwrap(), step["path"].as_str().unwrap()))
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "replace /metadata/resourceVersion",
+                "remove /metadata/labels/app.kubernetes.io~1managed-by",
+                "add /metadata/annotations/app.kubernetes.io~1created-by",
+                "remove /metadata/annotations/tradewind.io~1identity",
+                "remove /metadata/annotations/tradewind.io~1policy",
+            ]
+        );
+        let bare = json!({"uid": "u", "resourceVersion": "7", "labels": {"app.kubernetes.io/managed-by": "tradewind"}});
+        assert_eq!(handed_back(&bare)[2]["path"], "/metadata/annotations");
+    }
+}

@@ -1,0 +1,161 @@
+//! `tradewind hand-back`: the way back to Admiral.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use serde_json::Value;
+
+use super::output;
+use crate::{
+    apply::KubeStore,
+    config,
+    fleet::{
+        Observer,
+        file::{self, FleetCluster, Place},
+        kubeconfig,
+    },
+    model::{ClusterName, Kind, Observed},
+};
+
+/// The kinds that the reference writes too and tells its own by their annotation. Sidecars carry no such mark.
+const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::VirtualService];
+
+/// Where a controller says whether it writes.
+const READ_ONLY: &str = "/health/ready?checkifreadonly=true";
+
+pub(super) fn command() -> Command {
+    Command::new("hand-back")
+        .about("Mark Tradewind's objects as Admiral's again")
+        .long_about(
+            "Gives the ServiceEntries, DestinationRules and VirtualServices of Tradewind in the sync namespace of every cluster of a fleet file back to Admiral: the \
+             annotation app.kubernetes.io/created-by becomes admiral, Tradewind's label and annotations go, and nothing else \
+             changes, so that endpoints stay. Each object is marked over exactly the version that was read. Tradewind must \
+             not write meanwhile: set readOnly (and adoptAdmiral off) first and name the controller, or say that it is \
+             stopped. Exit code 0: all is Admiral's; 2: something could not be marked; run it again.",
+        )
+        .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet file of live clusters"))
+        .arg(
+            Arg::new("clusters")
+                .long("clusters")
+                .value_name("NAMES")
+                .value_delimiter(',')
+                .action(ArgAction::Append)
+                .help("Only these clusters"),
+        )
+        .arg(
+            Arg::new("controller")
+                .long("controller")
+                .value_name("URL")
+                .help("Address of the running Tradewind, such as http://localhost:8080; it must be read-only"),
+        )
+        .arg(Arg::new("stopped").long("stopped").action(ArgAction::SetTrue).help("No Tradewind runs"))
+        .group(ArgGroup::new("quiet").args(["controller", "stopped"]))
+        .args(config::args())
+}
+
+pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let settings = super::settings(flags)?;
+    let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
+    let clusters = chosen(file::load(path)?.clusters, flags)?;
+    let controller = flags.get_one::<String>("controller");
+    ensure!(
+        settings.dry_run || controller.is_some() || flags.get_flag("stopped"),
+        "a Tradewind that writes would take everything back at once: set readOnly: true and name it with --controller URL, \
+         or say with --stopped that none runs"
+    );
+    super::run::runtime()?.block_on(async {
+        if let Some(url) = controller {
+            must_be_read_only(url).await?;
+        }
+        let mut failures = Vec::new();
+        for cluster in &clusters {
+            let name = cluster.name.clone();
+            let store = store(cluster, &settings).await?;
+            failures.extend(give(&name, &store, &settings).await);
+        }
+        for failure in &failures {
+            eprintln!("error: {failure}");
+        }
+        Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+    })
+}
+
+/// The clusters that are meant; all of them live.
+fn chosen(all: Vec<FleetCluster>, flags: &ArgMatches) -> anyhow::Result<Vec<FleetCluster>> {
+    let only: Vec<&String> = flags.get_many("clusters").into_iter().flatten().collect();
+    if let Some(unknown) = only.iter().find(|name| !all.iter().any(|cluster| cluster.name.as_str() == ***name)) {
+        bail!("the fleet has no cluster {unknown:?}");
+    }
+    let meant = |cluster: &FleetCluster| only.is_empty() || only.iter().any(|name| **name == cluster.name.as_str());
+    let clusters: Vec<FleetCluster> = all.into_iter().filter(meant).collect();
+    if let Some(cluster) = clusters.iter().find(|cluster| matches!(cluster.place, Place::Directory(_))) {
+        bail!("the cluster {} is a directory; only live clusters are handed back", cluster.name);
+    }
+    Ok(clusters)
+}
+
+/// # Errors
+/// Unless a controller answers there, and says that it is read-only.
+async fn must_be_read_only(url: &str) -> anyhow::Result<()> {
+    let address = format!("{}{READ_ONLY}", url.trim_end_matches('/'));
+    let asking = || format!("asking {address}");
+    let mut config = kube::Config::new(url.parse().with_context(asking)?);
+    // A 503 is the answer that is hoped for.
+    config.default_retry = false;
+    let client = kubeconfig::connect(config).with_context(asking)?;
+    let request = http::Request::get(READ_ONLY).body(kube::client::Body::empty()).with_context(asking)?;
+    let answer = client.send(request).await.with_context(asking)?;
+    let status = answer.status();
+    let text = answer.into_body().collect_bytes().await.with_context(asking)?;
+    match (status.as_u16(), String::from_utf8_lossy(&text).trim()) {
+        (503, "not ready: read-only") => Ok(()),
+        (200, _) => bail!("the Tradewind at {url} writes; set readOnly: true first, and wait until it runs so"),
+        (_, said) => bail!("the Tradewind at {url} does not say that it is read-only: {status} {said:?}"),
+    }
+}
+
+async fn store(cluster: &FleetCluster, settings: &config::Settings) -> anyhow::Result<KubeStore> {
+    let Place::Kube { kubeconfig: file, context } = &cluster.place else {
+        bail!("the cluster {} is a directory", cluster.name)
+    };
+    let connected = async { kubeconfig::connect(kubeconfig::from_file(file, context.as_deref()).await?) };
+    let client = connected.await.with_context(|| format!("cluster {}", cluster.name))?;
+    let observer = Observer::new(Arc::new(settings.clone()), false);
+    let read = Arc::new(move |kind, value: &Value| match observer.observe_value(kind, value)? {
+        Observed::Written(written) => Ok(*written),
+        _ => Err("is not a kind that is written".to_owned()),
+    });
+    Ok(KubeStore::new(Box::new(move || Some(client.clone())), read, settings))
+}
+
+/// Gives what is ours in a cluster. Answers what could not be given, and why.
+async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Settings) -> Vec<String> {
+    let mut failures = Vec::new();
+    for kind in KINDS {
+        let ours = match store.ours(kind, &settings.sync_namespace).await {
+            Ok(ours) => ours,
+            Err(error) => {
+                failures.push(format!("{cluster}: listing {}: {error}", kind.as_str()));
+                continue;
+            }
+        };
+        let mut given = 0_usize;
+        for object in &ours {
+            let name = format!("{}/{}", kind.as_str(), object["metadata"]["name"].as_str().unwrap_or_default());
+            if settings.dry_run {
+                output::print(&format!("{cluster}: would hand back {name}\n"));
+                continue;
+            }
+            match store.hand_back(kind, object).await {
+                Ok(()) => given += 1,
+                Err(error) => failures.push(format!("{cluster}: {name}: {error}")),
+            }
+        }
+        if !settings.dry_run && !ours.is_empty() {
+            let plural = kind.served().plural;
+            output::print(&format!("{cluster}: handed back {given} of {} {plural}\n", ours.len()));
+        }
+    }
+    failures
+}
