@@ -271,6 +271,9 @@ fn lint_ends_with_0_without_errors_1_with_some_and_2_where_it_could_not_read() {
 
 fn text_of(path: &Path) -> String {
     text(path).to_owned()
+}
+
+#[test]
 fn config_from_admiral_reads_flags_and_its_manifest() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/admiral-deployment.yaml");
     let from_file = |further: &[&str]| {
