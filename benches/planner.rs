@@ -12,7 +12,7 @@ use tradewind::{
     config::Settings,
     controller::plan_service,
     model::{
-        ClusterName, Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
+        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
         Observed, Policy, ServicePort, TargetPort, Workload,
     },
     registry::{Registry, Unit},
@@ -90,7 +90,10 @@ fn gateway(cluster: usize) -> Observed {
         selector: pairs(&[("app", "gateway")]),
         external_name: false,
         ports: Vec::new(),
-        gateway: Some(Some(GatewayAddress { address: address.as_str().into(), port: 15443 })),
+        gateway: Some(GatewayService {
+            app: "istio-ingressgateway".into(),
+            address: Some(GatewayAddress { address: address.as_str().into(), port: 15443 }),
+        }),
     })
 }
 
@@ -144,6 +147,7 @@ fn main() {
                 id: ObjectId::new(Kind::Namespace, "", &name),
                 ignored: false,
                 network: None,
+                facts: Labels::new(),
             })
         };
         for kind in registry.watched_kinds() {

@@ -19,7 +19,7 @@ use tradewind::{
     config::{Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
-        ClusterName, Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, Note, NoteKind,
+        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, Note, NoteKind,
         ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
 };
@@ -110,7 +110,7 @@ fn gateway(loses: bool) -> impl Strategy<Value = Observed> {
             selector: Labels::new(),
             external_name: false,
             ports: Vec::new(),
-            gateway: Some(address),
+            gateway: Some(GatewayService { app: "istio-ingressgateway".into(), address }),
         })
     })
 }
@@ -128,7 +128,7 @@ fn node() -> impl Strategy<Value = Observed> {
 
 fn namespace() -> impl Strategy<Value = Observed> {
     (select(&NAMESPACES[..]), prop::bool::weighted(0.2)).prop_map(|(name, ignored)| {
-        Observed::Namespace(Namespace { id: ObjectId::new(Kind::Namespace, "", name), ignored, network: None })
+        Observed::Namespace(Namespace { id: ObjectId::new(Kind::Namespace, "", name), ignored, network: None, facts: Labels::new() })
     })
 }
 

@@ -28,11 +28,12 @@ use crate::istio::OwnedKeys;
 impl Settings {
     /// The annotations of pod templates and policies that decide something; all others are pruned.
     #[must_use]
-    pub fn observed_annotations(&self) -> [&str; 7] {
+    pub fn observed_annotations(&self) -> [&str; 8] {
         [
             &self.workload_identity_key,
             &self.env_key,
             &self.deployment_annotation,
+            &self.identity_partition_key,
             "admiral.io/cname-case-sensitive",
             "traffic.sidecar.istio.io/includeInboundPorts",
             "lastUpdatedAt",

@@ -40,9 +40,31 @@ pub(super) const RULES: &[Rule] = &[
         broken: |s| s.listen_address == s.metrics_address && s.listen_address.port() != 0,
     },
     Rule {
-        fields: &["workload_identity_key", "env_key", "deployment_annotation", "admiral_ignore_label"],
+        fields: &[
+            "workload_identity_key",
+            "env_key",
+            "deployment_annotation",
+            "admiral_ignore_label",
+            "identity_partition_key",
+        ],
         why: "one label or annotation of a pod template cannot mean two things",
-        broken: |s| repeated([&s.workload_identity_key, &s.env_key, &s.deployment_annotation, &s.admiral_ignore_label]),
+        broken: |s| {
+            let keys = [&s.workload_identity_key, &s.env_key, &s.deployment_annotation, &s.admiral_ignore_label];
+            repeated(keys) || keys.contains(&&s.identity_partition_key)
+        },
+    },
+    Rule {
+        fields: &["hostname_suffix", "cluster_domain"],
+        why: "hosts would hide the clusters' own Services",
+        broken: |s| {
+            let below = s.hostname_suffix.strip_suffix(&s.cluster_domain);
+            below.is_some_and(|parts| parts.is_empty() || parts.ends_with('.'))
+        },
+    },
+    Rule {
+        fields: &["gateway_app", "nlb_ingress_label"],
+        why: "one label cannot name both gateways of a cluster",
+        broken: |s| !s.nlb_enabled_clusters.is_empty() && s.gateway_app == s.nlb_ingress_label,
     },
     Rule {
         fields: &["admiral_crd_identity_label", "env_key", "priority_key"],
@@ -82,6 +104,11 @@ mod tests {
             broken(|s| s.kubeconfig_context = Some("hub".into())),
             broken(|s| s.metrics_address = s.listen_address),
             broken(|s| s.deployment_annotation = s.workload_identity_key.clone()),
+            broken(|s| s.hostname_suffix = format!("mesh.{}", s.cluster_domain)),
+            broken(|s| {
+                s.nlb_enabled_clusters = vec!["east".into()];
+                s.nlb_ingress_label = s.gateway_app.clone();
+            }),
             broken(|s| s.priority_key = s.admiral_crd_identity_label.clone()),
         ];
         assert_eq!(found.to_vec(), expected);

@@ -128,8 +128,21 @@ settings! {
         deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
         /// Pod template label that hides a workload.
         admiral_ignore_label: String = "admiral-ignore".into(), KEY, as "admiral_ignore_label";
-        /// `app` label of the gateway Service.
+        /// `app` label of the gateway Service. A cluster may have another one: annotation `tradewind.io/gateway-app` of its Namespace istio-system.
         gateway_app: String = "istio-ingressgateway".into(), LABEL_VALUE, as "gateway_app";
+        /// Namespaces of gateway Services.
+        gateway_namespaces: Vec<String> = vec!["istio-system".into()], NAMESPACES;
+        /// Clusters that are reached through another gateway Service, where it has an address.
+        nlb_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"), as "nlb_enabled_clusters";
+        /// `app` label of that gateway Service.
+        nlb_ingress_label: String = "istio-ingressgateway-nlb".into(), LABEL_VALUE, as "nlb_ingress_label";
+        /// DNS domain of the clusters. One may have another: annotation `tradewind.io/cluster-domain` of its Namespace istio-system.
+        cluster_domain: String = "cluster.local".into(), DOMAIN;
+        /// Annotation or label of the pod template, and of policies, that names the partition of an identity (needs `enableSwAwareNsCaches`).
+        identity_partition_key: String = "admiral.io/identityPartition".into(), KEY, as "identity_partition_key";
+        /// Identities of API gateways: one that ends with a dot and such a name is the gateway of a partition.
+        gateway_asset_aliases: Vec<String> = vec!["Intuit.platform.servicesgateway.servicesgateway".into()],
+            Check::said("identities"), as "gateway_asset_aliases";
     }
 
     "Policies" {

@@ -21,14 +21,14 @@ use crate::{
     config::Settings,
     istio::{self, Owner, keys},
     model::{
-        Configured, Declared, GatewayAddress, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
+        Configured, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
         Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
     },
 };
 
 /// Hides an object when `true` (reference behaviour §2).
 const IGNORE: &str = "admiral.io/ignore";
-/// Namespace of gateway Services (reference behaviour §4).
+/// Namespace of Istio's control plane.
 const GATEWAY_NAMESPACE: &str = "istio-system";
 /// Port of the AUTO_PASSTHROUGH server of a gateway (reference behaviour §4).
 const GATEWAY_PORT: u16 = 15443;
@@ -158,8 +158,10 @@ impl Observer {
         let metadata = &object.metadata;
         let spec = object.spec.as_ref();
         let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-        let is_gateway = metadata.namespace.as_deref() == Some(GATEWAY_NAMESPACE)
-            && text(metadata.labels.as_ref(), "app") == Some(self.settings.gateway_app.as_str());
+        // Which of them are gateways is for the registry to say: it may differ from cluster to cluster.
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let app = filled(text(metadata.labels.as_ref(), "app"))
+            .filter(|_| self.settings.gateway_namespaces.iter().any(|known| known == namespace));
         Observed::Service(LocalService {
             id: id(Kind::Service, metadata),
             created_seconds: created_seconds(metadata),
@@ -167,7 +169,7 @@ impl Observer {
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
             external_name: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
             ports: ports.iter().filter_map(service_port).collect(),
-            gateway: is_gateway.then(|| self.gateway_address(object)),
+            gateway: app.map(|app| GatewayService { app: app.into(), address: self.gateway_address(object) }),
         })
     }
 
@@ -191,6 +193,7 @@ impl Observer {
             id: id(Kind::Namespace, metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
             network: filled(text(metadata.labels.as_ref(), NETWORK_LABEL)).map(Into::into),
+            facts: facts(metadata.annotations.as_ref()),
         })
     }
 
@@ -320,6 +323,11 @@ impl Observer {
         let number = port.node_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);
         Some(GatewayAddress { address: address.into(), port: number.unwrap_or(GATEWAY_PORT) })
     }
+}
+
+fn facts(annotations: Option<&Labels>) -> Labels {
+    let facts = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
+    facts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn service_port(port: &core::ServicePort) -> Option<ServicePort> {
@@ -504,7 +512,7 @@ mod tests {
             "metadata": {"name": "gw", "namespace": "istio-system", "labels": {"app": "istio-ingressgateway"}},
             "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}
         }));
-        service.gateway.map(|address| address.map(|address| (address.address.to_string(), address.port)))
+        service.gateway.map(|gateway| gateway.address.map(|address| (address.address.to_string(), address.port)))
     }
 
     #[test]
@@ -532,15 +540,18 @@ mod tests {
             "status": {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}
         });
         let Ok(Observed::Service(service)) = observer.observe_value(Kind::Service, &object) else { panic!() };
-        assert_eq!(&*service.gateway.unwrap().unwrap().address, "lb.example");
+        assert_eq!(&*service.gateway.unwrap().address.unwrap().address, "lb.example");
     }
 
     #[test]
-    fn only_the_labelled_service_of_istio_system_is_a_gateway() {
-        for (namespace, app) in [("istio-system", "istiod"), ("team", "istio-ingressgateway")] {
-            let object = json!({"metadata": {"name": "x", "namespace": namespace, "labels": {"app": app}}});
-            assert_eq!(service(&object).gateway, None, "{namespace}/{app}");
-        }
+    fn only_a_service_of_a_gateway_namespace_with_an_app_may_be_a_gateway() {
+        let app = |namespace: &str, labels: Value| {
+            let object = json!({"metadata": {"name": "x", "namespace": namespace, "labels": labels}});
+            service(&object).gateway.map(|gateway| gateway.app.to_string())
+        };
+        assert_eq!(app("istio-system", json!({"app": "istiod"})).as_deref(), Some("istiod"));
+        assert_eq!(app("istio-system", json!({"app": "", "istio": "ingressgateway"})), None);
+        assert_eq!(app("team", json!({"app": "istio-ingressgateway"})), None);
     }
 
     #[test]
@@ -560,10 +571,12 @@ mod tests {
     #[test]
     fn namespaces_carry_network_and_ignore_annotation() {
         let object = json!({"metadata": {"name": "istio-system", "labels": {"topology.istio.io/network": "net1"},
-                                         "annotations": {"admiral.io/ignore": "true"}}});
+                                         "annotations": {"admiral.io/ignore": "true", "a.example/b": "c",
+                                                         "tradewind.io/cluster-domain": "east.example"}}});
         let Observed::Namespace(namespace) = observe(Kind::Namespace, &object) else { panic!() };
         assert_eq!(namespace.network.as_deref(), Some("net1"));
         assert!(namespace.ignored);
+        assert_eq!(namespace.facts, [("tradewind.io/cluster-domain".into(), "east.example".into())].into());
     }
 
     #[test]

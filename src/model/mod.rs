@@ -14,9 +14,9 @@ mod observed;
 pub use host::{Host, HostError, MAX_HOST_CHARS};
 pub use kind::{Kind, Served};
 pub use locality::Locality;
-pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey};
+pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
-    Configured, Declared, GatewayAddress, Labels, LocalService, Namespace, Node, ObjectId, Observed, Policy,
+    Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed, Policy,
     PublishedEndpoint, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
 };

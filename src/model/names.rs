@@ -52,6 +52,16 @@ pub(super) fn check_host_parts(text: &str) -> Result<(), NameError> {
     }
 }
 
+/// A cluster's DNS domain (`cluster.local`), in lower case and without a dot at its end.
+///
+/// # Errors
+/// When it cannot stand in a host name.
+pub fn cluster_domain(text: &str) -> Result<Arc<str>, NameError> {
+    let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
+    check_host_parts(&text)?;
+    Ok(text.into())
+}
+
 /// The name under which a cluster was registered: a data key of its Secret, or its name in the fleet file.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterName(Arc<str>);

@@ -113,6 +113,8 @@ note_kinds! {
     SuspensionQuestionable, "suspension-questionable", "Name an identity, an environment or a cluster.";
     /// The gateway of a cluster has no address; the last known one stays, otherwise the cluster is not reached from others.
     GatewayMissing, "gateway-missing", "Give the gateway Service an external address, or set the gateway label.";
+    /// An annotation by which the Namespace `istio-system` tells of its cluster cannot be; the setting counts instead.
+    ClusterFactInvalid, "cluster-fact-invalid", "Correct the annotation, or remove it.";
     /// A policy names no identity, or one that cannot be; it is ignored.
     PolicyWithoutIdentity, "policy-without-identity", "Set the identity label on the policy.";
     /// A policy matches no workload of its namespace; it has no effect.

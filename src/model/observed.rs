@@ -60,7 +60,7 @@ pub struct Workload {
     pub template_annotations: Labels,
 }
 
-/// A Service, and the addresses of its load balancer where it is a gateway.
+/// A Service, and the address of its load balancer where it may be a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalService {
     /// Which object.
@@ -75,8 +75,17 @@ pub struct LocalService {
     pub external_name: bool,
     /// Its ports, in order. UDP and SCTP are left out: Istio does not route them.
     pub ports: Vec<ServicePort>,
-    /// For a gateway Service (reference behaviour §4): `Some(None)` when it has no address now.
-    pub gateway: Option<Option<GatewayAddress>>,
+    /// For a Service that may be a gateway (reference behaviour §4): one of a gateway namespace with a label `app`.
+    pub gateway: Option<GatewayService>,
+}
+
+/// What makes a Service a gateway, where the label `app` is that of gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayService {
+    /// Its label `app`.
+    pub app: Arc<str>,
+    /// Where other clusters reach it; none while it has no address.
+    pub address: Option<GatewayAddress>,
 }
 
 /// One TCP port of a Service.
@@ -128,6 +137,8 @@ pub struct Namespace {
     pub ignored: bool,
     /// Label `topology.istio.io/network`.
     pub network: Option<Arc<str>>,
+    /// Annotations `tradewind.io/...`: on `istio-system` they tell of the cluster.
+    pub facts: Labels,
 }
 
 /// A GlobalTrafficPolicy.

@@ -12,7 +12,7 @@ use crate::{
     config::Settings,
     istio::{
         ConnectionPool, DestinationRule, DestinationRuleSpec, Distribute, Endpoint, Failover, HttpPool, LoadBalancer,
-        LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy,
+        LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy, keys,
     },
     registry::Target,
 };
@@ -48,7 +48,7 @@ pub(super) fn build(
                 connection_pool: Some(ConnectionPool {
                     http: HttpPool { max_requests_per_connection: Some(settings.max_requests_per_connection) },
                 }),
-                outlier_detection: outlier_detection(entry, endpoints, settings),
+                outlier_detection: outlier_detection(entry, endpoints, target, settings),
                 tls: Tls { mode: "ISTIO_MUTUAL".into() },
             },
             export_to: common.export_to.to_vec(),
@@ -99,6 +99,7 @@ fn distribute(weighted: &Weighted, target: &Target) -> LocalityLbSetting {
 fn outlier_detection(
     entry: Option<&TrafficPolicyEntry>,
     endpoints: &[Endpoint],
+    target: &Target,
     settings: &Settings,
 ) -> Option<OutlierDetection> {
     let wanted = entry.and_then(|entry| entry.outlier_detection);
@@ -110,9 +111,7 @@ fn outlier_detection(
         });
     }
     let max_ejection_percent = match endpoints {
-        [one] if one.address.contains(".svc.cluster.local") || one.address.parse::<std::net::Ipv4Addr>().is_ok() => {
-            return None;
-        }
+        [one] if is_of(one, target) || one.address.parse::<std::net::Ipv4Addr>().is_ok() => return None,
         [_] => MAX_EJECTION_PERCENT_OF_ONE,
         _ => MAX_EJECTION_PERCENT,
     };
@@ -130,4 +129,9 @@ fn outlier_detection(
         interval: Some(or_default(wanted.interval, INTERVAL_SECONDS)),
         max_ejection_percent: Some(max_ejection_percent),
     })
+}
+
+/// Whether an endpoint is the target cluster's own. Its name does not tell: clusters choose their domains.
+fn is_of(endpoint: &Endpoint, target: &Target) -> bool {
+    endpoint.labels.get(keys::ENDPOINT_CLUSTER).is_some_and(|label| *label == target.cluster.label_value())
 }

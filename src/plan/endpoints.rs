@@ -64,7 +64,7 @@ pub(super) fn place(
         }
     }
     if target.regions.is_empty() {
-        let unplaced = |(source, endpoint)| untiered(source, endpoint, ports, "the region of the clients is not known");
+        let unplaced = |(source, endpoint)| untiered(source, endpoint, ports, target, "the region of the clients is not known");
         return (distinct(reached.into_iter().map(unplaced).collect()), false);
     }
     let tiers = match (shares, tier_region(target, settings)) {
@@ -73,7 +73,7 @@ pub(super) fn place(
     };
     let Some((weighted, client_region)) = tiers else {
         let rule = if matches!(shares, Shares::Weighted(_)) { "by the weights of its region" } else { "nearest first" };
-        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, ports, rule)).collect();
+        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, ports, target, rule)).collect();
         return (with_shares(distinct(placed), shares), false);
     };
     let tier_of = |source: &Source| tier(source, weighted, client_region);
@@ -84,7 +84,7 @@ pub(super) fn place(
         .into_iter()
         .zip(weights)
         .filter_map(|((source, endpoint), weight)| {
-            Some(tiered(source, endpoint, ports, &tier_of(source)?, weight, client_region))
+            Some(tiered(source, endpoint, ports, &tier_of(source)?, weight, (target, client_region)))
         })
         .collect();
     (with_shares(distinct(placed), shares), true)
@@ -167,7 +167,7 @@ fn labelled(source: &Source, workload: Kind) -> BTreeMap<String, String> {
 fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: &Settings) -> Endpoint {
     let dot = if settings.enable_absolute_fqdn && settings.enable_absolute_fqdn_for_local_endpoints { "." } else { "" };
     Endpoint {
-        address: format!("{}.{}.svc.cluster.local{dot}", backend.service, backend.namespace),
+        address: format!("{}.{}.svc.{}{dot}", backend.service, backend.namespace, source.domain),
         ports: ports::at_service(ports, backend),
         labels: labelled(source, backend.workload),
         ..Endpoint::default()
@@ -217,9 +217,9 @@ fn planned(
     }
 }
 
-fn how(source: &Source, endpoint: &Endpoint) -> String {
+fn how(source: &Source, endpoint: &Endpoint, target: &Target) -> String {
     let carried = if source.services.is_empty() { ", as last known" } else { "" };
-    if endpoint.address.trim_end_matches('.').ends_with(".svc.cluster.local") {
+    if source.cluster == target.cluster {
         "local Service".to_owned()
     } else if endpoint.address.parse::<Ipv4Addr>().is_ok() {
         format!("gateway{carried}")
@@ -228,9 +228,15 @@ fn how(source: &Source, endpoint: &Endpoint) -> String {
     }
 }
 
-fn untiered(source: &Source, mut endpoint: Endpoint, ports: &[PublishedPort], rule: &str) -> Placed {
+fn untiered(
+    source: &Source,
+    mut endpoint: Endpoint,
+    ports: &[PublishedPort],
+    target: &Target,
+    rule: &str,
+) -> Placed {
     endpoint.locality = source.locality.as_ref().map(Locality::to_string).unwrap_or_default();
-    let reason = format!("{}; {rule}", how(source, &endpoint));
+    let reason = format!("{}; {rule}", how(source, &endpoint, target));
     Placed { planned: planned(source, &endpoint, ports, None, reason), endpoint }
 }
 
@@ -240,7 +246,7 @@ fn tiered(
     ports: &[PublishedPort],
     tier: &Tier,
     weight: u32,
-    client_region: &str,
+    (target, client_region): (&Target, &str),
 ) -> Placed {
     let region = source.locality.as_ref().map(|locality| locality.region.to_string()).unwrap_or_default();
     endpoint.weight = weight;
@@ -256,7 +262,7 @@ fn tiered(
         Tier::Unlisted { nearest: true } => (1, "fallback: not in the policy, nearest".to_owned()),
         Tier::Unlisted { nearest: false } => (2, "fallback: not in the policy".to_owned()),
     };
-    let reason = format!("{}; {rule}", how(source, &endpoint));
+    let reason = format!("{}; {rule}", how(source, &endpoint, target));
     Placed { planned: planned(source, &endpoint, ports, Some(number), reason), endpoint }
 }
 

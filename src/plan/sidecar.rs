@@ -35,7 +35,7 @@ pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
     let local = client
         .local_services
         .iter()
-        .map(|(namespace, name)| format!("{namespace}/{name}.{namespace}.svc.cluster.local"));
+        .map(|(namespace, name)| format!("{namespace}/{name}.{namespace}.svc.{}", client.domain));
     let hosts: BTreeSet<String> = global.chain(local).collect();
     if settings.sidecars == Sidecars::Merge {
         return SidecarWant::Merge { hosts: hosts.into_iter().collect() };

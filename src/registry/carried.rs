@@ -89,6 +89,12 @@ impl Carried {
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway))
     }
 
+    /// What most of the cluster's own names that were written end with.
+    pub(super) fn domain(&self, of: &ClusterName) -> Option<Arc<str>> {
+        let at_home = self.services.values().flatten().filter(|((cluster, _), _)| cluster == of);
+        most_frequent(at_home.flat_map(|(_, shown)| &shown.endpoints).filter_map(domain))
+    }
+
     /// Where most of what was written places the cluster.
     pub(super) fn locality(&self) -> Option<Locality> {
         let endpoints = self.services.values().flat_map(BTreeMap::values).flat_map(|shown| &shown.endpoints);
@@ -99,6 +105,14 @@ impl Carried {
 fn gateway(endpoint: &PublishedEndpoint) -> Option<GatewayAddress> {
     let port = *endpoint.ports.values().next()?;
     Some(GatewayAddress { address: endpoint.address.clone(), port })
+}
+
+/// The last part of a local endpoint's name, `<service>.<namespace>.svc.<domain>`.
+fn domain(endpoint: &PublishedEndpoint) -> Option<Arc<str>> {
+    let mut parts = endpoint.address.trim_end_matches('.').splitn(4, '.');
+    let (_service, _namespace) = (parts.next()?, parts.next()?);
+    parts.next().filter(|part| *part == "svc")?;
+    parts.next().map(Into::into)
 }
 
 /// The most frequent of some items; the least of several, so that no order decides.

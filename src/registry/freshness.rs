@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{NoteSource, Registry, status::KindState};
+use super::{NoteSource, Registry, shard::CONTROL_PLANE, status::KindState};
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef};
 
 impl Registry {
@@ -55,10 +55,7 @@ impl Registry {
         let changed = before != (shard.knows(kind), loading);
         drop(shard);
         if changed {
-            let gateway = self.carried.get(&label).and_then(|carried| carried.gateway(cluster));
-            if let (Some(gateway), Some(mut shard)) = (gateway, self.shards.get_mut(cluster)) {
-                shard.recall_gateway(gateway);
-            }
+            self.recall(cluster);
         }
         if knows_endpoints {
             self.carried.remove(&label);
@@ -132,12 +129,17 @@ impl Registry {
                 (None, None) if shard.knows(Kind::Service) => {
                     let message = format!(
                         "none has the label app={}; other clusters do not reach this one",
-                        self.settings.gateway_app
+                        shard.place().gateway_app()
                     );
-                    notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, "istio-system"), message));
+                    let namespaces = self.settings.gateway_namespaces.join(", ");
+                    notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, &namespaces), message));
                 }
                 _ => {}
             }
+            notes.extend(shard.place().problems().iter().map(|problem| {
+                let object = ObjectId::new(Kind::Namespace, "", CONTROL_PLANE).in_cluster(cluster);
+                note(NoteKind::ClusterFactInvalid, object, problem.clone())
+            }));
             let regions = shard.place().regions();
             if regions.is_empty() && shard.knows(Kind::Node) {
                 let none = if shard.place().has_nodes() { "none carries a region" } else { "there are none" };
@@ -157,6 +159,7 @@ impl Registry {
         if self.started.load(Ordering::Acquire) || self.waiting_for().is_some() {
             return;
         }
+        self.recall_everything();
         if !self.started.swap(true, Ordering::AcqRel) {
             self.mark_everything();
             self.dirty.wake();

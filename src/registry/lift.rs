@@ -286,6 +286,7 @@ impl Registry {
         }
         Some(ClientNamespace {
             cluster: cluster.clone(),
+            domain: self.shards.get(cluster)?.domain(),
             namespace: namespace.into(),
             is_client: !destinations.is_empty(),
             hosts: hosts.into_iter().collect(),
@@ -348,6 +349,7 @@ fn lift_source(
     let (services, problems) = if loading { Default::default() } else { shard.backends(key) };
     let unseen = |kind: Kind| loading || !shard.knows(Kind::Service) || !shard.knows(kind);
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
+    let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
     let carried = carried.filter(|carried| unseen(carried.workload));
     let workload = match (services.first(), &carried) {
         (Some(first), _) => first.workload,
@@ -355,7 +357,13 @@ fn lift_source(
         (None, None) => return (None, problems),
     };
     let locality = if loading { None } else { shard.place().locality() };
-    let gateway = if loading { None } else { shard.place().gateway() };
+    let gateway = if loading {
+        None
+    } else if shard.knows(Kind::Namespace) {
+        shard.place().gateway()
+    } else {
+        shard.place().gateway_like(written_gateway.as_ref())
+    };
     let services_unknown = loading || !shard.knows(Kind::Service);
     let (carried_ports, carried_local, carried_gateway) = match carried {
         Some(CarriedService { ports, mut local, gateway, .. }) => {
@@ -366,6 +374,7 @@ fn lift_source(
     };
     let source = Source {
         cluster: shard.name().clone(),
+        domain: shard.domain(),
         locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
         gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),
         workload,

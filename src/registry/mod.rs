@@ -12,7 +12,9 @@ mod addresses;
 mod carried;
 mod dependencies;
 mod dirty;
+mod facts;
 mod freshness;
+mod gateways;
 mod identity;
 mod lift;
 mod lists;
@@ -67,6 +69,8 @@ pub struct Registry {
     services_of: DashMap<Identity, BTreeSet<ServiceKey>>,
     /// Cluster names by their label value.
     labels: DashMap<String, ClusterName>,
+    /// Names of the clusters that are reached through the other gateway.
+    nlb_clusters: RwLock<BTreeSet<String>>,
     dependencies: RwLock<Dependencies>,
     operations: RwLock<Operations>,
     /// Dependencies whose notes are to be looked at again.
@@ -86,6 +90,7 @@ impl Registry {
     pub fn new(settings: Arc<Settings>) -> Self {
         let range = (settings.addresses == AddressSource::Tradewind).then_some(settings.address_range);
         Self {
+            nlb_clusters: RwLock::new(settings.nlb_enabled_clusters.iter().cloned().collect()),
             settings,
             shards: DashMap::new(),
             clusters_of: DashMap::new(),
@@ -129,7 +134,7 @@ impl Registry {
             return;
         }
         self.labels.insert(cluster.label_value(), cluster.clone());
-        self.shards.insert(cluster.clone(), Shard::new(cluster.clone(), self.watched_kinds()));
+        self.shards.insert(cluster.clone(), self.new_shard(cluster));
         if self.started.load(Ordering::Acquire) {
             self.mark_everything();
         }
@@ -137,7 +142,7 @@ impl Registry {
 
     /// The hub's Dependencies and the like are read under `hub`; nothing is planned before they are known.
     pub fn register_hub(&self, hub: &ClusterName) {
-        self.shards.entry(hub.clone()).or_insert_with(|| Shard::new(hub.clone(), Kind::OF_HUB.iter().copied()));
+        self.shards.entry(hub.clone()).or_insert_with(|| Shard::new(hub.clone(), Kind::OF_HUB.iter().copied(), &self.settings));
     }
 
     /// A cluster leaves: its endpoints leave the others.

@@ -1,35 +1,48 @@
-//! Where a cluster stands and how others reach it: its nodes and its gateway Services.
+//! Where a cluster stands, how others reach it and what its own names end with: its nodes, its gateway Services and the
+//! facts that its Namespace `istio-system` tells of it.
 //!
-//! Decides the region, zone and gateway address that count; never what that means for a service.
+//! Decides the region, zone, gateway address and domain that count; never what that means for a service.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use crate::model::{GatewayAddress, Kind, LocalService, Locality, Node, ObjectId};
+use super::gateways::{Apps, Gateways};
+use crate::{
+    config::Settings,
+    model::{GatewayAddress, Labels, LocalService, Locality, Node, ObjectId, cluster_domain},
+};
 
-/// A gateway Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Gateway {
-    created_seconds: i64,
-    address: Option<GatewayAddress>,
-}
+/// Annotation of `istio-system`: the cluster's DNS domain.
+const CLUSTER_DOMAIN: &str = "tradewind.io/cluster-domain";
+/// Annotation of `istio-system`: the label `app` of the cluster's gateway Service.
+const GATEWAY_APP: &str = "tradewind.io/gateway-app";
 
 /// The place of one cluster.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Place {
     nodes: HashMap<Arc<str>, Option<Locality>>,
-    /// By namespace and name.
-    gateways: BTreeMap<(Arc<str>, Arc<str>), Gateway>,
-    /// The address that counted last, kept while a gateway Service stands without one.
-    last_gateway: Option<GatewayAddress>,
+    gateways: Gateways,
+    /// Labels `app` of its gateways.
+    apps: Apps,
+    /// Whether it is reached through the other gateway, where that has an address.
+    prefers_nlb: bool,
+    /// What its own names end with; none while nothing but the setting says it.
+    domain: Option<Arc<str>>,
+    /// The domain of the local endpoints that were written before the restart.
+    recalled_domain: Option<Arc<str>>,
+    /// What is wrong with the facts it tells, in words.
+    problems: Vec<String>,
+    app_of_settings: Arc<str>,
+    nlb_app: Arc<str>,
+    domain_of_settings: Arc<str>,
 }
 
 /// What changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Moved {
-    /// How the endpoints of the cluster look from elsewhere: gateway address or locality.
+    /// How the endpoints of the cluster look: gateway address, locality or domain.
     pub(super) endpoints: bool,
     /// How its clients choose among endpoints: the regions.
     pub(super) clients: bool,
@@ -46,76 +59,125 @@ impl std::ops::BitOrAssign for Moved {
 }
 
 impl Place {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let app: Arc<str> = settings.gateway_app.as_str().into();
+        Self {
+            nodes: HashMap::new(),
+            gateways: Gateways::default(),
+            apps: vec![app.clone()],
+            prefers_nlb: false,
+            domain: None,
+            recalled_domain: None,
+            problems: Vec::new(),
+            app_of_settings: app,
+            nlb_app: settings.nlb_ingress_label.as_str().into(),
+            domain_of_settings: settings.cluster_domain.as_str().into(),
+        }
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Self)) -> Moved {
-        let seen = |place: &Self| (place.gateway(), place.locality(), place.regions());
+        let seen = |place: &Self| (place.gateway(), place.locality(), place.domain(true), place.regions());
         let before = seen(self);
         change(self);
         let after = seen(self);
-        Moved { endpoints: (&before.0, &before.1) != (&after.0, &after.1), clients: before.2 != after.2, any: true }
+        Moved {
+            endpoints: (&before.0, &before.1, &before.2) != (&after.0, &after.1, &after.2),
+            clients: before.3 != after.3,
+            any: true,
+        }
+    }
+
+    // ---- what the cluster tells of itself ----
+
+    /// The annotations of `istio-system` came, changed or went.
+    pub(super) fn put_facts(&mut self, facts: &Labels) -> Moved {
+        let filled = |key: &str| facts.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let app = filled(GATEWAY_APP).map_or_else(|| self.app_of_settings.clone(), Into::into);
+        let (domain, problem) = match filled(CLUSTER_DOMAIN).map(cluster_domain) {
+            None => (None, None),
+            Some(Ok(domain)) => (Some(domain), None),
+            Some(Err(error)) => {
+                let instead = &self.domain_of_settings;
+                (None, Some(format!("the annotation {CLUSTER_DOMAIN} {error}; {instead} counts instead")))
+            }
+        };
+        self.change(|place| {
+            place.domain = domain;
+            place.problems = problem.into_iter().collect();
+            place.apps.pop();
+            place.apps.push(app);
+        })
+    }
+
+    /// Whether the cluster is reached through the other gateway, where that has an address.
+    pub(super) fn prefer_nlb(&mut self, prefers: bool) -> Moved {
+        if self.prefers_nlb == prefers {
+            return Moved::default();
+        }
+        self.change(|place| {
+            place.prefers_nlb = prefers;
+            let own = place.apps.pop();
+            place.apps = prefers.then(|| place.nlb_app.clone()).into_iter().chain(own).collect();
+        })
+    }
+
+    /// What the cluster's own names end with. While its Namespaces are not known, what was written before counts.
+    pub(super) fn domain(&self, is_known: bool) -> Arc<str> {
+        let recalled = || self.recalled_domain.clone().filter(|_| !is_known);
+        self.domain.clone().or_else(recalled).unwrap_or_else(|| self.domain_of_settings.clone())
+    }
+
+    /// The domain of the local endpoints that were written before the restart.
+    pub(super) fn recall_domain(&mut self, domain: Arc<str>) {
+        self.recalled_domain.get_or_insert(domain);
+    }
+
+    /// What is wrong with the facts it tells, in words.
+    pub(super) fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     // ---- gateways ----
 
-    /// A Service came or changed. Answers nothing for one that is and was no gateway.
+    /// A Service came or changed. Answers nothing for one that may be and could be no gateway.
     pub(super) fn put_service(&mut self, service: &LocalService) -> Moved {
-        let at = (service.id.namespace.clone(), service.id.name.clone());
-        match &service.gateway {
-            Some(address) if !service.ignored => {
-                let gateway = Gateway { created_seconds: service.created_seconds, address: address.clone() };
-                if self.gateways.get(&at) == Some(&gateway) {
-                    return Moved::default();
-                }
-                self.change(|place| {
-                    place.gateways.insert(at, gateway);
-                    place.remember();
-                })
-            }
-            _ => self.remove_service(&service.id),
+        if self.gateways.holds(service) {
+            return Moved::default();
         }
+        self.change(|place| place.gateways.put(service, &place.apps))
     }
 
     pub(super) fn remove_service(&mut self, id: &ObjectId) -> Moved {
-        let at = (id.namespace.clone(), id.name.clone());
-        if !self.gateways.contains_key(&at) {
+        if !self.gateways.has(id) {
             return Moved::default();
         }
-        self.change(|place| {
-            place.gateways.remove(&at);
-            place.remember();
-        })
+        self.change(|place| place.gateways.remove(id, &place.apps))
     }
 
-    fn newest(&self) -> Option<&GatewayAddress> {
-        let with_address =
-            self.gateways.iter().filter_map(|(at, g)| Some((g.created_seconds, at, g.address.as_ref()?)));
-        with_address.max_by_key(|(created, at, _)| (*created, *at)).map(|(_, _, address)| address)
-    }
-
-    fn remember(&mut self) {
-        if self.gateways.is_empty() {
-            // Deleted, not between two addresses: a gateway that comes later is another one.
-            self.last_gateway = None;
-        } else if let Some(address) = self.newest().cloned() {
-            self.last_gateway = Some(address);
-        }
-    }
-
-    /// Where other clusters reach this one (reference behaviour §4): the newest gateway Service with an address, else the
-    /// address that counted last while a gateway Service stands without one.
+    /// Where other clusters reach this one.
     pub(super) fn gateway(&self) -> Option<GatewayAddress> {
-        self.newest().or_else(|| self.last_gateway.as_ref().filter(|_| !self.gateways.is_empty())).cloned()
+        self.gateways.address(&self.apps).cloned()
+    }
+
+    /// As [`Place::gateway`], while it is not known which label this cluster's gateways have: the address by which others
+    /// reached it stays where a Service still has it.
+    pub(super) fn gateway_like(&self, written: Option<&GatewayAddress>) -> Option<GatewayAddress> {
+        written.filter(|address| self.gateways.has_address(address)).cloned().or_else(|| self.gateway())
     }
 
     /// The address by which others reached the cluster before the restart; counts as the last one known.
     pub(super) fn recall_gateway(&mut self, address: GatewayAddress) {
-        self.last_gateway.get_or_insert(address);
+        self.gateways.recall(address);
     }
 
     /// The gateway Service that stands without an address while no other has one.
     pub(super) fn gateway_without_address(&self) -> Option<ObjectId> {
-        let ((namespace, name), _) = self.gateways.first_key_value()?;
-        let none_has_one = self.gateways.values().all(|gateway| gateway.address.is_none());
-        none_has_one.then(|| ObjectId::new(Kind::Service, namespace, name))
+        self.gateways.without_address(&self.apps)
+    }
+
+    /// The label `app` of its gateway.
+    pub(super) fn gateway_app(&self) -> &str {
+        self.apps.last().map_or("", |app| app)
     }
 
     // ---- nodes ----
@@ -171,6 +233,11 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{GatewayService, Kind};
+
+    fn place() -> Place {
+        Place::new(&Settings::default())
+    }
 
     fn node(name: &str, locality: Option<Locality>) -> Node {
         Node { id: ObjectId::new(Kind::Node, "", name), locality }
@@ -184,7 +251,10 @@ mod tests {
             selector: BTreeMap::new(),
             external_name: false,
             ports: Vec::new(),
-            gateway: Some(address.map(|address| GatewayAddress { address: address.into(), port: 15443 })),
+            gateway: Some(GatewayService {
+                app: "istio-ingressgateway".into(),
+                address: address.map(|address| GatewayAddress { address: address.into(), port: 15443 }),
+            }),
         }
     }
 
@@ -194,7 +264,7 @@ mod tests {
 
     #[test]
     fn regions_are_counted_and_zones_must_agree() {
-        let mut place = Place::default();
+        let mut place = place();
         assert!(place.put_node(node("a", Some(Locality::zone("west", "w1")))).clients);
         assert_eq!(place.locality(), Some(Locality::zone("west", "w1")));
         let second = place.put_node(node("b", Some(Locality::zone("west", "w2"))));
@@ -208,7 +278,7 @@ mod tests {
 
     #[test]
     fn zones_of_two_regions_never_agree() {
-        let mut place = Place::default();
+        let mut place = place();
         place.put_node(node("a", Some(Locality::zone("west", "a"))));
         place.put_node(node("b", Some(Locality::zone("east", "a"))));
         assert_eq!(place.locality(), Some(Locality::region("east")));
@@ -216,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_newest_gateway_with_an_address_counts() {
-        let mut place = Place::default();
+        let mut place = place();
         assert!(place.put_service(&gateway("old", 1, Some("192.0.2.1"))).endpoints);
         assert!(!place.put_service(&gateway("newest", 3, None)).endpoints);
         place.put_service(&gateway("newer", 2, Some("192.0.2.2")));
@@ -229,7 +299,7 @@ mod tests {
 
     #[test]
     fn an_address_outlives_its_loss_but_not_its_gateway() {
-        let mut place = Place::default();
+        let mut place = place();
         place.put_service(&gateway("one", 1, Some("192.0.2.1")));
         let lost = place.put_service(&gateway("one", 1, None));
         assert!(!lost.endpoints && lost.any, "nothing moves, but a note is due");
@@ -238,5 +308,67 @@ mod tests {
         assert!(place.remove_service(&ObjectId::new(Kind::Service, "istio-system", "one")).endpoints);
         place.put_service(&gateway("two", 2, None));
         assert_eq!(address(&place), None);
+    }
+
+    fn labelled(app: &str, service: LocalService) -> LocalService {
+        let gateway = service.gateway.map(|gateway| GatewayService { app: app.into(), ..gateway });
+        LocalService { gateway, ..service }
+    }
+
+    fn facts(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_annotation_names_the_gateway_in_any_order() {
+        let services = || {
+            let own = labelled("eastwest", gateway("own", 1, Some("192.0.2.7")));
+            [own, gateway("common", 2, Some("192.0.2.1"))]
+        };
+        let named = facts(&[(GATEWAY_APP, "eastwest")]);
+        let mut late = place();
+        services().iter().for_each(|service| drop(late.put_service(service)));
+        assert_eq!(address(&late).as_deref(), Some("192.0.2.1"));
+        assert!(late.put_facts(&named).endpoints);
+        let mut early = place();
+        early.put_facts(&named);
+        services().iter().for_each(|service| drop(early.put_service(service)));
+        for place in [&mut early, &mut late] {
+            assert_eq!(address(place).as_deref(), Some("192.0.2.7"));
+            assert!(!place.remove_service(&ObjectId::new(Kind::Service, "istio-system", "common")).endpoints);
+            assert!(place.put_service(&labelled("other", gateway("own", 1, Some("192.0.2.7")))).endpoints);
+            assert_eq!((address(place), place.gateway_without_address()), (None, None));
+        }
+    }
+
+    #[test]
+    fn the_preferred_gateway_counts_while_it_has_an_address() {
+        let mut place = place();
+        let nlb = |address| labelled("istio-ingressgateway-nlb", gateway("nlb", 9, address));
+        place.put_service(&gateway("common", 1, Some("192.0.2.1")));
+        assert!(!place.put_service(&nlb(Some("192.0.2.9"))).endpoints, "the cluster is not in the list");
+        assert!(place.prefer_nlb(true).endpoints);
+        assert_eq!(address(&place).as_deref(), Some("192.0.2.9"));
+        assert_eq!(place.prefer_nlb(true), Moved::default());
+        assert!(place.put_service(&nlb(None)).endpoints);
+        assert_eq!(address(&place).as_deref(), Some("192.0.2.1"));
+        assert_eq!(place.gateway_without_address(), None);
+        place.put_service(&nlb(Some("192.0.2.9")));
+        assert!(place.prefer_nlb(false).endpoints);
+        assert_eq!(address(&place).as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn the_domain_is_the_annotation_then_what_was_written_then_the_setting() {
+        let mut place = place();
+        assert_eq!(&*place.domain(true), "cluster.local");
+        place.recall_domain("west.example".into());
+        assert_eq!((&*place.domain(false), &*place.domain(true)), ("west.example", "cluster.local"));
+        assert!(place.put_facts(&facts(&[(CLUSTER_DOMAIN, " East.example. ")])).endpoints);
+        assert_eq!((&*place.domain(false), &*place.domain(true)), ("east.example", "east.example"));
+        assert!(place.put_facts(&facts(&[(CLUSTER_DOMAIN, "east_example")])).endpoints);
+        assert_eq!((&*place.domain(true), place.problems().len()), ("cluster.local", 1));
+        place.put_facts(&Labels::new());
+        assert!(place.problems().is_empty());
     }
 }

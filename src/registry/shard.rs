@@ -21,11 +21,13 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        ClusterName, GatewayAddress, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, Route,
+        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, Route,
         ServiceKey, Workload,
     },
 };
 
+/// Namespace that tells of its cluster.
+pub(super) const CONTROL_PLANE: &str = "istio-system";
 /// Annotation by which a workload names the ports that matter.
 const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 /// Annotation by which a workload keeps upper-case letters in its host.
@@ -85,7 +87,7 @@ fn selects(selector: &Labels, labels: &Labels) -> bool {
 }
 
 impl Shard {
-    pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>) -> Self {
+    pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>, settings: &Settings) -> Self {
         Self {
             name,
             kinds: kinds.into_iter().map(|kind| (kind, KindState::Loading)).collect(),
@@ -99,7 +101,7 @@ impl Shard {
             gone_ignored: HashSet::new(),
             policies: Policies::default(),
             routes: Routes::default(),
-            place: Place::default(),
+            place: Place::new(settings),
             standing: Standing::default(),
         }
     }
@@ -127,7 +129,7 @@ impl Shard {
 
     /// Whether nothing that makes endpoints has to be carried over from what was written.
     pub(super) fn knows_endpoints(&self) -> bool {
-        !self.is_loading() && self.knows_workloads() && self.knows(Kind::Node)
+        !self.is_loading() && self.knows_workloads() && self.knows(Kind::Node) && self.knows(Kind::Namespace)
     }
 
     pub(super) fn knows_all(&self) -> bool {
@@ -384,8 +386,13 @@ impl Shard {
         &self.place
     }
 
-    pub(super) fn recall_gateway(&mut self, address: GatewayAddress) {
-        self.place.recall_gateway(address);
+    pub(super) fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
+
+    /// What its own names end with.
+    pub(super) fn domain(&self) -> Arc<str> {
+        self.place.domain(self.knows(Kind::Namespace))
     }
 
     fn ignores(&self, namespace: &str) -> bool {
@@ -397,16 +404,28 @@ impl Shard {
         let name = namespace.id.name.clone();
         let before = self.ignores(&name);
         self.gone_ignored.remove(&name);
+        let place = self.put_facts(&name, &namespace.facts);
         self.namespaces.insert(name.clone(), namespace);
-        self.reclassify(&name, before, settings)
+        let mut effects = self.reclassify(&name, before, settings);
+        effects.place |= place;
+        effects
+    }
+
+    fn put_facts(&mut self, namespace: &str, facts: &Labels) -> Moved {
+        let known = self.namespaces.get(namespace).map(|namespace| &namespace.facts);
+        if namespace != CONTROL_PLANE || known.unwrap_or(&Labels::new()) == facts {
+            return Moved::default();
+        }
+        self.place.put_facts(facts)
     }
 
     pub(super) fn remove_namespace(&mut self, id: &ObjectId) -> Effects {
         if self.ignores(&id.name) {
             self.gone_ignored.insert(id.name.clone());
         }
+        let place = self.put_facts(&id.name, &Labels::new());
         self.namespaces.remove(&id.name);
-        Effects::default()
+        Effects { place, ..Effects::default() }
     }
 
     fn reclassify(&mut self, namespace: &Arc<str>, ignored_before: bool, settings: &Settings) -> Effects {
@@ -431,7 +450,7 @@ impl Shard {
 
     /// Label `topology.istio.io/network` of `istio-system`.
     pub(super) fn network(&self) -> Option<Arc<str>> {
-        self.namespaces.get("istio-system").and_then(|namespace| namespace.network.clone())
+        self.namespaces.get(CONTROL_PLANE).and_then(|namespace| namespace.network.clone())
     }
 
     // ---- policies ----

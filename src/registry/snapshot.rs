@@ -30,6 +30,8 @@ pub struct ServiceSnapshot {
 pub struct Source {
     /// Its name.
     pub cluster: ClusterName,
+    /// What its own names end with: `<service>.<namespace>.svc.<domain>`.
+    pub domain: Arc<str>,
     /// Where it stands.
     pub locality: Option<Locality>,
     /// How other clusters reach it.
@@ -106,6 +108,8 @@ pub struct Claim {
 pub struct ClientNamespace {
     /// The cluster.
     pub cluster: ClusterName,
+    /// What the cluster's own names end with.
+    pub domain: Arc<str>,
     /// The namespace.
     pub namespace: Arc<str>,
     /// Published hosts of everything its workloads depend on.

@@ -100,9 +100,13 @@ impl Registry {
     /// Whether endpoints that lead to a cluster tell nothing that its shard does not.
     fn is_known(&self, cluster_label: &str) -> bool {
         let cluster = self.labels.get(cluster_label).map(|cluster| cluster.clone());
+        let started = self.started.load(Ordering::Acquire);
         match cluster {
-            Some(cluster) => self.shards.get(&cluster).is_some_and(|shard| shard.knows_endpoints()),
-            None => self.started.load(Ordering::Acquire),
+            Some(cluster) => self.shards.get(&cluster).is_some_and(|shard| {
+                // A gateway that stands without an address still has the one that was written.
+                shard.knows_endpoints() && (started || shard.place().gateway().is_some())
+            }),
+            None => started,
         }
     }
 }

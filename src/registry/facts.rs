@@ -1,0 +1,58 @@
+//! What is told of whole clusters besides their objects: by settings that may change, and by what was written before a
+//! restart. Decides which services that concerns; never which address or name counts.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Registry,
+    shard::{Effects, Shard},
+};
+use crate::model::ClusterName;
+
+impl Registry {
+    /// Makes `clusters` the whole list of those that are reached through the other gateway (setting `nlbEnabledClusters`)
+    /// and marks what runs in those that came or went.
+    pub fn set_nlb_clusters(&self, clusters: impl IntoIterator<Item = String>) {
+        let clusters: BTreeSet<String> = clusters.into_iter().collect();
+        self.nlb_clusters.write().clone_from(&clusters);
+        for cluster in self.cluster_names() {
+            let prefers = clusters.contains(cluster.as_str());
+            let effects = self.in_shard(&cluster, |shard| Effects {
+                place: shard.place_mut().prefer_nlb(prefers),
+                ..Effects::default()
+            });
+            self.spread(&cluster, effects);
+        }
+    }
+
+    pub(super) fn new_shard(&self, cluster: &ClusterName) -> Shard {
+        let mut shard = Shard::new(cluster.clone(), self.watched_kinds(), &self.settings);
+        shard.place_mut().prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
+        shard
+    }
+
+    /// Reminds every cluster of what was written about it before the restart; of those that are known no more is needed.
+    pub(super) fn recall_everything(&self) {
+        for cluster in self.cluster_names() {
+            self.recall(&cluster);
+            if self.shards.get(&cluster).is_some_and(|shard| shard.knows_endpoints()) {
+                self.carried.remove(&cluster.label_value());
+            }
+        }
+    }
+
+    /// Reminds a cluster of what was written about it before the restart.
+    pub(super) fn recall(&self, cluster: &ClusterName) {
+        let (gateway, domain) = match self.carried.get(&cluster.label_value()) {
+            Some(carried) => (carried.gateway(cluster), carried.domain(cluster)),
+            None => return,
+        };
+        let Some(mut shard) = self.shards.get_mut(cluster) else { return };
+        if let Some(gateway) = gateway {
+            shard.place_mut().recall_gateway(gateway);
+        }
+        if let Some(domain) = domain {
+            shard.place_mut().recall_domain(domain);
+        }
+    }
+}

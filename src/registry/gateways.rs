@@ -1,0 +1,131 @@
+//! The gateway Services of one cluster, and which of them others use (reference behaviour §4).
+//!
+//! Keeps every Service that may be one, by its label `app`: which label is that of gateways may differ from cluster to
+//! cluster and may change. Decides the address that counts; never who uses it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::model::{GatewayAddress, GatewayService, Kind, LocalService, ObjectId};
+
+/// Namespace and name.
+type At = (Arc<str>, Arc<str>);
+
+/// A Service that may be a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    created_seconds: i64,
+    service: GatewayService,
+}
+
+/// The labels `app` of a cluster's gateways, the preferred one first.
+pub(super) type Apps = Vec<Arc<str>>;
+
+/// The gateway Services of one cluster.
+#[derive(Debug, Default)]
+pub(super) struct Gateways {
+    candidates: BTreeMap<At, Candidate>,
+    /// By label: the address that counted last, kept while a Service with the label stands without one.
+    last: HashMap<Arc<str>, GatewayAddress>,
+    /// The address by which others reached the cluster before the restart.
+    recalled: Option<GatewayAddress>,
+}
+
+impl Gateways {
+    /// Whether keeping the Service as it is now changes nothing.
+    pub(super) fn holds(&self, service: &LocalService) -> bool {
+        self.candidates.get(&at(&service.id)) == candidate(service).as_ref()
+    }
+
+    /// A Service came or changed.
+    pub(super) fn put(&mut self, service: &LocalService, apps: &Apps) {
+        let before = self.candidates.remove(&at(&service.id));
+        if let Some(candidate) = candidate(service) {
+            let app = candidate.service.app.clone();
+            self.candidates.insert(at(&service.id), candidate);
+            self.remember(&app);
+        }
+        if let Some(before) = before {
+            self.remember(&before.service.app);
+            self.forget_recalled(apps);
+        }
+    }
+
+    /// Whether a Service is kept.
+    pub(super) fn has(&self, id: &ObjectId) -> bool {
+        self.candidates.contains_key(&at(id))
+    }
+
+    pub(super) fn remove(&mut self, id: &ObjectId, apps: &Apps) {
+        if let Some(before) = self.candidates.remove(&at(id)) {
+            self.remember(&before.service.app);
+            self.forget_recalled(apps);
+        }
+    }
+
+    fn with<'a>(&'a self, app: &str) -> impl Iterator<Item = (&'a At, &'a Candidate)> {
+        self.candidates.iter().filter(move |(_, candidate)| *candidate.service.app == *app)
+    }
+
+    fn newest(&self, app: &str) -> Option<&GatewayAddress> {
+        let with_address = self.with(app).filter_map(|(at, c)| Some((c.created_seconds, at, c.service.address.as_ref()?)));
+        with_address.max_by_key(|(created, at, _)| (*created, *at)).map(|(_, _, address)| address)
+    }
+
+    fn remember(&mut self, app: &Arc<str>) {
+        if self.with(app).next().is_none() {
+            // Deleted, not between two addresses: a gateway that comes later is another one.
+            self.last.remove(app);
+        } else if let Some(address) = self.newest(app).cloned() {
+            self.last.insert(app.clone(), address);
+        }
+    }
+
+    fn forget_recalled(&mut self, apps: &Apps) {
+        if !self.any(apps) {
+            self.recalled = None;
+        }
+    }
+
+    fn any(&self, apps: &Apps) -> bool {
+        apps.iter().any(|app| self.with(app).next().is_some())
+    }
+
+    /// Where other clusters reach this one: the newest gateway Service with an address, of the preferred label if there is
+    /// one; else the address that counted last while a gateway Service stands without one.
+    pub(super) fn address(&self, apps: &Apps) -> Option<&GatewayAddress> {
+        let newest = apps.iter().find_map(|app| self.newest(app));
+        let last = || apps.iter().find_map(|app| self.last.get(app));
+        newest.or_else(last).or_else(|| self.recalled.as_ref().filter(|_| self.any(apps)))
+    }
+
+    /// The address by which others reached the cluster before the restart; counts as the last one known.
+    pub(super) fn recall(&mut self, address: GatewayAddress) {
+        self.recalled.get_or_insert(address);
+    }
+
+    /// Whether some Service has the address, whatever its label.
+    pub(super) fn has_address(&self, address: &GatewayAddress) -> bool {
+        self.candidates.values().any(|candidate| candidate.service.address.as_ref() == Some(address))
+    }
+
+    /// The gateway Service that stands without an address while no other has one.
+    pub(super) fn without_address(&self, apps: &Apps) -> Option<ObjectId> {
+        if apps.iter().any(|app| self.newest(app).is_some()) {
+            return None;
+        }
+        let ((namespace, name), _) = apps.iter().rev().find_map(|app| self.with(app).next())?;
+        Some(ObjectId::new(Kind::Service, namespace, name))
+    }
+}
+
+fn at(id: &ObjectId) -> At {
+    (id.namespace.clone(), id.name.clone())
+}
+
+fn candidate(service: &LocalService) -> Option<Candidate> {
+    let gateway = service.gateway.clone().filter(|_| !service.ignored)?;
+    Some(Candidate { created_seconds: service.created_seconds, service: gateway })
+}
