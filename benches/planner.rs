@@ -12,8 +12,8 @@ use tradewind::{
     config::Settings,
     controller::plan_service,
     model::{
-        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
-        Observed, Policy, ServicePort, TargetPort, Workload,
+        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
+        ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
     registry::{Registry, Unit},
 };
@@ -46,6 +46,7 @@ fn workload(service: usize) -> Observed {
         ignored: false,
         template_labels: pairs(&[("app", &name), ("identity", &name), ("env", "stage")]),
         template_annotations: pairs(&[("sidecar.istio.io/inject", "true")]),
+        machines: None,
     })
 }
 

@@ -94,6 +94,7 @@ impl Known for Standing {
 fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
     Written {
         id: object.id(),
+        identity: None,
         uid: "1".into(),
         resource_version: "1".into(),
         owner,

@@ -19,8 +19,8 @@ use tradewind::{
     config::{Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
-        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, Note, NoteKind,
-        ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
+        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
+        Note, NoteKind, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
 };
 
@@ -69,6 +69,7 @@ fn workload() -> impl Strategy<Value = Observed> {
                 ignored,
                 template_labels,
                 template_annotations: labels(&[("sidecar.istio.io/inject", if injected { "true" } else { "false" })]),
+                machines: None,
             })
         },
     )
@@ -128,7 +129,12 @@ fn node() -> impl Strategy<Value = Observed> {
 
 fn namespace() -> impl Strategy<Value = Observed> {
     (select(&NAMESPACES[..]), prop::bool::weighted(0.2)).prop_map(|(name, ignored)| {
-        Observed::Namespace(Namespace { id: ObjectId::new(Kind::Namespace, "", name), ignored, network: None, facts: Labels::new() })
+        Observed::Namespace(Namespace {
+            id: ObjectId::new(Kind::Namespace, "", name),
+            ignored,
+            network: None,
+            facts: Labels::new(),
+        })
     })
 }
 
@@ -403,7 +409,8 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
         let registry = &world.registry;
         let locality = Some(Locality::region(region));
         registry.apply(name, Observed::Node(Node { id: ObjectId::new(Kind::Node, "", "node"), locality }));
-        let address = GatewayAddress { address: format!("192.0.2.{at}").as_str().into(), port: 15443 };
+        let address = Some(GatewayAddress { address: format!("192.0.2.{at}").as_str().into(), port: 15443 });
+        let gateway = GatewayService { app: "istio-ingressgateway".into(), address };
         let plain = |namespace: &str, service: &str, gateway| LocalService {
             id: ObjectId::new(Kind::Service, namespace, service),
             created_seconds: 0,
@@ -418,7 +425,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
             }],
             gateway,
         };
-        registry.apply(name, Observed::Service(plain("istio-system", "gateway", Some(Some(address)))));
+        registry.apply(name, Observed::Service(plain("istio-system", "gateway", Some(gateway))));
         for service in APPS.iter().take(*services) {
             registry.apply(name, Observed::Service(plain("team", service, None)));
             registry.apply(
@@ -429,6 +436,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
                     ignored: false,
                     template_labels: labels(&[("app", service), ("identity", "payments"), ("env", "stage")]),
                     template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
+                    machines: None,
                 }),
             );
         }

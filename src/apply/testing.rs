@@ -85,6 +85,7 @@ pub(super) fn written(object: &Object) -> Written {
     Written {
         uid: format!("uid-{}-{}", id.kind.as_str(), id.name).into(),
         resource_version: "1".into(),
+        identity: None,
         owner: object.metadata().owner(),
         service: None,
         digest: object.digest(),

@@ -62,9 +62,9 @@ pub(super) use check;
 pub(super) const NAMESPACE: Check<String> =
     check!("a namespace name: lower-case letters, digits and '-', up to 63 characters", |t: &str| is_dns_label(t));
 
-pub(super) const NAMESPACES: Check<Vec<String>> =
-    check!("one or more namespace names", |names: &Vec<String>| !names.is_empty()
-        && names.iter().all(|name| is_dns_label(name)));
+pub(super) const NAMESPACES: Check<Vec<String>> = check!("one or more namespace names", |names: &Vec<String>| !names
+    .is_empty()
+    && names.iter().all(|name| is_dns_label(name)));
 
 pub(super) const DOMAIN: Check<String> =
     check!("a DNS name in lower case, up to 120 characters", |t: &str| t.len() <= MAX_SUFFIX_CHARS && is_dns_name(t));

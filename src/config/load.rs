@@ -359,7 +359,7 @@ writeConcurrency: 1
         assert_eq!(problems, [
             "FILE:1: hostnameSufix is no setting; did you mean hostnameSuffix?".to_owned(),
             "FILE:2: maxRemovalPercent: \"120\" is refused; allowed: a whole number from 0 to 100".into(),
-            "FILE:5: workloadKinds: \"Deploymnt\" is refused; allowed: a list of one or more of Deployment, StatefulSet, DaemonSet".into(),
+            "FILE:5: workloadKinds: \"Deploymnt\" is refused; allowed: a list of one or more of Deployment, StatefulSet, DaemonSet, WorkloadEntry".into(),
             "FILE:6: enableSan: \"maybe\" is refused; allowed: true or false".into(),
             "FILE:7: sidecars: \"of\" is refused; allowed: one of off, merge, own".into(),
             format!("FILE:8: syncNamespace: it has no value; give it one (\"\" for nothing), or remove the key; allowed: {namespace}"),

@@ -117,9 +117,9 @@ settings! {
     }
 
     "Workloads" {
-        /// Workload kinds that are watched.
-        workload_kinds: Vec<Kind> = vec![Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet],
-            check!("one or more of Deployment, StatefulSet, DaemonSet", |kinds: &Vec<Kind>| !kinds.is_empty());
+        /// Workload kinds that are watched. WorkloadEntry stands for users' ServiceEntries with an identity label too.
+        workload_kinds: Vec<Kind> = vec![Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::WorkloadEntry],
+            check!("one or more of Deployment, StatefulSet, DaemonSet, WorkloadEntry", |kinds: &Vec<Kind>| !kinds.is_empty());
         /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
         /// Annotation or label that names the environment. ServiceEntries carry it as a label.

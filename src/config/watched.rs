@@ -20,10 +20,17 @@ impl Settings {
         self.workload_kinds.iter().copied().chain(always).chain(sidecars).collect()
     }
 
+    /// Whether virtual machines count: WorkloadEntries, and ServiceEntries of users that name an identity.
+    #[must_use]
+    pub fn reads_machines(&self) -> bool {
+        self.workload_kinds.contains(&Kind::WorkloadEntry)
+    }
+
     /// The only namespace in which a kind is watched; none where it is watched in all, or has none.
     #[must_use]
     pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
         match kind {
+            Kind::ServiceEntry if self.reads_machines() => None,
             Kind::ServiceEntry | Kind::DestinationRule => Some(&self.sync_namespace),
             Kind::EnvoyFilter => Some("istio-system"),
             kind if Kind::OF_HUB.contains(&kind) => Some(&self.dependency_namespace),

@@ -251,6 +251,7 @@ impl DirectoryCluster {
         }
         self.complete(&id, &mut value);
         match wrong_version.map_or_else(|| self.observer.observe_value(kind, &value), Err) {
+            Ok(Observed::Other(_)) => loaded.ignored += 1,
             Ok(observed) => {
                 loaded.objects.insert(id, Placed { observed, file: file.to_owned() });
             }

@@ -17,6 +17,7 @@ mod kube;
 pub mod kubeconfig;
 pub(crate) mod manifests;
 mod observe;
+mod observe_machines;
 pub mod reference_addresses;
 mod run;
 mod secrets;

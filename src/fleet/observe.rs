@@ -80,15 +80,14 @@ impl Observer {
                 Observed::TradewindConfig(self.configured(kind, &read_metadata(value)?, read_spec(value)?))
             }
             Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
-            Kind::ServiceEntry | Kind::DestinationRule | Kind::Sidecar | Kind::EnvoyFilter => {
-                self.written(kind, value)?
-            }
+            Kind::ServiceEntry => self.service_entry(value)?,
+            Kind::WorkloadEntry => self.workload_entry(value)?,
+            Kind::DestinationRule | Kind::Sidecar | Kind::EnvoyFilter => self.written(kind, value)?,
             Kind::VirtualService => self.virtual_service(value)?,
             Kind::Rollout | Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
             Kind::CronJob => self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?,
             Kind::Vertex | Kind::MonoVertex => self.of_template(kind, value, "/spec/metadata")?,
-            Kind::WorkloadEntry
-            | Kind::OutlierDetection
+            Kind::OutlierDetection
             | Kind::ClientConnectionConfig
             | Kind::RoutingPolicy
             | Kind::DependencyProxy
@@ -241,6 +240,7 @@ impl Observer {
             resource_version: metadata.resource_version.unwrap_or_default().into(),
             owner,
             service,
+            identity: marks.annotations.get(&self.settings.workload_identity_key).map(|text| text.as_str().into()),
             digest: object.as_ref().map_or(0, istio::Object::digest),
             host: spec.get("host").or_else(|| spec.get("hosts")?.get(0)).and_then(Value::as_str).map(Into::into),
             address: first_ipv4(spec),
@@ -260,6 +260,7 @@ impl Observer {
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
             template_labels: template.and_then(|template| template.labels.clone()).unwrap_or_default(),
             template_annotations: self.observed_annotations(template.and_then(|t| t.annotations.as_ref())),
+            machines: None,
         })
     }
 
@@ -286,7 +287,7 @@ impl Observer {
         })
     }
 
-    fn observed_annotations(&self, annotations: Option<&Labels>) -> Labels {
+    pub(super) fn observed_annotations(&self, annotations: Option<&Labels>) -> Labels {
         let Some(annotations) = annotations else { return Labels::new() };
         self.settings
             .observed_annotations()
@@ -380,12 +381,12 @@ fn first_ipv4(spec: &Value) -> Option<Ipv4Addr> {
     spec.get("addresses")?.as_array()?.iter().filter_map(Value::as_str).find_map(|address| address.parse().ok())
 }
 
-fn id(kind: Kind, metadata: &ObjectMeta) -> ObjectId {
+pub(super) fn id(kind: Kind, metadata: &ObjectMeta) -> ObjectId {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     ObjectId::new(kind, namespace, metadata.name.as_deref().unwrap_or_default())
 }
 
-fn created_seconds(metadata: &ObjectMeta) -> i64 {
+pub(super) fn created_seconds(metadata: &ObjectMeta) -> i64 {
     metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
 }
 
@@ -393,16 +394,16 @@ fn text<'a>(map: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a 
     map?.get(key).map(String::as_str)
 }
 
-fn is_true(map: Option<&BTreeMap<String, String>>, key: &str) -> bool {
+pub(super) fn is_true(map: Option<&BTreeMap<String, String>>, key: &str) -> bool {
     text(map, key) == Some("true")
 }
 
-fn filled(text: Option<&str>) -> Option<&str> {
+pub(super) fn filled(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
 /// A text of the metadata, or an empty one.
-fn metadata_text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn metadata_text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -416,7 +417,7 @@ fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     read_at("", value)
 }
 
-fn read_metadata(value: &Value) -> Result<ObjectMeta, String> {
+pub(super) fn read_metadata(value: &Value) -> Result<ObjectMeta, String> {
     read_at("metadata", value.get("metadata").unwrap_or(&Value::Null))
 }
 
@@ -428,7 +429,7 @@ fn read_spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
 }
 
 /// Deserializes and puts the path of an offending field before the reason.
-fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> Result<T, String> {
+pub(super) fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> Result<T, String> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let path = match (at, path.as_str()) {

@@ -209,6 +209,7 @@ impl Kind {
             Self::DaemonSet => "daemonset",
             Self::Rollout => "rollout",
             Self::WorkloadEntry => "workloadentry",
+            Self::ServiceEntry => "serviceentry",
             _ => "deployment",
         }
     }
@@ -216,7 +217,8 @@ impl Kind {
     /// The workload kind behind an endpoint label `type`.
     #[must_use]
     pub fn of_endpoint_type(text: &str) -> Option<Self> {
-        Self::WORKLOADS.iter().copied().find(|kind| kind.endpoint_type() == text)
+        let kinds = Self::WORKLOADS.iter().chain(&[Self::ServiceEntry]);
+        kinds.copied().find(|kind| kind.endpoint_type() == text)
     }
 }
 

@@ -3,20 +3,24 @@
 //! Every other room speaks in these types. Nothing here knows a client, a clock, a file or
 //! a setting; parsing returns a reason in words when a value cannot be what it claims.
 
+mod alias;
 mod folded;
 mod host;
 mod kind;
 mod locality;
+mod machine;
 mod names;
 mod note;
 mod observed;
 
+pub use alias::gateway_of_partition;
 pub use host::{Host, HostError, MAX_HOST_CHARS};
 pub use kind::{Kind, Served};
 pub use locality::Locality;
+pub use machine::{MachineAddress, Machines};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
-    Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed, Policy,
-    PublishedEndpoint, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+    Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed,
+    Policy, PublishedEndpoint, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
 };

@@ -101,6 +101,8 @@ note_kinds! {
     ServiceMissing, "service-missing", "Create a Service whose selector matches the pods and that has the port.";
     /// A Service cannot be published (no ports, no selector, type ExternalName).
     ServiceUnusable, "service-unusable", "Give the Service a selector and a port, or mark it with admiral.io/ignore: \"true\".";
+    /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar).
+    MachineUnusable, "machine-unusable", "Give it an address and a port, or remove the identity label.";
     /// The clusters disagree on the ports of a service; only what all offer is published.
     PortsDiffer, "ports-differ", "Bring the Service to the same ports in every cluster.";
     /// The nodes of a cluster carry no region; its endpoints have no locality.

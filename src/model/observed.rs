@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde_json::Value;
 
-use super::{ClusterName, Kind, Locality, ServiceKey};
+use super::{ClusterName, Kind, Locality, Machines, ServiceKey};
 use crate::{
     api::{GlobalTrafficPolicySpec, TradewindConfigSpec},
     istio,
@@ -58,6 +58,8 @@ pub struct Workload {
     pub template_labels: Labels,
     /// Those annotations of the pod template that decide something (see `Settings::observed_annotations`).
     pub template_annotations: Labels,
+    /// For a WorkloadEntry or ServiceEntry, whose own labels and annotations stand for those of a pod template.
+    pub machines: Option<Box<Machines>>,
 }
 
 /// A Service, and the address of its load balancer where it may be a gateway.
@@ -232,6 +234,8 @@ pub struct Written {
     pub owner: istio::Owner,
     /// The service it was written for, from its annotations.
     pub service: Option<ServiceKey>,
+    /// The plain identity that a ServiceEntry shows, without a partition.
+    pub identity: Option<Arc<str>>,
     /// Digest of the fields that Tradewind writes, comparable with [`istio::Object::digest`].
     pub digest: u64,
     /// Host of a ServiceEntry or DestinationRule.
@@ -255,7 +259,7 @@ pub struct Written {
 /// An object of a cluster, pruned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
-    /// Deployment, StatefulSet, DaemonSet, Rollout, WorkloadEntry, or a client.
+    /// Deployment, StatefulSet, DaemonSet, Rollout, WorkloadEntry, a user's ServiceEntry with an identity, or a client.
     Workload(Workload),
     /// Service.
     Service(LocalService),
@@ -273,6 +277,8 @@ pub enum Observed {
     Route(Box<Route>),
     /// ServiceEntry, DestinationRule, VirtualService, EnvoyFilter, Sidecar.
     Written(Box<Written>),
+    /// A ServiceEntry that decides nothing: nothing of it is kept.
+    Other(ObjectId),
 }
 
 impl Observed {
@@ -289,6 +295,7 @@ impl Observed {
             Self::TradewindConfig(o) => &o.id,
             Self::Route(o) => &o.id,
             Self::Written(o) => &o.id,
+            Self::Other(id) => id,
         }
     }
 }

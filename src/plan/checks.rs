@@ -54,8 +54,8 @@ fn of_host(plan: &HostPlan) -> Vec<String> {
     );
     must(plan.tiered != failover.is_empty(), "tiers and failover do not belong together");
     must(
-        plan.tiered == entry.endpoints.iter().all(|endpoint| endpoint.weight > 0),
-        "weights stand on endpoints without tiers, or are missing with them",
+        !plan.tiered || entry.endpoints.iter().all(|endpoint| endpoint.weight > 0),
+        "an endpoint of a tier has no weight",
     );
     messages
 }

@@ -63,8 +63,14 @@ pub(super) fn place(
             reached.push((source, remote));
         }
     }
+    let relative = relative_weights(&reached);
+    let is_weighted = reached.iter().any(|(_, endpoint)| endpoint.weight > 0);
+    for ((_, endpoint), weight) in reached.iter_mut().zip(&relative) {
+        endpoint.weight = if is_weighted { u32::try_from(*weight).unwrap_or(u32::MAX) } else { 0 };
+    }
     if target.regions.is_empty() {
-        let unplaced = |(source, endpoint)| untiered(source, endpoint, ports, target, "the region of the clients is not known");
+        let unplaced =
+            |(source, endpoint)| untiered(source, endpoint, ports, target, "the region of the clients is not known");
         return (distinct(reached.into_iter().map(unplaced).collect()), false);
     }
     let tiers = match (shares, tier_region(target, settings)) {
@@ -73,7 +79,8 @@ pub(super) fn place(
     };
     let Some((weighted, client_region)) = tiers else {
         let rule = if matches!(shares, Shares::Weighted(_)) { "by the weights of its region" } else { "nearest first" };
-        let placed = reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, ports, target, rule)).collect();
+        let placed =
+            reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, ports, target, rule)).collect();
         return (with_shares(distinct(placed), shares), false);
     };
     let tier_of = |source: &Source| tier(source, weighted, client_region);
@@ -112,24 +119,29 @@ fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tie
 /// Endpoint weights: each region's percent, shared equally by its clusters and then by their endpoints, in whole numbers.
 fn tier_weights(reached: &[(&Source, Endpoint)], weighted: &Weighted) -> Vec<u32> {
     let region = |source: &Source| source.locality.as_ref().map(|locality| locality.region.clone());
-    let parts: Vec<Option<(u32, u64)>> = reached
+    let relative = relative_weights(reached);
+    // Percent, and which part of how many of the region's share.
+    let parts: Vec<Option<(u32, u64, u64)>> = reached
         .iter()
-        .map(|(source, _)| {
+        .zip(&relative)
+        .map(|((source, _), own)| {
             let percent = weighted.share(region(source).as_deref()?)?;
             let same_region = reached.iter().filter(|(other, _)| region(other) == region(source));
             let mut clusters: Vec<_> = same_region.map(|(other, _)| &other.cluster).collect();
             clusters.dedup();
-            let endpoints = reached.iter().filter(|(other, _)| other.cluster == source.cluster).count();
-            Some((percent, (clusters.len() * endpoints) as u64))
+            let beside = reached.iter().zip(&relative).filter(|((other, _), _)| other.cluster == source.cluster);
+            let all: u64 = beside.map(|(_, weight)| weight).sum();
+            let common = gcd(*own, all);
+            Some((percent, own / common, (clusters.len() as u64).checked_mul(all / common)?))
         })
         .collect();
-    let scale = parts.iter().flatten().try_fold(1, |scale, (_, divisor)| lcm(scale, *divisor).filter(is_bearable));
+    let scale = parts.iter().flatten().try_fold(1, |scale, (_, _, divisor)| lcm(scale, *divisor).filter(is_bearable));
     // Where no common measure is small enough, a share is off by less than one in a thousand.
     let scale = scale.unwrap_or(MAX_WEIGHT_SCALE);
     parts
         .iter()
         .map(|part| {
-            let weight = part.map_or(1, |(percent, divisor)| (u64::from(percent) * scale / divisor).max(1));
+            let weight = part.map_or(1, |(percent, own, divisor)| (u64::from(percent) * own * scale / divisor).max(1));
             u32::try_from(weight).expect("a hundred times the largest scale fits")
         })
         .collect()
@@ -139,13 +151,14 @@ fn is_bearable(scale: &u64) -> bool {
     *scale <= MAX_WEIGHT_SCALE
 }
 
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 fn lcm(a: u64, b: u64) -> Option<u64> {
-    let gcd = |mut a: u64, mut b: u64| {
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
     (a / gcd(a, b)).checked_mul(b)
 }
 
@@ -164,7 +177,45 @@ fn labelled(source: &Source, workload: Kind) -> BTreeMap<String, String> {
     labels
 }
 
+/// A machine may stand elsewhere than its cluster.
+fn placed_at(mut labels: BTreeMap<String, String>, locality: Option<&Locality>) -> BTreeMap<String, String> {
+    if let Some(locality) = locality {
+        labels.insert(keys::ENDPOINT_REGION.to_owned(), locality.region.to_string());
+        labels.remove(keys::ENDPOINT_ZONE);
+        labels.extend(locality.zone.as_ref().map(|zone| (keys::ENDPOINT_ZONE.to_owned(), zone.to_string())));
+    }
+    labels
+}
+
+fn machine_locality(last_known: &LastKnown) -> Option<&Locality> {
+    let is_machine = matches!(last_known.workload, Kind::WorkloadEntry | Kind::ServiceEntry);
+    last_known.locality.as_ref().filter(|_| is_machine)
+}
+
+/// Where an endpoint truly stands: its labels say it.
+fn true_locality(endpoint: &Endpoint) -> Option<Locality> {
+    let label = |key| endpoint.labels.get(key).map(String::as_str);
+    let region = label(keys::ENDPOINT_REGION)?;
+    Some(label(keys::ENDPOINT_ZONE).map_or_else(|| Locality::region(region), |zone| Locality::zone(region, zone)))
+}
+
+/// What an endpoint weighs beside the others. One that says nothing weighs as much as those that do on average.
+fn relative_weights(reached: &[(&Source, Endpoint)]) -> Vec<u64> {
+    let weights: Vec<u64> = reached.iter().map(|(_, endpoint)| endpoint.weight.into()).filter(|w| *w > 0).collect();
+    let average = weights.iter().sum::<u64>().div_ceil((weights.len() as u64).max(1)).max(1);
+    reached.iter().map(|(_, endpoint)| if endpoint.weight > 0 { endpoint.weight.into() } else { average }).collect()
+}
+
 fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: &Settings) -> Endpoint {
+    if let Some(machine) = &backend.machine {
+        return Endpoint {
+            address: machine.address.to_string(),
+            ports: ports::at_service(ports, backend),
+            labels: placed_at(labelled(source, backend.workload), machine.locality.as_ref()),
+            weight: machine.weight,
+            ..Endpoint::default()
+        };
+    }
     let dot = if settings.enable_absolute_fqdn && settings.enable_absolute_fqdn_for_local_endpoints { "." } else { "" };
     Endpoint {
         address: format!("{}.{}.svc.{}{dot}", backend.service, backend.namespace, source.domain),
@@ -183,7 +234,7 @@ fn carried(source: &Source, last_known: &LastKnown, ports: &[PublishedPort]) -> 
     Some(Endpoint {
         address: last_known.address.to_string(),
         ports: ports.iter().map(number).collect::<Option<_>>()?,
-        labels: labelled(source, last_known.workload),
+        labels: placed_at(labelled(source, last_known.workload), machine_locality(last_known)),
         ..Endpoint::default()
     })
 }
@@ -209,8 +260,12 @@ fn planned(
     let port = endpoint.ports.get(&main.name).expect("an endpoint has every published port");
     PlannedEndpoint {
         cluster: source.cluster.clone(),
-        address: format!("{}:{port}", endpoint.address),
-        locality: source.locality.as_ref().map(Locality::to_string),
+        address: if endpoint.address.contains(':') {
+            format!("[{}]:{port}", endpoint.address)
+        } else {
+            format!("{}:{port}", endpoint.address)
+        },
+        locality: true_locality(endpoint).as_ref().map(Locality::to_string),
         share_percent: None,
         tier,
         reason,
@@ -220,7 +275,10 @@ fn planned(
 fn how(source: &Source, endpoint: &Endpoint, target: &Target) -> String {
     let carried = if source.services.is_empty() { ", as last known" } else { "" };
     if source.cluster == target.cluster {
-        "local Service".to_owned()
+        match endpoint.labels.get(keys::ENDPOINT_TYPE).map(String::as_str) {
+            Some("workloadentry" | "serviceentry") if !is_service(source, endpoint) => "virtual machine".to_owned(),
+            _ => "local Service".to_owned(),
+        }
     } else if endpoint.address.parse::<Ipv4Addr>().is_ok() {
         format!("gateway{carried}")
     } else {
@@ -228,14 +286,16 @@ fn how(source: &Source, endpoint: &Endpoint, target: &Target) -> String {
     }
 }
 
-fn untiered(
-    source: &Source,
-    mut endpoint: Endpoint,
-    ports: &[PublishedPort],
-    target: &Target,
-    rule: &str,
-) -> Placed {
-    endpoint.locality = source.locality.as_ref().map(Locality::to_string).unwrap_or_default();
+/// Whether a Service of the cluster stands before the endpoint, though it leads to a machine.
+fn is_service(source: &Source, endpoint: &Endpoint) -> bool {
+    let of_service = source.services.iter().filter(|backend| backend.machine.is_none());
+    of_service
+        .map(|backend| format!("{}.{}.svc.", backend.service, backend.namespace))
+        .any(|name| endpoint.address.starts_with(&name))
+}
+
+fn untiered(source: &Source, mut endpoint: Endpoint, ports: &[PublishedPort], target: &Target, rule: &str) -> Placed {
+    endpoint.locality = true_locality(&endpoint).as_ref().map(Locality::to_string).unwrap_or_default();
     let reason = format!("{}; {rule}", how(source, &endpoint, target));
     Placed { planned: planned(source, &endpoint, ports, None, reason), endpoint }
 }
@@ -253,7 +313,7 @@ fn tiered(
     endpoint.locality = match tier {
         Tier::First { .. } => format!("{client_region}/tier0-{region}"),
         _ if region == client_region => fallback_region(client_region),
-        _ => source.locality.as_ref().map(Locality::to_string).unwrap_or_default(),
+        _ => true_locality(&endpoint).as_ref().map(Locality::to_string).unwrap_or_default(),
     };
     let (number, rule) = match tier {
         Tier::First { percent } => (0, format!("{percent} % of the traffic goes to {region}")),

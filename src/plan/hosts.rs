@@ -3,7 +3,7 @@
 use crate::{
     api::TrafficPolicyEntry,
     config::Settings,
-    model::{Host, NoteKind, Policy},
+    model::{Host, NoteKind, Policy, ServiceKey},
     registry::ServiceSnapshot,
 };
 
@@ -22,7 +22,8 @@ pub(super) fn wanted(
     settings: &Settings,
 ) -> (Vec<WantedHost>, Vec<(NoteKind, String)>) {
     let mut problems = Vec::new();
-    let default = match Host::of_service(&snapshot.key, &settings.hostname_suffix, snapshot.keep_case) {
+    let key = ServiceKey { identity: snapshot.identity.clone(), environment: snapshot.key.environment.clone() };
+    let default = match Host::of_service(&key, &settings.hostname_suffix, snapshot.keep_case) {
         Ok(host) => host,
         Err(error) => {
             problems.push((NoteKind::HostInvalid, format!("{error}; {} is not published", snapshot.key)));

@@ -172,6 +172,7 @@ impl Decided<'_> {
         let entry = wanted.entry.as_ref();
         let common = service_entry::Common {
             key: &self.snapshot.key,
+            identity: &self.snapshot.identity,
             host: &wanted.host,
             policy: self.chosen,
             dns_prefix: entry.map(|entry| entry.dns_prefix.trim()),

@@ -76,11 +76,23 @@ fn further(source: &Source) -> Vec<BTreeMap<u16, &str>> {
         .collect()
 }
 
-/// Where the published ports are at a Service of the cluster itself.
+/// Where the published ports are at a Service or machine of the cluster itself.
 pub(super) fn at_service(ports: &[PublishedPort], backend: &Backend) -> BTreeMap<String, u16> {
+    if let Some(machine) = &backend.machine {
+        let at = |port: &PublishedPort| {
+            let index = if port.number == MAIN_PORT { Some(0) } else { index_of(backend, port.number) };
+            index.and_then(|index| machine.ports.get(index).copied()).unwrap_or(port.number)
+        };
+        return ports.iter().map(|port| (port.name.clone(), at(port))).collect();
+    }
     let main = backend.ports.first().map_or(MAIN_PORT, |port| port.number);
     let number = |port: &PublishedPort| if port.number == MAIN_PORT { main } else { port.number };
     ports.iter().map(|port| (port.name.clone(), number(port))).collect()
+}
+
+fn index_of(backend: &Backend, number: u16) -> Option<usize> {
+    // The main port is published as 80, whatever its number.
+    backend.ports.iter().skip(1).position(|port| port.number == number).map(|index| index + 1)
 }
 
 /// Where the published ports are at a gateway: all behind the one port that routes by server name.

@@ -6,12 +6,14 @@ use super::{endpoints::Placed, ports::PublishedPort};
 use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
-    model::{ClusterName, Host, Policy, ServiceKey},
+    model::{ClusterName, Host, Identity, Policy, ServiceKey},
 };
 
 /// What both objects of a host have in common.
 pub(super) struct Common<'a> {
     pub(super) key: &'a ServiceKey,
+    /// The identity without its partition.
+    pub(super) identity: &'a Identity,
     pub(super) host: &'a Host,
     /// The policy in force, with its cluster.
     pub(super) policy: Option<&'a (ClusterName, Arc<Policy>)>,
@@ -43,7 +45,7 @@ pub(super) fn build(
 ) -> ServiceEntry {
     let mut metadata = common.metadata(common.host.service_entry_name(), settings);
     metadata.labels.insert(settings.env_key.clone(), common.key.environment.to_string());
-    metadata.annotations.insert(settings.workload_identity_key.clone(), common.key.identity.to_string());
+    metadata.annotations.insert(settings.workload_identity_key.clone(), common.identity.to_string());
     if let Some(prefix) = common.dns_prefix.filter(|prefix| !prefix.is_empty() && *prefix != "default") {
         metadata.annotations.insert(keys::DNS_PREFIX.into(), prefix.to_owned());
     }
@@ -65,15 +67,15 @@ pub(super) fn build(
             resolution: "DNS".into(),
             endpoints: endpoints.iter().map(|placed| placed.endpoint.clone()).collect(),
             export_to: common.export_to.to_vec(),
-            subject_alt_names: subject_alt_names(common.key, settings),
+            subject_alt_names: subject_alt_names(common.identity, settings),
         },
     }
 }
 
-fn subject_alt_names(key: &ServiceKey, settings: &Settings) -> Vec<String> {
+fn subject_alt_names(identity: &Identity, settings: &Settings) -> Vec<String> {
     match (settings.enable_san, settings.san_prefix.as_str()) {
         (false, _) => Vec::new(),
-        (true, "") => vec![format!("spiffe://{}", key.identity)],
-        (true, prefix) => vec![format!("spiffe://{prefix}/{}", key.identity)],
+        (true, "") => vec![format!("spiffe://{identity}")],
+        (true, prefix) => vec![format!("spiffe://{prefix}/{identity}")],
     }
 }

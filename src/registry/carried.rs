@@ -70,6 +70,7 @@ impl Carried {
             let of_shown = shown.endpoints.iter().map(|endpoint| LastKnown {
                 address: endpoint.address.clone(),
                 workload: endpoint.workload,
+                locality: endpoint.locality.clone(),
                 ports: endpoint.ports.clone(),
             });
             of_shown.collect()
@@ -78,7 +79,9 @@ impl Carried {
             workload: most_frequent(endpoints().map(|endpoint| endpoint.workload))?,
             ports: most_frequent(shown.values().map(|shown| shown.ports.clone()))?,
             gateway: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway)),
-            locality: most_frequent(endpoints().filter_map(|endpoint| endpoint.locality.clone())),
+            locality: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(place))
+                .or_else(|| most_frequent(endpoints().filter_map(place_of_cluster)))
+                .or_else(|| most_frequent(endpoints().filter_map(place))),
             local: local.unwrap_or_default(),
         })
     }
@@ -96,10 +99,22 @@ impl Carried {
     }
 
     /// Where most of what was written places the cluster.
-    pub(super) fn locality(&self) -> Option<Locality> {
-        let endpoints = self.services.values().flat_map(BTreeMap::values).flat_map(|shown| &shown.endpoints);
-        most_frequent(endpoints.filter_map(|endpoint| endpoint.locality.clone()))
+    pub(super) fn locality(&self, of: &ClusterName) -> Option<Locality> {
+        let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
+        let at_home = self.services.values().flatten().filter(|((cluster, _), _)| cluster == of);
+        most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(place))
+            .or_else(|| most_frequent(at_home.flat_map(|(_, shown)| &shown.endpoints).filter_map(place_of_cluster)))
     }
+}
+
+fn place(endpoint: &PublishedEndpoint) -> Option<Locality> {
+    endpoint.locality.clone()
+}
+
+/// Where a local endpoint places its cluster. A machine may stand elsewhere.
+fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
+    let is_machine = matches!(endpoint.workload, Kind::WorkloadEntry | Kind::ServiceEntry);
+    endpoint.locality.clone().filter(|_| !is_machine)
 }
 
 fn gateway(endpoint: &PublishedEndpoint) -> Option<GatewayAddress> {

@@ -1,13 +1,20 @@
 //! What is told of whole clusters besides their objects: by settings that may change, and by what was written before a
 //! restart. Decides which services that concerns; never which address or name counts.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
     shard::{Effects, Shard},
 };
-use crate::model::ClusterName;
+use crate::model::{ClusterName, Kind};
+
+impl Shard {
+    /// What its own names end with.
+    pub(super) fn domain(&self) -> Arc<str> {
+        self.place().domain(self.knows(Kind::Namespace))
+    }
+}
 
 impl Registry {
     /// Makes `clusters` the whole list of those that are reached through the other gateway (setting `nlbEnabledClusters`)

@@ -70,7 +70,8 @@ impl Gateways {
     }
 
     fn newest(&self, app: &str) -> Option<&GatewayAddress> {
-        let with_address = self.with(app).filter_map(|(at, c)| Some((c.created_seconds, at, c.service.address.as_ref()?)));
+        let with_address =
+            self.with(app).filter_map(|(at, c)| Some((c.created_seconds, at, c.service.address.as_ref()?)));
         with_address.max_by_key(|(created, at, _)| (*created, *at)).map(|(_, _, address)| address)
     }
 

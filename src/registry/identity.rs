@@ -1,5 +1,6 @@
 //! Which service a workload or a policy belongs to (reference behaviour §2 and §9).
 
+use super::partition::partitioned;
 use crate::{
     config::Settings,
     model::{Environment, Identity, Labels, NameError, Policy, ServiceKey, Workload},
@@ -8,7 +9,7 @@ use crate::{
 /// Environment of a workload that names none.
 const DEFAULT_ENVIRONMENT: &str = "default";
 
-fn non_empty<'a>(map: &'a Labels, key: &str) -> Option<&'a str> {
+pub(super) fn non_empty<'a>(map: &'a Labels, key: &str) -> Option<&'a str> {
     map.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
@@ -38,7 +39,8 @@ pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &
     if workload.ignored
         || namespace_ignored
         || is_true(labels, &settings.admiral_ignore_label)
-        || !is_true(annotations, &settings.deployment_annotation)
+        // A machine is no pod: nothing is injected.
+        || (workload.machines.is_none() && !is_true(annotations, &settings.deployment_annotation))
     {
         return Classified::Ignored;
     }
@@ -47,10 +49,18 @@ pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &
         .or_else(|| non_empty(labels, "env"))
         .or_else(|| workload.id.namespace.rsplit_once('-').map(|(_, last)| last).filter(|last| !last.is_empty()))
         .unwrap_or(DEFAULT_ENVIRONMENT);
-    match ServiceKey::parse(identity, environment) {
+    let key = partitioned(identity, labels, annotations, settings)
+        .and_then(|identity| Environment::parse(environment).map(|environment| ServiceKey { identity, environment }));
+    match key {
         Ok(key) => Classified::Service(key),
         Err(error) => Classified::Invalid(error),
     }
+}
+
+/// The identity that a workload names, without its partition.
+pub(super) fn plain(workload: &Workload, key: &str) -> Option<Identity> {
+    let named = non_empty(&workload.template_labels, key).or_else(|| non_empty(&workload.template_annotations, key));
+    Identity::parse(named?).ok()
 }
 
 /// The service that a policy is for, or why it is for none.
@@ -68,7 +78,7 @@ pub(super) fn of_policy(policy: &Policy, settings: &Settings) -> Result<ServiceK
         .unwrap_or(DEFAULT_ENVIRONMENT);
     let refuse = |what: &str, error: NameError| format!("the {what} {error}; the policy is ignored");
     Ok(ServiceKey {
-        identity: Identity::parse(identity).map_err(|error| refuse("identity", error))?,
+        identity: partitioned(identity, labels, annotations, settings).map_err(|error| refuse("identity", error))?,
         environment: Environment::parse(environment).map_err(|error| refuse("environment", error))?,
     })
 }
@@ -91,6 +101,7 @@ mod tests {
             ignored: false,
             template_labels: labels(template_labels),
             template_annotations,
+            machines: None,
         }
     }
 

@@ -7,7 +7,9 @@ use super::{
     addresses::Claimed,
     carried::CarriedService,
     dirty::Unit,
+    machines::NO_PORT,
     notes::NoteSource,
+    partition::{Spelling, is_plain_of},
     shard::Shard,
     snapshot::{Claim, ClientNamespace, ServiceSnapshot, Source, Target},
 };
@@ -62,14 +64,14 @@ impl Registry {
         candidates.extend(self.carrying(key));
         let dependents = self.dependencies.read().sources_of(&key.identity);
 
-        let mut spelled: Option<(i64, ServiceKey, bool)> = None;
+        let mut spelled: Option<Spelling> = None;
         let mut sources = Vec::new();
         let mut policies = Vec::new();
         let mut unpublished = Vec::new();
         for cluster in &candidates {
             let Some(shard) = self.shards.get(cluster) else { continue };
             if let Some(oldest) = shard.oldest(key)
-                && spelled.as_ref().is_none_or(|known| (oldest.0, &oldest.1) < (known.0, &known.1))
+                && spelled.as_ref().is_none_or(|known| oldest < *known)
             {
                 spelled = Some(oldest);
             }
@@ -97,13 +99,17 @@ impl Registry {
         }
         policies.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
         let declared = !dependents.is_empty();
-        // A client needs no Service; a destination does.
-        if declared || !sources.is_empty() {
-            for (cluster, id, reason) in unpublished {
-                let (kind, message) = if id.kind == Kind::Service {
-                    (NoteKind::ServiceUnusable, format!("{reason}; it is not published"))
-                } else {
-                    (NoteKind::ServiceMissing, format!("{reason}; the cluster offers no endpoint for it"))
+        // A client needs no Service and no port; a destination does.
+        let is_destination = declared || !sources.is_empty();
+        for (cluster, id, reason) in unpublished {
+            let is_machine = matches!(id.kind, Kind::WorkloadEntry | Kind::ServiceEntry);
+            if is_destination || is_machine && reason != NO_PORT {
+                let (kind, message) = match id.kind {
+                    Kind::Service => (NoteKind::ServiceUnusable, format!("{reason}; it is not published")),
+                    Kind::WorkloadEntry | Kind::ServiceEntry => {
+                        (NoteKind::MachineUnusable, format!("{reason}; it is no endpoint"))
+                    }
+                    _ => (NoteKind::ServiceMissing, format!("{reason}; the cluster offers no endpoint for it")),
                 };
                 notes.push(note(kind, id.in_cluster(&cluster), key, message));
             }
@@ -115,11 +121,17 @@ impl Registry {
             );
             notes.push(note(NoteKind::Suspended, object, key, message));
         }
-        let (_, spelled, keep_case) = spelled.unwrap_or_else(|| (0, key.clone(), false));
+        let Spelling { key: spelled, plain: identity, keep_case, .. } = spelled.unwrap_or_else(|| Spelling {
+            created_seconds: 0,
+            key: key.clone(),
+            plain: self.written_identity(&standing, key).unwrap_or_else(|| key.identity.clone()),
+            keep_case: false,
+        });
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let unreadable_policy = self.unreadable_policy(&in_force);
         Some(ServiceSnapshot {
             key: spelled,
+            identity,
             keep_case,
             sources,
             targets,
@@ -127,6 +139,15 @@ impl Registry {
             policies,
             unreadable_policy,
             notes,
+        })
+    }
+
+    /// The identity without partition that the service's objects show, where no workload of it can be read.
+    fn written_identity(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey) -> Option<Identity> {
+        standing.iter().find_map(|cluster| {
+            let written = self.shards.get(cluster)?.standing().of(key);
+            let shown = written.iter().filter_map(|written| Identity::parse(written.identity.as_deref()?).ok());
+            shown.filter(|identity| is_plain_of(identity, &key.identity)).min()
         })
     }
 
@@ -170,7 +191,8 @@ impl Registry {
                 }
                 let mut regions = shard.place().regions();
                 if regions.is_empty() && !shard.knows(Kind::Node) {
-                    let carried = self.carried.get(&shard.key().label_value()).and_then(|carried| carried.locality());
+                    let carried =
+                        self.carried.get(&shard.key().label_value()).and_then(|carried| carried.locality(shard.key()));
                     regions.extend(carried.map(|locality| locality.region));
                 }
                 Some(Target {
@@ -281,7 +303,8 @@ impl Registry {
         let (mut hosts, mut local_services) = (BTreeSet::new(), BTreeSet::new());
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
             hosts.extend(self.hosts_of(&key));
-            let backends = self.shards.get(cluster).map(|shard| shard.backends(&key).0).unwrap_or_default();
+            let mut backends = self.shards.get(cluster).map(|shard| shard.backends(&key).0).unwrap_or_default();
+            backends.retain(|backend| backend.machine.is_none());
             local_services.extend(backends.into_iter().map(|backend| (backend.namespace, backend.service)));
         }
         Some(ClientNamespace {
@@ -350,10 +373,14 @@ fn lift_source(
     let unseen = |kind: Kind| loading || !shard.knows(Kind::Service) || !shard.knows(kind);
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
     let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
-    let carried = carried.filter(|carried| unseen(carried.workload));
+    let carried = carried.filter(|carried| {
+        // A service may run on machines and in pods, of which only some can be read.
+        unseen(carried.workload) || carried.local.iter().any(|endpoint| unseen(endpoint.workload))
+    });
     let workload = match (services.first(), &carried) {
-        (Some(first), _) => first.workload,
-        (None, Some(carried)) => carried.workload,
+        // While not all of them can be read, the endpoint stays as it was written.
+        (_, Some(carried)) => carried.workload,
+        (Some(first), None) => first.workload,
         (None, None) => return (None, problems),
     };
     let locality = if loading { None } else { shard.place().locality() };

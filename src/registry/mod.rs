@@ -18,8 +18,10 @@ mod gateways;
 mod identity;
 mod lift;
 mod lists;
+mod machines;
 mod notes;
 mod operations;
+mod partition;
 mod place;
 mod policies;
 mod ports;
@@ -44,7 +46,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use dirty::Unit;
 pub use notes::{NoteBook, NoteSource};
-pub use snapshot::{Backend, BackendPort, Claim, ClientNamespace, LastKnown, ServiceSnapshot, Source, Target};
+pub use snapshot::{Backend, BackendPort, Claim, ClientNamespace, LastKnown, Machine, ServiceSnapshot, Source, Target};
 pub use status::{ClusterStatus, KindState};
 
 use crate::{
@@ -142,7 +144,9 @@ impl Registry {
 
     /// The hub's Dependencies and the like are read under `hub`; nothing is planned before they are known.
     pub fn register_hub(&self, hub: &ClusterName) {
-        self.shards.entry(hub.clone()).or_insert_with(|| Shard::new(hub.clone(), Kind::OF_HUB.iter().copied(), &self.settings));
+        self.shards
+            .entry(hub.clone())
+            .or_insert_with(|| Shard::new(hub.clone(), Kind::OF_HUB.iter().copied(), &self.settings));
     }
 
     /// A cluster leaves: its endpoints leave the others.
@@ -203,6 +207,7 @@ impl Registry {
                     self.set_operations(cluster, &id, Some(&config));
                     return;
                 }
+                Observed::Other(id) => self.in_shard(cluster, |shard| shard.remove_workload(&id)),
                 Observed::Written(written) => {
                     self.put_written(cluster, *written, true);
                     return;
@@ -247,7 +252,10 @@ impl Registry {
             }
             Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
                 self.remove_written(cluster, id);
-                self.in_shard(cluster, |shard| shard.remove_route(id))
+                self.in_shard(cluster, |shard| match id.kind {
+                    Kind::ServiceEntry => shard.remove_workload(id),
+                    _ => shard.remove_route(id),
+                })
             }
             kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
                 self.in_shard(cluster, |shard| shard.remove_workload(id))
@@ -347,7 +355,7 @@ impl Registry {
             self.unreviewed.lock().extend(dependencies.naming(identity).cloned());
         }
         if effects.place.endpoints {
-            dirty.extend(self.keys_in(cluster).into_iter().map(Unit::Service));
+            dirty.extend(self.keys_running_in(cluster).into_iter().map(Unit::Service));
         }
         if effects.place.clients {
             dirty.extend(self.keys_for(cluster).into_iter().map(Unit::Service));
@@ -386,13 +394,21 @@ impl Registry {
         self.services_of.get(identity).map_or_else(Vec::new, |services| services.iter().cloned().collect())
     }
 
-    fn keys_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
-        let mut keys: BTreeSet<ServiceKey> = self
-            .shards
-            .get(cluster)
-            .map_or_else(BTreeSet::new, |shard| shard.service_keys().chain(shard.standing().keys()).cloned().collect());
+    /// The services with endpoints in a cluster.
+    fn keys_running_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
+        let mut keys: BTreeSet<ServiceKey> =
+            self.shards.get(cluster).map_or_else(BTreeSet::new, |shard| shard.service_keys().cloned().collect());
         if let Some(carried) = self.carried.get(&cluster.label_value()) {
             keys.extend(carried.keys().cloned());
+        }
+        keys
+    }
+
+    /// Those, and the services with objects of ours there.
+    fn keys_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
+        let mut keys = self.keys_running_in(cluster);
+        if let Some(shard) = self.shards.get(cluster) {
+            keys.extend(shard.standing().keys().cloned());
         }
         keys
     }

@@ -57,13 +57,21 @@ pub(super) fn published(service: &LocalService, hint: Option<&str>) -> Result<Ve
     if service.ports.is_empty() {
         return Err("has no TCP port".into());
     }
+    Ok(main_first(&service.ports, hint)?.into_iter().map(|(_, port)| port).collect())
+}
+
+/// Ports as they are published, each with its index; the main port first.
+///
+/// # Errors
+/// Says in words why there is no main port.
+pub(super) fn main_first(ports: &[ServicePort], hint: Option<&str>) -> Result<Vec<(usize, BackendPort)>, String> {
     let main = match hint {
         None => 0,
         Some(hint) => {
             let wanted = hint.split(',').find_map(|entry| entry.trim().parse::<u16>().ok()).ok_or_else(|| {
                 format!("cannot be matched: includeInboundPorts {hint:?} of the workload has no port number")
             })?;
-            service.ports.iter().position(|port| target_number(port) == wanted).ok_or_else(|| {
+            ports.iter().position(|port| target_number(port) == wanted).ok_or_else(|| {
                 format!("has no port that leads to {wanted}, the first of includeInboundPorts {hint:?} of the workload")
             })?
         }
@@ -72,16 +80,9 @@ pub(super) fn published(service: &LocalService, hint: Option<&str>) -> Result<Ve
         number: port.number,
         protocol: named_protocol(port).unwrap_or(default),
     };
-    let mut ports = vec![as_backend(&service.ports[main], MAIN_PROTOCOL)];
-    ports.extend(
-        service
-            .ports
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != main)
-            .map(|(_, port)| as_backend(port, FURTHER_PROTOCOL)),
-    );
-    Ok(ports)
+    let further = ports.iter().enumerate().filter(|(index, _)| *index != main);
+    let further = further.map(|(index, port)| (index, as_backend(port, FURTHER_PROTOCOL)));
+    Ok([(main, as_backend(&ports[main], MAIN_PROTOCOL))].into_iter().chain(further).collect())
 }
 
 fn target_number(port: &ServicePort) -> u16 {

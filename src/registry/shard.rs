@@ -10,6 +10,8 @@ use std::{
 
 use super::{
     identity::{self, Classified},
+    machines,
+    partition::Spelling,
     place::{Moved, Place},
     policies::Policies,
     ports,
@@ -21,8 +23,8 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, Route,
-        ServiceKey, Workload,
+        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, Route, ServiceKey,
+        Workload,
     },
 };
 
@@ -30,8 +32,6 @@ use crate::{
 pub(super) const CONTROL_PLANE: &str = "istio-system";
 /// Annotation by which a workload names the ports that matter.
 const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
-/// Annotation by which a workload keeps upper-case letters in its host.
-const KEEP_CASE: &str = "admiral.io/cname-case-sensitive";
 
 #[derive(Debug)]
 struct Placed {
@@ -56,6 +56,8 @@ pub(super) struct Effects {
 #[derive(Debug)]
 pub(super) struct Shard {
     name: ClusterName,
+    /// Label or annotation of the identity, from the settings.
+    identity_key: Arc<str>,
     kinds: BTreeMap<Kind, KindState>,
     workloads: HashMap<ObjectId, Placed>,
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
@@ -82,7 +84,7 @@ fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
     hasher.finish()
 }
 
-fn selects(selector: &Labels, labels: &Labels) -> bool {
+pub(super) fn selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
@@ -90,6 +92,7 @@ impl Shard {
     pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>, settings: &Settings) -> Self {
         Self {
             name,
+            identity_key: settings.workload_identity_key.as_str().into(),
             kinds: kinds.into_iter().map(|kind| (kind, KindState::Loading)).collect(),
             workloads: HashMap::new(),
             by_service: HashMap::new(),
@@ -124,6 +127,7 @@ impl Shard {
     /// Whether every watched kind that makes endpoints is known.
     pub(super) fn knows_workloads(&self) -> bool {
         self.knows(Kind::Service)
+            && self.knows(Kind::ServiceEntry)
             && Kind::WORKLOADS.iter().filter(|kind| self.kinds.contains_key(kind)).all(|kind| self.knows(*kind))
     }
 
@@ -246,15 +250,12 @@ impl Shard {
         self.by_namespace.values().map(BTreeSet::len).sum()
     }
 
-    /// The oldest workload of a service, by which it is spelled: its creation time, its key as written, and whether its host keeps its case.
-    pub(super) fn oldest(&self, key: &ServiceKey) -> Option<(i64, ServiceKey, bool)> {
+    /// How the oldest workload of a service spells it.
+    pub(super) fn oldest(&self, key: &ServiceKey) -> Option<Spelling> {
         let placed = self.by_service.get(key)?.iter().filter_map(|id| self.workloads.get(id));
         let oldest = placed.min_by_key(|placed| (placed.workload.created_seconds, placed.workload.id.clone()))?;
         match &oldest.classified {
-            Classified::Service(spelled) => {
-                let keep_case = oldest.workload.template_annotations.get(KEEP_CASE).is_some_and(|v| v == "true");
-                Some((oldest.workload.created_seconds, spelled.clone(), keep_case))
-            }
+            Classified::Service(key) => Some(Spelling::new(&oldest.workload, key, &self.identity_key)),
             _ => None,
         }
     }
@@ -307,7 +308,7 @@ impl Shard {
 
     /// The Services behind which the pods of a service run, and what keeps others from counting.
     pub(super) fn backends(&self, key: &ServiceKey) -> (Vec<Backend>, Vec<(ObjectId, String)>) {
-        let mut backends: BTreeMap<(Arc<str>, Arc<str>), Backend> = BTreeMap::new();
+        let mut backends: BTreeMap<machines::At, Backend> = BTreeMap::new();
         let mut problems = BTreeSet::new();
         for id in self.by_service.get(key).into_iter().flatten() {
             let Some(Placed { workload, .. }) = self.workloads.get(id) else { continue };
@@ -324,12 +325,18 @@ impl Shard {
             });
             match chosen {
                 Some((service, ports)) => {
-                    backends.entry((id.namespace.clone(), service.id.name.clone())).or_insert_with(|| Backend {
+                    backends.entry((id.namespace.clone(), service.id.name.clone(), None)).or_insert_with(|| Backend {
                         namespace: id.namespace.clone(),
                         service: service.id.name.clone(),
                         workload: id.kind,
                         ports,
+                        machine: None,
                     });
+                }
+                None if let Some(of) = &workload.machines => {
+                    let (here, reasons) = machines::backends(workload, of, self.workloads_of(key), hint);
+                    problems.extend(reasons.into_iter().map(|reason| (id.clone(), reason)));
+                    backends.extend(here);
                 }
                 None => {
                     let reason = if refused.is_empty() {
@@ -343,7 +350,15 @@ impl Shard {
                 }
             }
         }
+        if backends.is_empty() {
+            problems.extend(self.workloads_of(key).filter_map(machines::selects_nothing));
+        }
         (backends.into_values().collect(), problems.into_iter().collect())
+    }
+
+    fn workloads_of(&self, key: &ServiceKey) -> impl Iterator<Item = &Workload> {
+        let ids = self.by_service.get(key).into_iter().flatten();
+        ids.filter_map(|id| self.workloads.get(id)).map(|placed| &placed.workload)
     }
 
     fn selecting(&self, namespace: &Arc<str>, labels: &Labels) -> Vec<&LocalService> {
@@ -388,11 +403,6 @@ impl Shard {
 
     pub(super) fn place_mut(&mut self) -> &mut Place {
         &mut self.place
-    }
-
-    /// What its own names end with.
-    pub(super) fn domain(&self) -> Arc<str> {
-        self.place.domain(self.knows(Kind::Namespace))
     }
 
     fn ignores(&self, namespace: &str) -> bool {
@@ -507,7 +517,8 @@ impl Shard {
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
             Kind::GlobalTrafficPolicy => self.policies.ids(),
             kind if Kind::WRITTEN.contains(&kind) => {
-                self.standing.ids(kind).into_iter().chain(self.routes.ids(kind)).collect()
+                let machines = self.workloads.keys().filter(|id| id.kind == kind).cloned();
+                self.standing.ids(kind).into_iter().chain(self.routes.ids(kind)).chain(machines).collect()
             }
             kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
                 self.workloads.keys().filter(|id| id.kind == kind).cloned().collect()

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
-use crate::model::{ClusterName, GatewayAddress, Host, Kind, Locality, Note, Policy, ServiceKey};
+use crate::model::{ClusterName, GatewayAddress, Host, Identity, Kind, Locality, Note, Policy, ServiceKey};
 
 /// One service with all that decides its objects, in every cluster. Every list is sorted.
 #[derive(Debug, Clone)]
 pub struct ServiceSnapshot {
     /// The service, spelled as its workloads spell it.
     pub key: ServiceKey,
+    /// Its identity without a partition: the one that its host and subject name carry.
+    pub identity: Identity,
     /// Whether its host keeps upper-case letters.
     pub keep_case: bool,
     /// The clusters that run it.
@@ -53,6 +55,8 @@ pub struct LastKnown {
     pub address: Arc<str>,
     /// Kind of the workload.
     pub workload: Kind,
+    /// Where it stands.
+    pub locality: Option<Locality>,
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
 }
@@ -68,6 +72,21 @@ pub struct Backend {
     pub workload: Kind,
     /// Its ports; the main port first.
     pub ports: Vec<BackendPort>,
+    /// Where no Service stands before it: the machine itself. Namespace and name are then those of its object.
+    pub machine: Option<Machine>,
+}
+
+/// A virtual machine that is an endpoint itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Machine {
+    /// IP address or host name.
+    pub address: Arc<str>,
+    /// Number of each port there, in the order of the backend's ports.
+    pub ports: Vec<u16>,
+    /// Where it stands, where it says so.
+    pub locality: Option<Locality>,
+    /// Its share relative to the other endpoints of its cluster; 0 for an equal one.
+    pub weight: u32,
 }
 
 /// A port of a [`Backend`].

@@ -9,6 +9,7 @@ mod answers;
 mod change;
 mod crash;
 mod credentials;
+mod gateways;
 mod guard;
 mod moving;
 mod operations;

@@ -1,0 +1,194 @@
+//! Pruning of virtual machines: WorkloadEntries, and the ServiceEntries that users labelled with an identity.
+//!
+//! Decides what of them can be an endpoint at all; never whether one matters to a service.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::observe::{Observer, created_seconds, filled, id, is_true, metadata_text, read_at, read_metadata};
+use crate::{
+    istio::{Metadata, Owner, keys},
+    model::{Kind, Labels, Locality, MachineAddress, Machines, Observed, ServicePort, TargetPort, Workload},
+};
+
+/// Hides an object when `true` (reference behaviour §2).
+const IGNORE: &str = "admiral.io/ignore";
+/// Protocols that make a port the main one of a WorkloadEntry, whose ports have no order.
+const MAIN_PROTOCOLS: [&str; 2] = ["http", "grpc"];
+
+/// Istio's `WorkloadEntry`: a resource, or an endpoint of a ServiceEntry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    address: String,
+    ports: BTreeMap<String, u16>,
+    labels: Labels,
+    locality: String,
+    weight: u32,
+}
+
+/// The fields of a user's ServiceEntry that make endpoints.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceEntry {
+    hosts: Vec<String>,
+    ports: Vec<Port>,
+    resolution: String,
+    endpoints: Vec<Entry>,
+    workload_selector: Selector,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Selector {
+    labels: Labels,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Port {
+    number: u16,
+    name: String,
+    protocol: String,
+    target_port: u16,
+}
+
+impl Observer {
+    /// Prunes a WorkloadEntry.
+    pub(super) fn workload_entry(&self, value: &Value) -> Result<Observed, String> {
+        let metadata = read_metadata(value)?;
+        let mut entry: Entry = read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
+        // As in Istio, which selects machines by both (ConvertWorkloadEntry).
+        let mut labels = std::mem::take(&mut entry.labels);
+        labels.extend(metadata.labels.clone().unwrap_or_default());
+        entry.labels.clone_from(&labels);
+        let mut ports: Vec<ServicePort> = entry.ports.iter().map(|(name, number)| port(name, *number)).collect();
+        ports.sort_by_key(|port| !MAIN_PROTOCOLS.iter().any(|main| port.name.starts_with(main)));
+        let mut machines = Machines { ports, ..Machines::default() };
+        self.take(entry, &mut machines);
+        Ok(self.machine(Kind::WorkloadEntry, &metadata, labels, machines))
+    }
+
+    /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere machines, where a user labelled it with an
+    /// identity, and otherwise nothing.
+    pub(super) fn service_entry(&self, value: &Value) -> Result<Observed, String> {
+        let settings = self.settings();
+        if metadata_text(value, "namespace") == settings.sync_namespace {
+            return self.written(Kind::ServiceEntry, value);
+        }
+        let metadata = read_metadata(value)?;
+        let labels = metadata.labels.clone().unwrap_or_default();
+        let marks = Metadata {
+            labels: labels.clone(),
+            annotations: metadata.annotations.clone().unwrap_or_default(),
+            ..Metadata::default()
+        };
+        let is_machine = settings.reads_machines()
+            && labels.get(&settings.workload_identity_key).is_some_and(|identity| !identity.trim().is_empty());
+        // What any controller of this sort writes never counts as a source: that would be a loop.
+        if !is_machine || marks.owner() != Owner::Foreign {
+            return Ok(Observed::Other(id(Kind::ServiceEntry, &metadata)));
+        }
+        let spec: ServiceEntry =
+            read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
+        let machines = self.machines(spec);
+        Ok(self.machine(Kind::ServiceEntry, &metadata, labels, machines))
+    }
+
+    fn machines(&self, spec: ServiceEntry) -> Machines {
+        let tcp = spec.ports.iter().filter(|port| !port.protocol.eq_ignore_ascii_case("udp"));
+        let mut machines = Machines {
+            ports: tcp
+                .map(|port| ServicePort {
+                    name: port.name.clone(),
+                    number: port.number,
+                    target: TargetPort::Number(if port.target_port == 0 { port.number } else { port.target_port }),
+                    app_protocol: filled(Some(&port.protocol)).map(str::to_ascii_lowercase),
+                })
+                .collect(),
+            selector: spec.workload_selector.labels,
+            ..Machines::default()
+        };
+        if !machines.selector.is_empty() {
+            return machines;
+        }
+        let by_name = ["DNS", "DNS_ROUND_ROBIN"].contains(&spec.resolution.as_str());
+        match spec.hosts.into_iter().next() {
+            _ if !spec.endpoints.is_empty() => {
+                spec.endpoints.into_iter().for_each(|endpoint| self.take(endpoint, &mut machines));
+            }
+            Some(host) if by_name && host.contains('*') => {
+                machines.problems.push(format!("has no endpoints, and its host {host} is not one name"));
+            }
+            Some(host) if by_name => self.take(Entry { address: host, ..Entry::default() }, &mut machines),
+            _ => {
+                let resolution = filled(Some(&spec.resolution)).unwrap_or("NONE");
+                machines.problems.push(format!("has no endpoints, and its resolution {resolution} finds none"));
+            }
+        }
+        machines
+    }
+
+    /// Adds one machine, or why it cannot be an endpoint.
+    fn take(&self, entry: Entry, into: &mut Machines) {
+        let address = entry.address.trim();
+        let in_mesh = entry.labels.get(keys::TLS_MODE).is_none_or(|mode| mode == "istio");
+        let problem = if address.is_empty() {
+            Some("has no address".to_owned())
+        } else if address.starts_with("unix:") {
+            Some(format!("its address {address} is a socket that no other proxy reaches"))
+        } else if self.is_published(address) {
+            Some(format!("its address {address} is the host of a service of the mesh, which would lead back to it"))
+        } else if !in_mesh {
+            Some(format!(
+                "its label {} says that it has no sidecar, and endpoints are called with mutual TLS",
+                keys::TLS_MODE
+            ))
+        } else {
+            None
+        };
+        match problem {
+            Some(problem) => into.problems.push(problem),
+            None => into.addresses.push(MachineAddress {
+                address: address.into(),
+                ports: entry.ports,
+                locality: Locality::parse(&entry.locality),
+                weight: entry.weight,
+            }),
+        }
+    }
+
+    fn is_published(&self, address: &str) -> bool {
+        let address = address.trim_end_matches('.').to_ascii_lowercase();
+        address.strip_suffix(&self.settings().hostname_suffix).is_some_and(|name| name.ends_with('.'))
+    }
+
+    fn machine(
+        &self,
+        kind: Kind,
+        metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        labels: Labels,
+        machines: Machines,
+    ) -> Observed {
+        Observed::Workload(Workload {
+            id: id(kind, metadata),
+            created_seconds: created_seconds(metadata),
+            ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+            template_labels: labels,
+            template_annotations: self.observed_annotations(metadata.annotations.as_ref()),
+            machines: Some(Box::new(machines)),
+        })
+    }
+}
+
+/// An object without spec says nothing, which is no malformed text.
+fn or_default<T: Default>(value: &Value) -> impl FnOnce(String) -> Result<T, String> {
+    let is_missing = value.get("spec").is_none_or(Value::is_null);
+    move |error| if is_missing { Ok(T::default()) } else { Err(error) }
+}
+
+fn port(name: &str, number: u16) -> ServicePort {
+    ServicePort { name: name.to_owned(), number, target: TargetPort::Number(number), app_protocol: None }
+}
