@@ -21,8 +21,9 @@ use crate::{
     config::Settings,
     istio::{self, Owner, keys},
     model::{
-        Configured, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
-        Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+        Configured, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
+        ObjectId, Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload,
+        Written,
     },
 };
 
