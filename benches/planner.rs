@@ -47,6 +47,7 @@ fn workload(service: usize) -> Observed {
         template_labels: pairs(&[("app", &name), ("identity", &name), ("env", "stage")]),
         template_annotations: pairs(&[("sidecar.istio.io/inject", "true")]),
         machines: None,
+        additional_hosts: false,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::{
     apply::{Desired, Writers},
     config::Sidecars,
     model::{ClusterName, ServiceKey},
-    plan::{self, ServicePlan, SidecarWant},
+    plan::{self, RoutePlan, ServicePlan, SidecarWant},
     registry::{NoteSource, Registry, Unit},
     server::{Metrics, Readiness},
 };
@@ -47,6 +47,19 @@ pub fn view_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan
 pub fn plan_sidecar(registry: &Registry, cluster: &ClusterName, namespace: &str) -> Option<SidecarWant> {
     let client = registry.client_namespace(cluster, namespace)?;
     Some(plan::sidecar(&client, registry.settings()))
+}
+
+/// Plans the copies of users' routes for a host: `None` while nothing may be planned.
+#[must_use]
+pub fn plan_routes(registry: &Registry, host: &Arc<str>) -> Option<RoutePlan> {
+    let snapshot = registry.host_snapshot(host)?;
+    Some(plan::routes(&snapshot, registry.settings()))
+}
+
+/// What a cluster should hold of the copies for a host.
+#[must_use]
+pub fn desired_routes(plan: &RoutePlan, cluster: &ClusterName) -> Desired {
+    plan.clusters.get(cluster).map_or_else(Desired::nothing, |objects| Desired::in_turn(objects))
 }
 
 /// What a cluster should hold of a service.
@@ -114,17 +127,35 @@ impl Controller {
                 if plan.held {
                     return;
                 }
-                for cluster in self.registry.cluster_names() {
-                    let desired = desired_in(&plan, &cluster);
-                    if !desired.is_nothing() || !self.registry.written_of(&cluster, unit).is_empty() {
-                        self.writers.submit(&cluster, unit.clone(), desired, since);
-                    } else {
-                        self.writers.withdraw(&cluster, unit);
-                    }
-                }
+                self.hand_over(unit, since, |cluster| desired_in(&plan, cluster));
                 self.plan_sidecars_beside(key, since);
+                for host in self.registry.routed_hosts_of(key) {
+                    self.plan_routes(&host, since);
+                }
             }
+            Unit::Host(host) => self.plan_routes(host, since),
             Unit::Sidecar(cluster, namespace) => self.plan_sidecar(cluster, namespace, since),
+        }
+    }
+
+    /// Hands what each cluster should hold of a unit to its writer.
+    fn hand_over(&self, unit: &Unit, since: Instant, desired_in: impl Fn(&ClusterName) -> Desired) {
+        for cluster in self.registry.cluster_names() {
+            let desired = desired_in(&cluster);
+            if !desired.is_nothing() || !self.registry.written_of(&cluster, unit).is_empty() {
+                self.writers.submit(&cluster, unit.clone(), desired, since);
+            } else {
+                self.writers.withdraw(&cluster, unit);
+            }
+        }
+    }
+
+    /// Where the copies for a host belong follows where its service does.
+    fn plan_routes(&self, host: &Arc<str>, since: Instant) {
+        let Some(plan) = plan_routes(&self.registry, host) else { return };
+        self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
+        if !plan.held {
+            self.hand_over(&Unit::Host(host.clone()), since, |cluster| desired_routes(&plan, cluster));
         }
     }
 

@@ -14,13 +14,14 @@ use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
+use serde_json::json;
 use tradewind::{
     api::{GlobalTrafficPolicySpec, LbType, TrafficPolicyEntry, TrafficTarget},
-    config::{Settings, Sidecars, Weights, WithoutDependency},
+    config::{Propagate, Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
         ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
-        Note, NoteKind, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
+        Note, NoteKind, ObjectId, Observed, Policy, Route, ServicePort, TargetPort, Workload,
     },
 };
 
@@ -56,7 +57,8 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 
 fn workload() -> impl Strategy<Value = Observed> {
     let place = (select(&NAMESPACES[..]), select(&APPS[..]), select(Settings::default().workload_kinds));
-    let service = (option::weighted(0.9, select(&IDENTITIES[..])), option::of(select(&["stage", "prod"][..])));
+    let service =
+        (option::weighted(0.9, select(&IDENTITIES[..])), option::of(select(&["stage", "prod", "stage-air"][..])));
     let marks = (prop::bool::weighted(0.1), prop::bool::weighted(0.9), 0..3_i64);
     (place, service, marks).prop_map(
         |((namespace, app, kind), (identity, environment), (ignored, injected, created_seconds))| {
@@ -70,6 +72,7 @@ fn workload() -> impl Strategy<Value = Observed> {
                 template_labels,
                 template_annotations: labels(&[("sidecar.istio.io/inject", if injected { "true" } else { "false" })]),
                 machines: None,
+                additional_hosts: app == "web",
             })
         },
     )
@@ -186,6 +189,40 @@ fn dependency() -> impl Strategy<Value = Observed> {
     })
 }
 
+/// A user's VirtualService or DestinationRule.
+fn route() -> impl Strategy<Value = Observed> {
+    let hosts =
+        ["stage.payments.global", "Prod.Orders.global", "west.stage.payments.global", "bank.example.com", "one"];
+    let place = (select(&NAMESPACES[..]), select(&["route-a", "route-b"][..]), any::<bool>());
+    let spec = (vec(select(hosts.to_vec()), 1..3), 1..3_u32, option::weighted(0.1, Just("ingress")));
+    let marks = (option::of(select(&["true", "false"][..])), prop::bool::weighted(0.2), 0..3_i64);
+    (place, spec, marks).prop_map(
+        |((namespace, name, is_rule), (mut hosts, content, gateway), (asks, private, age))| {
+            let kind = if is_rule { Kind::DestinationRule } else { Kind::VirtualService };
+            let mut spec = if is_rule {
+                hosts.truncate(1);
+                json!({"host": hosts[0], "subsets": [{"name": format!("subset-{content}")}]})
+            } else {
+                let destination = json!({"host": "one", "subset": "subset-1"});
+                json!({"hosts": hosts, "http": [{"timeout": content, "route": [{"destination": destination}]}]})
+            };
+            if let (false, Some(gateway)) = (is_rule, gateway) {
+                spec["gateways"] = json!([gateway]);
+            }
+            Observed::Route(Box::new(Route {
+                id: ObjectId::new(kind, namespace, name),
+                created_seconds: age,
+                ignored: false,
+                labels: asks.map(|asks| labels(&[(keys::PROPAGATE, asks), ("team", name)])).unwrap_or_default(),
+                annotations: Labels::new(),
+                hosts: hosts.into_iter().map(str::to_owned).collect(),
+                export_to: if private { vec![".".into()] } else { Vec::new() },
+                spec: Arc::new(spec),
+            }))
+        },
+    )
+}
+
 fn object(loses: bool) -> impl Strategy<Value = Observed> {
     prop_oneof![
         6 => workload(),
@@ -195,6 +232,7 @@ fn object(loses: bool) -> impl Strategy<Value = Observed> {
         1 => namespace(),
         3 => policy(),
         2 => dependency(),
+        4 => route(),
     ]
 }
 
@@ -225,12 +263,18 @@ fn story(loses: bool) -> impl Strategy<Value = Vec<Event>> {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), select(vec![Sidecars::Off, Sidecars::Own, Sidecars::Merge])).prop_map(
-        |(strict, distribute, narrow, sidecars)| Settings {
+    let words = (
+        select(vec![Sidecars::Off, Sidecars::Own, Sidecars::Merge]),
+        select(vec![Propagate::Published, Propagate::Labelled, Propagate::Off]),
+    );
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), words).prop_map(
+        |(strict, distribute, narrow, additional, (sidecars, propagate))| Settings {
             without_dependency: if strict { WithoutDependency::None } else { WithoutDependency::All },
             weights: if distribute { Weights::Distribute } else { Weights::Tiers },
             enable_sw_aware_ns_caches: narrow,
             sidecars,
+            propagate,
+            additional_endpoint_suffixes: additional.then(|| "corp".to_owned()).into_iter().collect(),
             ..Settings::default()
         },
     )
@@ -437,6 +481,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
                     template_labels: labels(&[("app", service), ("identity", "payments"), ("env", "stage")]),
                     template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
                     machines: None,
+                    additional_hosts: false,
                 }),
             );
         }

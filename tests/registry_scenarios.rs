@@ -631,3 +631,205 @@ fn a_cluster_that_is_registered_anew_holds_its_policys_service_until_it_is_known
     assert_eq!(world.picture().objects, before.objects);
     assert_eq!(world.write_back(), 0);
 }
+
+// ---- routes that users made ----
+
+fn route(attempts: u8) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: payments, namespace: payments, labels: {{team: pay}}}}
+spec: {{hosts: [{HOST}], http: [{{retries: {{attempts: {attempts}}}, route: [{{destination: {{host: payments}}}}]}}]}}
+---
+"
+    )
+}
+
+/// The retries of what is wanted of a host's VirtualService, by cluster.
+fn copies(objects: &Objects) -> BTreeMap<String, u64> {
+    let spec = |object: &Object| match object {
+        Object::VirtualService(copy) => {
+            copy.spec.pointer("/http/0/retries/attempts").and_then(serde_json::Value::as_u64)
+        }
+        _ => None,
+    };
+    objects.iter().filter_map(|((name, _), object)| Some((name.to_string(), spec(object)?))).collect()
+}
+
+/// The clusters in which a copy stands.
+fn standing_copies(world: &World) -> Vec<String> {
+    let unit = Unit::Host(HOST.into());
+    let names = world.registry.cluster_names().into_iter();
+    names.filter(|name| !world.registry.written_of(name, &unit).is_empty()).map(|name| name.to_string()).collect()
+}
+
+fn attempts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs.iter().map(|(name, attempts)| ((*name).to_owned(), *attempts)).collect()
+}
+
+#[test]
+fn an_edit_of_a_route_changes_its_copies_and_nothing_else() {
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1), ("cluster-3", 1)]));
+    apply(&mut world, "cluster-2", &route(2));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 2), ("cluster-3", 2)]));
+    assert_eq!(world.write_back(), 2, "one write per copy");
+    apply(&mut world, "cluster-2", &route(2));
+    assert!(world.registry.take_dirty().is_empty(), "the same again is nothing new");
+    delete(&mut world, "cluster-2", &route(2));
+    assert_eq!(world.write_back(), 2);
+    assert_eq!(standing_copies(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_restart_repeats_no_copy_and_takes_away_those_whose_origin_went_meanwhile() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-2", &route(1));
+    let written = running(&settings, &fleet).wanted();
+    let mut again = restarted(&settings, &fleet, &written, "", &[]);
+    assert_eq!(again.write_back(), 0);
+    let mut gone = restarted(&settings, &payments(), &written, "", &[]);
+    assert_eq!(copies(&gone.wanted()), attempts(&[]));
+    assert_eq!(gone.write_back(), 2);
+}
+
+#[test]
+fn copies_of_a_route_that_cannot_be_read_after_a_restart_stay_and_follow_when_it_can() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-2", &route(1));
+    let written = running(&settings, &fleet).wanted();
+    for unreadable in [everything(), vec![Kind::VirtualService]] {
+        let mut world = restarted(&settings, &fleet, &written, "cluster-2", &unreadable);
+        assert_eq!(world.write_back(), 0, "{unreadable:?}");
+        assert_eq!(standing_copies(&world), ["cluster-1", "cluster-3"]);
+        assert!(has_note(&world.picture(), NoteKind::RouteUnreadable));
+        // Another route for the host does not take their place meanwhile.
+        apply(&mut world, "cluster-3", &route(3).replace("namespace: payments", "namespace: other"));
+        assert_eq!(copies(&world.wanted()), attempts(&[]), "left as they are");
+        delete(&mut world, "cluster-3", &route(3).replace("namespace: payments", "namespace: other"));
+        // It is heard again, and the route has gone.
+        list(&world, &cluster("cluster-2"), &payments()[&cluster("cluster-2")], &written, &[]);
+        world.settle();
+        assert_eq!(world.write_back(), 2);
+        assert_eq!(standing_copies(&world), Vec::<String>::new());
+        assert!(!has_note(&world.picture(), NoteKind::RouteUnreadable));
+    }
+}
+
+#[test]
+fn a_cluster_that_goes_stale_keeps_its_routes_in_force() {
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    for kind in kinds(&world) {
+        world.registry.unreadable(&cluster("cluster-2"), kind, REASON, 7);
+    }
+    world.settle();
+    assert_eq!(copies(&world.picture().objects), attempts(&[("cluster-1", 1), ("cluster-3", 1)]));
+    assert_eq!(world.write_back(), 0);
+}
+
+#[test]
+fn a_cluster_that_leaves_takes_its_routes_along_and_one_that_joins_gets_what_there_is() {
+    let fleet = with(payments(), "cluster-2", &route(1));
+    let mut world = running(&Settings::default(), &fleet);
+    let late = cluster("cluster-4");
+    list(&world, &late, &(node("us-west") + &workload("Deployment", "orders", "stage")), &Objects::new(), &[]);
+    world.settle();
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1), ("cluster-3", 1), ("cluster-4", 1)]));
+    world.write_back();
+    world.settle();
+    world.leave(&cluster("cluster-2"));
+    world.settle();
+    assert_eq!(copies(&world.wanted()), attempts(&[]));
+    world.write_back();
+    assert_eq!(standing_copies(&world), Vec::<String>::new());
+}
+
+#[test]
+fn copies_go_where_their_service_goes() {
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    delete(&mut world, "cluster-1", &workload("Deployment", "orders", "stage"));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-3", 1)]));
+    apply(&mut world, "cluster-1", &workload("Deployment", "orders", "stage"));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1), ("cluster-3", 1)]));
+    for name in ["cluster-2", "cluster-3"] {
+        delete(&mut world, name, &workload("Deployment", "payments", "stage"));
+    }
+    assert_eq!(copies(&world.wanted()), attempts(&[]), "nobody publishes the host any more");
+}
+
+#[test]
+fn a_route_of_its_own_takes_the_place_of_the_copy_and_gives_it_back() {
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    // Not the oldest: manifests without a time are all of one age, and cluster-2 comes before cluster-3.
+    apply(&mut world, "cluster-3", &route(7));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1)]));
+    assert!(has_note(&world.picture(), NoteKind::RouteOutranked));
+    delete(&mut world, "cluster-3", &route(7));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1), ("cluster-3", 1)]));
+    assert!(!has_note(&world.picture(), NoteKind::RouteOutranked));
+}
+
+#[test]
+fn a_cluster_that_does_not_serve_virtual_services_gets_none_until_it_does() {
+    let mut world = running(&Settings::default(), &payments());
+    let (name, kind) = (cluster("cluster-1"), Kind::VirtualService);
+    world.registry.absent(&name, kind, "there is no such kind", 7);
+    apply(&mut world, "cluster-2", &route(1));
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-3", 1)]));
+    world.registry.reset(&name, kind, Vec::new());
+    world.settle();
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1), ("cluster-3", 1)]));
+}
+
+#[test]
+fn labels_that_others_put_on_a_copy_stay_and_are_not_written_over() {
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    let wanted = world.wanted();
+    let is_copy = |object: &Object| matches!(object, Object::VirtualService(_));
+    let (_, copy) = wanted.iter().find(|((name, _), object)| name.as_str() == "cluster-1" && is_copy(object)).unwrap();
+    let changed = |world: &mut World, key: &str| {
+        let mut manifest = copy.manifest();
+        manifest["metadata"]["labels"][key] = "audited".into();
+        manifest["metadata"]["uid"] = format!("{:?}", copy.id()).into();
+        manifest["metadata"]["resourceVersion"] = "900000".into();
+        let observed = world.observer.observe_value(Kind::VirtualService, &manifest).unwrap();
+        world.registry.apply(&cluster("cluster-1"), observed);
+        world.settle();
+        world.write_back()
+    };
+    assert_eq!(changed(&mut world, "audit"), 0);
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    assert_eq!(changed(&mut world, "team"), 1, "what the user says is kept up");
+}
+
+#[test]
+fn additional_hosts_come_and_go_with_the_label_and_outlive_a_restart_without_it() {
+    let settings = Settings {
+        additional_endpoint_suffixes: vec!["corp".into()],
+        additional_endpoint_label_filters: vec!["public".into()],
+        ..Settings::default()
+    };
+    let labelled = runs("payments")
+        .replace("{name: payments, namespace: payments}", "{name: payments, namespace: payments, labels: {public: x}}");
+    let with_label = |label: bool| {
+        let mut fleet = payments();
+        let place = node("us-west") + &gateway("192.0.2.2");
+        fleet.insert(cluster("cluster-2"), place + if label { &labelled } else { "" } + &runs("orders"));
+        fleet
+    };
+    let named = |world: &World| {
+        let routes = world.registry.cluster_names().into_iter().flat_map(|name| world.registry.owned(&name));
+        routes.filter(|written| &*written.id.name == "stage.payments.corp-vs").count()
+    };
+    let mut world = running(&settings, &with_label(true));
+    assert_eq!(named(&world), 3);
+    let written = world.wanted();
+    let mut cut_off = restarted(&settings, &with_label(true), &written, "cluster-2", &everything());
+    assert_eq!((cut_off.write_back(), named(&cut_off)), (0, 2), "what stands in cluster-2 is not seen");
+    delete(&mut world, "cluster-2", &labelled);
+    world.write_back();
+    assert_eq!(named(&world), 0, "who runs it elsewhere does not ask for them");
+    apply(&mut world, "cluster-2", &labelled);
+    world.write_back();
+    assert_eq!(named(&world), 3);
+}

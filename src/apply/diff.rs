@@ -27,6 +27,8 @@ enum Wanted {
     Host(Box<Pair>),
     /// An object that stands by itself.
     Object(Box<Object>),
+    /// Objects of which each refers to those before it.
+    Chain(Vec<Object>),
     /// Our hosts in a Sidecar that is somebody else's.
     Merge { id: ObjectId, hosts: Vec<String> },
 }
@@ -68,6 +70,12 @@ impl Desired {
         self
     }
 
+    /// Objects of which each refers to those before it.
+    #[must_use]
+    pub fn in_turn(objects: &[Object]) -> Self {
+        Self { wanted: vec![Wanted::Chain(objects.to_vec())] }
+    }
+
     /// A Sidecar of our own.
     #[must_use]
     pub fn sidecar(sidecar: Sidecar) -> Self {
@@ -91,6 +99,7 @@ impl Desired {
         self.wanted.iter().flat_map(|wanted| match wanted {
             Wanted::Host(pair) => vec![&pair.service_entry, &pair.destination_rule],
             Wanted::Object(object) => vec![&**object],
+            Wanted::Chain(objects) => objects.iter().collect(),
             Wanted::Merge { .. } => vec![],
         })
     }
@@ -193,6 +202,7 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
         let group = match wanted {
             Wanted::Host(pair) => changes.host(pair, view),
             Wanted::Object(object) => changes.object(object, view).change.into_iter().collect(),
+            Wanted::Chain(objects) => objects.iter().filter_map(|object| changes.object(object, view).change).collect(),
             Wanted::Merge { id, hosts } => changes.merge(id, hosts, view).into_iter().collect(),
         };
         if !group.is_empty() {
@@ -206,8 +216,13 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
         .filter(|written| !changes.wanted.contains(&written.id))
         .cloned()
         .collect();
-    // A host goes before its rule, so that no proxy balances it without one.
-    changes.removals.sort_by_key(|written| (written.id.kind != Kind::ServiceEntry, written.id.clone()));
+    // A host goes before its rule, so that no proxy balances it without one; and a route before the subsets it refers to.
+    let turn = |kind: Kind| match kind {
+        Kind::ServiceEntry => 0,
+        Kind::DestinationRule => 2,
+        _ => 1,
+    };
+    changes.removals.sort_by_key(|written| (turn(written.id.kind), written.id.clone()));
     changes
 }
 

@@ -44,6 +44,8 @@ pub struct KubeStore {
     owned: OwnedKeys,
     /// The kinds that may be ours, with the only namespace in which they are.
     kinds: Vec<(Kind, Option<String>)>,
+    /// Where ours are: what else carries our mark is another installation's.
+    namespaces: [String; 2],
     strict: bool,
 }
 
@@ -74,6 +76,7 @@ impl KubeStore {
                 .filter(|kind| Kind::WRITTEN.contains(kind))
                 .map(|kind| (kind, settings.watched_namespace(kind).map(str::to_owned)))
                 .collect(),
+            namespaces: [settings.sync_namespace.clone(), "istio-system".to_owned()],
             strict: false,
         }
     }
@@ -183,7 +186,9 @@ impl KubeStore {
 
     async fn take_over_object(&self, object: &Object, over: &Written) -> Outcome<Written> {
         let live = self.get_same(over).await?;
-        let managers = ownership::taken_over(managed_fields(&live), &self.owned, &over.id.kind.api_version());
+        let annotations = serde_json::from_value(live["metadata"]["annotations"].clone()).unwrap_or_default();
+        let managers =
+            ownership::taken_over(managed_fields(&live), &self.owned, &annotations, &over.id.kind.api_version());
         let patch = json!([
             {"op": "test", "path": "/metadata/resourceVersion", "value": *over.resource_version},
             {"op": "add", "path": "/metadata/managedFields", "value": managers},
@@ -258,7 +263,11 @@ impl KubeStore {
             // Hosts of ours may stand in a Sidecar that is somebody else's.
             let selector = if *kind == Kind::Sidecar { "" } else { &ours };
             let found = self.list(*kind, namespace.as_deref(), selector).await?;
-            owned.extend(found.into_iter().filter(|one| one.owner == Owner::Tradewind || is_merged(one)));
+            let is_here =
+                |one: &Written| *kind == Kind::Sidecar || self.namespaces.contains(&one.id.namespace.to_string());
+            owned.extend(
+                found.into_iter().filter(|one| is_merged(one) || one.owner == Owner::Tradewind && is_here(one)),
+            );
         }
         Ok(owned)
     }

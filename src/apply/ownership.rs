@@ -5,12 +5,21 @@
 //! own labels and annotations to our manager; the next apply then drops what is not wanted. Labels, annotations,
 //! finalizers and status of others stay with their owners.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::istio::{Metadata, OwnedKeys, keys};
 
 /// The managers of an object after everything that Tradewind decides became ours.
-pub(super) fn taken_over(managed_fields: &[Value], owned: &OwnedKeys, api_version: &str) -> Vec<Value> {
+///
+/// `annotations` are those of the object: a copy of a user's object names there which keys it has from it.
+pub(super) fn taken_over(
+    managed_fields: &[Value],
+    owned: &OwnedKeys,
+    annotations: &BTreeMap<String, String>,
+    api_version: &str,
+) -> Vec<Value> {
     let mut ours = Map::new();
     let mut others = Vec::new();
     for entry in managed_fields {
@@ -18,7 +27,8 @@ pub(super) fn taken_over(managed_fields: &[Value], owned: &OwnedKeys, api_versio
             others.push(entry.clone());
             continue;
         };
-        let (moved, kept) = if is_ours(entry) { (fields.clone(), Map::new()) } else { split(fields, owned) };
+        let (moved, kept) =
+            if is_ours(entry) { (fields.clone(), Map::new()) } else { split(fields, owned, annotations) };
         unite(&mut ours, moved);
         if !kept.is_empty() {
             let mut entry = entry.clone();
@@ -52,7 +62,11 @@ fn is_status(entry: &Value) -> bool {
 }
 
 /// Parts a field set into what Tradewind decides and the rest.
-fn split(fields: &Map<String, Value>, owned: &OwnedKeys) -> (Map<String, Value>, Map<String, Value>) {
+fn split(
+    fields: &Map<String, Value>,
+    owned: &OwnedKeys,
+    annotations: &BTreeMap<String, String>,
+) -> (Map<String, Value>, Map<String, Value>) {
     let mut kept = fields.clone();
     let mut moved = Map::new();
     if let Some(spec) = kept.remove("f:spec") {
@@ -61,10 +75,11 @@ fn split(fields: &Map<String, Value>, owned: &OwnedKeys) -> (Map<String, Value>,
     let mut metadata = Map::new();
     for name in ["labels", "annotations"] {
         let field = format!("f:{name}");
-        let Some(set) = kept.get_mut("f:metadata").and_then(|metadata| metadata[&field].as_object_mut()) else {
+        let Some(set) = kept.get_mut("f:metadata").and_then(|metadata| metadata.get_mut(&field)?.as_object_mut())
+        else {
             continue;
         };
-        let mine: Vec<String> = set.keys().filter(|key| is_owned(name, key, owned)).cloned().collect();
+        let mine: Vec<String> = set.keys().filter(|key| is_owned(name, key, owned, annotations)).cloned().collect();
         let mine: Map<String, Value> =
             mine.into_iter().filter_map(|key| set.remove(&key).map(|value| (key, value))).collect();
         if !mine.is_empty() {
@@ -77,13 +92,16 @@ fn split(fields: &Map<String, Value>, owned: &OwnedKeys) -> (Map<String, Value>,
     (moved, kept)
 }
 
-fn is_owned(name: &str, field: &str, owned: &OwnedKeys) -> bool {
+fn is_owned(name: &str, field: &str, owned: &OwnedKeys, annotations: &BTreeMap<String, String>) -> bool {
     let Some(key) = field.strip_prefix("f:") else { return false };
-    let mut metadata = Metadata::default();
-    let map = if name == "labels" { &mut metadata.labels } else { &mut metadata.annotations };
-    map.insert(key.to_owned(), String::new());
+    let mut metadata = Metadata { annotations: annotations.clone(), ..Metadata::default() };
+    if name == "labels" {
+        metadata.labels.insert(key.to_owned(), String::new());
+    } else {
+        metadata.annotations.entry(key.to_owned()).or_default();
+    }
     metadata.keep_owned(owned);
-    !metadata.labels.is_empty() || !metadata.annotations.is_empty()
+    if name == "labels" { metadata.labels.contains_key(key) } else { metadata.annotations.contains_key(key) }
 }
 
 /// Field sets are trees of JSON objects: their union is the deep union of the trees.
@@ -115,7 +133,7 @@ mod tests {
             {"manager": "tradewind", "operation": "Apply", "fieldsV1": {"f:spec": {"f:trafficPolicy": {"f:simple": {}}}}},
             {"manager": "istiod", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
         ]);
-        let taken = taken_over(fields.as_array().unwrap(), &owned(), "networking.istio.io/v1");
+        let taken = taken_over(fields.as_array().unwrap(), &owned(), &BTreeMap::new(), "networking.istio.io/v1");
         assert_eq!(
             taken[0]["fieldsV1"],
             json!({"f:metadata": {"f:annotations": {".": {}, "f:team": {}}, "f:labels": {}}})
@@ -127,6 +145,16 @@ mod tests {
                    "f:spec": {"f:host": {}, "f:trafficPolicy": {"f:tls": {}, "f:simple": {}}}})
         );
         assert_eq!(taken.len(), 3, "one manager is ours");
+    }
+
+    #[test]
+    fn what_a_copy_has_from_its_origin_becomes_ours_too() {
+        let fields = json!([{"manager": "kubectl", "operation": "Update", "fieldsV1": {
+            "f:metadata": {"f:labels": {"f:team": {}, "f:audit": {}}}}}]);
+        let annotations = BTreeMap::from([(keys::COPIED_LABELS.to_owned(), "team".to_owned())]);
+        let taken = taken_over(fields.as_array().unwrap(), &owned(), &annotations, "networking.istio.io/v1");
+        assert_eq!(taken[0]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:audit": {}}}}));
+        assert_eq!(taken[1]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:team": {}}}}));
     }
 
     #[test]

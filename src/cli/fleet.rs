@@ -7,14 +7,14 @@ use anyhow::bail;
 use crate::{
     apply::Desired,
     config::Settings,
-    controller::{desired_in, desired_sidecar, plan_service, plan_sidecar},
+    controller::{desired_in, desired_routes, desired_sidecar, plan_routes, plan_service, plan_sidecar},
     fleet::{
         Observer,
         directory::DirectoryCluster,
         file::{self, FleetCluster, Place},
     },
     model::{ClusterName, Note},
-    plan::ServicePlan,
+    plan::{RoutePlan, ServicePlan},
     registry::{NoteSource, Registry, Unit},
 };
 
@@ -29,6 +29,8 @@ pub(super) struct PlannedFleet {
     /// Some manifest could not be read: what it holds is missing from the plan.
     pub(super) incomplete: Vec<String>,
     sidecars: Vec<(ClusterName, Arc<str>, Desired)>,
+    /// Copies of users' routes.
+    routes: Vec<RoutePlan>,
 }
 
 /// Seconds since the Unix epoch.
@@ -100,7 +102,7 @@ async fn read_live(fleet: &file::FleetFile, registry: &Arc<Registry>, observer: 
 }
 
 fn plan(registry: Arc<Registry>, clusters: Vec<ClusterName>, incomplete: Vec<String>) -> PlannedFleet {
-    let (mut plans, mut sidecars) = (Vec::new(), Vec::new());
+    let (mut plans, mut sidecars, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     let name = registry.settings().workload_sidecar_name.clone();
     // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
     for unit in registry.take_dirty() {
@@ -111,6 +113,12 @@ fn plan(registry: Arc<Registry>, clusters: Vec<ClusterName>, incomplete: Vec<Str
                     plans.push(plan);
                 }
             }
+            Unit::Host(host) => {
+                if let Some(plan) = plan_routes(&registry, host) {
+                    registry.notes().put_quietly(NoteSource::Host(host.clone()), plan.notes.clone());
+                    routes.push(plan);
+                }
+            }
             Unit::Sidecar(cluster, namespace) => {
                 if let Some(want) = plan_sidecar(&registry, cluster, namespace) {
                     let desired = desired_sidecar(want, namespace, &name);
@@ -119,7 +127,7 @@ fn plan(registry: Arc<Registry>, clusters: Vec<ClusterName>, incomplete: Vec<Str
             }
         }
     }
-    PlannedFleet { registry, clusters, plans, incomplete, sidecars }
+    PlannedFleet { registry, clusters, plans, incomplete, sidecars, routes }
 }
 
 impl PlannedFleet {
@@ -130,7 +138,9 @@ impl PlannedFleet {
         let sidecars = self.sidecars.iter().filter(|(of, _, _)| of == cluster);
         let sidecars =
             sidecars.map(|(of, namespace, desired)| (Unit::Sidecar(of.clone(), namespace.clone()), desired.clone()));
-        services.chain(sidecars).collect()
+        let routes = self.routes.iter().filter(|plan| !plan.held);
+        let routes = routes.map(|plan| (Unit::Host(plan.host.clone()), desired_routes(plan, cluster)));
+        services.chain(sidecars).chain(routes).collect()
     }
 
     pub(super) fn notes(&self) -> Vec<Note> {

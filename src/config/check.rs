@@ -108,6 +108,15 @@ pub(super) const SUFFIX: Check<String> = Check {
     },
 };
 
+pub(super) const SUFFIXES: Check<Vec<String>> = Check {
+    allowed: "DNS names in lower case, up to 120 characters each",
+    test: |suffixes| {
+        suffixes.iter().enumerate().try_for_each(|(item, suffix)| {
+            (SUFFIX.test)(suffix).map_err(|refusal| Refusal { item: Some(item), ..refusal })
+        })
+    },
+};
+
 pub(super) const SAN_PREFIX: Check<String> = Check {
     allowed: "a trust domain, optionally with path segments, such as example.com or example.com/ns, or nothing",
     test: |text| match text.as_str() {

@@ -204,6 +204,22 @@ settings! {
             as "exportto_max_namespaces";
     }
 
+    "Users' routes" {
+        /// Which VirtualServices and DestinationRules of users are copied into the other clusters.
+        propagate: Propagate = Propagate::Published, Check::any();
+        /// Labels and annotations that copies of them do not carry.
+        ignore_labels_annotations_vs_copy_list: Vec<String> = vec![
+            "applications.argoproj.io/app-name".into(),
+            "app.kubernetes.io/instance".into(),
+            "argocd.argoproj.io/tracking-id".into(),
+        ], Check::said("label or annotation keys"), as "ignore_labels_annotations_vs_copy_list";
+        /// Further suffixes under which services are reached, `<environment>.<identity>.<suffix>`, by a VirtualService beside each ServiceEntry.
+        additional_endpoint_suffixes: Vec<String> = Vec::new(), SUFFIXES, as "additional_endpoint_suffixes";
+        /// Label keys of workloads (of the object itself, not of its pod template) whose services get them; `*` for all.
+        additional_endpoint_label_filters: Vec<String> = Vec::new(), Check::said("label keys, or *"),
+            as "additional_endpoint_label_filters";
+    }
+
     "Writing" {
         /// Plan but never write.
         read_only: bool = false, Check::any(), instead of "admiral_state_checker_name";

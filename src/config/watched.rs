@@ -1,6 +1,6 @@
 //! What is watched: which kinds, and in which namespaces.
 
-use super::{Settings, Sidecars};
+use super::{Propagate, Settings, Sidecars};
 use crate::model::Kind;
 
 impl Settings {
@@ -31,6 +31,8 @@ impl Settings {
     pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
         match kind {
             Kind::ServiceEntry if self.reads_machines() => None,
+            // Users keep their rules where they like.
+            Kind::DestinationRule if self.propagate != Propagate::Off => None,
             Kind::ServiceEntry | Kind::DestinationRule => Some(&self.sync_namespace),
             Kind::EnvoyFilter => Some("istio-system"),
             kind if Kind::OF_HUB.contains(&kind) => Some(&self.dependency_namespace),

@@ -93,6 +93,16 @@ words! {
         Own = "own",
     }
 
+    /// Which VirtualServices and DestinationRules of users are copied into the other clusters.
+    Propagate {
+        /// Those for hosts that Tradewind publishes, and those with the label `tradewind.io/propagate: "true"`.
+        Published = "published",
+        /// Only those with the label.
+        Labelled = "labelled",
+        /// None.
+        Off = "off",
+    }
+
     /// What happens to the objects in a cluster that leaves the fleet.
     RemovedCluster {
         /// They stay.

@@ -615,7 +615,15 @@ mod tests {
         let loaded = fixture.cluster.load();
         assert_eq!(
             ids(&loaded),
-            ["Namespace /admiral", "Namespace /admiral-sync", "Dependency admiral/x", "ServiceEntry admiral-sync/x"],
+            [
+                "Namespace /admiral",
+                "Namespace /admiral-sync",
+                "Namespace /shop",
+                "Dependency admiral/x",
+                "ServiceEntry admiral-sync/x",
+                "DestinationRule shop/x"
+            ],
+            "users keep their rules where they like"
         );
         let observer = fixture.cluster.observer.clone();
         let hub = DirectoryCluster::hub(fixture.directory.path().to_owned(), observer).load();

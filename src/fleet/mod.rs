@@ -22,6 +22,7 @@ pub mod reference_addresses;
 mod run;
 mod secrets;
 mod trouble;
+mod users_route;
 
 pub use self::{
     kube::Clients,

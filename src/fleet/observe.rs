@@ -16,6 +16,7 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::users_route;
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
@@ -83,8 +84,8 @@ impl Observer {
             Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
             Kind::ServiceEntry => self.service_entry(value)?,
             Kind::WorkloadEntry => self.workload_entry(value)?,
-            Kind::DestinationRule | Kind::Sidecar | Kind::EnvoyFilter => self.written(kind, value)?,
-            Kind::VirtualService => self.virtual_service(value)?,
+            Kind::Sidecar | Kind::EnvoyFilter => self.written(kind, value)?,
+            Kind::DestinationRule | Kind::VirtualService => self.route(kind, value)?,
             Kind::Rollout | Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
             Kind::CronJob => self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?,
             Kind::Vertex | Kind::MonoVertex => self.of_template(kind, value, "/spec/metadata")?,
@@ -124,32 +125,27 @@ impl Observer {
         Ok(self.workload(kind, &metadata, template.as_ref()))
     }
 
-    /// Prunes a VirtualService: a user's routes, unless it is ours or stands where ours stand.
-    fn virtual_service(&self, value: &Value) -> Result<Observed, String> {
-        let Observed::Written(written) = self.written(Kind::VirtualService, value)? else {
-            unreachable!("what is read as written is written");
-        };
-        let ours = [&*self.settings.sync_namespace, GATEWAY_NAMESPACE].contains(&&*written.id.namespace);
-        if ours || written.owner != Owner::Foreign {
-            return Ok(Observed::Written(written));
-        }
+    /// Prunes a VirtualService or DestinationRule: a user's, unless it is ours or stands where ours stand.
+    fn route(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
         let metadata = read_metadata(value)?;
-        let texts = |path: &str| -> Vec<String> {
-            let items = value.pointer(path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        let mut annotations = metadata.annotations.clone().unwrap_or_default();
-        annotations.retain(|key, _| !key.starts_with("kubectl.kubernetes.io/") && !key.starts_with("tradewind.io/"));
-        Ok(Observed::Route(Box::new(Route {
-            id: id(Kind::VirtualService, &metadata),
-            created_seconds: created_seconds(&metadata),
-            ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+        let marks = istio::Metadata {
             labels: metadata.labels.clone().unwrap_or_default(),
-            annotations,
-            hosts: texts("/spec/hosts"),
-            export_to: texts("/spec/exportTo"),
-            spec: Arc::new(value.get("spec").cloned().unwrap_or_default()),
-        })))
+            annotations: metadata.annotations.clone().unwrap_or_default(),
+            ..istio::Metadata::default()
+        };
+        let id = id(kind, &metadata);
+        let ours = [&*self.settings.sync_namespace, GATEWAY_NAMESPACE].contains(&&*id.namespace);
+        if ours {
+            return self.written(kind, value);
+        }
+        let ignored = is_true(metadata.annotations.as_ref(), IGNORE);
+        let created = created_seconds(&metadata);
+        let mut route = users_route::route(id, created, ignored, &metadata, value, &self.settings);
+        if marks.owner() != Owner::Foreign {
+            // Another installation's, with a sync namespace of its own: neither ours nor what a user says.
+            route = Route { labels: Labels::new(), hosts: Vec::new(), spec: Arc::default(), ..route };
+        }
+        Ok(Observed::Route(Box::new(route)))
     }
 
     /// Prunes a Service; a gateway's address is read by reference behaviour §4.
@@ -218,7 +214,9 @@ impl Observer {
         let metadata = read_metadata(value)?;
         let labels = metadata.labels.unwrap_or_default();
         let annotations = metadata.annotations.unwrap_or_default();
-        let service = self.service_key(&labels, &annotations);
+        // A copy has the labels and annotations of the user's object: they say nothing of whom it was written for.
+        let is_copy = annotations.contains_key(keys::ORIGIN);
+        let service = if is_copy { None } else { self.service_key(&labels, &annotations) };
         let marks = istio::Metadata { labels, annotations, ..istio::Metadata::default() };
         let owner = marks.owner();
         let object = istio::Object::read(kind, value, &self.owned).ok();
@@ -262,7 +260,14 @@ impl Observer {
             template_labels: template.and_then(|template| template.labels.clone()).unwrap_or_default(),
             template_annotations: self.observed_annotations(template.and_then(|t| t.annotations.as_ref())),
             machines: None,
+            additional_hosts: self.has_additional_hosts(metadata.labels.as_ref()),
         })
+    }
+
+    /// By the labels of the workload itself (reference behaviour §13.5).
+    pub(super) fn has_additional_hosts(&self, labels: Option<&Labels>) -> bool {
+        let filters = &self.settings.additional_endpoint_label_filters;
+        filters.iter().any(|key| key == "*" || labels.is_some_and(|labels| labels.contains_key(key)))
     }
 
     fn policy(&self, metadata: &ObjectMeta, spec: GlobalTrafficPolicySpec) -> Observed {
@@ -675,6 +680,59 @@ mod tests {
         assert_eq!((written.digest, written.owner), (0, Owner::Tradewind));
         assert_eq!(written.host.as_deref(), Some("stage.pay.global"), "its host is known all the same");
         assert_eq!(written.address, Some(Ipv4Addr::new(240, 0, 0, 9)));
+    }
+
+    fn route(kind: Kind, value: &Value) -> Route {
+        match observe(kind, value) {
+            Observed::Route(route) => *route,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn routes_of_users_are_kept_whole_only_where_they_can_matter() {
+        let object = |host: &str, labels: Value, http: Value| {
+            json!({"metadata": {"name": "r", "namespace": "team", "labels": labels, "annotations": {"a": "b"}},
+                   "spec": {"hosts": [host], "gateways": ["mesh"], "http": http}})
+        };
+        let one = json!([{"route": [{"destination": {"host": "a"}}]}]);
+        let two = json!([{"route": [{"destination": {"host": "a"}}, {"destination": {"host": "b"}}]}]);
+        let whole = [
+            object("stage.pay.global", json!({}), one.clone()),
+            object("reviews", json!({"tradewind.io/propagate": "true"}), one.clone()),
+            object("reviews", json!({}), two),
+        ];
+        for object in whole {
+            let route = route(Kind::VirtualService, &object);
+            assert_eq!(*route.spec, object["spec"]);
+            assert_eq!(route.annotations["a"], "b");
+        }
+        let other = route(Kind::VirtualService, &object("reviews", json!({"team": "x"}), one));
+        assert_eq!((&*other.spec, other.hosts), (&json!({"gateways": ["mesh"]}), vec!["reviews".to_owned()]));
+        assert!(other.labels.is_empty() && other.annotations.is_empty());
+        let rule = json!({"metadata": {"name": "r", "namespace": "team"}, "spec": {"host": "nobody.example"}});
+        assert_eq!(*route(Kind::DestinationRule, &rule).spec, Value::Null);
+    }
+
+    #[test]
+    fn what_another_installation_made_is_neither_ours_nor_a_users() {
+        let made = json!({"metadata": {"name": "r", "namespace": "other-sync",
+                                       "labels": {"app.kubernetes.io/managed-by": "tradewind"}},
+                          "spec": {"host": "stage.pay.global"}});
+        assert_eq!(route(Kind::DestinationRule, &made).hosts, Vec::<String>::new());
+        let mut ours = made;
+        ours["metadata"]["namespace"] = json!("admiral-sync");
+        assert_eq!(written(Kind::DestinationRule, &ours).owner, Owner::Tradewind);
+    }
+
+    #[test]
+    fn a_copy_belongs_to_no_service_whatever_its_origin_carried() {
+        let copy = json!({"metadata": {"name": "r", "namespace": "admiral-sync",
+            "labels": {"app.kubernetes.io/managed-by": "tradewind", "admiral.io/env": "stage"},
+            "annotations": {"identity": "pay", "tradewind.io/origin": "east/team/r"}},
+            "spec": {"hosts": ["stage.pay.global"]}});
+        let written = written(Kind::VirtualService, &copy);
+        assert_eq!((written.service, written.origin.as_deref()), (None, Some("east/team/r")));
     }
 
     #[test]

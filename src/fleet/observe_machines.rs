@@ -176,6 +176,7 @@ impl Observer {
             id: id(kind, metadata),
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+            additional_hosts: self.has_additional_hosts(Some(&labels)),
             template_labels: labels,
             template_annotations: self.observed_annotations(metadata.annotations.as_ref()),
             machines: Some(Box::new(machines)),

@@ -1,7 +1,7 @@
 //! An object that Tradewind writes: metadata, kind, digest and ownership.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher},
     io,
 };
@@ -34,6 +34,13 @@ pub mod keys {
     pub const POLICY: &str = "tradewind.io/policy";
     /// Annotation `cluster/namespace/name` of the user's object that an object of ours is a copy of.
     pub const ORIGIN: &str = "tradewind.io/origin";
+    /// Annotation of a copy: the labels that it has from the user's object, separated by commas.
+    pub const COPIED_LABELS: &str = "tradewind.io/copied-labels";
+    /// Annotation of a copy: the annotations that it has from the user's object, separated by commas.
+    pub const COPIED_ANNOTATIONS: &str = "tradewind.io/copied-annotations";
+    /// Label by which a user asks that a VirtualService or DestinationRule be copied into the other clusters (`true`), or not
+    /// (`false`).
+    pub const PROPAGATE: &str = "tradewind.io/propagate";
     /// Annotation of a merged Sidecar: the egress hosts that are ours, as a JSON array.
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
     /// Endpoint label with the cluster an endpoint leads to.
@@ -59,7 +66,7 @@ pub struct OwnedKeys {
 
 impl OwnedKeys {
     fn label(&self, key: &str) -> bool {
-        key == keys::MANAGED_BY || key == self.environment
+        matches!(key, keys::MANAGED_BY | keys::DNS_PREFIX) || key == self.environment
     }
 
     fn annotation(&self, key: &str) -> bool {
@@ -109,10 +116,15 @@ impl Metadata {
         }
     }
 
-    /// Drops the labels and annotations that are not ours.
+    /// Drops the labels and annotations that are not ours. On a copy, those that it has from the user's object are ours, too.
     pub fn keep_owned(&mut self, owned: &OwnedKeys) {
-        self.labels.retain(|key, _| owned.label(key));
-        self.annotations.retain(|key, _| owned.annotation(key));
+        let copied = |key: &str| -> BTreeSet<String> {
+            let listed = self.annotations.get(key).into_iter().flat_map(|keys| keys.split(','));
+            listed.map(str::to_owned).collect()
+        };
+        let (labels, annotations) = (copied(keys::COPIED_LABELS), copied(keys::COPIED_ANNOTATIONS));
+        self.labels.retain(|key, _| owned.label(key) || labels.contains(key));
+        self.annotations.retain(|key, _| owned.annotation(key) || annotations.contains(key));
     }
 }
 
@@ -268,6 +280,22 @@ mod tests {
             read(entry("a.example/b", "240.0.0.1")).digest(),
             read(entry("argocd.argoproj.io/instance", "240.0.0.1")).digest()
         );
+    }
+
+    #[test]
+    fn a_copy_names_the_keys_that_it_has_from_its_origin_and_others_keys_stay_theirs() {
+        let copy = |labels: Value, team: &str| {
+            let metadata = json!({"name": "a", "namespace": "sync", "labels": labels, "annotations": {
+                "tradewind.io/origin": "east/team/a", "tradewind.io/copied-labels": "team,tier",
+                "tradewind.io/copied-annotations": "contact", "contact": team}});
+            Object::read(Kind::DestinationRule, &json!({"metadata": metadata, "spec": {"host": "x"}}), &owned())
+                .unwrap()
+        };
+        let digest = copy(json!({"team": "pay", "tier": "1"}), "x").digest();
+        assert_eq!(digest, copy(json!({"team": "pay", "tier": "1", "audit": "yes"}), "x").digest(), "not ours");
+        assert_ne!(digest, copy(json!({"team": "other", "tier": "1"}), "x").digest());
+        assert_ne!(digest, copy(json!({"team": "pay"}), "x").digest(), "taken away by somebody");
+        assert_ne!(digest, copy(json!({"team": "pay", "tier": "1"}), "y").digest());
     }
 
     #[test]

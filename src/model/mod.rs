@@ -12,6 +12,7 @@ mod machine;
 mod names;
 mod note;
 mod observed;
+mod route;
 
 pub use alias::gateway_of_partition;
 pub use host::{Host, HostError, MAX_HOST_CHARS};
@@ -24,3 +25,4 @@ pub use observed::{
     Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed,
     Policy, PublishedEndpoint, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
 };
+pub use route::{CLUSTER_DOMAIN, full_host, local_service};

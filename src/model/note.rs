@@ -129,6 +129,14 @@ note_kinds! {
     PolicyUnreadable, "policy-unreadable", "Restore the policy's cluster, or remove the cluster from the fleet.";
     /// A Dependency is on itself, on nothing, or on an identity that nobody runs.
     DependencyQuestionable, "dependency-questionable", "Correct the Dependency, or deploy the destination.";
+    /// A VirtualService or DestinationRule of a user is not copied into the other clusters, although it is for a published host or asks for it.
+    RouteNotCopied, "route-not-copied", "See the message, or mark it with the label tradewind.io/propagate: \"false\".";
+    /// Another VirtualService or DestinationRule for the same host is copied into the other clusters.
+    RouteOutranked, "route-outranked", "Keep one of them, or give both the same namespace, name and spec.";
+    /// A VirtualService or DestinationRule is copied into the other clusters and means something else there.
+    RouteQuestionable, "route-questionable", "Write it for the host alone, or keep it at home with the label tradewind.io/propagate: \"false\".";
+    /// The origin of copies cannot be read since the restart; they are kept as they are.
+    RouteUnreadable, "route-unreadable", "Restore the cluster of the origin, or remove it from the fleet.";
     /// An object of the same name was made by somebody else; it is left alone.
     ObjectForeign, "object-foreign", "Remove or rename it, or let Tradewind adopt it (--adopt-admiral).";
     /// The sync namespace is missing and may not be created.

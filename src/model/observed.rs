@@ -60,6 +60,8 @@ pub struct Workload {
     pub template_annotations: Labels,
     /// For a WorkloadEntry or ServiceEntry, whose own labels and annotations stand for those of a pod template.
     pub machines: Option<Box<Machines>>,
+    /// Whether its service gets additional hosts, by the object's own labels (see `Settings::additional_endpoint_label_filters`).
+    pub additional_hosts: bool,
 }
 
 /// A Service, and the address of its load balancer where it may be a gateway.
@@ -180,7 +182,7 @@ pub struct Route {
     pub hosts: Vec<String>,
     /// `spec.exportTo`.
     pub export_to: Vec<String>,
-    /// The whole spec.
+    /// The whole spec where it can matter, else only the gateways that follow it.
     pub spec: Arc<Value>,
 }
 

@@ -4,6 +4,7 @@
 //! snapshot gives byte-equal objects. Nothing here knows what stands in a cluster, so nothing
 //! here decides what is written or removed.
 
+mod additional;
 mod checks;
 mod destination_rule;
 mod endpoints;
@@ -11,6 +12,8 @@ mod export;
 mod hosts;
 mod policy;
 mod ports;
+mod propagation;
+mod rewrite;
 mod service_entry;
 mod sidecar;
 mod weights;
@@ -20,13 +23,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use checks::violations;
+pub use propagation::{RoutePlan, routes};
 pub use sidecar::{SidecarWant, sidecar};
 
 use crate::{
     config::Settings,
     istio::{DestinationRule, Object, ServiceEntry},
     model::{ClusterName, Host, Note, NoteKind, ObjectRef, Policy, ServiceKey},
-    registry::{Claim, ServiceSnapshot, Target},
+    registry::{AdditionalHosts, Claim, ServiceSnapshot, Target},
 };
 use hosts::WantedHost;
 use ports::PublishedPort;
@@ -159,7 +163,29 @@ impl Decided<'_> {
         let export_to = export::namespaces(self.snapshot, target, self.settings);
         let hosts: Vec<HostPlan> =
             self.governed.iter().filter_map(|governed| self.host_in(target, governed, &export_to)).collect();
-        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts, others: Vec::new() })
+        let others = self.additional_in(&hosts, &export_to);
+        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts, others })
+    }
+
+    /// The VirtualServices with the further names of these hosts.
+    fn additional_in(&self, hosts: &[HostPlan], export_to: &[String]) -> Vec<Object> {
+        if self.snapshot.additional != AdditionalHosts::Yes {
+            return Vec::new();
+        }
+        hosts.iter().filter_map(|host| self.additional(&host.host, export_to)?.ok()).collect()
+    }
+
+    fn additional(&self, host: &Host, export_to: &[String]) -> Option<Result<Object, String>> {
+        let main = &self.governed.first()?.wanted.host;
+        let common = service_entry::Common {
+            key: &self.snapshot.key,
+            identity: &self.snapshot.identity,
+            host,
+            policy: None,
+            dns_prefix: None,
+            export_to,
+        };
+        Some(additional::virtual_service(&common, main, self.settings))
     }
 
     fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
@@ -215,6 +241,19 @@ impl Decided<'_> {
             notes.extend(questions.into_iter().map(|message| {
                 self.note(true, NoteKind::PolicyQuestionable, format!("for the host {host}: {message}"))
             }));
+            if self.snapshot.additional == AdditionalHosts::Yes
+                && let Some(Err(problem)) = self.additional(host, &[])
+            {
+                let message = format!("{problem}; {host} has no additional hosts");
+                notes.push(self.note(!wanted.is_default, NoteKind::HostInvalid, message));
+            }
+        }
+        if let (true, AdditionalHosts::Taken(rival)) = (has_host, &self.snapshot.additional) {
+            let message = format!(
+                "the additional hosts of {} belong to the service {rival}; {} has none",
+                self.snapshot.key, self.snapshot.key
+            );
+            notes.push(self.note(false, NoteKind::HostTaken, message));
         }
         notes
     }

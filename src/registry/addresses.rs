@@ -49,8 +49,8 @@ pub(super) struct Claimed {
     pub(super) conflicts: Vec<(Host, Ipv4Addr)>,
     /// Hosts for which no address is left.
     pub(super) exhausted: Vec<Host>,
-    /// Whether the service holds other hosts than before.
-    pub(super) changed: bool,
+    /// The hosts that the service holds now and did not before, or the other way round.
+    pub(super) changed: BTreeSet<Host>,
 }
 
 /// The hosts and addresses of the whole fleet.
@@ -210,7 +210,8 @@ impl AddressBook {
         if !hosts.is_empty() {
             self.claims.insert(key.clone(), hosts.to_vec());
         }
-        outcome.changed = held_before != self.held_by(key);
+        let (before, now) = (BTreeSet::from_iter(held_before), BTreeSet::from_iter(self.held_by(key)));
+        outcome.changed = before.symmetric_difference(&now).cloned().collect();
         outcome
     }
 
@@ -293,6 +294,14 @@ impl AddressBook {
         let asked = self.claims.get(key).map(Vec::as_slice).unwrap_or_default();
         let holds = |host: &&Host| self.hosts.get(*host).is_some_and(|state| state.is_held_by(key));
         asked.iter().filter(holds).cloned().collect()
+    }
+
+    /// The service that holds a host, else the one that what stands of it was written for; and the host as it spells it.
+    pub(super) fn holder_of(&self, host: &Host) -> Option<(ServiceKey, Host)> {
+        let (spelled, state) = self.hosts.get_key_value(host)?;
+        let key = state.holder.clone().or_else(|| state.standing.values().find_map(|one| one.service.clone()))?;
+        let claimed = self.claims.get(&key).into_iter().flatten().find(|claimed| *claimed == host);
+        Some((key, claimed.unwrap_or(spelled).clone()))
     }
 
     /// The service that holds a host, and those that wait for it.

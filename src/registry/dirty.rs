@@ -17,6 +17,9 @@ pub enum Unit {
     Service(ServiceKey),
     /// The Sidecar of one client namespace of one cluster.
     Sidecar(ClusterName, Arc<str>),
+    /// The copies of users' routes for one host (whole, in lower case), in all clusters. Comes after the services, which
+    /// say what is published.
+    Host(Arc<str>),
 }
 
 impl Unit {
@@ -25,7 +28,7 @@ impl Unit {
     pub fn service(&self) -> Option<&ServiceKey> {
         match self {
             Self::Service(key) => Some(key),
-            Self::Sidecar(..) => None,
+            Self::Sidecar(..) | Self::Host(_) => None,
         }
     }
 }
@@ -35,6 +38,7 @@ impl std::fmt::Display for Unit {
         match self {
             Self::Service(key) => write!(f, "{key}"),
             Self::Sidecar(cluster, namespace) => write!(f, "Sidecar of {cluster}/{namespace}"),
+            Self::Host(host) => write!(f, "routes for {host}"),
         }
     }
 }

@@ -49,10 +49,10 @@ impl Registry {
     pub(super) fn set_kind(&self, cluster: &ClusterName, kind: Kind, state: KindState) {
         let label = cluster.label_value();
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-        let before = (shard.knows(kind), shard.is_loading());
+        let before = (shard.knows(kind), shard.is_loading(), shard.serves(kind));
         shard.set_kind(kind, state);
         let (loading, knows_endpoints) = (shard.is_loading(), shard.knows_endpoints());
-        let changed = before != (shard.knows(kind), loading);
+        let changed = before != (shard.knows(kind), loading, shard.serves(kind));
         drop(shard);
         if changed {
             self.recall(cluster);

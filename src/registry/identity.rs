@@ -102,6 +102,7 @@ mod tests {
             template_labels: labels(template_labels),
             template_annotations,
             machines: None,
+            additional_hosts: false,
         }
     }
 

@@ -129,6 +129,7 @@ impl Registry {
         });
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let unreadable_policy = self.unreadable_policy(&in_force);
+        let additional = self.additional_hosts(key);
         Some(ServiceSnapshot {
             key: spelled,
             identity,
@@ -138,6 +139,7 @@ impl Registry {
             declared,
             policies,
             unreadable_policy,
+            additional,
             notes,
         })
     }
@@ -152,7 +154,7 @@ impl Registry {
     }
 
     /// Clusters that cannot be read and had the service.
-    fn carrying(&self, key: &ServiceKey) -> Vec<ClusterName> {
+    pub(super) fn carrying(&self, key: &ServiceKey) -> Vec<ClusterName> {
         let labels: Vec<String> = self.carried.iter().filter(|c| c.has(key)).map(|c| c.key().clone()).collect();
         labels.iter().filter_map(|label| self.labels.get(label).map(|cluster| cluster.clone())).collect()
     }
@@ -237,8 +239,9 @@ impl Registry {
         };
         let Claimed { claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
-        if changed {
+        if !changed.is_empty() {
             self.mark(self.client_units(key));
+            self.mark(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host));
         }
         self.mark(freed_for.into_iter().map(Unit::Service));
         let conflicts = conflicts.into_iter().map(|(host, address)| {
@@ -318,7 +321,7 @@ impl Registry {
     }
 
     /// The hosts of a service: those it holds, or those that stand while its policy cannot be read and it claims none.
-    fn hosts_of(&self, key: &ServiceKey) -> BTreeSet<Host> {
+    pub(super) fn hosts_of(&self, key: &ServiceKey) -> BTreeSet<Host> {
         let standing = self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
         if self.unreadable_policy(&self.policies_in_force(&standing, key)).is_none() {
             return self.addresses.lock().held_by(key).into_iter().collect();

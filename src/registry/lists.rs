@@ -69,6 +69,7 @@ impl Registry {
         match unit {
             Unit::Service(key) => shard.standing().of(key),
             Unit::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
+            Unit::Host(host) => shard.standing().copies_of(host),
         }
     }
 

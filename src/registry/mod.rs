@@ -25,6 +25,7 @@ mod partition;
 mod place;
 mod policies;
 mod ports;
+mod propagation;
 mod routes;
 mod shard;
 mod snapshot;
@@ -46,11 +47,15 @@ use parking_lot::{Mutex, RwLock};
 
 pub use dirty::Unit;
 pub use notes::{NoteBook, NoteSource};
-pub use snapshot::{Backend, BackendPort, Claim, ClientNamespace, LastKnown, Machine, ServiceSnapshot, Source, Target};
+pub(crate) use propagation::without_air;
+pub use snapshot::{
+    AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
+    Machine, ServiceSnapshot, Source, Target,
+};
 pub use status::{ClusterStatus, KindState};
 
 use crate::{
-    config::{AddressSource, Settings, Sidecars, WithoutDependency},
+    config::{AddressSource, Propagate, Settings, Sidecars, WithoutDependency},
     model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey},
 };
 use addresses::AddressBook;
@@ -162,6 +167,8 @@ impl Registry {
         }
         let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policy_keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
+        let suffix = &self.settings.hostname_suffix;
+        let routed: Vec<Unit> = shard.routes().hosts(suffix).cloned().map(Unit::Host).collect();
         self.labels.remove(&cluster.label_value());
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
@@ -171,7 +178,7 @@ impl Registry {
         }
         self.try_start();
         self.mark_everything();
-        self.mark(touched.into_iter().map(Unit::Service));
+        self.mark(touched.into_iter().map(Unit::Service).chain(routed));
     }
 
     /// Every cluster has been registered once.
@@ -360,6 +367,10 @@ impl Registry {
         if effects.place.clients {
             dirty.extend(self.keys_for(cluster).into_iter().map(Unit::Service));
         }
+        if self.settings.propagate != Propagate::Off {
+            dirty.extend(effects.hosts.into_iter().map(Unit::Host));
+        }
+        dirty.extend(effects.services.iter().filter_map(|key| self.additional_rival_of(key)).map(Unit::Service));
         if self.settings.sidecars != Sidecars::Off {
             dirty.extend(effects.sidecars.iter().map(|namespace| Unit::Sidecar(cluster.clone(), namespace.clone())));
         }
@@ -481,6 +492,7 @@ impl Registry {
         for cluster in self.cluster_names() {
             units.extend(self.sidecar_units(&cluster));
         }
+        units.extend(self.routed_hosts().into_iter().map(Unit::Host));
         self.mark(units);
         let all: Vec<_> = self.dependencies.read().all().map(|(of, _)| of.clone()).collect();
         self.unreviewed.lock().extend(all);

@@ -16,6 +16,8 @@ pub enum NoteSource {
     Service(ServiceKey),
     /// The plan of a client namespace's Sidecar.
     Sidecar(ClusterName, Arc<str>),
+    /// The plan of the copies of users' routes for a host.
+    Host(Arc<str>),
     /// The connection to a cluster.
     Cluster(ClusterName),
     /// The writer of a cluster, about one object.
@@ -36,7 +38,7 @@ impl NoteSource {
             | Self::Place(cluster)
             | Self::Writer(cluster, _)
             | Self::Object(cluster, _) => Some(cluster),
-            Self::Service(_) | Self::Fleet(_) => None,
+            Self::Service(_) | Self::Host(_) | Self::Fleet(_) => None,
         }
     }
 }

@@ -55,7 +55,12 @@ impl Registry {
     /// Whether what stands of a unit in a cluster is to be left as it is.
     #[must_use]
     pub fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
-        let key = unit.service();
+        let holder = match unit {
+            Unit::Host(host) => self.holder_of(host),
+            Unit::Service(_) | Unit::Sidecar(..) => None,
+        };
+        // The copies for a host are left as its service is.
+        let key = unit.service().or(holder.as_ref());
         let excluded = &self.settings.excluded_identity_list;
         key.is_some_and(|key| excluded.iter().any(|one| one.eq_ignore_ascii_case(key.identity.as_str())))
             || self.operations.read().suspensions().any(|(_, suspension)| covers(suspension, key, cluster))

@@ -1,13 +1,19 @@
-//! The VirtualServices and DestinationRules that users made in one cluster.
+//! The VirtualServices and DestinationRules that users made in one cluster, by their hosts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
+use super::shard::remove_from;
 use crate::model::{Kind, ObjectId, Route};
 
 /// The routes of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     all: HashMap<ObjectId, Arc<Route>>,
+    /// By whole host in lower case.
+    by_host: HashMap<Arc<str>, BTreeSet<ObjectId>>,
 }
 
 impl Routes {
@@ -18,16 +24,43 @@ impl Routes {
         }
         let before = self.remove(&route.id);
         let route = Arc::new(route);
+        for host in route.full_hosts() {
+            self.by_host.entry(host).or_default().insert(route.id.clone());
+        }
         self.all.insert(route.id.clone(), route.clone());
         Some((before, route))
     }
 
     /// Answers the route as it was.
     pub(super) fn remove(&mut self, id: &ObjectId) -> Option<Arc<Route>> {
-        self.all.remove(id)
+        let route = self.all.remove(id)?;
+        for host in route.full_hosts() {
+            remove_from(&mut self.by_host, &host, id);
+        }
+        Some(route)
     }
 
     pub(super) fn ids(&self, kind: Kind) -> impl Iterator<Item = ObjectId> {
         self.all.keys().filter(move |id| id.kind == kind).cloned()
+    }
+
+    /// Those for a host.
+    pub(super) fn of(&self, host: &str) -> Vec<Arc<Route>> {
+        let ids = self.by_host.get(host).into_iter().flatten();
+        ids.filter_map(|id| self.all.get(id).cloned()).collect()
+    }
+
+    /// Whether there is one for a host.
+    pub(super) fn has(&self, host: &str) -> bool {
+        self.by_host.contains_key(host)
+    }
+
+    /// Every host with a route that may be copied: under the suffix of our hosts, or its owner says so.
+    pub(super) fn hosts(&self, suffix: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.by_host.iter().filter_map(move |(host, ids)| {
+            let is_ours = host.strip_suffix(suffix).is_some_and(|before| before.ends_with('.'));
+            let asks = || ids.iter().any(|id| self.all.get(id).is_some_and(|route| route.asks().is_some()));
+            (is_ours || asks()).then_some(host)
+        })
     }
 }

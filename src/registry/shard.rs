@@ -48,6 +48,8 @@ pub(super) struct Effects {
     pub(super) moved: BTreeSet<(Identity, Arc<str>)>,
     /// Namespaces whose Sidecar is to be planned again.
     pub(super) sidecars: BTreeSet<Arc<str>>,
+    /// Hosts for which users' routes changed.
+    pub(super) hosts: BTreeSet<Arc<str>>,
     /// What changed about the cluster's own place.
     pub(super) place: Moved,
 }
@@ -122,6 +124,11 @@ impl Shard {
     /// Whether a whole list of the kind was seen once. A kind that is not watched is not known.
     pub(super) fn knows(&self, kind: Kind) -> bool {
         self.kinds.get(&kind).is_some_and(KindState::is_known)
+    }
+
+    /// Whether a kind is known and served there.
+    pub(super) fn serves(&self, kind: Kind) -> bool {
+        self.knows(kind) && self.kinds.get(&kind) != Some(&KindState::Absent)
     }
 
     /// Whether every watched kind that makes endpoints is known.
@@ -244,6 +251,13 @@ impl Shard {
 
     pub(super) fn client_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_namespace.keys()
+    }
+
+    /// Whether a workload of a service asks for additional hosts.
+    pub(super) fn has_additional_hosts(&self, key: &ServiceKey) -> bool {
+        let mut workloads =
+            self.by_service.get(key).into_iter().flatten().filter_map(|id| Some(&self.workloads.get(id)?.workload));
+        workloads.any(|workload| workload.additional_hosts)
     }
 
     pub(super) fn workload_count(&self) -> usize {
@@ -489,13 +503,22 @@ impl Shard {
     // ---- users' routes ----
 
     pub(super) fn put_route(&mut self, route: Route) -> Effects {
-        self.routes.put(route);
-        Effects::default()
+        let (before, route) = self.routes.put(route).map_or((None, None), |(before, now)| (before, Some(now)));
+        Effects { hosts: before.iter().chain(&route).flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
     }
 
     pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
-        self.routes.remove(id);
-        Effects::default()
+        let before = self.routes.remove(id);
+        Effects { hosts: before.iter().flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
+    }
+
+    /// Whether a Rollout names a VirtualService to be its own.
+    pub(super) fn is_rollout_route(&self, _id: &ObjectId) -> bool {
+        false
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     // ---- what was written ----

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
-use crate::model::{ClusterName, GatewayAddress, Host, Identity, Kind, Locality, Note, Policy, ServiceKey};
+use crate::model::{
+    ClusterName, GatewayAddress, Host, Identity, Kind, Locality, Note, ObjectId, Policy, Route, ServiceKey,
+};
 
 /// One service with all that decides its objects, in every cluster. Every list is sorted.
 #[derive(Debug, Clone)]
@@ -23,8 +25,21 @@ pub struct ServiceSnapshot {
     pub policies: Vec<(ClusterName, Arc<Policy>)>,
     /// A policy (`cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
     pub unreadable_policy: Option<Arc<str>>,
+    /// Whether it is reached under the additional suffixes, too, or which other service is.
+    pub additional: AdditionalHosts,
     /// What was found wrong while the snapshot was made.
     pub notes: Vec<Note>,
+}
+
+/// Whether a service is reached under the additional suffixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdditionalHosts {
+    /// No workload of it asks for that.
+    No,
+    /// It is.
+    Yes,
+    /// This service is, by the same hosts.
+    Taken(ServiceKey),
 }
 
 /// A cluster that runs the service.
@@ -137,4 +152,41 @@ pub struct ClientNamespace {
     pub local_services: Vec<(Arc<str>, Arc<str>)>,
     /// Whether the namespace has workloads with declared dependencies.
     pub is_client: bool,
+}
+
+/// One host with all that users said about it.
+#[derive(Debug, Clone)]
+pub struct HostSnapshot {
+    /// The host, whole and in lower case.
+    pub host: Arc<str>,
+    /// The service that is published under it, and the host as it is published.
+    pub published: Option<(ServiceSnapshot, Host)>,
+    /// Every cluster of the fleet, sorted.
+    pub clusters: Vec<HostCluster>,
+    /// The users' VirtualServices and DestinationRules for it, in the order of clusters and ids.
+    pub routes: Vec<HostRoute>,
+    /// `cluster/namespace/name` of an object that was copied and cannot be read: the copies must be left as they are.
+    pub unreadable_origin: Option<(Kind, Arc<str>)>,
+}
+
+/// A cluster into which may be copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// Which of VirtualService and DestinationRule it serves, with all of them known.
+    pub known: Vec<Kind>,
+    /// VirtualServices for the host where copies go that are not ours.
+    pub others: Vec<ObjectId>,
+}
+
+/// A user's VirtualService or DestinationRule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostRoute {
+    /// Where it stands.
+    pub cluster: ClusterName,
+    /// It.
+    pub route: Arc<Route>,
+    /// Whether a Rollout names it to be its own.
+    pub of_rollout: bool,
 }

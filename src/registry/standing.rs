@@ -19,6 +19,8 @@ pub(super) struct Standing {
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
     /// Sidecars of a namespace, whoever made them.
     sidecars: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// Copies of ours, and VirtualServices of others, by their host in lower case.
+    by_host: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// Number of objects of ours.
     owned: usize,
 }
@@ -45,6 +47,9 @@ impl Standing {
         if written.id.kind == Kind::Sidecar {
             self.sidecars.entry(written.id.namespace.clone()).or_default().insert(written.id.clone());
         }
+        if let Some(host) = routed_host(&written) {
+            self.by_host.entry(host).or_default().insert(written.id.clone());
+        }
         self.objects.insert(written.id.clone(), Arc::new(written));
         Some(before)
     }
@@ -62,6 +67,9 @@ impl Standing {
         remove_from(&mut self.sidecars, &written.id.namespace, &written.id);
         if let Some(key) = &written.service {
             remove_from(&mut self.by_service, key, &written.id);
+        }
+        if let Some(host) = routed_host(written) {
+            remove_from(&mut self.by_host, &host, &written.id);
         }
     }
 
@@ -89,6 +97,34 @@ impl Standing {
         ids.filter_map(|id| self.objects.get(id).cloned()).collect()
     }
 
+    /// Copies of users' routes for a host.
+    pub(super) fn copies_of(&self, host: &str) -> Vec<Arc<Written>> {
+        self.routes_for(host).filter(|written| written.owner == Owner::Tradewind).cloned().collect()
+    }
+
+    /// The VirtualServices for a host in a namespace, other than ours.
+    pub(super) fn others_routes(&self, host: &str, namespace: &str) -> Vec<ObjectId> {
+        let others = self.routes_for(host).filter(|written| written.owner != Owner::Tradewind);
+        others.filter(|written| *written.id.namespace == *namespace).map(|written| written.id.clone()).collect()
+    }
+
+    /// Whether there are copies for a host, or VirtualServices of others where copies may go.
+    pub(super) fn has_routes_for(&self, host: &str) -> bool {
+        self.by_host.contains_key(host)
+    }
+
+    fn routes_for(&self, host: &str) -> impl Iterator<Item = &Arc<Written>> {
+        self.by_host.get(host).into_iter().flatten().filter_map(|id| self.objects.get(id))
+    }
+
+    /// Every host of which copies stand there.
+    pub(super) fn copied_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_host.iter().filter_map(|(host, ids)| {
+            let is_copy = |id| self.objects.get(id).is_some_and(|written| written.owner == Owner::Tradewind);
+            ids.iter().any(is_copy).then_some(host)
+        })
+    }
+
     /// Number of objects of ours.
     pub(super) fn owned_count(&self) -> usize {
         self.owned
@@ -101,6 +137,15 @@ impl Standing {
     pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
         self.objects.keys().filter(|id| id.kind == kind).cloned().collect()
     }
+}
+
+/// The host of a copy of ours, or of a VirtualService of somebody else's.
+pub(super) fn routed_host(written: &Written) -> Option<Arc<str>> {
+    let matters = match written.owner {
+        Owner::Tradewind => written.origin.is_some(),
+        _ => written.id.kind == Kind::VirtualService,
+    };
+    written.host.as_ref().filter(|_| matters).map(|host| host.to_ascii_lowercase().as_str().into())
 }
 
 /// Compares resourceVersions as numbers (comparable by contract since Kubernetes 1.35); what is no number is taken as newer unless equal.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use super::{Registry, dirty::Unit};
+use super::{Registry, dirty::Unit, standing::routed_host};
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, PublishedEndpoint, Written},
@@ -42,6 +42,7 @@ impl Registry {
         let (id, owner) = (written.id.clone(), written.owner);
         let (key, digest) = (written.service.clone(), written.digest);
         let (host, address) = (written.host.clone(), written.address);
+        let routed = routed_host(&written);
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };
         let Some(before) = shard.standing_mut().put(written) else { return };
         drop(shard);
@@ -60,13 +61,15 @@ impl Registry {
         // An address that was given up may have been told of.
         let readdressed = before.as_ref().is_some_and(|before| before.address.is_some() && before.address != address);
         let same = before.as_ref().is_some_and(|before| before.digest == digest && before.owner == owner);
+        let hosts: Vec<Unit> =
+            before.iter().filter_map(|before| routed_host(before)).chain(routed).map(Unit::Host).collect();
         let old_key = before.and_then(|before| before.service.clone());
         for key in old_key.iter().chain(&key) {
             self.recount(key, cluster);
         }
         if readdressed || !same && plan_again {
             let keys = old_key.into_iter().chain(key).map(Unit::Service);
-            self.mark(keys.chain(self.wanting(cluster, &id)));
+            self.mark(keys.chain(self.wanting(cluster, &id)).chain(hosts));
         }
     }
 
@@ -83,7 +86,8 @@ impl Registry {
         if let Some(key) = &key {
             self.recount(key, cluster);
         }
-        self.mark(key.map(Unit::Service).into_iter().chain(self.wanting(cluster, id)));
+        let routed = routed_host(&before).map(Unit::Host);
+        self.mark(key.map(Unit::Service).into_iter().chain(self.wanting(cluster, id)).chain(routed));
     }
 
     /// The units that want an object of this name.

@@ -15,8 +15,8 @@ use tradewind::{
     config::Settings,
     fleet::Observer,
     istio::Object,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey},
-    plan::{self, ServicePlan, SidecarWant},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, Written},
+    plan::{self, RoutePlan, ServicePlan, SidecarWant},
     registry::{NoteSource, Registry, Unit},
 };
 
@@ -52,7 +52,7 @@ pub struct Picture {
     pub notes: Vec<Note>,
 }
 
-pub use tradewind::controller::plan_service;
+pub use tradewind::controller::{plan_routes, plan_service};
 
 impl World {
     pub fn new(settings: Settings) -> Self {
@@ -93,6 +93,16 @@ impl World {
                 for (cluster, namespace) in self.registry.namespaces_of_dependents(key) {
                     self.plan(&Unit::Sidecar(cluster, namespace));
                 }
+                for host in self.registry.routed_hosts_of(key) {
+                    self.plan(&Unit::Host(host));
+                }
+            }
+            Unit::Host(host) => {
+                let Some(plan) = plan_routes(&self.registry, host) else { return };
+                self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
+                if !plan.held {
+                    self.wanted.insert(unit.clone(), Wanted { objects: copies_of(&plan), merged: Vec::new() });
+                }
             }
             Unit::Sidecar(cluster, namespace) => {
                 let Some(client) = self.registry.client_namespace(cluster, namespace) else { return };
@@ -127,7 +137,7 @@ impl World {
         with_hosts
             .filter_map(|(unit, wanted)| match unit {
                 Unit::Sidecar(cluster, namespace) => Some((format!("{cluster} {namespace}"), wanted.merged.clone())),
-                Unit::Service(_) => None,
+                Unit::Service(_) | Unit::Host(_) => None,
             })
             .collect()
     }
@@ -146,6 +156,13 @@ impl World {
                 assert!(picture.objects.insert(at, object).is_none(), "two services want one object");
             }
             describe(&plan, &mut seen);
+        }
+        for host in registry.routed_hosts() {
+            let Some(plan) = plan_routes(registry, &host) else { continue };
+            let objects = if plan.held { self.wanted_by(&Unit::Host(host)) } else { copies_of(&plan) };
+            for (at, object) in objects {
+                assert!(picture.objects.insert(at, object).is_none(), "two units want one object");
+            }
         }
         picture.endpoints = seen.into_values().collect();
         for (cluster, namespace) in registry.client_namespaces() {
@@ -181,7 +198,7 @@ impl World {
             }
             let held = self.held();
             for written in self.registry.owned(&cluster) {
-                let is_held = written.service.as_ref().is_some_and(|key| held.contains(key));
+                let is_held = written.service.as_ref().is_some_and(|key| held.contains(key)) || self.holds(&written);
                 let gone = !wanted.contains_key(&(cluster.clone(), written.id.clone()));
                 if gone && !is_held && self.registry.may_remove(&cluster) {
                     self.registry.delete(&cluster, &written.id);
@@ -198,6 +215,13 @@ impl World {
             }
         }
         changes
+    }
+
+    /// Whether a copy is left as it is.
+    fn holds(&self, written: &Written) -> bool {
+        let host = written.origin.as_ref().and(written.host.as_ref());
+        let plan = host.and_then(|host| plan_routes(&self.registry, &host.to_ascii_lowercase().as_str().into()));
+        plan.is_some_and(|plan| plan.held)
     }
 
     fn held(&self) -> BTreeSet<ServiceKey> {
@@ -239,6 +263,16 @@ fn objects_of(plan: &ServicePlan) -> Objects {
         }
         for object in &cluster.others {
             assert!(objects.insert((cluster.cluster.clone(), object.id()), object.clone()).is_none(), "planned twice");
+        }
+    }
+    objects
+}
+
+fn copies_of(plan: &RoutePlan) -> Objects {
+    let mut objects = Objects::new();
+    for (cluster, copies) in &plan.clusters {
+        for object in copies {
+            assert!(objects.insert((cluster.clone(), object.id()), object.clone()).is_none(), "planned twice");
         }
     }
     objects

@@ -16,5 +16,6 @@ mod operations;
 mod ownership;
 mod partition;
 mod process;
+mod routes;
 mod sidecars;
 mod world;

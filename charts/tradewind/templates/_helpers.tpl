@@ -31,8 +31,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* The settings file. YAML 1.1, which Helm reads, takes an unquoted `off` for false. */}}
 {{- define "tradewind.settings" -}}
 {{- $settings := deepCopy .Values.settings }}
-{{- if eq (toString $settings.sidecars) "false" }}
-{{- $_ := set $settings "sidecars" "off" }}
+{{- range $word := list "sidecars" "propagate" }}
+{{- if eq (toString (get $settings $word)) "false" }}
+{{- $_ := set $settings $word "off" }}
+{{- end }}
 {{- end }}
 {{- toYaml $settings }}
 {{- end }}

@@ -1,0 +1,106 @@
+//! Users' VirtualServices and DestinationRules: for which hosts each is, who sees it, and whether it asks to be copied.
+//!
+//! Says what Istio takes such an object for; never what becomes of it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::{Kind, Route};
+use crate::istio::keys;
+
+/// Domain of the clusters' own Services.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// A host as Istio understands it in an object of `namespace`: a name without dots is a Service beside the object
+/// (Istio documentation, "Virtual Service", `hosts`).
+#[must_use]
+pub fn full_host<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
+    if host.is_empty() || host == "*" || host.contains(['.', ':']) {
+        return Cow::Borrowed(host);
+    }
+    Cow::Owned(format!("{host}.{namespace}.svc.{CLUSTER_DOMAIN}"))
+}
+
+/// Namespace and name of the Service that a whole host name stands for inside a cluster.
+#[must_use]
+pub fn local_service(host: &str) -> Option<(&str, &str)> {
+    let service = host.trim_end_matches('.').strip_suffix(CLUSTER_DOMAIN)?.strip_suffix(".svc.")?;
+    let (name, namespace) = service.split_once('.')?;
+    (!name.is_empty() && !namespace.is_empty() && !namespace.contains('.')).then_some((namespace, name))
+}
+
+impl Route {
+    /// Its hosts as they are compared: whole and in lower case. One that has none is for no host, which is the empty one.
+    #[must_use]
+    pub fn full_hosts(&self) -> Vec<Arc<str>> {
+        if self.hosts.is_empty() {
+            return vec!["".into()];
+        }
+        let mut hosts: Vec<Arc<str>> = self
+            .hosts
+            .iter()
+            .map(|host| full_host(host, &self.id.namespace).to_ascii_lowercase().as_str().into())
+            .collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
+    /// Whether every namespace of its cluster sees it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.export_to.is_empty() || self.export_to.iter().any(|namespace| namespace == "*")
+    }
+
+    /// Whether its owner asks that it be copied into the other clusters, or that it not be.
+    #[must_use]
+    pub fn asks(&self) -> Option<bool> {
+        match self.labels.get(keys::PROPAGATE).map(String::as_str) {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    fn gateways(&self) -> impl Iterator<Item = &str> {
+        let gateways = self.spec.get("gateways").and_then(|gateways| gateways.as_array());
+        gateways.into_iter().flatten().filter_map(|gateway| gateway.as_str())
+    }
+
+    /// Whether sidecars follow it: a DestinationRule, or a VirtualService of the gateway `mesh`, which is the default.
+    #[must_use]
+    pub fn is_for_sidecars(&self) -> bool {
+        self.id.kind != Kind::VirtualService
+            || self.gateways().any(|gateway| gateway == "mesh")
+            || self.gateways().next().is_none()
+    }
+
+    /// Whether a gateway follows it.
+    #[must_use]
+    pub fn is_for_gateways(&self) -> bool {
+        self.id.kind == Kind::VirtualService && self.gateways().any(|gateway| gateway != "mesh")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_dots_are_services_beside_the_object() {
+        assert_eq!(full_host("payments", "team"), "payments.team.svc.cluster.local");
+        for whole in ["stage.payments.global", "*", "*.global", "payments.team", "::1", ""] {
+            assert_eq!(full_host(whole, "team"), whole);
+        }
+    }
+
+    #[test]
+    fn a_service_is_told_from_other_hosts() {
+        assert_eq!(local_service("payments.team.svc.cluster.local"), Some(("team", "payments")));
+        assert_eq!(local_service("payments.team.svc.cluster.local."), Some(("team", "payments")));
+        for other in
+            ["a.b.c.svc.cluster.local", "svc.cluster.local", "stage.payments.global", ".team.svc.cluster.local"]
+        {
+            assert_eq!(local_service(other), None, "{other}");
+        }
+    }
+}

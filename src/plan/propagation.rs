@@ -1,0 +1,407 @@
+//! Users' VirtualServices and DestinationRules: which are copied into which clusters (reference behaviour §14, without its leaks).
+//!
+//! One of each kind is copied for a host, because sidecars follow one VirtualService of a host only (Istio documentation,
+//! IST0109, ConflictingMeshGatewayVirtualServiceHosts). A cluster that has one of its own gets none. What a copy says is
+//! in [`super::rewrite`]. Never decides what is done with copies that stand already, except that it leaves them alone
+//! while their origin cannot be read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use super::{
+    export,
+    ports::{self, PublishedPort},
+    rewrite::{self, Published},
+};
+use crate::{
+    config::{Propagate, Settings},
+    istio::{Metadata, Object, Opaque, keys},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey},
+    registry::{HostCluster, HostRoute, HostSnapshot},
+};
+
+/// Namespaces whose objects are never copied (reference behaviour §14).
+const NEVER: [&str; 2] = ["istio-system", "kube-system"];
+
+/// Longest name of an object, in characters (Kubernetes).
+const MAX_NAME_CHARS: usize = 253;
+
+/// Labels of the endpoints in our ServiceEntries, by which a subset can select among them.
+const ENDPOINT_LABELS: [&str; 5] =
+    [keys::ENDPOINT_TYPE, keys::TLS_MODE, keys::ENDPOINT_CLUSTER, keys::ENDPOINT_REGION, keys::ENDPOINT_ZONE];
+
+/// The copies for one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutePlan {
+    /// The host.
+    pub host: Arc<str>,
+    /// Per cluster, in the order of writing: what is referred to comes before what refers to it.
+    pub clusters: BTreeMap<ClusterName, Vec<Object>>,
+    /// What their owners should know.
+    pub notes: Vec<Note>,
+    /// Whether the copies must be left exactly as they are.
+    pub held: bool,
+}
+
+/// The copies for one host.
+#[must_use]
+pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
+    let mut planner = Planner { snapshot, settings, ports: Vec::new(), notes: BTreeSet::new() };
+    let mut plan = RoutePlan { host: snapshot.host.clone(), clusters: BTreeMap::new(), notes: Vec::new(), held: false };
+    // What was switched off goes, wherever it came from.
+    if settings.propagate == Propagate::Off {
+        return plan;
+    }
+    if let Some((kind, origin)) = &snapshot.unreadable_origin {
+        plan.held = true;
+        plan.notes.push(planner.unreadable(*kind, origin));
+        return plan;
+    }
+    if let Some((service, _)) = &snapshot.published {
+        // A service that is left as it is keeps its copies, too: where they belong is where its objects are.
+        if service.unreadable_policy.is_some() {
+            plan.held = true;
+            return plan;
+        }
+        planner.ports = ports::published(&service.sources, settings).0;
+    }
+    let mut subsets = BTreeSet::new();
+    for kind in [Kind::DestinationRule, Kind::VirtualService] {
+        let Some(winner) = planner.winner(kind) else { continue };
+        let targets = planner.targets(winner);
+        let objects = planner.copies(winner, &targets, &mut subsets);
+        for (target, object) in targets.iter().zip(objects) {
+            plan.clusters.entry(target.name.clone()).or_default().push(object);
+        }
+    }
+    plan.notes = planner.notes.into_iter().collect();
+    plan
+}
+
+struct Planner<'a> {
+    snapshot: &'a HostSnapshot,
+    settings: &'a Settings,
+    ports: Vec<PublishedPort>,
+    notes: BTreeSet<Note>,
+}
+
+impl<'a> Planner<'a> {
+    // ---- which one ----
+
+    /// The one of a kind that is copied: the oldest, then the first by cluster, namespace and name.
+    fn winner(&mut self, kind: Kind) -> Option<&'a HostRoute> {
+        let snapshot = self.snapshot;
+        let all: Vec<&HostRoute> = snapshot.routes.iter().filter(|one| one.route.id.kind == kind).collect();
+        let eligible: Vec<&HostRoute> = all.into_iter().filter(|one| self.is_eligible(one)).collect();
+        let rank = |one: &&&HostRoute| (one.route.created_seconds, one.cluster.clone(), one.route.id.clone());
+        let winner: &HostRoute = eligible.iter().min_by_key(rank)?;
+        for other in &eligible {
+            // The same object in several clusters is one object to whoever deploys it.
+            let same = other.route.id == winner.route.id && other.route.spec == winner.route.spec;
+            if !same {
+                let message = format!(
+                    "is not copied, because {} of {} is for {}, too, and comes before it",
+                    path(winner),
+                    winner.cluster,
+                    self.shown_host()
+                );
+                self.note(other, NoteKind::RouteOutranked, message);
+            }
+        }
+        Some(winner)
+    }
+
+    /// Whether one may be copied; says why not, where its owner may expect it.
+    fn is_eligible(&mut self, one: &HostRoute) -> bool {
+        let route = &one.route;
+        let labelled = route.asks() == Some(true);
+        let asked = match self.settings.propagate {
+            Propagate::Published => labelled || self.snapshot.published.is_some(),
+            Propagate::Labelled => labelled,
+            Propagate::Off => false,
+        };
+        let namespace = &*route.id.namespace;
+        let never = NEVER.contains(&namespace) || namespace == self.settings.sync_namespace;
+        if !asked || never || route.ignored || route.asks() == Some(false) || one.of_rollout {
+            return false;
+        }
+        let problem = self.problem(one);
+        if let Some((message, expected)) = &problem
+            && (labelled || *expected)
+        {
+            self.note(one, NoteKind::RouteNotCopied, format!("{message}; it is not copied into other clusters"));
+        }
+        problem.is_none()
+    }
+
+    /// Why one cannot be copied, and whether that is news to an owner who did not ask for it.
+    fn problem(&self, one: &HostRoute) -> Option<(String, bool)> {
+        let route = &one.route;
+        if !route.is_public() {
+            return Some(("is visible to some namespaces of its cluster only".into(), false));
+        }
+        if route.is_for_gateways() {
+            return Some(("is for gateways of its cluster".into(), false));
+        }
+        match (route.id.kind, route.hosts.len()) {
+            (Kind::VirtualService, 0) => return Some(("has no host".into(), false)),
+            (Kind::VirtualService, 2..) => return Some(("is for several hosts".into(), true)),
+            _ => {}
+        }
+        if rewrite::delegates(&route.spec) {
+            return Some(("hands requests over to another VirtualService, which stays in its cluster".into(), true));
+        }
+        if route.spec.get("workloadSelector").is_some() {
+            return Some(("is for some clients of its namespace only".into(), true));
+        }
+        if route.id.kind == Kind::DestinationRule
+            && self.snapshot.published.is_some()
+            && rewrite::subsets(&route.spec).is_empty()
+        {
+            let message = format!(
+                "has no subsets, and the traffic policy of {} is that of its published rule",
+                self.shown_host()
+            );
+            return Some((message, true));
+        }
+        None
+    }
+
+    // ---- where ----
+
+    /// The clusters that get a copy.
+    fn targets(&mut self, winner: &HostRoute) -> Vec<&'a HostCluster> {
+        let kind = winner.route.id.kind;
+        let snapshot = self.snapshot;
+        let mut targets = Vec::new();
+        for cluster in &snapshot.clusters {
+            let of_service = snapshot
+                .published
+                .as_ref()
+                .is_none_or(|(service, _)| service.targets.iter().any(|target| target.cluster == cluster.name));
+            if !of_service || !cluster.known.contains(&kind) || self.has_its_own(kind, &cluster.name) {
+                continue;
+            }
+            if kind == Kind::VirtualService && !cluster.others.is_empty() {
+                for other in &cluster.others {
+                    self.blocked(&cluster.name, other, winner);
+                }
+                continue;
+            }
+            targets.push(cluster);
+        }
+        targets
+    }
+
+    /// Whether users of a cluster have one that all its sidecars follow.
+    fn has_its_own(&self, kind: Kind, cluster: &ClusterName) -> bool {
+        self.snapshot.routes.iter().any(|one| {
+            let route = &one.route;
+            one.cluster == *cluster && route.id.kind == kind && route.is_public() && route.is_for_sidecars()
+        })
+    }
+
+    fn blocked(&mut self, cluster: &ClusterName, other: &ObjectId, winner: &HostRoute) {
+        let message = format!(
+            "is for {} and was not made by Tradewind; {} of {} is not copied beside it, because sidecars follow one only",
+            self.shown_host(),
+            path(winner),
+            winner.cluster
+        );
+        self.notes.insert(Note {
+            kind: NoteKind::ObjectForeign,
+            object: other.in_cluster(cluster),
+            service: self.service(),
+            message,
+        });
+    }
+
+    // ---- what ----
+
+    fn copies(&mut self, winner: &HostRoute, targets: &[&HostCluster], subsets: &mut BTreeSet<String>) -> Vec<Object> {
+        let route = &winner.route;
+        let namespace = &*route.id.namespace;
+        let published = self.snapshot.published.as_ref();
+        let mut spec = match route.id.kind {
+            Kind::DestinationRule => {
+                self.review_rule(winner);
+                subsets.extend(rewrite::subsets(&route.spec).into_keys());
+                rewrite::destination_rule(&route.spec, namespace, published.map(|(_, host)| host))
+            }
+            _ => {
+                let published = published.map(|(service, host)| Published {
+                    host,
+                    service,
+                    ports: &self.ports,
+                    origin: &winner.cluster,
+                });
+                let rewritten = rewrite::virtual_service(&route.spec, namespace, published.as_ref());
+                for message in rewritten.changed {
+                    self.note(winner, NoteKind::RouteQuestionable, message);
+                }
+                for subset in rewritten.subsets.difference(subsets) {
+                    let message = format!(
+                        "refers to the subset {subset:?} of {}, which no DestinationRule that is copied has; in other clusters \
+                         its requests fail",
+                        self.shown_host()
+                    );
+                    self.note(winner, NoteKind::RouteQuestionable, message);
+                }
+                rewritten.spec
+            }
+        };
+        if published.is_some()
+            && let Some(spec) = spec.as_object_mut()
+        {
+            spec.remove("exportTo");
+        }
+        targets.iter().map(|target| self.copy(winner, &target.name, spec.clone())).collect()
+    }
+
+    fn copy(&self, winner: &HostRoute, target: &ClusterName, mut spec: Value) -> Object {
+        let visible = self.snapshot.published.as_ref().and_then(|(service, _)| {
+            let target = service.targets.iter().find(|of_service| of_service.cluster == *target)?;
+            // As the host's own objects: Istio merges rules of one visibility only, and a route must be seen by whoever
+            // sees its host.
+            Some(export::namespaces(service, target, self.settings))
+        });
+        if let Some(visible) = visible.filter(|visible| !visible.is_empty()) {
+            spec["exportTo"] = Value::from(visible);
+        }
+        let copy = Opaque { metadata: self.metadata(winner), spec };
+        match winner.route.id.kind {
+            Kind::DestinationRule => Object::RuleCopy(copy),
+            _ => Object::VirtualService(copy),
+        }
+    }
+
+    fn metadata(&self, winner: &HostRoute) -> Metadata {
+        let route = &winner.route;
+        let left_out = &self.settings.ignore_labels_annotations_vs_copy_list;
+        let fixed = [keys::MANAGED_BY, keys::CREATED_BY];
+        let is_copied = |key: &&String| {
+            !left_out.contains(key) && !fixed.contains(&key.as_str()) && !key.starts_with("tradewind.io/")
+        };
+        let copied = |from: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            from.iter().filter(|(key, _)| is_copied(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let (mut labels, mut annotations) = (copied(&route.labels), copied(&route.annotations));
+        let listed = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>().join(",");
+        let lists = [(keys::COPIED_LABELS, listed(&labels)), (keys::COPIED_ANNOTATIONS, listed(&annotations))];
+        labels.insert(keys::MANAGED_BY.into(), keys::TRADEWIND.into());
+        annotations.insert(keys::CREATED_BY.into(), keys::TRADEWIND.into());
+        annotations.insert(keys::ORIGIN.into(), origin_of(winner));
+        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            annotations.insert(key.into(), list);
+        }
+        let namespace = self.settings.sync_namespace.clone();
+        Metadata { name: name_of(winner), namespace, labels, annotations }
+    }
+
+    // ---- notes ----
+
+    /// What a rule for a published host loses on its way.
+    fn review_rule(&mut self, winner: &HostRoute) {
+        if self.snapshot.published.is_none() {
+            return;
+        }
+        let host = self.shown_host();
+        if winner.route.spec.get("trafficPolicy").is_some() {
+            let message = format!("its subsets are copied; the traffic policy of {host} is that of its published rule");
+            self.note(winner, NoteKind::RouteQuestionable, message);
+        }
+        for (name, labels) in rewrite::subsets(&winner.route.spec) {
+            let unknown: Vec<&String> =
+                labels.iter().filter(|label| !ENDPOINT_LABELS.contains(&label.as_str())).collect();
+            if let Some(label) = unknown.first() {
+                let message = format!(
+                    "its subset {name:?} selects by the label {label}, which no endpoint of {host} has; in other clusters it is \
+                     empty"
+                );
+                self.note(winner, NoteKind::RouteQuestionable, message);
+            }
+        }
+    }
+
+    fn note(&mut self, one: &HostRoute, kind: NoteKind, message: String) {
+        let object = one.route.id.in_cluster(&one.cluster);
+        self.notes.insert(Note { kind, object, service: self.service(), message });
+    }
+
+    fn unreadable(&self, kind: Kind, origin: &str) -> Note {
+        let mut parts = origin.splitn(3, '/');
+        let mut part = || parts.next().unwrap_or_default();
+        let cluster = ClusterName::parse(part()).unwrap_or_else(|_| ClusterName::hub());
+        let object = ObjectRef { cluster, kind: kind.as_str().into(), namespace: part().into(), name: part().into() };
+        let message = format!(
+            "was copied into other clusters and cannot be read now; all copies for {} stay as they are",
+            self.shown_host()
+        );
+        Note { kind: NoteKind::RouteUnreadable, object, service: self.service(), message }
+    }
+
+    fn service(&self) -> Option<ServiceKey> {
+        self.snapshot.published.as_ref().map(|(service, _)| service.key.clone())
+    }
+
+    fn shown_host(&self) -> String {
+        self.snapshot.published.as_ref().map_or_else(|| self.snapshot.host.to_string(), |(_, host)| host.to_string())
+    }
+}
+
+fn path(one: &HostRoute) -> String {
+    format!("{}/{}", one.route.id.namespace, one.route.id.name)
+}
+
+/// `cluster/namespace/name`.
+fn origin_of(one: &HostRoute) -> String {
+    format!("{}/{}", one.cluster, path(one))
+}
+
+/// Name of a copy: told by its beginning, and different for every origin by its end.
+fn name_of(one: &HostRoute) -> String {
+    let id = &one.route.id;
+    let whole = format!("{}/{}/{}/{}", one.cluster, id.kind.as_str(), id.namespace, id.name);
+    // FNV-1a: the same in every version of Tradewind, which no hasher of the standard library promises.
+    let hash = whole
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let end = format!("-{hash:016x}");
+    let begin: String = format!("{}-{}", id.namespace, id.name).chars().take(MAX_NAME_CHARS - end.len()).collect();
+    format!("{}{end}", begin.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Route;
+
+    fn one(cluster: &str, namespace: &str, name: &str) -> HostRoute {
+        let route = Route {
+            id: ObjectId::new(Kind::VirtualService, namespace, name),
+            created_seconds: 0,
+            ignored: false,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            hosts: Vec::new(),
+            export_to: Vec::new(),
+            spec: Arc::new(Value::Null),
+        };
+        HostRoute { cluster: ClusterName::parse(cluster).unwrap(), route: Arc::new(route), of_rollout: false }
+    }
+
+    #[test]
+    fn names_never_collide_and_fit() {
+        let names: BTreeSet<String> = [("east", "a-b", "c"), ("east", "a", "b-c"), ("west", "a", "b-c")]
+            .map(|(x, y, z)| name_of(&one(x, y, z)))
+            .into();
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert!(names.iter().all(|name| name.starts_with("a-b-c-")), "{names:?}");
+        let long = name_of(&one("east", &"n".repeat(63), &format!("{}.{}", "x".repeat(171), "y".repeat(80))));
+        assert!(long.len() <= MAX_NAME_CHARS && !long.contains(".-"), "{long}");
+    }
+}

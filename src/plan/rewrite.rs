@@ -1,0 +1,240 @@
+//! What a user's route says, in the words of another cluster (reference behaviour §14).
+//!
+//! A name that means a Service beside the object, or inside its cluster, means something else or nothing elsewhere: for a
+//! published host it becomes that host, and everything else is named in full. Decides the text of a copy and tells where
+//! it no longer says the same; never whether one is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Number, Value};
+
+use super::ports::{MAIN_PORT, PublishedPort};
+use crate::{
+    model::{ClusterName, Host, full_host, local_service},
+    registry::ServiceSnapshot,
+};
+
+/// The published host that a route is for.
+pub(super) struct Published<'a> {
+    pub(super) host: &'a Host,
+    pub(super) service: &'a ServiceSnapshot,
+    pub(super) ports: &'a [PublishedPort],
+    /// Where the route stands.
+    pub(super) origin: &'a ClusterName,
+}
+
+/// A rewritten spec, and where it no longer says the same.
+pub(super) struct Rewritten {
+    pub(super) spec: Value,
+    /// Subsets of the host that it refers to.
+    pub(super) subsets: BTreeSet<String>,
+    pub(super) changed: BTreeSet<String>,
+}
+
+/// The spec of a VirtualService for another cluster: `published` where its host is.
+pub(super) fn virtual_service(spec: &Value, namespace: &str, published: Option<&Published<'_>>) -> Rewritten {
+    let mut rewriter = Rewriter { namespace, published, subsets: BTreeSet::new(), changed: BTreeSet::new() };
+    let mut spec = canonical(spec);
+    for protocol in ["http", "tls", "tcp"] {
+        for rule in items(&mut spec, protocol) {
+            rewriter.rule(rule);
+        }
+    }
+    match published {
+        Some(published) => spec["hosts"] = Value::from(vec![published.host.to_string()]),
+        None => {
+            for host in items(&mut spec, "hosts") {
+                complete(host, namespace);
+            }
+        }
+    }
+    Rewritten { spec, subsets: rewriter.subsets, changed: rewriter.changed }
+}
+
+/// The spec of a DestinationRule for another cluster: of the rule for a published host only the subsets. Istio merges it
+/// with ours there, and takes one traffic policy of the two, by age.
+pub(super) fn destination_rule(spec: &Value, namespace: &str, published: Option<&Host>) -> Value {
+    let mut spec = canonical(spec);
+    match published {
+        Some(host) => {
+            let subsets = spec.get("subsets").cloned().unwrap_or_default();
+            spec =
+                Value::Object(Map::from_iter([("host".into(), host.to_string().into()), ("subsets".into(), subsets)]));
+        }
+        None => {
+            if let Some(host) = spec.get_mut("host") {
+                complete(host, namespace);
+            }
+        }
+    }
+    spec
+}
+
+/// Names of the subsets of a DestinationRule, each with the labels it selects by.
+pub(super) fn subsets(spec: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let subsets = spec.get("subsets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let labels = |subset: &Value| -> BTreeSet<String> {
+        let labels = subset.get("labels").and_then(Value::as_object);
+        labels.map(|labels| labels.keys().cloned().collect()).unwrap_or_default()
+    };
+    subsets.iter().filter_map(|subset| Some((subset.get("name")?.as_str()?.to_owned(), labels(subset)))).collect()
+}
+
+/// Whether a route of a VirtualService hands over to another VirtualService, which stays at home.
+pub(super) fn delegates(spec: &Value) -> bool {
+    let http = spec.get("http").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    http.iter().any(|rule| rule.get("delegate").is_some_and(|delegate| !delegate.is_null()))
+}
+
+struct Rewriter<'a> {
+    namespace: &'a str,
+    published: Option<&'a Published<'a>>,
+    subsets: BTreeSet<String>,
+    changed: BTreeSet<String>,
+}
+
+impl Rewriter<'_> {
+    fn rule(&mut self, rule: &mut Value) {
+        // From which Services the requests for one subset of the host were.
+        let mut became: BTreeMap<Option<String>, BTreeSet<String>> = BTreeMap::new();
+        for share in items(rule, "route") {
+            let Some(destination) = share.get_mut("destination") else { continue };
+            if let Some(service) = self.destination(destination) {
+                let subset = destination.get("subset").and_then(Value::as_str).map(str::to_owned);
+                became.entry(subset).or_default().insert(service);
+            }
+        }
+        for services in became.values().filter(|services| services.len() > 1) {
+            let services: Vec<&str> = services.iter().map(String::as_str).collect();
+            self.changed.insert(format!(
+                "shares requests among {}, which are one host for other clusters; the shares have no effect there",
+                services.join(" and ")
+            ));
+        }
+        // Requests are mirrored to a Service beside the real one, never to the host that they go to anyway: it would
+        // get each of them twice.
+        if let Some(mirror) = rule.get_mut("mirror") {
+            self.mirror(mirror);
+        }
+        for mirror in items(rule, "mirrors") {
+            if let Some(destination) = mirror.get_mut("destination") {
+                self.mirror(destination);
+            }
+        }
+    }
+
+    /// Rewrites one destination, and answers which Service it was where it became the host.
+    fn destination(&mut self, destination: &mut Value) -> Option<String> {
+        let before = destination.get("host").and_then(Value::as_str)?.to_owned();
+        let whole = full_host(&before, self.namespace).into_owned();
+        let Some(published) = self.published else {
+            destination["host"] = whole.into();
+            return None;
+        };
+        let service = local_service(&whole).map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        let Some((namespace, name)) = service else {
+            if whole.eq_ignore_ascii_case(published.host.as_str()) {
+                destination["host"] = published.host.to_string().into();
+                self.refers(destination);
+            }
+            return None;
+        };
+        destination["host"] = published.host.to_string().into();
+        self.port(destination, &namespace, &name, published);
+        self.refers(destination);
+        Some(whole)
+    }
+
+    fn refers(&mut self, destination: &Value) {
+        self.subsets.extend(destination.get("subset").and_then(Value::as_str).map(str::to_owned));
+    }
+
+    /// A port of a Service is the port under which the host publishes it.
+    fn port(&mut self, destination: &mut Value, namespace: &str, name: &str, published: &Published<'_>) {
+        let source = published.service.sources.iter().find(|source| source.cluster == *published.origin);
+        let backends = source.map(|source| source.services.as_slice()).unwrap_or_default();
+        let is_it = |of: &str, service: &str| of == namespace && service == name;
+        let backend = backends.iter().find(|backend| is_it(&backend.namespace, &backend.service));
+        // Where nothing is known of the Services of the origin, nothing can be said about them.
+        if backend.is_none() && !backends.is_empty() {
+            self.changed.insert(format!(
+                "sends requests to {name}.{namespace}, which is no Service of {}; from other clusters they go to {}",
+                published.service.key, published.host
+            ));
+        }
+        let Some(number) = destination.pointer("/port/number").and_then(Value::as_u64) else { return };
+        let is_main = |port: u16| u64::from(port) == number;
+        let main = backend.and_then(|backend| backend.ports.first()).is_some_and(|port| is_main(port.number));
+        let further = published.ports.iter().skip(1).any(|port| is_main(port.number));
+        if main || !further {
+            destination["port"]["number"] = MAIN_PORT.into();
+        }
+    }
+
+    fn mirror(&mut self, destination: &mut Value) {
+        let Some(before) = destination.get("host").and_then(Value::as_str) else { return };
+        let whole = full_host(before, self.namespace).into_owned();
+        if self.published.is_some() && local_service(&whole).is_some() {
+            self.changed.insert(format!(
+                "mirrors requests to {whole}; those of clusters without a Service of this name are not mirrored"
+            ));
+        }
+        destination["host"] = whole.into();
+    }
+}
+
+fn complete(host: &mut Value, namespace: &str) {
+    if let Some(text) = host.as_str() {
+        *host = full_host(text, namespace).into_owned().into();
+    }
+}
+
+fn items<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// A value as an API server gives it back: without nulls, and with whole numbers as such.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key.clone(), canonical(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        Value::Number(number) => Value::Number(whole(number)),
+        other => other.clone(),
+    }
+}
+
+fn whole(number: &Number) -> Number {
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0);
+    // Shortest text of a whole number is its digits, so nothing is lost on the way.
+    float.and_then(|float| format!("{float:.0}").parse::<i64>().ok()).map_or_else(|| number.clone(), Number::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_as_an_api_server_gives_them_back() {
+        let given = json!({"a": 5.0, "b": 0.5, "c": null, "d": [{"e": null, "f": 1e20}], "g": "5.0"});
+        assert_eq!(canonical(&given), json!({"a": 5, "b": 0.5, "d": [{"f": 1e20}], "g": "5.0"}));
+    }
+
+    #[test]
+    fn an_unpublished_host_keeps_its_destinations_by_their_whole_names() {
+        let spec = json!({"hosts": ["reviews"], "http": [
+            {"route": [{"destination": {"host": "reviews", "subset": "v1"}}, {"destination": {"host": "a.example"}}],
+             "mirror": {"host": "shadow"}, "mirrors": [{"destination": {"host": "other"}}]}]});
+        let rewritten = virtual_service(&spec, "team", None);
+        let expected = json!({"hosts": ["reviews.team.svc.cluster.local"], "http": [
+            {"route": [{"destination": {"host": "reviews.team.svc.cluster.local", "subset": "v1"}},
+                       {"destination": {"host": "a.example"}}],
+             "mirror": {"host": "shadow.team.svc.cluster.local"},
+             "mirrors": [{"destination": {"host": "other.team.svc.cluster.local"}}]}]});
+        assert_eq!(rewritten.spec, expected);
+        assert!(rewritten.changed.is_empty() && rewritten.subsets.is_empty());
+    }
+}

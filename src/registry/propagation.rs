@@ -1,0 +1,173 @@
+//! Lifts one host out of the registry with all that users said about it, and tells which hosts have to be looked at.
+//!
+//! Decides what is known of users' routes and of who is reached under additional suffixes; never what is copied.
+
+use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
+
+use super::{
+    Registry,
+    shard::Shard,
+    snapshot::{AdditionalHosts, HostCluster, HostRoute, HostSnapshot},
+};
+use crate::model::{ClusterName, Host, Kind, ServiceKey, Written};
+
+/// The kinds that users' routes are of. What a VirtualService refers to comes before it.
+const ROUTES: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
+
+/// End of environments that share their additional hosts with the one before it (reference behaviour §13.5).
+const AIR: &str = "-air";
+
+/// An environment as it stands in additional hosts (reference behaviour §13.5).
+pub(crate) fn without_air(environment: &str) -> &str {
+    let at = environment.len().saturating_sub(AIR.len());
+    match environment.get(at..) {
+        Some(end) if at > 0 && end.eq_ignore_ascii_case(AIR) => &environment[..at],
+        _ => environment,
+    }
+}
+
+impl Registry {
+    /// One host, or `None` while nothing may be planned.
+    #[must_use]
+    pub fn host_snapshot(&self, host: &Arc<str>) -> Option<HostSnapshot> {
+        self.ready().ok()?;
+        let published = self.published(host).and_then(|(key, spelled)| Some((self.snapshot(&key)?, spelled)));
+        let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        for shard in &self.shards {
+            if !shard.kinds().contains_key(&Kind::ServiceEntry) {
+                continue;
+            }
+            clusters.push(HostCluster {
+                name: shard.key().clone(),
+                known: ROUTES.into_iter().filter(|kind| shard.serves(*kind)).collect(),
+                others: shard.standing().others_routes(host, &self.settings.sync_namespace),
+            });
+            routes.extend(shard.routes().of(host).into_iter().map(|route| HostRoute {
+                cluster: shard.key().clone(),
+                of_rollout: shard.is_rollout_route(&route.id),
+                route,
+            }));
+            copies.extend(shard.standing().copies_of(host));
+        }
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));
+        Some(HostSnapshot {
+            host: host.clone(),
+            published: published.filter(|(service, _)| !service.targets.is_empty()),
+            clusters,
+            routes,
+            unreadable_origin: copies.iter().filter_map(|copy| self.unreadable_origin(copy)).min(),
+        })
+    }
+
+    /// The service that a host belongs to, and the host as it spells it.
+    fn published(&self, host: &str) -> Option<(ServiceKey, Host)> {
+        let host = Host::parse(host).ok()?;
+        self.addresses.lock().holder_of(&host)
+    }
+
+    /// The service that a host belongs to.
+    pub(super) fn holder_of(&self, host: &str) -> Option<ServiceKey> {
+        self.published(host).map(|(key, _)| key)
+    }
+
+    /// The origin of a copy, where its cluster belongs to the fleet and its objects of that kind were never listed.
+    fn unreadable_origin(&self, copy: &Written) -> Option<(Kind, Arc<str>)> {
+        let origin = copy.origin.clone()?;
+        let cluster = ClusterName::parse(origin.split('/').next()?).ok()?;
+        let shard = self.shards.get(&cluster)?;
+        (!shard.knows(copy.id.kind)).then_some((copy.id.kind, origin))
+    }
+
+    /// Every host with routes that may be copied, or with copies of ours.
+    #[must_use]
+    pub fn routed_hosts(&self) -> BTreeSet<Arc<str>> {
+        let mut hosts = BTreeSet::new();
+        for shard in &self.shards {
+            hosts.extend(shard.routes().hosts(&self.settings.hostname_suffix).cloned());
+            hosts.extend(shard.standing().copied_hosts().cloned());
+        }
+        hosts
+    }
+
+    /// The hosts of a service of which users said something, or copies stand.
+    #[must_use]
+    pub fn routed_hosts_of(&self, key: &ServiceKey) -> Vec<Arc<str>> {
+        self.hosts_of(key).iter().filter_map(|host| self.routed(host)).collect()
+    }
+
+    /// A host, where users said something of it, or copies stand.
+    pub(super) fn routed(&self, host: &Host) -> Option<Arc<str>> {
+        let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
+        let minds = |shard: &Shard| shard.routes().has(&host) || shard.standing().has_routes_for(&host);
+        self.shards.iter().any(|shard| minds(&shard)).then_some(host)
+    }
+
+    // ---- additional hosts ----
+
+    /// Whether a service is reached under the additional suffixes.
+    pub(super) fn additional_hosts(&self, key: &ServiceKey) -> AdditionalHosts {
+        let settings = &self.settings;
+        if settings.additional_endpoint_suffixes.is_empty() || !self.asks_for_additional_hosts(key) {
+            return AdditionalHosts::No;
+        }
+        let environment = without_air(key.environment.as_str());
+        if environment.len() == key.environment.as_str().len() {
+            return AdditionalHosts::Yes;
+        }
+        // Both would have the same hosts. The one without the ending has them, whoever came first: so it is the same
+        // after a restart.
+        match ServiceKey::parse(key.identity.as_str(), environment) {
+            Ok(rival) if self.asks_for_additional_hosts(&rival) => AdditionalHosts::Taken(rival),
+            _ => AdditionalHosts::Yes,
+        }
+    }
+
+    fn asks_for_additional_hosts(&self, key: &ServiceKey) -> bool {
+        let mut clusters = self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
+        clusters.extend(self.carrying(key));
+        let mut half_known = false;
+        for cluster in &clusters {
+            let Some(shard) = self.shards.get(cluster) else { continue };
+            if shard.has_additional_hosts(key) {
+                return true;
+            }
+            half_known |= !shard.knows_workloads() || shard.is_loading();
+        }
+        // The workload that asks for it may be the one that cannot be read: what was written tells.
+        half_known && clusters.iter().any(|cluster| self.stands_additionally(cluster, key))
+    }
+
+    fn stands_additionally(&self, cluster: &ClusterName, key: &ServiceKey) -> bool {
+        let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+        let is_additional = |host: &str| {
+            let mut suffixes = self.settings.additional_endpoint_suffixes.iter();
+            suffixes.any(|suffix| host.strip_suffix(suffix.as_str()).is_some_and(|before| before.ends_with('.')))
+        };
+        let routes = written.iter().filter(|written| written.id.kind == Kind::VirtualService);
+        routes.filter_map(|written| written.host.as_deref()).any(is_additional)
+    }
+
+    /// The service whose additional hosts depend on whether this one has any.
+    pub(super) fn additional_rival_of(&self, key: &ServiceKey) -> Option<ServiceKey> {
+        if self.settings.additional_endpoint_suffixes.is_empty() || !self.started.load(Ordering::Acquire) {
+            return None;
+        }
+        let rival = ServiceKey::parse(key.identity.as_str(), &format!("{}{AIR}", key.environment)).ok()?;
+        self.clusters_of.contains_key(&rival).then_some(rival)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_goes_whatever_its_case_and_never_the_whole() {
+        for (environment, expected) in
+            [("stage-air", "stage"), ("Stage-AIR", "Stage"), ("stage", "stage"), ("-air", "-air")]
+        {
+            assert_eq!(without_air(environment), expected);
+        }
+    }
+}
