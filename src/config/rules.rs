@@ -76,11 +76,6 @@ pub(super) const RULES: &[Rule] = &[
         why: "an additional suffix that is the main one adds nothing, and its VirtualServices would hide the services",
         broken: |s| s.additional_endpoint_suffixes.contains(&s.hostname_suffix),
     },
-    Rule {
-        fields: &["additional_endpoint_label_filters", "additional_endpoint_suffixes"],
-        why: "the first needs the second",
-        broken: |s| !s.additional_endpoint_label_filters.is_empty() && s.additional_endpoint_suffixes.is_empty(),
-    },
 ];
 
 fn repeated<const N: usize>(keys: [&String; N]) -> bool {
@@ -121,7 +116,6 @@ mod tests {
             }),
             broken(|s| s.priority_key = s.admiral_crd_identity_label.clone()),
             broken(|s| s.additional_endpoint_suffixes = vec!["mesh.example".into(), s.hostname_suffix.clone()]),
-            broken(|s| s.additional_endpoint_label_filters = vec!["*".into()]),
         ];
         assert_eq!(found.to_vec(), expected);
     }

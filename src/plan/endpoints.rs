@@ -58,7 +58,10 @@ pub(super) fn place(
         if source.cluster == target.cluster {
             let known = source.services.iter().map(|backend| local(source, backend, ports, settings));
             let carried = source.carried_local.iter().filter_map(|last_known| carried(source, last_known, ports));
-            reached.extend(known.chain(carried).map(|endpoint| (source, endpoint)));
+            let mut own: Vec<Endpoint> = known.chain(carried).collect();
+            // Of what is carried only the endpoint is known: nothing else may decide the order.
+            own.sort_by_cached_key(|endpoint| (is_ip(&endpoint.address), endpoint.address.clone()));
+            reached.extend(own.into_iter().map(|endpoint| (source, endpoint)));
         } else if let Some(remote) = remote(source, ports) {
             reached.push((source, remote));
         }
@@ -197,6 +200,10 @@ fn true_locality(endpoint: &Endpoint) -> Option<Locality> {
     let label = |key| endpoint.labels.get(key).map(String::as_str);
     let region = label(keys::ENDPOINT_REGION)?;
     Some(label(keys::ENDPOINT_ZONE).map_or_else(|| Locality::region(region), |zone| Locality::zone(region, zone)))
+}
+
+fn is_ip(address: &str) -> bool {
+    address.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// What an endpoint weighs beside the others. One that says nothing weighs as much as those that do on average.

@@ -129,7 +129,7 @@ impl Registry {
         let mut half_known = false;
         for cluster in &clusters {
             let Some(shard) = self.shards.get(cluster) else { continue };
-            if shard.has_additional_hosts(key) {
+            if shard.workloads_of(key).any(|workload| workload.additional_hosts) {
                 return true;
             }
             half_known |= !shard.knows_workloads() || shard.is_loading();

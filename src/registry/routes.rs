@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::shard::remove_from;
+use super::shard::{Effects, Shard, remove_from};
 use crate::model::{Kind, ObjectId, Route};
 
 /// The routes of one cluster.
@@ -62,5 +62,26 @@ impl Routes {
             let asks = || ids.iter().any(|id| self.all.get(id).is_some_and(|route| route.asks().is_some()));
             (is_ours || asks()).then_some(host)
         })
+    }
+}
+
+impl Shard {
+    pub(super) fn put_route(&mut self, route: Route) -> Effects {
+        let (before, route) = self.routes.put(route).map_or((None, None), |(before, now)| (before, Some(now)));
+        Effects { hosts: before.iter().chain(&route).flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
+    }
+
+    pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
+        let before = self.routes.remove(id);
+        Effects { hosts: before.iter().flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
+    }
+
+    /// Whether a Rollout names a VirtualService to be its own.
+    pub(super) fn is_rollout_route(&self, _id: &ObjectId) -> bool {
+        false
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
     }
 }

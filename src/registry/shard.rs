@@ -23,8 +23,7 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, Route, ServiceKey,
-        Workload,
+        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, ServiceKey, Workload,
     },
 };
 
@@ -73,7 +72,7 @@ pub(super) struct Shard {
     /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
     gone_ignored: HashSet<Arc<str>>,
     policies: Policies,
-    routes: Routes,
+    pub(super) routes: Routes,
     /// Its nodes and gateways.
     place: Place,
     /// What was written there.
@@ -253,13 +252,6 @@ impl Shard {
         self.by_namespace.keys()
     }
 
-    /// Whether a workload of a service asks for additional hosts.
-    pub(super) fn has_additional_hosts(&self, key: &ServiceKey) -> bool {
-        let mut workloads =
-            self.by_service.get(key).into_iter().flatten().filter_map(|id| Some(&self.workloads.get(id)?.workload));
-        workloads.any(|workload| workload.additional_hosts)
-    }
-
     pub(super) fn workload_count(&self) -> usize {
         self.by_namespace.values().map(BTreeSet::len).sum()
     }
@@ -370,7 +362,7 @@ impl Shard {
         (backends.into_values().collect(), problems.into_iter().collect())
     }
 
-    fn workloads_of(&self, key: &ServiceKey) -> impl Iterator<Item = &Workload> {
+    pub(super) fn workloads_of(&self, key: &ServiceKey) -> impl Iterator<Item = &Workload> {
         let ids = self.by_service.get(key).into_iter().flatten();
         ids.filter_map(|id| self.workloads.get(id)).map(|placed| &placed.workload)
     }
@@ -498,27 +490,6 @@ impl Shard {
         let homes: BTreeSet<&Arc<str>> =
             self.by_service.get(key).into_iter().flatten().map(|id| &id.namespace).collect();
         self.policies.of(key).map(|policy| (policy.clone(), homes.contains(&policy.id.namespace))).collect()
-    }
-
-    // ---- users' routes ----
-
-    pub(super) fn put_route(&mut self, route: Route) -> Effects {
-        let (before, route) = self.routes.put(route).map_or((None, None), |(before, now)| (before, Some(now)));
-        Effects { hosts: before.iter().chain(&route).flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
-    }
-
-    pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
-        let before = self.routes.remove(id);
-        Effects { hosts: before.iter().flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
-    }
-
-    /// Whether a Rollout names a VirtualService to be its own.
-    pub(super) fn is_rollout_route(&self, _id: &ObjectId) -> bool {
-        false
-    }
-
-    pub(super) fn routes(&self) -> &Routes {
-        &self.routes
     }
 
     // ---- what was written ----

@@ -207,7 +207,7 @@ fn machines_come_change_and_go_beside_pods() {
     apply(&mut world, "cluster-1", &machine("10.0.0.6"));
     assert_eq!(seen(&world, "cluster-1")[0], "10.0.0.6");
     apply(&mut world, "cluster-1", &entry("identity: payments, env: stage"));
-    assert_eq!(seen(&world, "cluster-1"), ["10.0.0.9", "10.0.0.6", "192.0.2.2", "192.0.2.3"]);
+    assert_eq!(seen(&world, "cluster-1"), ["10.0.0.6", "10.0.0.9", "192.0.2.2", "192.0.2.3"]);
     apply(&mut world, "cluster-1", &entry("app: payments"));
     assert_eq!(seen(&world, "cluster-1")[0], "10.0.0.6", "without its label it decides nothing");
     apply(&mut world, "cluster-1", &entry("identity: payments, env: stage"));
