@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    kube::{KubeStore, LIST_PAGE_OBJECTS, collection},
+    kube::{KubeStore, LIST_PAGE_OBJECTS, collection, only_over},
     store::{Outcome, WriteError},
 };
 use crate::{
@@ -65,8 +65,7 @@ impl KubeStore {
 pub fn handed_back(metadata: &Value) -> Value {
     let path = |map: &str, key: &str| format!("/metadata/{map}/{}", key.replace('~', "~0").replace('/', "~1"));
     let mut patch = vec![
-        // Not a `test`: an API server answers one that fails as if the patch itself were wrong, and this with a conflict.
-        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}),
+        only_over(metadata["resourceVersion"].as_str().unwrap_or_default()),
         json!({"op": "remove", "path": path("labels", keys::MANAGED_BY)}),
     ];
     if metadata["annotations"].is_null() {

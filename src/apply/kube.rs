@@ -190,7 +190,7 @@ impl KubeStore {
         let managers =
             ownership::taken_over(managed_fields(&live), &self.owned, &annotations, &over.id.kind.api_version());
         let patch = json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": *over.resource_version},
+            only_over(&over.resource_version),
             {"op": "add", "path": "/metadata/managedFields", "value": managers},
         ]);
         let answer = self.patch(&over.id, patch).await?;
@@ -207,7 +207,7 @@ impl KubeStore {
         let ours = annotations[keys::EGRESS_HOSTS].as_str().and_then(|text| serde_json::from_str(text).ok());
         let merged = Hosts { all, ours: ours.unwrap_or_default() }.with(hosts);
         let mut patch = vec![
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": *over.resource_version}),
+            only_over(&over.resource_version),
             json!({"op": "replace", "path": "/spec/egress/0/hosts", "value": merged.all}),
         ];
         let annotation = format!("/metadata/annotations/{}", keys::EGRESS_HOSTS.replace('/', "~1"));
@@ -322,6 +322,12 @@ pub(super) fn collection(kind: Kind, namespace: &str) -> String {
 
 fn path(id: &ObjectId) -> String {
     format!("{}/{}", collection(id.kind, &id.namespace), id.name)
+}
+
+/// The step of a JSON patch that ends it with a conflict where the object is not in this state any more. No `test`: a failing
+/// one is answered as if the patch itself were wrong.
+pub(super) fn only_over(resource_version: &str) -> Value {
+    json!({"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version})
 }
 
 fn managed_fields(object: &Value) -> &[Value] {

@@ -22,6 +22,10 @@ impl Operations {
         self.configs.keys().filter(|(of, _)| of == cluster).map(|(_, id)| id.clone()).collect()
     }
 
+    fn nlb_enabled_clusters(&self) -> Vec<String> {
+        self.configs.values().flat_map(|config| config.nlb_enabled_clusters.iter().cloned()).collect()
+    }
+
     fn suspensions(&self) -> impl Iterator<Item = (&(ClusterName, ObjectId), &Suspension)> {
         self.configs.iter().flat_map(|(of, config)| config.suspend.iter().map(move |suspension| (of, suspension)))
     }
@@ -116,6 +120,12 @@ impl Registry {
                 )
             });
             self.note_object(cluster, id, NoteKind::SuspensionQuestionable, problem);
+            let lists =
+                [&before, &now].map(|config| config.as_ref().map(|config| config.nlb_enabled_clusters.as_slice()));
+            if lists[0].unwrap_or_default() != lists[1].unwrap_or_default() {
+                let switched = self.operations.read().nlb_enabled_clusters();
+                self.set_nlb_clusters(self.settings.nlb_enabled_clusters.iter().cloned().chain(switched));
+            }
             self.mark_everything();
         }
     }
