@@ -7,23 +7,23 @@ use std::{borrow::Cow, sync::Arc};
 use super::{Kind, Route};
 use crate::istio::keys;
 
-/// Domain of the clusters' own Services.
+/// Domain of a cluster's own Services where nothing else is said.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// A host as Istio understands it in an object of `namespace`: a name without dots is a Service beside the object
-/// (Istio documentation, "Virtual Service", `hosts`).
+/// (Istio documentation, "Virtual Service", `hosts`), and `domain` is that of its cluster.
 #[must_use]
-pub fn full_host<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
+pub fn full_host<'a>(host: &'a str, namespace: &str, domain: &str) -> Cow<'a, str> {
     if host.is_empty() || host == "*" || host.contains(['.', ':']) {
         return Cow::Borrowed(host);
     }
-    Cow::Owned(format!("{host}.{namespace}.svc.{CLUSTER_DOMAIN}"))
+    Cow::Owned(format!("{host}.{namespace}.svc.{domain}"))
 }
 
-/// Namespace and name of the Service that a whole host name stands for inside a cluster.
+/// Namespace and name of the Service that a whole host name stands for inside a cluster of this domain.
 #[must_use]
-pub fn local_service(host: &str) -> Option<(&str, &str)> {
-    let service = host.trim_end_matches('.').strip_suffix(CLUSTER_DOMAIN)?.strip_suffix(".svc.")?;
+pub fn local_service<'a>(host: &'a str, domain: &str) -> Option<(&'a str, &'a str)> {
+    let service = host.trim_end_matches('.').strip_suffix(domain)?.strip_suffix(".svc.")?;
     let (name, namespace) = service.split_once('.')?;
     (!name.is_empty() && !namespace.is_empty() && !namespace.contains('.')).then_some((namespace, name))
 }
@@ -38,7 +38,7 @@ impl Route {
         let mut hosts: Vec<Arc<str>> = self
             .hosts
             .iter()
-            .map(|host| full_host(host, &self.id.namespace).to_ascii_lowercase().as_str().into())
+            .map(|host| full_host(host, &self.id.namespace, CLUSTER_DOMAIN).to_ascii_lowercase().as_str().into())
             .collect();
         hosts.sort();
         hosts.dedup();
@@ -87,20 +87,20 @@ mod tests {
 
     #[test]
     fn names_without_dots_are_services_beside_the_object() {
-        assert_eq!(full_host("payments", "team"), "payments.team.svc.cluster.local");
+        assert_eq!(full_host("payments", "team", CLUSTER_DOMAIN), "payments.team.svc.cluster.local");
         for whole in ["stage.payments.global", "*", "*.global", "payments.team", "::1", ""] {
-            assert_eq!(full_host(whole, "team"), whole);
+            assert_eq!(full_host(whole, "team", CLUSTER_DOMAIN), whole);
         }
     }
 
     #[test]
     fn a_service_is_told_from_other_hosts() {
-        assert_eq!(local_service("payments.team.svc.cluster.local"), Some(("team", "payments")));
-        assert_eq!(local_service("payments.team.svc.cluster.local."), Some(("team", "payments")));
+        assert_eq!(local_service("payments.team.svc.cluster.local", CLUSTER_DOMAIN), Some(("team", "payments")));
+        assert_eq!(local_service("payments.team.svc.west.example.", "west.example"), Some(("team", "payments")));
         for other in
             ["a.b.c.svc.cluster.local", "svc.cluster.local", "stage.payments.global", ".team.svc.cluster.local"]
         {
-            assert_eq!(local_service(other), None, "{other}");
+            assert_eq!(local_service(other, CLUSTER_DOMAIN), None, "{other}");
         }
     }
 }

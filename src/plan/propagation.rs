@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{
     export,
     ports::{self, PublishedPort},
-    rewrite::{self, Published},
+    rewrite::{self, Home, Published},
 };
 use crate::{
     config::{Propagate, Settings},
@@ -224,13 +224,13 @@ impl<'a> Planner<'a> {
 
     fn copies(&mut self, winner: &HostRoute, targets: &[&HostCluster], subsets: &mut BTreeSet<String>) -> Vec<Object> {
         let route = &winner.route;
-        let namespace = &*route.id.namespace;
+        let home = Home { namespace: &route.id.namespace, domain: &winner.domain };
         let published = self.snapshot.published.as_ref();
         let mut spec = match route.id.kind {
             Kind::DestinationRule => {
                 self.review_rule(winner);
                 subsets.extend(rewrite::subsets(&route.spec).into_keys());
-                rewrite::destination_rule(&route.spec, namespace, published.map(|(_, host)| host))
+                rewrite::destination_rule(&route.spec, home, published.map(|(_, host)| host))
             }
             _ => {
                 let published = published.map(|(service, host)| Published {
@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
                     ports: &self.ports,
                     origin: &winner.cluster,
                 });
-                let rewritten = rewrite::virtual_service(&route.spec, namespace, published.as_ref());
+                let rewritten = rewrite::virtual_service(&route.spec, home, published.as_ref());
                 for message in rewritten.changed {
                     self.note(winner, NoteKind::RouteQuestionable, message);
                 }
@@ -391,7 +391,12 @@ mod tests {
             export_to: Vec::new(),
             spec: Arc::new(Value::Null),
         };
-        HostRoute { cluster: ClusterName::parse(cluster).unwrap(), route: Arc::new(route), of_rollout: false }
+        HostRoute {
+            cluster: ClusterName::parse(cluster).unwrap(),
+            domain: "cluster.local".into(),
+            route: Arc::new(route),
+            of_rollout: false,
+        }
     }
 
     #[test]

@@ -14,6 +14,20 @@ use crate::{
     registry::ServiceSnapshot,
 };
 
+/// Where a route stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Home<'a> {
+    pub(super) namespace: &'a str,
+    /// What the names of its cluster's Services end with.
+    pub(super) domain: &'a str,
+}
+
+impl Home<'_> {
+    fn full(self, host: &str) -> String {
+        full_host(host, self.namespace, self.domain).into_owned()
+    }
+}
+
 /// The published host that a route is for.
 pub(super) struct Published<'a> {
     pub(super) host: &'a Host,
@@ -32,8 +46,8 @@ pub(super) struct Rewritten {
 }
 
 /// The spec of a VirtualService for another cluster: `published` where its host is.
-pub(super) fn virtual_service(spec: &Value, namespace: &str, published: Option<&Published<'_>>) -> Rewritten {
-    let mut rewriter = Rewriter { namespace, published, subsets: BTreeSet::new(), changed: BTreeSet::new() };
+pub(super) fn virtual_service(spec: &Value, home: Home<'_>, published: Option<&Published<'_>>) -> Rewritten {
+    let mut rewriter = Rewriter { home, published, subsets: BTreeSet::new(), changed: BTreeSet::new() };
     let mut spec = canonical(spec);
     for protocol in ["http", "tls", "tcp"] {
         for rule in items(&mut spec, protocol) {
@@ -44,7 +58,7 @@ pub(super) fn virtual_service(spec: &Value, namespace: &str, published: Option<&
         Some(published) => spec["hosts"] = Value::from(vec![published.host.to_string()]),
         None => {
             for host in items(&mut spec, "hosts") {
-                complete(host, namespace);
+                complete(host, home);
             }
         }
     }
@@ -53,7 +67,7 @@ pub(super) fn virtual_service(spec: &Value, namespace: &str, published: Option<&
 
 /// The spec of a DestinationRule for another cluster: of the rule for a published host only the subsets. Istio merges it
 /// with ours there, and takes one traffic policy of the two, by age.
-pub(super) fn destination_rule(spec: &Value, namespace: &str, published: Option<&Host>) -> Value {
+pub(super) fn destination_rule(spec: &Value, home: Home<'_>, published: Option<&Host>) -> Value {
     let mut spec = canonical(spec);
     match published {
         Some(host) => {
@@ -63,7 +77,7 @@ pub(super) fn destination_rule(spec: &Value, namespace: &str, published: Option<
         }
         None => {
             if let Some(host) = spec.get_mut("host") {
-                complete(host, namespace);
+                complete(host, home);
             }
         }
     }
@@ -87,7 +101,7 @@ pub(super) fn delegates(spec: &Value) -> bool {
 }
 
 struct Rewriter<'a> {
-    namespace: &'a str,
+    home: Home<'a>,
     published: Option<&'a Published<'a>>,
     subsets: BTreeSet<String>,
     changed: BTreeSet<String>,
@@ -126,12 +140,13 @@ impl Rewriter<'_> {
     /// Rewrites one destination, and answers which Service it was where it became the host.
     fn destination(&mut self, destination: &mut Value) -> Option<String> {
         let before = destination.get("host").and_then(Value::as_str)?.to_owned();
-        let whole = full_host(&before, self.namespace).into_owned();
+        let whole = self.home.full(&before);
         let Some(published) = self.published else {
             destination["host"] = whole.into();
             return None;
         };
-        let service = local_service(&whole).map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        let service =
+            local_service(&whole, self.home.domain).map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
         let Some((namespace, name)) = service else {
             if whole.eq_ignore_ascii_case(published.host.as_str()) {
                 destination["host"] = published.host.to_string().into();
@@ -173,8 +188,8 @@ impl Rewriter<'_> {
 
     fn mirror(&mut self, destination: &mut Value) {
         let Some(before) = destination.get("host").and_then(Value::as_str) else { return };
-        let whole = full_host(before, self.namespace).into_owned();
-        if self.published.is_some() && local_service(&whole).is_some() {
+        let whole = self.home.full(before);
+        if self.published.is_some() && local_service(&whole, self.home.domain).is_some() {
             self.changed.insert(format!(
                 "mirrors requests to {whole}; those of clusters without a Service of this name are not mirrored"
             ));
@@ -183,9 +198,9 @@ impl Rewriter<'_> {
     }
 }
 
-fn complete(host: &mut Value, namespace: &str) {
+fn complete(host: &mut Value, home: Home<'_>) {
     if let Some(text) = host.as_str() {
-        *host = full_host(text, namespace).into_owned().into();
+        *host = home.full(text).into();
     }
 }
 
@@ -228,7 +243,7 @@ mod tests {
         let spec = json!({"hosts": ["reviews"], "http": [
             {"route": [{"destination": {"host": "reviews", "subset": "v1"}}, {"destination": {"host": "a.example"}}],
              "mirror": {"host": "shadow"}, "mirrors": [{"destination": {"host": "other"}}]}]});
-        let rewritten = virtual_service(&spec, "team", None);
+        let rewritten = virtual_service(&spec, Home { namespace: "team", domain: "cluster.local" }, None);
         let expected = json!({"hosts": ["reviews.team.svc.cluster.local"], "http": [
             {"route": [{"destination": {"host": "reviews.team.svc.cluster.local", "subset": "v1"}},
                        {"destination": {"host": "a.example"}}],

@@ -364,6 +364,9 @@ impl Registry {
         if effects.place.endpoints {
             dirty.extend(self.keys_running_in(cluster).into_iter().map(Unit::Service));
         }
+        if effects.place.domain {
+            dirty.extend(self.routed_hosts_in(cluster).into_iter().map(Unit::Host));
+        }
         if effects.place.clients {
             dirty.extend(self.keys_for(cluster).into_iter().map(Unit::Service));
         }

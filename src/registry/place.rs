@@ -44,6 +44,8 @@ pub(super) struct Place {
 pub(super) struct Moved {
     /// How the endpoints of the cluster look: gateway address, locality or domain.
     pub(super) endpoints: bool,
+    /// What its own names end with.
+    pub(super) domain: bool,
     /// How its clients choose among endpoints: the regions.
     pub(super) clients: bool,
     /// Something of which a note may speak.
@@ -53,6 +55,7 @@ pub(super) struct Moved {
 impl std::ops::BitOrAssign for Moved {
     fn bitor_assign(&mut self, other: Self) {
         self.endpoints |= other.endpoints;
+        self.domain |= other.domain;
         self.clients |= other.clients;
         self.any |= other.any;
     }
@@ -82,6 +85,7 @@ impl Place {
         let after = seen(self);
         Moved {
             endpoints: (&before.0, &before.1, &before.2) != (&after.0, &after.1, &after.2),
+            domain: before.2 != after.2,
             clients: before.3 != after.3,
             any: true,
         }

@@ -9,7 +9,10 @@ use super::{
     shard::Shard,
     snapshot::{AdditionalHosts, HostCluster, HostRoute, HostSnapshot},
 };
-use crate::model::{ClusterName, Host, Kind, ServiceKey, Written};
+use crate::{
+    config::Propagate,
+    model::{ClusterName, Host, Kind, ServiceKey, Written},
+};
 
 /// The kinds that users' routes are of. What a VirtualService refers to comes before it.
 const ROUTES: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
@@ -44,6 +47,7 @@ impl Registry {
             });
             routes.extend(shard.routes().of(host).into_iter().map(|route| HostRoute {
                 cluster: shard.key().clone(),
+                domain: shard.domain(),
                 of_rollout: shard.is_rollout_route(&route.id),
                 route,
             }));
@@ -88,6 +92,14 @@ impl Registry {
             hosts.extend(shard.standing().copied_hosts().cloned());
         }
         hosts
+    }
+
+    /// Every host with routes of a cluster that may be copied, while any are.
+    pub(super) fn routed_hosts_in(&self, cluster: &ClusterName) -> Vec<Arc<str>> {
+        let Some(shard) = self.shards.get(cluster).filter(|_| self.settings.propagate != Propagate::Off) else {
+            return Vec::new();
+        };
+        shard.routes().hosts(&self.settings.hostname_suffix).cloned().collect()
     }
 
     /// The hosts of a service of which users said something, or copies stand.

@@ -185,6 +185,8 @@ pub struct HostCluster {
 pub struct HostRoute {
     /// Where it stands.
     pub cluster: ClusterName,
+    /// What the names of that cluster's Services end with.
+    pub domain: Arc<str>,
     /// It.
     pub route: Arc<Route>,
     /// Whether a Rollout names it to be its own.
