@@ -103,6 +103,7 @@ fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
         host: None,
         address: None,
         policy: None,
+        configs: Vec::new(),
         ports: Vec::new(),
         endpoints: Vec::new(),
         sidecar: None,

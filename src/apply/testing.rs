@@ -92,6 +92,7 @@ pub(super) fn written(object: &Object) -> Written {
         host: None,
         address: None,
         policy: None,
+        configs: Vec::new(),
         ports: vec![],
         endpoints: vec![],
         sidecar: None,

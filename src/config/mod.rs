@@ -28,7 +28,7 @@ use crate::istio::OwnedKeys;
 impl Settings {
     /// The annotations of pod templates and policies that decide something; all others are pruned.
     #[must_use]
-    pub fn observed_annotations(&self) -> [&str; 8] {
+    pub fn observed_annotations(&self) -> [&str; 9] {
         [
             &self.workload_identity_key,
             &self.env_key,
@@ -38,6 +38,7 @@ impl Settings {
             "traffic.sidecar.istio.io/includeInboundPorts",
             "lastUpdatedAt",
             "tradewind.io/unlisted-regions",
+            "isSlowStartDisabled",
         ]
     }
 

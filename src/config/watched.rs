@@ -12,6 +12,8 @@ impl Settings {
             Kind::Node,
             Kind::Namespace,
             Kind::GlobalTrafficPolicy,
+            Kind::OutlierDetection,
+            Kind::ClientConnectionConfig,
             Kind::ServiceEntry,
             Kind::DestinationRule,
             Kind::VirtualService,

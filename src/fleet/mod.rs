@@ -18,6 +18,7 @@ pub mod kubeconfig;
 pub(crate) mod manifests;
 mod observe;
 mod observe_machines;
+mod observe_policy;
 pub mod reference_addresses;
 mod run;
 mod secrets;

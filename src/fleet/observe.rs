@@ -20,16 +20,16 @@ use super::users_route;
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
+    fleet::observe_policy::configs_of,
     istio::{self, Owner, keys},
     model::{
-        Configured, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
-        ObjectId, Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload,
-        Written,
+        Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
+        Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
     },
 };
 
 /// Hides an object when `true` (reference behaviour §2).
-const IGNORE: &str = "admiral.io/ignore";
+pub(super) const IGNORE: &str = "admiral.io/ignore";
 /// Namespace of Istio's control plane.
 const GATEWAY_NAMESPACE: &str = "istio-system";
 /// Port of the AUTO_PASSTHROUGH server of a gateway (reference behaviour §4).
@@ -78,9 +78,7 @@ impl Observer {
             Kind::Node => self.node(&read(value)?),
             Kind::Namespace => self.namespace(&read(value)?),
             Kind::GlobalTrafficPolicy => self.policy(&read_metadata(value)?, read_spec(value)?),
-            Kind::TradewindConfig => {
-                Observed::TradewindConfig(self.configured(kind, &read_metadata(value)?, read_spec(value)?))
-            }
+            Kind::TradewindConfig => Observed::TradewindConfig(self.configured(kind, value)?),
             Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
             Kind::ServiceEntry => self.service_entry(value)?,
             Kind::WorkloadEntry => self.workload_entry(value)?,
@@ -89,11 +87,11 @@ impl Observer {
             Kind::Rollout | Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
             Kind::CronJob => self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?,
             Kind::Vertex | Kind::MonoVertex => self.of_template(kind, value, "/spec/metadata")?,
-            Kind::OutlierDetection
-            | Kind::ClientConnectionConfig
-            | Kind::RoutingPolicy
-            | Kind::DependencyProxy
-            | Kind::TrafficConfig => return Err(format!("{} is not read", kind.as_str())),
+            Kind::OutlierDetection => Observed::OutlierDetection(self.configured(kind, value)?),
+            Kind::ClientConnectionConfig => Observed::ClientConnectionConfig(self.configured(kind, value)?),
+            Kind::RoutingPolicy => Observed::RoutingPolicy(self.configured(kind, value)?),
+            Kind::TrafficConfig => Observed::TrafficConfig(self.configured(kind, value)?),
+            Kind::DependencyProxy => return Err(format!("{} is not read", kind.as_str())),
         })
     }
 
@@ -244,6 +242,7 @@ impl Observer {
             host: spec.get("host").or_else(|| spec.get("hosts")?.get(0)).and_then(Value::as_str).map(Into::into),
             address: first_ipv4(spec),
             policy: marks.annotations.get(keys::POLICY).map(|policy| policy.as_str().into()),
+            configs: configs_of(&marks.annotations),
             ports,
             endpoints,
             sidecar: (kind == Kind::Sidecar).then(|| sidecar_hosts(spec, &marks.annotations)),
@@ -271,18 +270,7 @@ impl Observer {
     }
 
     fn policy(&self, metadata: &ObjectMeta, spec: GlobalTrafficPolicySpec) -> Observed {
-        Observed::Policy(self.configured(Kind::GlobalTrafficPolicy, metadata, spec))
-    }
-
-    fn configured<S>(&self, kind: Kind, metadata: &ObjectMeta, spec: S) -> Configured<S> {
-        Configured {
-            id: id(kind, metadata),
-            created_seconds: created_seconds(metadata),
-            ignored: is_true(metadata.annotations.as_ref(), IGNORE) || is_true(metadata.labels.as_ref(), IGNORE),
-            labels: metadata.labels.clone().unwrap_or_default(),
-            annotations: self.observed_annotations(metadata.annotations.as_ref()),
-            spec: Arc::new(spec),
-        }
+        Observed::Policy(self.with_spec(Kind::GlobalTrafficPolicy, metadata, spec))
     }
 
     fn declared(&self, metadata: &ObjectMeta, spec: DependencySpec) -> Observed {
@@ -427,7 +415,7 @@ pub(super) fn read_metadata(value: &Value) -> Result<ObjectMeta, String> {
     read_at("metadata", value.get("metadata").unwrap_or(&Value::Null))
 }
 
-fn read_spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+pub(super) fn read_spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     match value.get("spec") {
         None | Some(Value::Null) => Err("spec: is missing".to_owned()),
         Some(spec) => read_at("spec", spec),

@@ -32,6 +32,12 @@ pub mod keys {
     pub const IDENTITY: &str = "tradewind.io/identity";
     /// Annotation `cluster/namespace/name` of the policy in force.
     pub const POLICY: &str = "tradewind.io/policy";
+    /// Annotation of a DestinationRule: `cluster/namespace/name` of the OutlierDetection in force.
+    pub const OUTLIER_DETECTION: &str = "tradewind.io/outlier-detection";
+    /// Annotation of a DestinationRule: `cluster/namespace/name` of the ClientConnectionConfig in force.
+    pub const CLIENT_CONNECTION_CONFIG: &str = "tradewind.io/client-connection-config";
+    /// Annotation of a DestinationRule: `cluster/namespace/name` of the TrafficConfig in force.
+    pub const TRAFFIC_CONFIG: &str = "tradewind.io/traffic-config";
     /// Annotation `cluster/namespace/name` of the user's object that an object of ours is a copy of.
     pub const ORIGIN: &str = "tradewind.io/origin";
     /// Annotation of a copy: the labels that it has from the user's object, separated by commas.

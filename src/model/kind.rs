@@ -201,6 +201,13 @@ impl Kind {
         }
     }
 
+    /// Whether an object of this kind can make an object of ours wanted, so that nothing may be removed while the kind
+    /// cannot be read. The others only say what our objects contain.
+    #[must_use]
+    pub fn decides_removals(self) -> bool {
+        !matches!(self, Self::OutlierDetection | Self::ClientConnectionConfig | Self::TrafficConfig)
+    }
+
     /// The value of the endpoint label `type` (reference behaviour §6.3) for a workload of this kind.
     #[must_use]
     pub fn endpoint_type(self) -> &'static str {

@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use super::{ClusterName, Kind, Locality, Machines, ServiceKey};
 use crate::{
-    api::{GlobalTrafficPolicySpec, TradewindConfigSpec},
+    api::{
+        ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec,
+        TradewindConfigSpec, TrafficConfigSpec,
+    },
     istio,
 };
 
@@ -246,6 +249,8 @@ pub struct Written {
     pub address: Option<Ipv4Addr>,
     /// `cluster/namespace/name` of the policy in force when it was written.
     pub policy: Option<Arc<str>>,
+    /// Kind and `cluster/namespace/name` of the other policies by which it was written.
+    pub configs: Vec<(Kind, Arc<str>)>,
     /// Ports of a ServiceEntry of ours: name and number.
     pub ports: Vec<(String, u16, String)>,
     /// Endpoints of a ServiceEntry of ours; emptied by the registry once their clusters are known.
@@ -271,6 +276,14 @@ pub enum Observed {
     Namespace(Namespace),
     /// GlobalTrafficPolicy.
     Policy(Policy),
+    /// OutlierDetection.
+    OutlierDetection(Configured<OutlierDetectionSpec>),
+    /// ClientConnectionConfig.
+    ClientConnectionConfig(Configured<ClientConnectionConfigSpec>),
+    /// RoutingPolicy.
+    RoutingPolicy(Configured<RoutingPolicySpec>),
+    /// TrafficConfig.
+    TrafficConfig(Configured<TrafficConfigSpec>),
     /// Dependency.
     Dependency(Declared),
     /// TradewindConfig.
@@ -293,6 +306,10 @@ impl Observed {
             Self::Node(o) => &o.id,
             Self::Namespace(o) => &o.id,
             Self::Policy(o) => &o.id,
+            Self::OutlierDetection(o) => &o.id,
+            Self::ClientConnectionConfig(o) => &o.id,
+            Self::RoutingPolicy(o) => &o.id,
+            Self::TrafficConfig(o) => &o.id,
             Self::Dependency(o) => &o.id,
             Self::TradewindConfig(o) => &o.id,
             Self::Route(o) => &o.id,

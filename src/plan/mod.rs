@@ -29,7 +29,7 @@ pub use sidecar::{SidecarWant, sidecar};
 use crate::{
     config::Settings,
     istio::{DestinationRule, Object, ServiceEntry},
-    model::{ClusterName, Host, Note, NoteKind, ObjectRef, Policy, ServiceKey},
+    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectRef, Policy, ServiceKey},
     registry::{AdditionalHosts, Claim, ServiceSnapshot, Target},
 };
 use hosts::WantedHost;
@@ -112,8 +112,8 @@ pub fn hosts(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<Host> {
 pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -> ServicePlan {
     let key = &snapshot.key;
     let mut notes = snapshot.notes.clone();
-    if let Some(policy) = &snapshot.unreadable_policy {
-        notes.push(unreadable(policy, key));
+    if let Some((kind, policy)) = &snapshot.unreadable_policy {
+        notes.push(unreadable(*kind, policy, key));
         return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: true };
     }
     if snapshot.sources.is_empty() {
@@ -290,18 +290,13 @@ fn refuse_violations(plan: &mut ServicePlan) {
     plan.clusters.clear();
 }
 
-fn unreadable(policy: &str, key: &ServiceKey) -> Note {
+fn unreadable(kind: Kind, policy: &str, key: &ServiceKey) -> Note {
     let mut parts = policy.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();
     let cluster = ClusterName::parse(part()).unwrap_or_else(|_| ClusterName::hub());
     Note {
         kind: NoteKind::PolicyUnreadable,
-        object: ObjectRef {
-            cluster,
-            kind: "GlobalTrafficPolicy".into(),
-            namespace: part().into(),
-            name: part().into(),
-        },
+        object: ObjectRef { cluster, kind: kind.as_str().into(), namespace: part().into(), name: part().into() },
         service: Some(key.clone()),
         message: format!("was in force for {key} and cannot be read now; the objects of {key} stay as they are"),
     }

@@ -172,7 +172,7 @@ impl Registry {
             return Some("the clusters of the fleet have not been listed yet".into());
         }
         for shard in &self.shards {
-            let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind);
+            let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind) && kind.decides_removals();
             for (kind, state) in shard.kinds() {
                 let (kind_name, cluster) = (kind.as_str(), shard.name());
                 match state {

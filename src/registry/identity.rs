@@ -1,13 +1,20 @@
-//! Which service a workload or a policy belongs to (reference behaviour §2 and §9).
+//! Which service a workload or a policy belongs to (reference behaviour §2, §9, §10 and §16).
+
+use std::collections::BTreeSet;
 
 use super::partition::partitioned;
 use crate::{
+    api::{
+        ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
+    },
     config::Settings,
-    model::{Environment, Identity, Labels, NameError, Policy, ServiceKey, Workload},
+    model::{Configured, Environment, Identity, Labels, NameError, NoteKind, ServiceKey, Workload},
 };
 
 /// Environment of a workload that names none.
 const DEFAULT_ENVIRONMENT: &str = "default";
+/// Annotation of a TrafficConfig that switches its slow start off (reference behaviour §10).
+const SLOW_START_DISABLED: &str = "isSlowStartDisabled";
 
 pub(super) fn non_empty<'a>(map: &'a Labels, key: &str) -> Option<&'a str> {
     map.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
@@ -63,24 +70,131 @@ pub(super) fn plain(workload: &Workload, key: &str) -> Option<Identity> {
     Identity::parse(named?).ok()
 }
 
-/// The service that a policy is for, or why it is for none.
-pub(super) fn of_policy(policy: &Policy, settings: &Settings) -> Result<ServiceKey, String> {
-    let (labels, annotations, selector) = (&policy.labels, &policy.annotations, &policy.spec.selector);
-    let label = &settings.admiral_crd_identity_label;
-    let identity = non_empty(labels, label).or_else(|| non_empty(selector, label)).ok_or_else(|| {
-        format!("neither the label nor the selector {label:?} names an identity; the policy is ignored")
-    })?;
-    let environment = non_empty(annotations, &settings.env_key)
-        .or_else(|| non_empty(labels, &settings.env_key))
-        .or_else(|| non_empty(selector, &settings.env_key))
-        .or_else(|| non_empty(labels, "env"))
-        .or_else(|| non_empty(selector, "env"))
-        .unwrap_or(DEFAULT_ENVIRONMENT);
-    let refuse = |what: &str, error: NameError| format!("the {what} {error}; the policy is ignored");
-    Ok(ServiceKey {
-        identity: partitioned(identity, labels, annotations, settings).map_err(|error| refuse("identity", error))?,
-        environment: Environment::parse(environment).map_err(|error| refuse("environment", error))?,
-    })
+/// A kind of policy that names services.
+pub(super) trait Named: Sized {
+    /// Where the identity stands, and the environment beside the annotation.
+    const BY: Naming;
+
+    /// Identity and environment, where the labels do not name them.
+    fn selector(&self) -> Option<&Labels> {
+        None
+    }
+
+    /// The environments that it names itself, and what is wrong with it; otherwise it is for one environment.
+    fn environments(_: &Configured<Self>) -> Option<(Vec<String>, Vec<String>)> {
+        None
+    }
+}
+
+/// By which labels a kind of policy names its service.
+pub(super) enum Naming {
+    /// By the identity label of policies; `env` counts beside the environment's own key (§9, §10).
+    Policies,
+    /// As workloads do, without `env` (§16).
+    Workloads,
+    /// By the label `asset` (§10).
+    Asset,
+}
+
+impl Named for GlobalTrafficPolicySpec {
+    const BY: Naming = Naming::Policies;
+
+    fn selector(&self) -> Option<&Labels> {
+        Some(&self.selector)
+    }
+}
+
+impl Named for OutlierDetectionSpec {
+    const BY: Naming = Naming::Policies;
+
+    fn selector(&self) -> Option<&Labels> {
+        Some(&self.selector)
+    }
+}
+
+impl Named for ClientConnectionConfigSpec {
+    const BY: Naming = Naming::Policies;
+}
+
+impl Named for RoutingPolicySpec {
+    const BY: Naming = Naming::Workloads;
+}
+
+impl Named for TrafficConfigSpec {
+    const BY: Naming = Naming::Asset;
+
+    fn environments(config: &Configured<Self>) -> Option<(Vec<String>, Vec<String>)> {
+        if is_true(&config.annotations, SLOW_START_DISABLED) {
+            return Some(Default::default());
+        }
+        let slow_starts = config.spec.edge_service.as_ref().map(|edge| edge.slow_start_config.as_slice());
+        let mut environments = Vec::new();
+        let mut problems = Vec::new();
+        for slow_start in slow_starts.unwrap_or_default() {
+            environments.extend(slow_start.workload_env_selectors.iter().cloned());
+            if slow_start.workload_env_selectors.is_empty() {
+                problems.push("a slow start selects no environment; it has no effect".to_owned());
+            }
+        }
+        if slow_starts.unwrap_or_default().is_empty() {
+            problems.push("edgeService.slowStartConfig is missing or empty; it has no effect".to_owned());
+        }
+        Some((environments, problems))
+    }
+}
+
+/// The services that a policy is for, and what is wrong with their names.
+pub(super) fn named<S: Named>(
+    config: &Configured<S>,
+    settings: &Settings,
+) -> (BTreeSet<ServiceKey>, Vec<(NoteKind, String)>) {
+    let (labels, annotations) = (&config.labels, &config.annotations);
+    let selector = config.spec.selector();
+    let selected = |key: &str| selector.and_then(|selector| non_empty(selector, key));
+    let label = match S::BY {
+        Naming::Policies => &*settings.admiral_crd_identity_label,
+        Naming::Workloads => &settings.workload_identity_key,
+        Naming::Asset => "asset",
+    };
+    let Some(identity) = non_empty(labels, label).or_else(|| selected(label)) else {
+        let message = match selector {
+            Some(_) => {
+                format!("neither the label nor the selector {label:?} names an identity; the policy is ignored")
+            }
+            None => format!("no label {label:?} names an identity; the policy is ignored"),
+        };
+        return (BTreeSet::new(), vec![(NoteKind::PolicyWithoutIdentity, message)]);
+    };
+    let (environments, problems) = S::environments(config).unwrap_or_else(|| {
+        let beside = || non_empty(labels, "env").or_else(|| selected("env"));
+        let environment = non_empty(annotations, &settings.env_key)
+            .or_else(|| non_empty(labels, &settings.env_key))
+            .or_else(|| selected(&settings.env_key))
+            .or_else(|| if matches!(S::BY, Naming::Policies) { beside() } else { None })
+            .unwrap_or(DEFAULT_ENVIRONMENT);
+        (vec![environment.to_owned()], Vec::new())
+    });
+    let mut keys = BTreeSet::new();
+    let mut problems: Vec<_> = problems.into_iter().map(|problem| (NoteKind::PolicyQuestionable, problem)).collect();
+    let refused = |what: &str, error: NameError| {
+        (NoteKind::PolicyWithoutIdentity, format!("the {what} {error}; the policy is ignored"))
+    };
+    let identity = match S::BY {
+        Naming::Policies => partitioned(identity, labels, annotations, settings),
+        Naming::Workloads | Naming::Asset => Identity::parse(identity),
+    };
+    match identity {
+        Ok(identity) => {
+            for environment in environments {
+                match Environment::parse(environment.trim()) {
+                    Ok(environment) => drop(keys.insert(ServiceKey { identity: identity.clone(), environment })),
+                    Err(error) => problems.push(refused("environment", error)),
+                }
+            }
+        }
+        Err(error) => problems.push(refused("identity", error)),
+    }
+    (keys, problems)
 }
 
 #[cfg(test)]

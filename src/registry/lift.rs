@@ -66,7 +66,6 @@ impl Registry {
 
         let mut spelled: Option<Spelling> = None;
         let mut sources = Vec::new();
-        let mut policies = Vec::new();
         let mut unpublished = Vec::new();
         for cluster in &candidates {
             let Some(shard) = self.shards.get(cluster) else { continue };
@@ -81,23 +80,9 @@ impl Registry {
             sources.extend(source);
         }
         let in_force = self.policies_in_force(&standing, key);
-        for shard in &self.shards {
-            // Half a picture does not tell which policies are at home; those in force are waited for.
-            if shard.is_loading() {
-                continue;
-            }
-            for (policy, at_home) in shard.policies(key) {
-                // Where the workloads beside it cannot be read, a policy that was in force stays so.
-                let stays = || !shard.knows_workloads() && in_force.contains(&*path_of(shard.name(), &policy.id));
-                if at_home || stays() {
-                    policies.push((shard.key().clone(), policy));
-                } else {
-                    let message = format!("no workload of {key} runs in its namespace; it has no effect");
-                    notes.push(note(NoteKind::PolicyUnmatched, policy.id.in_cluster(shard.key()), key, message));
-                }
-            }
-        }
-        policies.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
+        let policies = self.matching(key, &in_force, &mut notes);
+        let outlier_detections = self.matching(key, &in_force, &mut notes);
+        let connections = self.matching(key, &in_force, &mut notes);
         let declared = !dependents.is_empty();
         // A client needs no Service and no port; a destination does.
         let is_destination = declared || !sources.is_empty();
@@ -138,6 +123,10 @@ impl Registry {
             targets,
             declared,
             policies,
+            outlier_detections,
+            connections,
+            slow_starts: self.naming(key),
+            routing_policies: self.naming(key),
             unreadable_policy,
             additional,
             notes,
@@ -207,26 +196,6 @@ impl Registry {
             .collect();
         targets.sort_by(|a, b| a.cluster.cmp(&b.cluster));
         targets
-    }
-
-    /// `cluster/namespace/name` of the policies by which the service's objects were written.
-    fn policies_in_force(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey) -> BTreeSet<Arc<str>> {
-        let mut policies = BTreeSet::new();
-        for cluster in standing {
-            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
-            policies.extend(written.iter().filter_map(|written| written.policy.clone()));
-        }
-        policies
-    }
-
-    /// The policy in force, where its cluster's policies cannot be read or are not wholly read yet.
-    fn unreadable_policy(&self, in_force: &BTreeSet<Arc<str>>) -> Option<Arc<str>> {
-        let is_unknown = |policy: &&Arc<str>| {
-            let cluster = policy.split('/').next().and_then(|name| ClusterName::parse(name).ok());
-            let shard = cluster.and_then(|cluster| self.shards.get(&cluster));
-            shard.is_some_and(|shard| shard.is_loading() || !shard.knows(Kind::GlobalTrafficPolicy))
-        };
-        in_force.iter().find(is_unknown).cloned()
     }
 
     /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address.
@@ -413,11 +382,6 @@ fn lift_source(
         carried_local,
     };
     (Some(source), problems)
-}
-
-/// `cluster/namespace/name` of a policy, as in the annotation of what was written by it.
-fn path_of(cluster: &ClusterName, policy: &ObjectId) -> String {
-    format!("{cluster}/{}/{}", policy.namespace, policy.name)
 }
 
 /// Notes about the destinations of a Dependency, apart from those about its own text.

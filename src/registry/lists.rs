@@ -106,7 +106,7 @@ impl Registry {
     /// Whether all is known that could make an object of ours wanted in a cluster.
     #[must_use]
     pub fn may_remove(&self, cluster: &ClusterName) -> bool {
-        self.ready().is_ok() && self.shards.get(cluster).is_some_and(|shard| shard.knows_all())
+        self.ready().is_ok() && self.shards.get(cluster).is_some_and(|shard| shard.knows_all_wanted())
     }
 
     /// Whether a namespace exists; `None` when the namespaces of the cluster are not known.

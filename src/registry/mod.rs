@@ -15,6 +15,7 @@ mod dirty;
 mod facts;
 mod freshness;
 mod gateways;
+mod governing;
 mod identity;
 mod lift;
 mod lists;
@@ -50,7 +51,7 @@ pub use notes::{NoteBook, NoteSource};
 pub(crate) use propagation::without_air;
 pub use snapshot::{
     AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
-    Machine, ServiceSnapshot, Source, Target,
+    Machine, Matching, ServiceSnapshot, Source, Target,
 };
 pub use status::{ClusterStatus, KindState};
 
@@ -63,6 +64,7 @@ use carried::Carried;
 use dependencies::Dependencies;
 use dirty::DirtyUnits;
 use operations::Operations;
+use policies::Policies;
 use shard::{Effects, Shard};
 
 /// The registry.
@@ -219,13 +221,11 @@ impl Registry {
                     self.put_written(cluster, *written, true);
                     return;
                 }
-                Observed::Policy(policy) => {
-                    let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-                    let (effects, problem) = shard.put_policy(policy, settings);
-                    drop(shard);
-                    self.note_object(cluster, &id, NoteKind::PolicyWithoutIdentity, problem);
-                    effects
-                }
+                Observed::Policy(config) => self.put_config(cluster, config),
+                Observed::OutlierDetection(config) => self.put_config(cluster, config),
+                Observed::ClientConnectionConfig(config) => self.put_config(cluster, config),
+                Observed::RoutingPolicy(config) => self.put_config(cluster, config),
+                Observed::TrafficConfig(config) => self.put_config(cluster, config),
                 Observed::Workload(workload) => {
                     let Some(mut shard) = self.shards.get_mut(cluster) else { return };
                     let effects = shard.put_workload(workload, settings);
@@ -270,7 +270,7 @@ impl Registry {
             Kind::Service => self.in_shard(cluster, |shard| shard.remove_service(id)),
             Kind::Node => self.in_shard(cluster, |shard| shard.remove_node(id)),
             Kind::Namespace => self.in_shard(cluster, |shard| shard.remove_namespace(id)),
-            Kind::GlobalTrafficPolicy => self.in_shard(cluster, |shard| shard.remove_policy(id)),
+            kind if Policies::KINDS.contains(&kind) => self.in_shard(cluster, |shard| shard.remove_policy(id)),
             _ => Effects::default(),
         };
         self.spread(cluster, effects);

@@ -1,52 +1,65 @@
 //! The policies of one cluster, by the service that each names.
+//!
+//! One store per kind, all of one form. Decides which services a policy concerns; never which policy is in force.
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use super::{identity, shard::remove_from};
+use super::{
+    Registry,
+    identity::{self, Named},
+    notes::NoteSource,
+    shard::{Effects, remove_from},
+};
 use crate::{
+    api::{
+        ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
+    },
     config::Settings,
-    model::{ObjectId, Policy, ServiceKey},
+    model::{ClusterName, Configured, Kind, Note, ObjectId, ServiceKey},
 };
 
-/// The GlobalTrafficPolicies of one cluster.
-#[derive(Debug, Default)]
-pub(super) struct Policies {
-    /// With the service that each names; none for one that is ignored or names none.
-    all: HashMap<ObjectId, (Arc<Policy>, Option<ServiceKey>)>,
+/// The policies of one kind in one cluster.
+#[derive(Debug)]
+pub(super) struct Configs<S> {
+    /// With the services that each names; none for one that is ignored or names none.
+    all: HashMap<ObjectId, (Arc<Configured<S>>, BTreeSet<ServiceKey>)>,
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
 }
 
-impl Policies {
-    /// Answers the services that are concerned, and why the policy is for none.
-    pub(super) fn put(&mut self, policy: Policy, settings: &Settings) -> (BTreeSet<ServiceKey>, Option<String>) {
-        let id = policy.id.clone();
-        let (key, problem) = match identity::of_policy(&policy, settings) {
-            _ if policy.ignored => (None, None),
-            Ok(key) => (Some(key), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        if self.all.get(&id).is_some_and(|(before, of)| **before == policy && *of == key) {
-            return (BTreeSet::new(), problem);
+impl<S> Default for Configs<S> {
+    fn default() -> Self {
+        Self { all: HashMap::new(), by_service: HashMap::new() }
+    }
+}
+
+impl<S: PartialEq> Configs<S> {
+    /// Keeps a policy under the services that it names; answers the services that are concerned.
+    pub(super) fn put(&mut self, config: Configured<S>, keys: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        let id = config.id.clone();
+        if self.all.get(&id).is_some_and(|(before, of)| **before == config && *of == keys) {
+            return BTreeSet::new();
         }
         let mut concerned = self.remove(&id);
-        if let Some(key) = &key {
+        for key in &keys {
             self.by_service.entry(key.clone()).or_default().insert(id.clone());
             concerned.insert(key.clone());
         }
-        self.all.insert(id, (Arc::new(policy), key));
-        (concerned, problem)
+        self.all.insert(id, (Arc::new(config), keys));
+        concerned
     }
+}
 
-    /// Answers the service that is concerned.
+impl<S> Configs<S> {
+    /// Answers the services that are concerned.
     pub(super) fn remove(&mut self, id: &ObjectId) -> BTreeSet<ServiceKey> {
-        let key = self.all.remove(id).and_then(|(_, key)| key);
-        if let Some(key) = &key {
+        let keys = self.all.remove(id).map(|(_, keys)| keys).unwrap_or_default();
+        for key in &keys {
             remove_from(&mut self.by_service, key, id);
         }
-        key.into_iter().collect()
+        keys
     }
 
     /// The services that policies name.
@@ -55,12 +68,118 @@ impl Policies {
     }
 
     /// The policies that name a service, in the order of namespaces and names.
-    pub(super) fn of(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<Policy>> {
+    pub(super) fn of(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<Configured<S>>> {
         let ids = self.by_service.get(key).into_iter().flatten();
-        ids.filter_map(|id| self.all.get(id).map(|(policy, _)| policy))
+        ids.filter_map(|id| self.all.get(id).map(|(config, _)| config))
     }
 
-    pub(super) fn ids(&self) -> Vec<ObjectId> {
+    fn ids(&self) -> Vec<ObjectId> {
         self.all.keys().cloned().collect()
+    }
+}
+
+/// The policies of one cluster, by kind.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    traffic: Configs<GlobalTrafficPolicySpec>,
+    outliers: Configs<OutlierDetectionSpec>,
+    connections: Configs<ClientConnectionConfigSpec>,
+    routing: Configs<RoutingPolicySpec>,
+    slow_starts: Configs<TrafficConfigSpec>,
+}
+
+impl Policies {
+    /// The kinds that are kept here.
+    pub(super) const KINDS: &[Kind] = &[
+        Kind::GlobalTrafficPolicy,
+        Kind::OutlierDetection,
+        Kind::ClientConnectionConfig,
+        Kind::RoutingPolicy,
+        Kind::TrafficConfig,
+    ];
+
+    /// Answers the services that are concerned.
+    pub(super) fn remove(&mut self, id: &ObjectId) -> BTreeSet<ServiceKey> {
+        match id.kind {
+            Kind::GlobalTrafficPolicy => self.traffic.remove(id),
+            Kind::OutlierDetection => self.outliers.remove(id),
+            Kind::ClientConnectionConfig => self.connections.remove(id),
+            Kind::RoutingPolicy => self.routing.remove(id),
+            Kind::TrafficConfig => self.slow_starts.remove(id),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
+        match kind {
+            Kind::GlobalTrafficPolicy => self.traffic.ids(),
+            Kind::OutlierDetection => self.outliers.ids(),
+            Kind::ClientConnectionConfig => self.connections.ids(),
+            Kind::RoutingPolicy => self.routing.ids(),
+            Kind::TrafficConfig => self.slow_starts.ids(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The services that policies of any kind name.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        let beside = self.outliers.keys().chain(self.connections.keys()).chain(self.slow_starts.keys());
+        self.traffic.keys().chain(beside).chain(self.routing.keys())
+    }
+}
+
+/// A kind of policy that is kept by service.
+pub(super) trait Kept: Named + PartialEq {
+    /// The kind.
+    const KIND: Kind;
+
+    /// Where its policies are kept.
+    fn of(policies: &Policies) -> &Configs<Self>;
+
+    /// Where its policies are kept.
+    fn of_mut(policies: &mut Policies) -> &mut Configs<Self>;
+}
+
+macro_rules! kept {
+    ($($kind:ident $spec:ty => $field:ident,)+) => {$(
+        impl Kept for $spec {
+            const KIND: Kind = Kind::$kind;
+
+            fn of(policies: &Policies) -> &Configs<Self> {
+                &policies.$field
+            }
+
+            fn of_mut(policies: &mut Policies) -> &mut Configs<Self> {
+                &mut policies.$field
+            }
+        }
+    )+};
+}
+
+kept! {
+    GlobalTrafficPolicy GlobalTrafficPolicySpec => traffic,
+    OutlierDetection OutlierDetectionSpec => outliers,
+    ClientConnectionConfig ClientConnectionConfigSpec => connections,
+    RoutingPolicy RoutingPolicySpec => routing,
+    TrafficConfig TrafficConfigSpec => slow_starts,
+}
+
+impl Registry {
+    /// A policy was added or changed: keeps it, and notes why it is for no service.
+    pub(super) fn put_config<S: Kept>(&self, cluster: &ClusterName, config: Configured<S>) -> Effects {
+        let settings: &Settings = &self.settings;
+        let id = config.id.clone();
+        let (keys, problems) = match config.ignored {
+            true => Default::default(),
+            false => identity::named(&config, settings),
+        };
+        let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
+        let services = S::of_mut(shard.policies_mut()).put(config, keys);
+        drop(shard);
+        let object = id.in_cluster(cluster);
+        let note = |(kind, message)| Note { kind, object: object.clone(), service: None, message };
+        let notes = problems.into_iter().map(note).collect();
+        self.notes.put(NoteSource::Object(cluster.clone(), id), notes);
+        Effects { services, ..Effects::default() }
     }
 }

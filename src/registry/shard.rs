@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, Policy, ServiceKey, Workload,
+        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, ServiceKey, Workload,
     },
 };
 
@@ -142,8 +142,9 @@ impl Shard {
         !self.is_loading() && self.knows_workloads() && self.knows(Kind::Node) && self.knows(Kind::Namespace)
     }
 
-    pub(super) fn knows_all(&self) -> bool {
-        self.kinds.values().all(KindState::is_known)
+    /// Whether every kind is known that could make an object of ours wanted.
+    pub(super) fn knows_all_wanted(&self) -> bool {
+        self.kinds.iter().all(|(kind, state)| state.is_known() || !kind.decides_removals())
     }
 
     pub(super) fn is_loading(&self) -> bool {
@@ -471,9 +472,13 @@ impl Shard {
 
     // ---- policies ----
 
-    pub(super) fn put_policy(&mut self, policy: Policy, settings: &Settings) -> (Effects, Option<String>) {
-        let (services, problem) = self.policies.put(policy, settings);
-        (Effects { services, ..Effects::default() }, problem)
+    pub(super) fn policies_mut(&mut self) -> &mut Policies {
+        &mut self.policies
+    }
+
+    /// All its policies.
+    pub(super) fn all_policies(&self) -> &Policies {
+        &self.policies
     }
 
     pub(super) fn remove_policy(&mut self, id: &ObjectId) -> Effects {
@@ -485,11 +490,9 @@ impl Shard {
         self.policies.keys()
     }
 
-    /// The policies for a service, with whether each stands in a namespace that runs it.
-    pub(super) fn policies(&self, key: &ServiceKey) -> Vec<(Arc<Policy>, bool)> {
-        let homes: BTreeSet<&Arc<str>> =
-            self.by_service.get(key).into_iter().flatten().map(|id| &id.namespace).collect();
-        self.policies.of(key).map(|policy| (policy.clone(), homes.contains(&policy.id.namespace))).collect()
+    /// Whether some workload of a service runs in a namespace.
+    pub(super) fn is_home(&self, key: &ServiceKey, namespace: &str) -> bool {
+        self.by_service.get(key).into_iter().flatten().any(|id| &*id.namespace == namespace)
     }
 
     // ---- what was written ----
@@ -509,7 +512,7 @@ impl Shard {
             Kind::Service => self.services.values().map(|service| service.id.clone()).collect(),
             Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
-            Kind::GlobalTrafficPolicy => self.policies.ids(),
+            kind if Policies::KINDS.contains(&kind) => self.policies.ids(kind),
             kind if Kind::WRITTEN.contains(&kind) => {
                 let machines = self.workloads.keys().filter(|id| id.kind == kind).cloned();
                 self.standing.ids(kind).into_iter().chain(self.routes.ids(kind)).chain(machines).collect()

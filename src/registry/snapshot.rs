@@ -2,9 +2,17 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
-use crate::model::{
-    ClusterName, GatewayAddress, Host, Identity, Kind, Locality, Note, ObjectId, Policy, Route, ServiceKey,
+use crate::{
+    api::{
+        ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
+    },
+    model::{
+        ClusterName, Configured, GatewayAddress, Host, Identity, Kind, Locality, Note, ObjectId, Route, ServiceKey,
+    },
 };
+
+/// Policies of one kind that are for a service, in the order of clusters, namespaces and names.
+pub type Matching<S> = Vec<(ClusterName, Arc<Configured<S>>)>;
 
 /// One service with all that decides its objects, in every cluster. Every list is sorted.
 #[derive(Debug, Clone)]
@@ -22,9 +30,17 @@ pub struct ServiceSnapshot {
     /// Whether some Dependency names it as a destination.
     pub declared: bool,
     /// The policies that match it, in the order of clusters, namespaces and names.
-    pub policies: Vec<(ClusterName, Arc<Policy>)>,
-    /// A policy (`cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
-    pub unreadable_policy: Option<Arc<str>>,
+    pub policies: Matching<GlobalTrafficPolicySpec>,
+    /// The OutlierDetections that match it.
+    pub outlier_detections: Matching<OutlierDetectionSpec>,
+    /// The ClientConnectionConfigs that match it.
+    pub connections: Matching<ClientConnectionConfigSpec>,
+    /// The TrafficConfigs that name it with a slow start.
+    pub slow_starts: Matching<TrafficConfigSpec>,
+    /// The RoutingPolicies that name it.
+    pub routing_policies: Matching<RoutingPolicySpec>,
+    /// A policy (its kind and `cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
+    pub unreadable_policy: Option<(Kind, Arc<str>)>,
     /// Whether it is reached under the additional suffixes, too, or which other service is.
     pub additional: AdditionalHosts,
     /// What was found wrong while the snapshot was made.

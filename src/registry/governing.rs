@@ -1,0 +1,87 @@
+//! Which policies match a service, and which were in force when its objects were written.
+//!
+//! Every kind of policy matches by the same rules. Decides what matches; never which of several is in force.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Registry, policies::Kept};
+use crate::{
+    model::{ClusterName, Configured, Kind, Note, NoteKind, ObjectId, ServiceKey},
+    registry::Matching,
+};
+
+/// Kind and `cluster/namespace/name` of a policy by which something was written.
+pub(super) type InForce = BTreeSet<(Kind, Arc<str>)>;
+
+impl Registry {
+    /// The policies of one kind that match a service: those in a namespace that runs it (reference behaviour §9, §10).
+    /// Those in other namespaces are noted.
+    pub(super) fn matching<S: Kept>(&self, key: &ServiceKey, in_force: &InForce, notes: &mut Vec<Note>) -> Matching<S> {
+        let mut matching = Vec::new();
+        for shard in &self.shards {
+            // Half a picture does not tell which policies are at home; those in force are waited for.
+            if shard.is_loading() {
+                continue;
+            }
+            for config in S::of(shard.all_policies()).of(key) {
+                // Where the workloads beside it cannot be read, a policy that was in force stays so.
+                let stays = || {
+                    !shard.knows_workloads() && in_force.contains(&(S::KIND, path_of(shard.name(), &config.id).into()))
+                };
+                if shard.is_home(key, &config.id.namespace) || stays() {
+                    matching.push((shard.name().clone(), config.clone()));
+                } else {
+                    notes.push(Note {
+                        kind: NoteKind::PolicyUnmatched,
+                        object: config.id.in_cluster(shard.name()),
+                        service: Some(key.clone()),
+                        message: format!("no workload of {key} runs in its namespace; it has no effect"),
+                    });
+                }
+            }
+        }
+        sorted(matching)
+    }
+
+    /// The policies of one kind that name a service, wherever they stand.
+    pub(super) fn naming<S: Kept>(&self, key: &ServiceKey) -> Matching<S> {
+        let mut naming = Vec::new();
+        for shard in self.shards.iter().filter(|shard| !shard.is_loading()) {
+            naming.extend(S::of(shard.all_policies()).of(key).map(|config| (shard.name().clone(), config.clone())));
+        }
+        sorted(naming)
+    }
+
+    /// The policies by which the service's objects were written.
+    pub(super) fn policies_in_force(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey) -> InForce {
+        let mut policies = BTreeSet::new();
+        for cluster in standing {
+            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            for written in written {
+                policies.extend(written.policy.clone().map(|policy| (Kind::GlobalTrafficPolicy, policy)));
+                policies.extend(written.configs.iter().cloned());
+            }
+        }
+        policies
+    }
+
+    /// A policy in force, where its cluster's policies of that kind cannot be read or are not wholly read yet.
+    pub(super) fn unreadable_policy(&self, in_force: &InForce) -> Option<(Kind, Arc<str>)> {
+        let is_unknown = |(kind, policy): &&(Kind, Arc<str>)| {
+            let cluster = policy.split('/').next().and_then(|name| ClusterName::parse(name).ok());
+            let shard = cluster.and_then(|cluster| self.shards.get(&cluster));
+            shard.is_some_and(|shard| shard.is_loading() || !shard.knows(*kind))
+        };
+        in_force.iter().find(is_unknown).cloned()
+    }
+}
+
+fn sorted<S>(mut matching: Vec<(ClusterName, Arc<Configured<S>>)>) -> Matching<S> {
+    matching.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
+    matching
+}
+
+/// `cluster/namespace/name` of a policy, as in the annotation of what was written by it.
+fn path_of(cluster: &ClusterName, policy: &ObjectId) -> String {
+    format!("{cluster}/{}/{}", policy.namespace, policy.name)
+}
