@@ -833,3 +833,131 @@ fn additional_hosts_come_and_go_with_the_label_and_outlive_a_restart_without_it(
     world.write_back();
     assert_eq!(named(&world), 3);
 }
+
+// ---- policies that shape DestinationRules ----
+
+fn outliers(errors: u32) -> String {
+    format!(
+        "apiVersion: admiral.io/v1alpha1
+kind: OutlierDetection
+metadata: {{name: payments, namespace: payments, labels: {{identity: payments, env: stage}}}}
+spec: {{outlier_config: {{base_ejection_time: 60, consecutive_gateway_errors: {errors}, interval: 5}}}}
+---
+"
+    )
+}
+
+fn connections(requests: u32) -> String {
+    format!(
+        "apiVersion: admiral.io/v1alpha1
+kind: ClientConnectionConfig
+metadata: {{name: payments, namespace: payments, labels: {{identity: payments, env: stage}}}}
+spec: {{connectionPool: {{http: {{http2MaxRequests: {requests}}}}}}}
+---
+"
+    )
+}
+
+fn slow_start(seconds: u32) -> String {
+    format!(
+        "apiVersion: admiral.io/v1alpha1
+kind: TrafficConfig
+metadata: {{name: payments, namespace: admiral, labels: {{asset: payments, env: stage}}}}
+spec: {{edgeService: {{slowStartConfig: [{{workloadEnvSelectors: [stage], duration: {seconds}s}}]}}}}
+---
+"
+    )
+}
+
+/// Errors, requests and warm-up in the DestinationRule of the service as a cluster should hold it.
+fn shape(objects: &Objects, name: &str) -> (Option<u32>, Option<i32>, Option<String>) {
+    let policy = objects.iter().find_map(|((of, _), object)| match object {
+        Object::DestinationRule(rule) if *of == cluster(name) && rule.spec.host == HOST => {
+            Some(&rule.spec.traffic_policy)
+        }
+        _ => None,
+    });
+    let policy = policy.expect("a rule");
+    (
+        policy.outlier_detection.as_ref().and_then(|outliers| outliers.consecutive_gateway_errors),
+        policy.connection_pool.as_ref().and_then(|pool| pool.http.http2_max_requests),
+        policy.load_balancer.warmup_duration_secs.clone(),
+    )
+}
+
+#[test]
+fn policies_that_shape_rules_come_change_and_go() {
+    let mut world = running(&Settings::default(), &payments());
+    let plain = (Some(50), None, Some("45s".to_owned()));
+    assert_eq!(shape(&world.wanted(), "cluster-1"), plain);
+    apply(&mut world, "cluster-3", &outliers(3));
+    apply(&mut world, "cluster-2", &connections(7));
+    apply(&mut world, "cluster-1", &slow_start(90));
+    assert_eq!(shape(&world.wanted(), "cluster-1"), (Some(3), Some(7), Some("90s".to_owned())));
+    apply(&mut world, "cluster-3", &outliers(0));
+    apply(&mut world, "cluster-2", &connections(8));
+    apply(&mut world, "cluster-1", &slow_start(60));
+    assert_eq!(shape(&world.wanted(), "cluster-2"), (Some(0), Some(8), Some("60s".to_owned())));
+
+    let ignored = outliers(0).replace("labels:", "annotations: {admiral.io/ignore: \"true\"}, labels:");
+    apply(&mut world, "cluster-3", &ignored);
+    assert_eq!(shape(&world.wanted(), "cluster-2"), (Some(50), Some(8), Some("60s".to_owned())), "ignored later on");
+    delete(&mut world, "cluster-3", &outliers(0));
+    delete(&mut world, "cluster-2", &connections(8));
+    delete(&mut world, "cluster-1", &slow_start(60));
+    assert_eq!(shape(&world.wanted(), "cluster-1"), plain);
+}
+
+#[test]
+fn a_shaping_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
+    for (kind, text) in [
+        (Kind::OutlierDetection, outliers(3)),
+        (Kind::ClientConnectionConfig, connections(7)),
+        (Kind::TrafficConfig, slow_start(90)),
+    ] {
+        let settings = Settings::default();
+        let fleet = with(with(payments(), "cluster-3", &text), "cluster-3", &runs("reports"));
+        let before = running(&settings, &fleet).picture();
+        let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &[kind]);
+        assert!(planning::plan_service(&world.registry, &key("payments", "stage")).unwrap().held, "{kind:?}");
+        assert!(!planning::plan_service(&world.registry, &key("reports", "stage")).unwrap().held, "{kind:?}");
+        assert_eq!(world.write_back(), 0);
+        let about = |note: &&tradewind::model::Note| note.kind == NoteKind::PolicyUnreadable;
+        assert_eq!(world.picture().notes.iter().find(about).unwrap().object.kind, kind.as_str());
+
+        // Readable again, and gone meanwhile: now its effect may go.
+        world.registry.reset(&cluster("cluster-3"), kind, Vec::new());
+        world.settle();
+        assert_eq!(shape(&world.wanted(), "cluster-1"), (Some(50), None, Some("45s".to_owned())), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_kind_that_only_shapes_objects_blocks_no_removal_while_it_cannot_be_read() {
+    let settings = Settings::default();
+    let fleet = payments();
+    for (kind, blocks) in [
+        (Kind::OutlierDetection, false),
+        (Kind::ClientConnectionConfig, false),
+        (Kind::GlobalTrafficPolicy, true),
+        (Kind::Deployment, true),
+    ] {
+        let world = restarted(&settings, &fleet, &Objects::new(), "cluster-2", &[kind]);
+        assert_eq!(!world.registry.may_remove(&cluster("cluster-2")), blocks, "{kind:?}");
+        assert!(world.registry.may_remove(&cluster("cluster-1")));
+    }
+}
+
+#[test]
+fn traffic_configs_that_cannot_be_read_do_not_hold_up_the_first_plan() {
+    let world = World::new(Settings::default());
+    let hub = ClusterName::hub();
+    world.registry.register_hub(&hub);
+    world.registry.fleet_listed();
+    for kind in Kind::OF_HUB {
+        world.registry.reset(&hub, *kind, Vec::new());
+    }
+    world.registry.unreadable(&hub, Kind::TrafficConfig, REASON, 7);
+    assert_eq!(world.registry.ready(), Ok(()));
+    assert!(has_note(&Picture { notes: world.registry.notes().all(), ..world.picture() }, NoteKind::KindUnreadable));
+}

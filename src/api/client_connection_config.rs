@@ -28,7 +28,7 @@ pub struct ClientConnectionConfigSpec {
     /// Limits of TCP and HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<ConnectionPool>,
-    /// A tunnel through a proxy. Accepted for compatibility and ignored, as by the reference.
+    /// A tunnel through a proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
 }
@@ -53,13 +53,13 @@ pub struct TcpSettings {
     #[schemars(length(max = 64))]
     #[x_kube(validation = rules::duration_or_empty())]
     pub max_connection_duration: Option<String>,
-    /// Most connections to a host. The reference ignores it.
+    /// Most connections to a host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<i32>,
-    /// How long connecting may take, such as `10s`. The reference ignores it.
+    /// How long connecting may take, such as `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<String>,
-    /// Keep-alive probes. The reference ignores them.
+    /// Keep-alive probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_keepalive: Option<TcpKeepalive>,
 }
@@ -93,16 +93,16 @@ pub struct HttpSettings {
     #[schemars(length(max = 64))]
     #[x_kube(validation = rules::duration_or_empty())]
     pub idle_timeout: Option<String>,
-    /// Most waiting requests. The reference ignores it.
+    /// Most waiting requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http1_max_pending_requests: Option<i32>,
-    /// Most retries under way. The reference ignores it.
+    /// Most retries under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<i32>,
-    /// Whether HTTP/1.1 becomes HTTP/2. The reference ignores it.
+    /// Whether HTTP/1.1 becomes HTTP/2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub h2_upgrade_policy: Option<H2UpgradePolicy>,
-    /// Whether the client's protocol is kept. The reference ignores it.
+    /// Whether the client's protocol is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_client_protocol: Option<bool>,
 }

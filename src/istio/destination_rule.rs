@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Metadata;
+use super::{ConnectionPool, Metadata, Tunnel};
 
 /// `networking.istio.io/v1` DestinationRule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct TrafficPolicy {
     pub outlier_detection: Option<OutlierDetection>,
     /// TLS to the endpoints.
     pub tls: Tls,
+    /// A tunnel through a proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
 }
 
 /// Istio's `LoadBalancerSettings`.
@@ -92,23 +95,6 @@ pub struct Failover {
     pub from: String,
     /// Region that comes next; differs from `from`.
     pub to: String,
-}
-
-/// Istio's `ConnectionPoolSettings`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ConnectionPool {
-    /// HTTP limits.
-    pub http: HttpPool,
-}
-
-/// Istio's `HTTPSettings`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HttpPool {
-    /// Requests per connection; 0 for no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_requests_per_connection: Option<i32>,
 }
 
 /// Istio's `OutlierDetection`.

@@ -3,14 +3,16 @@
 //! Field names and meanings are those of `networking.istio.io/v1`. Unknown fields are
 //! dropped on reading, so that a digest covers exactly what Tradewind decides.
 
+mod connection_pool;
 mod destination_rule;
 mod object;
 mod service_entry;
 mod sidecar;
 
+pub use connection_pool::{ConnectionPool, HttpPool, Keepalive, TcpPool, Tunnel};
 pub use destination_rule::{
-    ConnectionPool, DestinationRule, DestinationRuleSpec, Distribute, Failover, HttpPool, LoadBalancer,
-    LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy,
+    DestinationRule, DestinationRuleSpec, Distribute, Failover, LoadBalancer, LocalityLbSetting, OutlierDetection, Tls,
+    TrafficPolicy,
 };
 pub use object::{Metadata, Object, Opaque, OwnedKeys, Owner, keys};
 pub use service_entry::{Endpoint, Port, ServiceEntry, ServiceEntrySpec};

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use super::{
     endpoints::{fallback_region, tier_region},
     service_entry::Common,
+    shaping::Shaping,
     weights::{Shares, Weighted},
 };
 use crate::{
-    api::TrafficPolicyEntry,
+    api::{OutlierConfig, PolicyOutlierDetection, TrafficPolicyEntry},
     config::Settings,
     istio::{
-        ConnectionPool, DestinationRule, DestinationRuleSpec, Distribute, Endpoint, Failover, HttpPool, LoadBalancer,
-        LocalityLbSetting, OutlierDetection, Tls, TrafficPolicy, keys,
+        DestinationRule, DestinationRuleSpec, Distribute, Endpoint, Failover, LoadBalancer, LocalityLbSetting,
+        OutlierDetection, Tls, TrafficPolicy, keys,
     },
     registry::Target,
 };
@@ -32,24 +33,25 @@ pub(super) fn build(
     shares: &Shares,
     entry: Option<&TrafficPolicyEntry>,
     endpoints: &[Endpoint],
+    shaping: &Shaping,
     settings: &Settings,
 ) -> DestinationRule {
+    let mut metadata = common.metadata(common.host.destination_rule_name(is_default), settings);
+    metadata.annotations.extend(shaping.annotations.clone());
     DestinationRule {
-        metadata: common.metadata(common.host.destination_rule_name(is_default), settings),
+        metadata,
         spec: DestinationRuleSpec {
             host: common.host.to_string(),
             traffic_policy: TrafficPolicy {
                 load_balancer: LoadBalancer {
                     simple: "LEAST_REQUEST".into(),
-                    warmup_duration_secs: (settings.default_warmup_duration_in_seconds > 0)
-                        .then(|| format!("{}s", settings.default_warmup_duration_in_seconds)),
+                    warmup_duration_secs: shaping.warmup.clone(),
                     locality_lb_setting: locality(target, shares, settings),
                 },
-                connection_pool: Some(ConnectionPool {
-                    http: HttpPool { max_requests_per_connection: Some(settings.max_requests_per_connection) },
-                }),
-                outlier_detection: outlier_detection(entry, endpoints, target, settings),
+                connection_pool: Some(shaping.pool.clone()),
+                outlier_detection: outlier_detection(shaping.outliers, entry, endpoints, target, settings),
                 tls: Tls { mode: "ISTIO_MUTUAL".into() },
+                tunnel: shaping.tunnel.clone(),
             },
             export_to: common.export_to.to_vec(),
         },
@@ -96,14 +98,17 @@ fn distribute(weighted: &Weighted, target: &Target) -> LocalityLbSetting {
     }
 }
 
+/// The values of an OutlierDetection count as given, 0 errors too, before those of the GlobalTrafficPolicy, of which 0 is none
+/// (reference behaviour §8).
 fn outlier_detection(
+    given: Option<OutlierConfig>,
     entry: Option<&TrafficPolicyEntry>,
     endpoints: &[Endpoint],
     target: &Target,
     settings: &Settings,
 ) -> Option<OutlierDetection> {
-    let wanted = entry.and_then(|entry| entry.outlier_detection);
-    if settings.disable_default_automatic_failover && wanted.is_none() {
+    let of_policy = entry.and_then(|entry| entry.outlier_detection);
+    if settings.disable_default_automatic_failover && given.is_none() && of_policy.is_none() {
         return Some(OutlierDetection {
             consecutive_gateway_errors: Some(0),
             consecutive_5xx_errors: Some(0),
@@ -115,18 +120,20 @@ fn outlier_detection(
         [_] => MAX_EJECTION_PERCENT_OF_ONE,
         _ => MAX_EJECTION_PERCENT,
     };
-    let wanted = wanted.unwrap_or_default();
-    let or_default = |seconds: i64, default: i64| format!("{}s", if seconds > 0 { seconds } else { default });
-    let errors = if wanted.consecutive_gateway_errors > 0 {
-        wanted.consecutive_gateway_errors
-    } else {
-        CONSECUTIVE_GATEWAY_ERRORS
+    let (base_ejection_time, interval, errors) = match given {
+        Some(given) => (given.base_ejection_time, given.interval, given.consecutive_gateway_errors),
+        None => {
+            let PolicyOutlierDetection { base_ejection_time, interval, consecutive_gateway_errors: errors } =
+                of_policy.unwrap_or_default();
+            (base_ejection_time, interval, if errors > 0 { errors } else { CONSECUTIVE_GATEWAY_ERRORS })
+        }
     };
+    let or_default = |seconds: i64, default: i64| format!("{}s", if seconds > 0 { seconds } else { default });
     Some(OutlierDetection {
-        base_ejection_time: Some(or_default(wanted.base_ejection_time, BASE_EJECTION_SECONDS)),
+        base_ejection_time: Some(or_default(base_ejection_time, BASE_EJECTION_SECONDS)),
         consecutive_gateway_errors: Some(errors),
         consecutive_5xx_errors: Some(0),
-        interval: Some(or_default(wanted.interval, INTERVAL_SECONDS)),
+        interval: Some(or_default(interval, INTERVAL_SECONDS)),
         max_ejection_percent: Some(max_ejection_percent),
     })
 }

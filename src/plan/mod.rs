@@ -6,7 +6,9 @@
 
 mod additional;
 mod checks;
+mod connections;
 mod destination_rule;
+mod duration;
 mod endpoints;
 mod export;
 mod hosts;
@@ -15,6 +17,7 @@ mod ports;
 mod propagation;
 mod rewrite;
 mod service_entry;
+mod shaping;
 mod sidecar;
 mod weights;
 
@@ -34,6 +37,7 @@ use crate::{
 };
 use hosts::WantedHost;
 use ports::PublishedPort;
+use shaping::Shaping;
 use weights::Shares;
 
 /// All that is wanted for one service.
@@ -132,7 +136,9 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
             wanted,
         })
         .collect();
-    let decided = Decided { snapshot, settings, chosen, governed, ports };
+    let mut shaping = Shaping::of(snapshot, settings);
+    notes.append(&mut shaping.notes);
+    let decided = Decided { snapshot, settings, chosen, governed, ports, shaping };
     notes.extend(decided.notes(host_problems, port_problems));
     let clusters = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
     let mut plan = ServicePlan { key: key.clone(), clusters, notes, held: false };
@@ -156,6 +162,7 @@ struct Decided<'a> {
     chosen: Option<&'a (ClusterName, Arc<Policy>)>,
     governed: Vec<Governed<'a>>,
     ports: Vec<PublishedPort>,
+    shaping: Shaping,
 }
 
 impl Decided<'_> {
@@ -212,6 +219,7 @@ impl Decided<'_> {
             shares,
             entry,
             &service_entry.spec.endpoints,
+            &self.shaping,
             self.settings,
         );
         Some(HostPlan {

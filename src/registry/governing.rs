@@ -68,7 +68,10 @@ impl Registry {
     /// A policy in force, where its cluster's policies of that kind cannot be read or are not wholly read yet.
     pub(super) fn unreadable_policy(&self, in_force: &InForce) -> Option<(Kind, Arc<str>)> {
         let is_unknown = |(kind, policy): &&(Kind, Arc<str>)| {
-            let cluster = policy.split('/').next().and_then(|name| ClusterName::parse(name).ok());
+            let cluster = policy.split('/').next().and_then(|name| {
+                let hub = ClusterName::hub();
+                if name == hub.as_str() { Some(hub) } else { ClusterName::parse(name).ok() }
+            });
             let shard = cluster.and_then(|cluster| self.shards.get(&cluster));
             shard.is_some_and(|shard| shard.is_loading() || !shard.knows(*kind))
         };

@@ -157,6 +157,15 @@ struct HostView {
     /// `cluster/namespace/name` of the policy in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
+    /// `cluster/namespace/name` of the OutlierDetection in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outlier_detection: Option<String>,
+    /// `cluster/namespace/name` of the ClientConnectionConfig in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_connection_config: Option<String>,
+    /// `cluster/namespace/name` of the TrafficConfig in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic_config: Option<String>,
     /// Whether the localities of its endpoints stand for tiers of weight and fallback.
     tiered: bool,
     service_entry: String,
@@ -167,11 +176,15 @@ struct HostView {
 impl From<HostPlan> for HostView {
     fn from(plan: HostPlan) -> Self {
         let HostPlan { host, service_entry, destination_rule, tiered, endpoints } = plan;
+        let in_force = |key: &str| destination_rule.metadata.annotations.get(key).cloned();
         Self {
             host: host.to_string(),
             addresses: service_entry.spec.addresses,
             ports: service_entry.spec.ports,
             policy: service_entry.metadata.annotations.get(keys::POLICY).cloned(),
+            outlier_detection: in_force(keys::OUTLIER_DETECTION),
+            client_connection_config: in_force(keys::CLIENT_CONNECTION_CONFIG),
+            traffic_config: in_force(keys::TRAFFIC_CONFIG),
             tiered,
             service_entry: service_entry.metadata.name,
             destination_rule: destination_rule.metadata.name,
