@@ -48,6 +48,7 @@ fn workload(service: usize) -> Observed {
         template_annotations: pairs(&[("sidecar.istio.io/inject", "true")]),
         machines: None,
         additional_hosts: false,
+        service_accounts: vec!["default".into()],
     })
 }
 

@@ -104,6 +104,7 @@ fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
         address: None,
         policy: None,
         configs: Vec::new(),
+        recalled: Default::default(),
         ports: Vec::new(),
         endpoints: Vec::new(),
         sidecar: None,

@@ -73,6 +73,7 @@ fn workload() -> impl Strategy<Value = Observed> {
                 template_annotations: labels(&[("sidecar.istio.io/inject", if injected { "true" } else { "false" })]),
                 machines: None,
                 additional_hosts: app == "web",
+                service_accounts: vec!["default".into()],
             })
         },
     )
@@ -482,6 +483,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
                     template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
                     machines: None,
                     additional_hosts: false,
+                    service_accounts: vec!["default".into()],
                 }),
             );
         }

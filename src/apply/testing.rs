@@ -93,6 +93,7 @@ pub(super) fn written(object: &Object) -> Written {
         address: None,
         policy: None,
         configs: Vec::new(),
+        recalled: Default::default(),
         ports: vec![],
         endpoints: vec![],
         sidecar: None,

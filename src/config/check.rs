@@ -127,6 +127,11 @@ pub(super) const SAN_PREFIX: Check<String> = Check {
     },
 };
 
+pub(super) const TRUST_DOMAIN: Check<String> = Check {
+    allowed: "a DNS name in lower case",
+    test: |text| if is_dns_name(text) { Ok(()) } else { Err(Refusal::not_allowed()) },
+};
+
 pub(super) const RANGE: Check<Ipv4Net> = Check {
     allowed: "an IPv4 range of /24 or wider, such as 240.0.0.0/16, outside Istio's own 240.240.0.0/16",
     test: |range| {

@@ -20,7 +20,8 @@ pub use load::{ConfigErrors, Problem, load};
 pub use page::reference_page;
 pub use table::Settings;
 pub use words::{
-    AddressSource, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, Sidecars, Weights, WithoutDependency,
+    AddressSource, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource, Sidecars, Weights,
+    WithoutDependency,
 };
 
 use crate::istio::OwnedKeys;

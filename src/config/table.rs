@@ -152,6 +152,8 @@ settings! {
         priority_key: String = "priority".into(), KEY, as "priority_key";
         /// How weighted policies are written.
         weights: Weights = Weights::Tiers, Check::any();
+        /// Whether the first region of a service without a policy stays primary when others appear.
+        enable_active_passive: bool = false, Check::any(), as "enable_active_passive";
         /// Whether default outlier detection is switched off.
         disable_default_automatic_failover: bool = false, Check::any(), as "disable_default_automatic_failover";
     }
@@ -167,6 +169,10 @@ settings! {
         enable_san: bool = false, Check::any(), as "enable_san";
         /// First part of subject names, behind `spiffe://`.
         san_prefix: String = String::new(), SAN_PREFIX, as "san_prefix";
+        /// What subject names are made from.
+        san_source: SanSource = SanSource::Identity, Check::any();
+        /// Trust domain of clusters whose istio-system Namespace has no annotation tradewind.io/trust-domain.
+        trust_domain: String = "cluster.local".into(), TRUST_DOMAIN;
         /// Whether gateway host names end with a dot.
         enable_absolute_fqdn: bool = true, Check::any(), as "enable_absolute_fqdn";
         /// Whether local host names end with a dot (needs the former).

@@ -67,6 +67,14 @@ words! {
         Distribute = "distribute",
     }
 
+    /// What subject names are made from.
+    SanSource {
+        /// The identity, as in the reference.
+        Identity = "identity",
+        /// The service accounts of the service's workloads, as Istio's certificates carry them.
+        ServiceAccounts = "service-accounts",
+    }
+
     /// Which ports of a Service are published.
     PublishedPorts {
         /// The main port as 80, every further one under its own number.

@@ -20,7 +20,7 @@ use super::users_route;
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
-    fleet::observe_policy::configs_of,
+    fleet::observe_policy::{configs_of, recalled},
     istio::{self, Owner, keys},
     model::{
         Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
@@ -98,29 +98,39 @@ impl Observer {
     /// Prunes a Deployment.
     #[must_use]
     pub fn deployment(&self, object: &Deployment) -> Observed {
-        let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
-        self.workload(Kind::Deployment, &object.metadata, template)
+        let template = object.spec.as_ref().map(|spec| &spec.template);
+        let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
+        let template = template.and_then(|template| template.metadata.as_ref());
+        self.workload(Kind::Deployment, &object.metadata, template, account)
     }
 
     /// Prunes a StatefulSet.
     #[must_use]
     pub fn stateful_set(&self, object: &StatefulSet) -> Observed {
-        let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
-        self.workload(Kind::StatefulSet, &object.metadata, template)
+        let template = object.spec.as_ref().map(|spec| &spec.template);
+        let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
+        let template = template.and_then(|template| template.metadata.as_ref());
+        self.workload(Kind::StatefulSet, &object.metadata, template, account)
     }
 
     /// Prunes a DaemonSet.
     #[must_use]
     pub fn daemon_set(&self, object: &DaemonSet) -> Observed {
-        let template = object.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
-        self.workload(Kind::DaemonSet, &object.metadata, template)
+        let template = object.spec.as_ref().map(|spec| &spec.template);
+        let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
+        let template = template.and_then(|template| template.metadata.as_ref());
+        self.workload(Kind::DaemonSet, &object.metadata, template, account)
     }
 
     /// Prunes a workload of a custom kind, whose pod template's metadata stand at `template`.
     fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Observed, String> {
         let metadata = read_metadata(value)?;
+        // A pod template has a spec of its own; a vertex is its own template.
+        let of_pods = template.strip_suffix("/metadata").filter(|template| *template != "/spec");
+        let account = of_pods.map_or("/spec".to_owned(), |template| format!("{template}/spec"));
+        let account = value.pointer(&format!("{account}/serviceAccountName")).and_then(Value::as_str);
         let template = value.pointer(template).map(read::<ObjectMeta>).transpose()?;
-        Ok(self.workload(kind, &metadata, template.as_ref()))
+        Ok(self.workload(kind, &metadata, template.as_ref(), account))
     }
 
     /// Prunes a VirtualService or DestinationRule: a user's, unless it is ours or stands where ours stand.
@@ -243,6 +253,7 @@ impl Observer {
             address: first_ipv4(spec),
             policy: marks.annotations.get(keys::POLICY).map(|policy| policy.as_str().into()),
             configs: configs_of(&marks.annotations),
+            recalled: recalled(kind, owner, &marks.annotations, object.as_ref(), &self.settings),
             ports,
             endpoints,
             sidecar: (kind == Kind::Sidecar).then(|| sidecar_hosts(spec, &marks.annotations)),
@@ -251,7 +262,13 @@ impl Observer {
         })))
     }
 
-    fn workload(&self, kind: Kind, metadata: &ObjectMeta, template: Option<&ObjectMeta>) -> Observed {
+    fn workload(
+        &self,
+        kind: Kind,
+        metadata: &ObjectMeta,
+        template: Option<&ObjectMeta>,
+        service_account: Option<&str>,
+    ) -> Observed {
         Observed::Workload(Workload {
             id: id(kind, metadata),
             created_seconds: created_seconds(metadata),
@@ -260,6 +277,7 @@ impl Observer {
             template_annotations: self.observed_annotations(template.and_then(|t| t.annotations.as_ref())),
             machines: None,
             additional_hosts: self.has_additional_hosts(metadata.labels.as_ref()),
+            service_accounts: vec![filled(service_account).unwrap_or("default").into()],
         })
     }
 

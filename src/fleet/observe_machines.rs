@@ -2,7 +2,10 @@
 //!
 //! Decides what of them can be an endpoint at all; never whether one matters to a service.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,13 +23,14 @@ const MAIN_PROTOCOLS: [&str; 2] = ["http", "grpc"];
 
 /// Istio's `WorkloadEntry`: a resource, or an endpoint of a ServiceEntry.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Entry {
     address: String,
     ports: BTreeMap<String, u16>,
     labels: Labels,
     locality: String,
     weight: u32,
+    service_account: String,
 }
 
 /// The fields of a user's ServiceEntry that make endpoints.
@@ -67,8 +71,9 @@ impl Observer {
         let mut ports: Vec<ServicePort> = entry.ports.iter().map(|(name, number)| port(name, *number)).collect();
         ports.sort_by_key(|port| !MAIN_PROTOCOLS.iter().any(|main| port.name.starts_with(main)));
         let mut machines = Machines { ports, ..Machines::default() };
+        let account = filled(Some(&entry.service_account)).map(Into::into);
         self.take(entry, &mut machines);
-        Ok(self.machine(Kind::WorkloadEntry, &metadata, labels, machines))
+        Ok(self.machine(Kind::WorkloadEntry, &metadata, labels, machines, account.into_iter().collect()))
     }
 
     /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere machines, where a user labelled it with an
@@ -93,8 +98,10 @@ impl Observer {
         }
         let spec: ServiceEntry =
             read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
+        let accounts = spec.endpoints.iter().filter_map(|entry| filled(Some(&entry.service_account)));
+        let accounts = accounts.map(Into::into).collect();
         let machines = self.machines(spec);
-        Ok(self.machine(Kind::ServiceEntry, &metadata, labels, machines))
+        Ok(self.machine(Kind::ServiceEntry, &metadata, labels, machines, accounts))
     }
 
     fn machines(&self, spec: ServiceEntry) -> Machines {
@@ -171,6 +178,7 @@ impl Observer {
         metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
         labels: Labels,
         machines: Machines,
+        service_accounts: BTreeSet<Arc<str>>,
     ) -> Observed {
         Observed::Workload(Workload {
             id: id(kind, metadata),
@@ -179,6 +187,7 @@ impl Observer {
             additional_hosts: self.has_additional_hosts(Some(&labels)),
             template_labels: labels,
             template_annotations: self.observed_annotations(metadata.annotations.as_ref()),
+            service_accounts: service_accounts.into_iter().collect(),
             machines: Some(Box::new(machines)),
         })
     }

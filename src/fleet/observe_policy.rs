@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::observe::{IGNORE, Observer, created_seconds, id, is_true, read_metadata, read_spec};
 use crate::{
-    istio::keys,
-    model::{Configured, Kind, Labels},
+    config::{SanSource, Settings},
+    istio::{Object, Owner, keys},
+    model::{Configured, Kind, Labels, Recalled},
 };
 
 impl Observer {
@@ -41,4 +42,34 @@ pub(super) fn configs_of(annotations: &Labels) -> Vec<(Kind, Arc<str>)> {
         (Kind::TrafficConfig, keys::TRAFFIC_CONFIG),
     ];
     named.into_iter().filter_map(|(kind, key)| Some((kind, annotations.get(key)?.as_str().into()))).collect()
+}
+
+/// What an object remembers of the plan it was written by. A DestinationRule of the reference remembers the region to which it
+/// sends everything (reference behaviour §8, active-passive).
+pub(super) fn recalled(
+    kind: Kind,
+    owner: Owner,
+    annotations: &Labels,
+    object: Option<&Object>,
+    settings: &Settings,
+) -> Recalled {
+    let mut recalled = Recalled::default();
+    match (owner, object) {
+        (Owner::Tradewind, Some(Object::ServiceEntry(entry))) if settings.san_source == SanSource::ServiceAccounts => {
+            recalled.subject_names.clone_from(&entry.spec.subject_alt_names);
+        }
+        (Owner::Reference, Some(Object::DestinationRule(rule))) => {
+            let setting = rule.spec.traffic_policy.load_balancer.locality_lb_setting.as_ref();
+            let everything = match setting.map(|setting| setting.distribute.as_slice()) {
+                Some([one]) if one.from == "*" => one.to.iter().find(|(_, percent)| **percent == 100),
+                _ => None,
+            };
+            recalled.primary = everything.map(|(region, _)| region.as_str().into());
+        }
+        _ => {}
+    }
+    if owner == Owner::Tradewind && [Kind::ServiceEntry, Kind::DestinationRule].contains(&kind) {
+        recalled.primary = annotations.get(keys::PRIMARY_REGION).map(|region| region.as_str().into());
+    }
+    recalled
 }

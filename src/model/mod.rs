@@ -23,6 +23,6 @@ pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, clust
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
     Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed,
-    Policy, PublishedEndpoint, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+    Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
 };
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};

@@ -65,6 +65,8 @@ pub struct Workload {
     pub machines: Option<Box<Machines>>,
     /// Whether its service gets additional hosts, by the object's own labels (see `Settings::additional_endpoint_label_filters`).
     pub additional_hosts: bool,
+    /// Service accounts of its pods or machines, sorted; a machine may name none.
+    pub service_accounts: Vec<Arc<str>>,
 }
 
 /// A Service, and the address of its load balancer where it may be a gateway.
@@ -226,6 +228,15 @@ pub struct SidecarHosts {
     pub ours: Vec<String>,
 }
 
+/// What a written object remembers of the plan it was written by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// The region that stays primary without a policy; of the reference's DestinationRules, the one that gets all traffic.
+    pub primary: Option<Arc<str>>,
+    /// Subject names of a ServiceEntry of ours, where they are made from service accounts.
+    pub subject_names: Vec<String>,
+}
+
 /// An object of a kind that Tradewind writes, as it stands in a cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
@@ -251,6 +262,8 @@ pub struct Written {
     pub policy: Option<Arc<str>>,
     /// Kind and `cluster/namespace/name` of the other policies by which it was written.
     pub configs: Vec<(Kind, Arc<str>)>,
+    /// What else it remembers of the plan it was written by.
+    pub recalled: Recalled,
     /// Ports of a ServiceEntry of ours: name and number.
     pub ports: Vec<(String, u16, String)>,
     /// Endpoints of a ServiceEntry of ours; emptied by the registry once their clusters are known.

@@ -89,7 +89,10 @@ fn tiers(weighted: &Weighted, client_region: &str) -> LocalityLbSetting {
 fn distribute(weighted: &Weighted, target: &Target) -> LocalityLbSetting {
     let to: BTreeMap<String, u32> =
         weighted.listed.iter().map(|(region, percent)| (region.to_string(), *percent)).collect();
-    let mut from: Vec<String> = target.regions.iter().map(|region| format!("{region}/*")).collect();
+    let mut from: Vec<String> = match weighted.everywhere {
+        true => vec!["*".to_owned()],
+        false => target.regions.iter().map(|region| format!("{region}/*")).collect(),
+    };
     from.sort();
     LocalityLbSetting {
         enabled: None,

@@ -103,7 +103,7 @@ pub(super) fn place(
 enum Tier {
     First { percent: u32 },
     NamedFallback { first: bool },
-    Unlisted { nearest: bool },
+    Unlisted { nearest: bool, passive: bool },
 }
 
 fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tier> {
@@ -116,7 +116,7 @@ fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tie
     }
     // The client's own region comes next where the policy names nothing else.
     let nearest = weighted.fallbacks.is_empty() && region == Some(client_region);
-    weighted.unlisted.then_some(Tier::Unlisted { nearest })
+    weighted.unlisted.then_some(Tier::Unlisted { nearest, passive: weighted.everywhere })
 }
 
 /// Endpoint weights: each region's percent, shared equally by its clusters and then by their endpoints, in whole numbers.
@@ -322,12 +322,13 @@ fn tiered(
         _ if region == client_region => fallback_region(client_region),
         _ => true_locality(&endpoint).as_ref().map(Locality::to_string).unwrap_or_default(),
     };
+    let why = if matches!(tier, Tier::Unlisted { passive: true, .. }) { "passive" } else { "not in the policy" };
     let (number, rule) = match tier {
         Tier::First { percent } => (0, format!("{percent} % of the traffic goes to {region}")),
         Tier::NamedFallback { first: true } => (1, "first fallback".to_owned()),
         Tier::NamedFallback { first: false } => (2, "later fallback".to_owned()),
-        Tier::Unlisted { nearest: true } => (1, "fallback: not in the policy, nearest".to_owned()),
-        Tier::Unlisted { nearest: false } => (2, "fallback: not in the policy".to_owned()),
+        Tier::Unlisted { nearest: true, .. } => (1, format!("fallback: {why}, nearest")),
+        Tier::Unlisted { nearest: false, .. } => (2, format!("fallback: {why}")),
     };
     let reason = format!("{}; {rule}", how(source, &endpoint, target));
     Placed { planned: planned(source, &endpoint, ports, Some(number), reason), endpoint }

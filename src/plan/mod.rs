@@ -4,6 +4,7 @@
 //! snapshot gives byte-equal objects. Nothing here knows what stands in a cluster, so nothing
 //! here decides what is written or removed.
 
+mod active_passive;
 mod additional;
 mod checks;
 mod connections;
@@ -19,6 +20,7 @@ mod rewrite;
 mod service_entry;
 mod shaping;
 mod sidecar;
+mod subject_names;
 mod weights;
 
 use std::sync::Arc;
@@ -130,15 +132,28 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     let (ports, port_problems) = ports::published(&snapshot.sources, settings);
     let governed = wanted
         .into_iter()
-        .map(|wanted| Governed {
-            shares: weights::shares(wanted.entry.as_ref(), snapshot, policy),
-            claim: claims.iter().find(|claim| claim.host == wanted.host),
-            wanted,
+        .map(|wanted| {
+            let remembers = settings.enable_active_passive && wanted.is_default;
+            let primary = remembers.then(|| active_passive::primary(snapshot, &wanted.host)).flatten();
+            let shares = match (&primary, &wanted.entry) {
+                (Some(primary), None) => active_passive::shares(primary, snapshot),
+                _ => weights::shares(wanted.entry.as_ref(), snapshot, policy),
+            };
+            let claim = claims.iter().find(|claim| claim.host == wanted.host);
+            Governed { shares, primary, claim, wanted }
         })
         .collect();
     let mut shaping = Shaping::of(snapshot, settings);
     notes.append(&mut shaping.notes);
-    let decided = Decided { snapshot, settings, chosen, governed, ports, shaping };
+    let decided = Decided {
+        snapshot,
+        settings,
+        chosen,
+        governed,
+        ports,
+        shaping,
+        subject_names: subject_names::of(snapshot, settings),
+    };
     notes.extend(decided.notes(host_problems, port_problems));
     let clusters = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
     let mut plan = ServicePlan { key: key.clone(), clusters, notes, held: false };
@@ -152,6 +167,8 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
 struct Governed<'a> {
     wanted: WantedHost,
     shares: Shares,
+    /// The region that stays primary while no policy governs the host.
+    primary: Option<Arc<str>>,
     claim: Option<&'a Claim>,
 }
 
@@ -163,6 +180,7 @@ struct Decided<'a> {
     governed: Vec<Governed<'a>>,
     ports: Vec<PublishedPort>,
     shaping: Shaping,
+    subject_names: Vec<String>,
 }
 
 impl Decided<'_> {
@@ -191,12 +209,14 @@ impl Decided<'_> {
             policy: None,
             dns_prefix: None,
             export_to,
+            subject_names: &[],
+            primary: None,
         };
         Some(additional::virtual_service(&common, main, self.settings))
     }
 
     fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
-        let Governed { wanted, shares, claim } = governed;
+        let Governed { wanted, shares, primary, claim } = governed;
         let claim = claim.filter(|claim| claim.taken_by.is_none())?;
         let (endpoints, tiered) = endpoints::place(self.snapshot, target, shares, &self.ports, self.settings);
         if endpoints.is_empty() {
@@ -210,6 +230,8 @@ impl Decided<'_> {
             policy: self.chosen,
             dns_prefix: entry.map(|entry| entry.dns_prefix.trim()),
             export_to,
+            subject_names: &self.subject_names,
+            primary: primary.as_deref(),
         };
         let service_entry = service_entry::build(&common, &self.ports, &endpoints, claim.address, self.settings);
         let destination_rule = destination_rule::build(
@@ -238,7 +260,7 @@ impl Decided<'_> {
         let has_host = !self.governed.is_empty();
         notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
         notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
-        for Governed { wanted, shares, claim } in &self.governed {
+        for Governed { wanted, shares, claim, .. } in &self.governed {
             let (host, key) = (&wanted.host, &self.snapshot.key);
             if let Some(holder) = claim.and_then(|claim| claim.taken_by.as_ref()) {
                 let message =

@@ -19,19 +19,24 @@ pub(super) struct Common<'a> {
     pub(super) policy: Option<&'a (ClusterName, Arc<Policy>)>,
     pub(super) dns_prefix: Option<&'a str>,
     pub(super) export_to: &'a [String],
+    pub(super) subject_names: &'a [String],
+    /// The region that stays primary while no policy governs the host.
+    pub(super) primary: Option<&'a str>,
 }
 
 impl Common<'_> {
     pub(super) fn metadata(&self, name: String, settings: &Settings) -> Metadata {
+        let mut annotations = BTreeMap::from([
+            (keys::CREATED_BY.into(), keys::TRADEWIND.into()),
+            (keys::IDENTITY.into(), self.key.identity.to_string()),
+            (keys::ENVIRONMENT.into(), self.key.environment.to_string()),
+        ]);
+        annotations.extend(self.primary.map(|region| (keys::PRIMARY_REGION.into(), region.to_owned())));
         Metadata {
             name,
             namespace: settings.sync_namespace.clone(),
             labels: BTreeMap::from([(keys::MANAGED_BY.into(), keys::TRADEWIND.into())]),
-            annotations: BTreeMap::from([
-                (keys::CREATED_BY.into(), keys::TRADEWIND.into()),
-                (keys::IDENTITY.into(), self.key.identity.to_string()),
-                (keys::ENVIRONMENT.into(), self.key.environment.to_string()),
-            ]),
+            annotations,
         }
     }
 }
@@ -67,15 +72,7 @@ pub(super) fn build(
             resolution: "DNS".into(),
             endpoints: endpoints.iter().map(|placed| placed.endpoint.clone()).collect(),
             export_to: common.export_to.to_vec(),
-            subject_alt_names: subject_alt_names(common.identity, settings),
+            subject_alt_names: common.subject_names.to_vec(),
         },
-    }
-}
-
-fn subject_alt_names(identity: &Identity, settings: &Settings) -> Vec<String> {
-    match (settings.enable_san, settings.san_prefix.as_str()) {
-        (false, _) => Vec::new(),
-        (true, "") => vec![format!("spiffe://{identity}")],
-        (true, prefix) => vec![format!("spiffe://{prefix}/{identity}")],
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Weighted {
     pub(super) unlisted: bool,
     /// Percent as listed, for `distribute`; the sum is 100.
     pub(super) listed: Vec<(Arc<str>, u32)>,
+    /// Whether `distribute` is written for clients of every region at once (`*`), as for active-passive.
+    pub(super) everywhere: bool,
 }
 
 impl Weighted {
@@ -93,6 +95,7 @@ pub(super) fn shares(
             .collect(),
         unlisted: policy.is_none_or(|policy| policy.annotations.get(UNLISTED).is_none_or(|value| value != "exclude")),
         listed: percent(weighted(false)),
+        everywhere: false,
     })
 }
 

@@ -215,6 +215,15 @@ impl AddressBook {
         outcome
     }
 
+    /// Keeps a host that nobody holds, and of which nothing stands, for the service whose default host it is.
+    pub(super) fn reserve(&mut self, host: &Host, owner: &ServiceKey) {
+        let state = self.hosts.entry(host.clone()).or_default();
+        if state.holder.is_none() && state.standing.is_empty() {
+            state.holder = Some(owner.clone());
+            self.claims.entry(owner.clone()).or_default().push(host.clone());
+        }
+    }
+
     fn settle_address(&mut self, host: &Host, outcome: &mut Claimed) {
         let Some(range) = self.range else { return };
         let state = &self.hosts[host];

@@ -217,6 +217,7 @@ mod tests {
             template_annotations,
             machines: None,
             additional_hosts: false,
+            service_accounts: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
     shard::Shard,
-    snapshot::{Claim, ClientNamespace, ServiceSnapshot, Source, Target},
+    snapshot::{Claim, ClientNamespace, Principals, ServiceSnapshot, Source, Target},
 };
 use crate::{
     config::WithoutDependency,
@@ -115,6 +115,7 @@ impl Registry {
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let unreadable_policy = self.unreadable_policy(&in_force);
         let additional = self.additional_hosts(key);
+        let remembered = self.remembered(&standing, key, keep_case);
         Some(ServiceSnapshot {
             key: spelled,
             identity,
@@ -129,6 +130,7 @@ impl Registry {
             routing_policies: self.naming(key),
             unreadable_policy,
             additional,
+            remembered,
             notes,
         })
     }
@@ -206,6 +208,7 @@ impl Registry {
             clusters.iter().any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(other)))
                 || !self.carrying(other).is_empty()
         };
+        self.yield_to_owners(key, hosts);
         let Claimed { claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
         if !changed.is_empty() {
@@ -380,6 +383,12 @@ fn lift_source(
         services,
         carried_ports,
         carried_local,
+        since_seconds: if loading { None } else { shard.oldest(key).map(|oldest| oldest.created_seconds) },
+        principals: Principals {
+            trust_domain: shard.place().trust_domain(),
+            accounts: if loading { BTreeSet::new() } else { shard.service_accounts(key) },
+            unknown: loading || !shard.knows_workloads() || !shard.knows(Kind::Namespace),
+        },
     };
     (Some(source), problems)
 }

@@ -27,6 +27,7 @@ mod place;
 mod policies;
 mod ports;
 mod propagation;
+mod remembered;
 mod routes;
 mod shard;
 mod snapshot;
@@ -51,7 +52,7 @@ pub use notes::{NoteBook, NoteSource};
 pub(crate) use propagation::without_air;
 pub use snapshot::{
     AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
-    Machine, Matching, ServiceSnapshot, Source, Target,
+    Machine, Matching, Principals, Remembered, ServiceSnapshot, Source, Target,
 };
 pub use status::{ClusterStatus, KindState};
 

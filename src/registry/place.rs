@@ -18,6 +18,8 @@ use crate::{
 const CLUSTER_DOMAIN: &str = "tradewind.io/cluster-domain";
 /// Annotation of `istio-system`: the label `app` of the cluster's gateway Service.
 const GATEWAY_APP: &str = "tradewind.io/gateway-app";
+/// Annotation of `istio-system`: the trust domain of the cluster's certificates.
+const TRUST_DOMAIN: &str = "tradewind.io/trust-domain";
 
 /// The place of one cluster.
 #[derive(Debug)]
@@ -32,11 +34,14 @@ pub(super) struct Place {
     domain: Option<Arc<str>>,
     /// The domain of the local endpoints that were written before the restart.
     recalled_domain: Option<Arc<str>>,
+    /// The trust domain of its certificates; none while nothing but the setting says it.
+    trust_domain: Option<Arc<str>>,
     /// What is wrong with the facts it tells, in words.
     problems: Vec<String>,
     app_of_settings: Arc<str>,
     nlb_app: Arc<str>,
     domain_of_settings: Arc<str>,
+    trust_domain_of_settings: Arc<str>,
 }
 
 /// What changed.
@@ -71,15 +76,18 @@ impl Place {
             prefers_nlb: false,
             domain: None,
             recalled_domain: None,
+            trust_domain: None,
             problems: Vec::new(),
             app_of_settings: app,
             nlb_app: settings.nlb_ingress_label.as_str().into(),
             domain_of_settings: settings.cluster_domain.as_str().into(),
+            trust_domain_of_settings: settings.trust_domain.as_str().into(),
         }
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Self)) -> Moved {
-        let seen = |place: &Self| (place.gateway(), place.locality(), place.domain(true), place.regions());
+        let names = |place: &Self| (place.domain(true), place.trust_domain());
+        let seen = |place: &Self| (place.gateway(), place.locality(), names(place), place.regions());
         let before = seen(self);
         change(self);
         let after = seen(self);
@@ -97,17 +105,20 @@ impl Place {
     pub(super) fn put_facts(&mut self, facts: &Labels) -> Moved {
         let filled = |key: &str| facts.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let app = filled(GATEWAY_APP).map_or_else(|| self.app_of_settings.clone(), Into::into);
-        let (domain, problem) = match filled(CLUSTER_DOMAIN).map(cluster_domain) {
-            None => (None, None),
-            Some(Ok(domain)) => (Some(domain), None),
+        let mut problems = Vec::new();
+        let mut domain_of = |key: &str, instead: &str| match filled(key).map(cluster_domain) {
+            None => None,
+            Some(Ok(domain)) => Some(domain),
             Some(Err(error)) => {
-                let instead = &self.domain_of_settings;
-                (None, Some(format!("the annotation {CLUSTER_DOMAIN} {error}; {instead} counts instead")))
+                problems.push(format!("the annotation {key} {error}; {instead} counts instead"));
+                None
             }
         };
+        let domain = domain_of(CLUSTER_DOMAIN, &self.domain_of_settings);
+        let trust_domain = domain_of(TRUST_DOMAIN, &self.trust_domain_of_settings);
         self.change(|place| {
-            place.domain = domain;
-            place.problems = problem.into_iter().collect();
+            (place.domain, place.trust_domain) = (domain, trust_domain);
+            place.problems = problems;
             place.apps.pop();
             place.apps.push(app);
         })
@@ -134,6 +145,11 @@ impl Place {
     /// The domain of the local endpoints that were written before the restart.
     pub(super) fn recall_domain(&mut self, domain: Arc<str>) {
         self.recalled_domain.get_or_insert(domain);
+    }
+
+    /// The trust domain of its certificates; none while nothing but the setting says it.
+    pub(super) fn trust_domain(&self) -> Option<Arc<str>> {
+        self.trust_domain.clone()
     }
 
     /// What is wrong with the facts it tells, in words.

@@ -22,9 +22,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    model::{
-        ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, ServiceKey, Workload,
-    },
+    model::{ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, ServiceKey, Workload},
 };
 
 /// Namespace that tells of its cluster.
@@ -265,6 +263,17 @@ impl Shard {
             Classified::Service(key) => Some(Spelling::new(&oldest.workload, key, &self.identity_key)),
             _ => None,
         }
+    }
+
+    /// Namespace and service account of the workloads of a service.
+    pub(super) fn service_accounts(&self, key: &ServiceKey) -> BTreeSet<(Arc<str>, Arc<str>)> {
+        let ids = self.by_service.get(key).into_iter().flatten();
+        let workloads = ids.filter_map(|id| Some(&self.workloads.get(id)?.workload));
+        let accounts = |workload: &'_ Workload| {
+            let at_home = |account: &Arc<str>| (workload.id.namespace.clone(), account.clone());
+            workload.service_accounts.iter().map(at_home).collect::<Vec<_>>()
+        };
+        workloads.flat_map(accounts).collect()
     }
 
     // ---- Services ----

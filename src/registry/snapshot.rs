@@ -1,6 +1,10 @@
 //! What planning gets to see: one service, or one client namespace, lifted out of the registry as plain data.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use crate::{
     api::{
@@ -43,6 +47,8 @@ pub struct ServiceSnapshot {
     pub unreadable_policy: Option<(Kind, Arc<str>)>,
     /// Whether it is reached under the additional suffixes, too, or which other service is.
     pub additional: AdditionalHosts,
+    /// What its written objects remember.
+    pub remembered: Remembered,
     /// What was found wrong while the snapshot was made.
     pub notes: Vec<Note>,
 }
@@ -77,6 +83,30 @@ pub struct Source {
     pub carried_ports: BTreeMap<String, (u16, String)>,
     /// What the cluster itself saw of workloads that cannot be read there now.
     pub carried_local: Vec<LastKnown>,
+    /// When its oldest workload came, in seconds since the Unix epoch; unknown while it cannot be read.
+    pub since_seconds: Option<i64>,
+    /// Who its workloads run as.
+    pub principals: Principals,
+}
+
+/// Who the workloads of a service run as in one cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Principals {
+    /// Trust domain, where the cluster names its own.
+    pub trust_domain: Option<Arc<str>>,
+    /// Namespace and service account.
+    pub accounts: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Whether some of it cannot be read now, so that the names that stand stay.
+    pub unknown: bool,
+}
+
+/// What the written objects of a service remember.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The region that stays primary, by host.
+    pub primaries: BTreeMap<Host, Arc<str>>,
+    /// Subject names.
+    pub subject_names: BTreeSet<String>,
 }
 
 /// An endpoint inside its own cluster, as it was written earlier.

@@ -1,0 +1,78 @@
+//! What the written objects of a service remember of earlier plans, and whom a host belongs to by name.
+//!
+//! Decides nothing that is written: planning starts from what is remembered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Registry, snapshot::Remembered};
+use crate::{
+    istio::Owner,
+    model::{ClusterName, Host, Kind, ObjectId, ServiceKey},
+};
+
+impl Registry {
+    /// What stands of a service in all clusters. Where the objects differ, what most of them say counts.
+    pub(super) fn remembered(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey, keep_case: bool) -> Remembered {
+        let mut votes: BTreeMap<Host, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
+        let mut subject_names = BTreeSet::new();
+        for cluster in standing {
+            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            for written in written {
+                subject_names.extend(written.recalled.subject_names.iter().cloned());
+                if let Some((region, host)) = written.recalled.primary.clone().zip(written.host.as_deref())
+                    && let Ok(host) = Host::parse(host)
+                {
+                    *votes.entry(host).or_default().entry(region).or_default() += 1;
+                }
+            }
+        }
+        if votes.is_empty() && self.settings.enable_active_passive && self.settings.adopt_admiral {
+            self.of_reference(key, keep_case, &mut votes);
+        }
+        let most = |votes: BTreeMap<Arc<str>, usize>| {
+            votes.into_iter().rev().max_by_key(|(_, count)| *count).map(|(region, _)| region)
+        };
+        let primaries = votes.into_iter().filter_map(|(host, votes)| Some((host, most(votes)?))).collect();
+        Remembered { primaries, subject_names }
+    }
+
+    /// The reference's DestinationRules name no service: they are found by the name for the default host.
+    fn of_reference(&self, key: &ServiceKey, keep_case: bool, votes: &mut BTreeMap<Host, BTreeMap<Arc<str>, usize>>) {
+        let Ok(host) = Host::of_service(key, &self.settings.hostname_suffix, keep_case) else { return };
+        let name = host.destination_rule_name(true);
+        let id = ObjectId::new(Kind::DestinationRule, &self.settings.sync_namespace, &name);
+        for shard in &self.shards {
+            let written = shard.standing().get(&id).filter(|written| written.owner == Owner::Reference);
+            if let Some(region) = written.and_then(|written| written.recalled.primary.clone()) {
+                *votes.entry(host.clone()).or_default().entry(region).or_default() += 1;
+            }
+        }
+    }
+
+    /// Of a host that two services ask for from nothing, the one whose default host it is has it before one that has a
+    /// prefix for it; so that it does not matter who is planned first. Who holds a host keeps it.
+    pub(super) fn yield_to_owners(&self, key: &ServiceKey, hosts: &[Host]) {
+        for host in hosts.iter().skip(1) {
+            if let Some(owner) = self.owner_by_name(host).filter(|owner| owner != key) {
+                self.addresses.lock().reserve(host, &owner);
+            }
+        }
+    }
+
+    /// The service that is published somewhere and has this default host.
+    fn owner_by_name(&self, host: &Host) -> Option<ServiceKey> {
+        let text = host.as_str();
+        let name = text.strip_suffix(&self.settings.hostname_suffix)?.strip_suffix('.')?;
+        name.match_indices('.').find_map(|(at, _)| {
+            let key = ServiceKey::parse(&name[at + 1..], &name[..at]).ok()?;
+            let clusters = self.clusters_of.get(&key).map(|clusters| clusters.clone())?;
+            let publishes = |cluster: &ClusterName| {
+                self.shards.get(cluster).is_some_and(|shard| !shard.is_loading() && !shard.backends(&key).0.is_empty())
+            };
+            clusters.iter().any(publishes).then_some(key)
+        })
+    }
+}
