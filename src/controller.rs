@@ -4,6 +4,7 @@
 //! way; it takes microseconds a unit. Writing runs beside it, one writer per cluster.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -127,7 +128,7 @@ impl Controller {
                 if plan.held {
                     return;
                 }
-                self.hand_over(unit, since, |cluster| desired_in(&plan, cluster));
+                self.hand_over(unit, &plan.first, since, |cluster| desired_in(&plan, cluster));
                 self.plan_sidecars_beside(key, since);
                 for host in self.registry.routed_hosts_of(key) {
                     self.plan_routes(&host, since);
@@ -139,15 +140,23 @@ impl Controller {
     }
 
     /// Hands what each cluster should hold of a unit to its writer.
-    fn hand_over(&self, unit: &Unit, since: Instant, desired_in: impl Fn(&ClusterName) -> Desired) {
+    fn hand_over(
+        &self,
+        unit: &Unit,
+        first: &BTreeSet<ClusterName>,
+        since: Instant,
+        desired_in: impl Fn(&ClusterName) -> Desired,
+    ) {
+        let mut wishes = Vec::new();
         for cluster in self.registry.cluster_names() {
             let desired = desired_in(&cluster);
             if !desired.is_nothing() || !self.registry.written_of(&cluster, unit).is_empty() {
-                self.writers.submit(&cluster, unit.clone(), desired, since);
+                wishes.push((cluster, desired));
             } else {
                 self.writers.withdraw(&cluster, unit);
             }
         }
+        self.writers.submit_in_order(unit, first, wishes, since);
     }
 
     /// Where the copies for a host belong follows where its service does.
@@ -155,7 +164,8 @@ impl Controller {
         let Some(plan) = plan_routes(&self.registry, host) else { return };
         self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
         if !plan.held {
-            self.hand_over(&Unit::Host(host.clone()), since, |cluster| desired_routes(&plan, cluster));
+            let unit = Unit::Host(host.clone());
+            self.hand_over(&unit, &BTreeSet::new(), since, |cluster| desired_routes(&plan, cluster));
         }
     }
 

@@ -8,6 +8,7 @@
 mod diff;
 mod directory;
 mod execute;
+mod gate;
 mod guard;
 mod hand_back;
 mod known;

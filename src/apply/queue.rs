@@ -56,6 +56,24 @@ impl Queue {
         self.put(unit, work, due);
     }
 
+    /// As [`Queue::submit`], for a turn that comes at `due` unless it is brought forward. A newer wish does not put it off.
+    pub(super) fn submit_for(&mut self, unit: Unit, desired: Arc<Desired>, since: Instant, due: Instant) {
+        let waiting = self.take_waiting(&unit);
+        let since = waiting.as_ref().and_then(|(work, _)| work.since).map_or(since, |older| older.min(since));
+        let due = match &waiting {
+            Some((older, (older_due, _))) if older.failures == 0 => due.min(*older_due),
+            _ => due,
+        };
+        self.put(unit, Work { desired: Some(desired), since: Some(since), failures: 0 }, due);
+    }
+
+    /// The turn of a unit that waits comes now.
+    pub(super) fn bring_forward(&mut self, unit: &Unit, now: Instant) {
+        if let Some((work, (due, _))) = self.take_waiting(unit) {
+            self.put(unit.clone(), work, due.min(now));
+        }
+    }
+
     /// Removals of a unit may happen. What waits, waits on and does them with the rest.
     pub(super) fn poke(&mut self, unit: Unit, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {

@@ -350,6 +350,82 @@ impl Known for World {
     }
 }
 
+/// Worlds by the names of their clusters.
+pub(super) struct Fleet(HashMap<ClusterName, Arc<World>>);
+
+impl Fleet {
+    pub(super) fn new<const N: usize>(worlds: [(&str, &Arc<World>); N]) -> Arc<Self> {
+        let named = |(name, world): (&str, &Arc<World>)| (ClusterName::parse(name).unwrap(), Arc::clone(world));
+        Arc::new(Self(worlds.map(named).into()))
+    }
+
+    pub(super) fn writers(self: &Arc<Self>, settings: Settings) -> Writers {
+        let stores = Arc::clone(self);
+        Writers::new(WritersConfig {
+            known: Arc::clone(self) as Arc<dyn Known>,
+            stores: Box::new(move |cluster| Arc::clone(&stores.0[cluster]) as Arc<dyn Store>),
+            settings: Arc::new(settings),
+            metrics: ApplyMetrics::register(&prometheus::Registry::new()).unwrap(),
+            secret_of: Box::new(|_| None),
+        })
+    }
+}
+
+impl Known for Fleet {
+    fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+        self.0[cluster].written_of(cluster, unit)
+    }
+
+    fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
+        Known::written(&*self.0[cluster], cluster, id)
+    }
+
+    fn owned_count(&self, cluster: &ClusterName) -> usize {
+        self.0[cluster].owned_count(cluster)
+    }
+
+    fn has_cluster(&self, cluster: &ClusterName) -> bool {
+        self.0.contains_key(cluster)
+    }
+
+    fn can_write(&self, cluster: &ClusterName) -> bool {
+        Known::can_write(&*self.0[cluster], cluster)
+    }
+
+    fn may_remove(&self, cluster: &ClusterName) -> bool {
+        Known::may_remove(&*self.0[cluster], cluster)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.0.values().any(|world| world.is_read_only())
+    }
+
+    fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
+        self.0[cluster].is_suspended(cluster, unit)
+    }
+
+    fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
+        Known::has_namespace(&*self.0[cluster], cluster, name)
+    }
+
+    fn wrote(&self, cluster: &ClusterName, written: Written) {
+        self.0[cluster].wrote(cluster, written);
+    }
+
+    fn wrote_delete(&self, cluster: &ClusterName, id: &ObjectId) {
+        self.0[cluster].wrote_delete(cluster, id);
+    }
+
+    /// A unit belongs to no cluster: each of them hears of it.
+    fn mark(&self, unit: Unit) {
+        self.0.values().for_each(|world| world.mark(unit.clone()));
+    }
+
+    fn note(&self, cluster: &ClusterName, id: &ObjectId, notes: Vec<Note>) {
+        self.0[cluster].note(cluster, id, notes);
+    }
+}
+
 /// One host per service: its name is the identity's.
 pub(super) fn wanted(identity: &str, content: &str) -> Desired {
     Desired::hosts(&[host_plan(&format!("{identity}.global"), content, false)])

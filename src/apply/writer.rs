@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     diff::Desired,
+    gate::Gate,
     guard::{Budget, Guard, Verdict},
     known::Known,
     memory::Memory,
@@ -75,6 +76,8 @@ pub(super) struct State {
     pub(super) held: HashMap<Unit, Held>,
     drift: usize,
     replans: HashMap<Unit, Instant>,
+    /// Those who wait for this cluster's write of a unit.
+    gates: HashMap<Unit, Arc<Gate>>,
     withheld_noted: Option<(String, usize)>,
 }
 
@@ -103,6 +106,7 @@ impl ClusterWriter {
             held: HashMap::new(),
             drift: 0,
             replans: HashMap::new(),
+            gates: HashMap::new(),
             withheld_noted: None,
         };
         Self {
@@ -119,13 +123,54 @@ impl ClusterWriter {
 
     /// Takes what the cluster should hold of a unit.
     pub(super) fn submit(&self, unit: Unit, desired: Arc<Desired>, since: Instant) {
+        self.submit_first(unit, desired, since, None);
+    }
+
+    /// As [`ClusterWriter::submit`], and others wait for it behind a gate.
+    pub(super) fn submit_first(&self, unit: Unit, desired: Arc<Desired>, since: Instant, gate: Option<Arc<Gate>>) {
         let mut state = self.state.lock();
         // A fresh plan is what these were waiting for.
         state.replans.remove(&unit);
         state.held.remove(&unit);
+        state.gates.remove(&unit);
+        state.gates.extend(gate.map(|gate| (unit.clone(), gate)));
         state.queue.submit(unit, desired, since, Instant::now());
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// As [`ClusterWriter::submit`], behind those who come first, but no later than `due`.
+    pub(super) fn submit_behind(
+        self: &Arc<Self>,
+        unit: Unit,
+        desired: Arc<Desired>,
+        since: Instant,
+        gate: &Gate,
+        due: Instant,
+    ) {
+        gate.waits(self);
+        let mut state = self.state.lock();
+        state.replans.remove(&unit);
+        state.held.remove(&unit);
+        state.gates.remove(&unit);
+        state.queue.submit_for(unit.clone(), desired, since, due);
+        drop(state);
+        self.wake.notify_one();
+        // It may have opened meanwhile.
+        if gate.is_open() {
+            self.bring_forward(&unit);
+        }
+    }
+
+    /// The turn of a unit comes now.
+    pub(super) fn bring_forward(&self, unit: &Unit) {
+        self.state.lock().queue.bring_forward(unit, Instant::now());
+        self.wake.notify_one();
+    }
+
+    /// Whether the cluster cannot be written to now.
+    pub(super) fn is_sick(&self) -> bool {
+        !self.shared.known.can_write(&self.cluster) || self.state.lock().pace.pause_until(Instant::now()).is_some()
     }
 
     /// Whether a unit waits, is under way, or has something said or remembered of it.
@@ -281,6 +326,9 @@ impl ClusterWriter {
     fn settle(&self, unit: Unit, work: Work, ending: &Ending) {
         let now = Instant::now();
         let mut state = self.state.lock();
+        // What is newer than the work that ended keeps its own gate.
+        let passes = matches!(ending, Ending::Done | Ending::Again) && !state.queue.has_newer(&unit);
+        let gate = if passes { state.gates.remove(&unit) } else { None };
         match ending {
             Ending::Done => state.queue.finish(&unit),
             Ending::Again => state.queue.retry(&unit, work, now),
@@ -298,6 +346,10 @@ impl ClusterWriter {
                     state.replans.insert(unit, now + wait);
                 }
             }
+        }
+        drop(state);
+        if let Some(gate) = gate {
+            gate.pass(&self.cluster);
         }
     }
 

@@ -1,7 +1,7 @@
 //! All writers: one per cluster, made when something is first wanted there, ended when the cluster leaves.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     diff::Desired,
+    gate::{FIRST_SECONDS, Gate},
     known::Known,
     metrics::ApplyMetrics,
     store::{Store, is_merged},
@@ -86,6 +87,8 @@ pub struct Writers {
     /// Releases that came before the writer they are for, as after a restart.
     early_releases: Mutex<HashMap<ClusterName, String>>,
     leaving: TaskTracker,
+    /// Longest wait for the clusters that come first.
+    first_within: Duration,
 }
 
 impl std::fmt::Debug for Writers {
@@ -106,6 +109,7 @@ impl Writers {
             cleaning: Mutex::default(),
             early_releases: Mutex::default(),
             leaving: TaskTracker::new(),
+            first_within: Duration::from_secs(FIRST_SECONDS),
         }
     }
 
@@ -117,6 +121,37 @@ impl Writers {
             && let Some(writer) = self.writer(cluster)
         {
             writer.submit(unit, Arc::new(desired), since);
+        }
+    }
+
+    /// As [`Writers::submit`] for several clusters, of which some come first: the others wait for their success, but not for
+    /// those that are sick, and not for long.
+    pub fn submit_in_order(
+        &self,
+        unit: &Unit,
+        first: &BTreeSet<ClusterName>,
+        wishes: Vec<(ClusterName, Desired)>,
+        since: Instant,
+    ) {
+        if self.leaving.is_closed() {
+            return;
+        }
+        let wishes =
+            wishes.into_iter().filter_map(|(cluster, desired)| Some((self.writer(&cluster)?, Arc::new(desired))));
+        let is_first = |writer: &ClusterWriter| first.contains(&writer.cluster) && !writer.is_sick();
+        let (ahead, behind): (Vec<_>, Vec<_>) = wishes.partition(|(writer, _)| is_first(writer));
+        if ahead.is_empty() {
+            behind.into_iter().for_each(|(writer, desired)| writer.submit(unit.clone(), desired, since));
+            return;
+        }
+        let gate = Gate::new(unit.clone(), ahead.iter().map(|(writer, _)| writer.cluster.clone()).collect());
+        let gate = Arc::new(gate);
+        for (writer, desired) in ahead {
+            writer.submit_first(unit.clone(), desired, since, Some(Arc::clone(&gate)));
+        }
+        let due = Instant::now() + self.first_within;
+        for (writer, desired) in behind {
+            writer.submit_behind(unit.clone(), desired, since, &gate, due);
         }
     }
 
@@ -297,7 +332,7 @@ mod tests {
         apply::{
             WriteError,
             guard::QUIET_SECONDS,
-            testing::{World, cluster, host_plan, submit, unit, wanted},
+            testing::{Fleet, World, cluster, host_plan, submit, unit, wanted},
         },
         model::NoteKind,
     };
@@ -631,6 +666,95 @@ mod tests {
         sick.until("a request", |world| !world.requests().is_empty()).await;
         submit(&writers, "b", wanted("b", "1"));
         well.until("the pair", |world| world.names().len() == 2).await;
+    }
+
+    /// A wait of which no test sees the end.
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+
+    /// Two clusters, of which `behind` waits for `ahead`.
+    fn in_order(first_within: Duration) -> (Arc<World>, Arc<World>, Writers) {
+        let (ahead, behind) = (World::new(), World::new());
+        let fleet = Fleet::new([("ahead", &ahead), ("behind", &behind)]);
+        let mut writers = fleet.writers(setting(|_| {}));
+        writers.first_within = first_within;
+        (ahead, behind, writers)
+    }
+
+    fn submit_in_order(writers: &Writers, address: &str) {
+        let names = ["behind", "ahead"].map(|name| ClusterName::parse(name).unwrap());
+        let first = BTreeSet::from([names[1].clone()]);
+        let wishes = names.map(|name| (name, wanted("a", address))).to_vec();
+        writers.submit_in_order(&unit("a"), &first, wishes, Instant::now());
+    }
+
+    #[tokio::test]
+    async fn clusters_behind_wait_for_the_first_and_see_only_the_newest_wish() {
+        let (ahead, behind, writers) = in_order(FOR_EVER);
+        ahead.freeze();
+        submit_in_order(&writers, "1");
+        ahead.until("a request", |world| !world.requests().is_empty()).await;
+        submit_in_order(&writers, "2");
+        let_run().await;
+        assert!(behind.requests().is_empty(), "nothing before the first is done");
+        ahead.thaw();
+        behind.until("the pair", |world| world.names().len() == 2 && writers.idle()).await;
+        assert_eq!(ahead.requests().len(), 4, "{:?}", ahead.requests());
+        assert_eq!(behind.requests().len(), 2, "one request per object: the older wish was never written");
+        submit_in_order(&writers, "2");
+        behind.until("idle", |_| writers.idle()).await;
+        assert_eq!(behind.requests().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failure_or_a_conflict_of_the_first_lets_nobody_pass() {
+        for (error, is_conflict) in
+            [(WriteError::Server("stumbled".into()), false), (WriteError::Conflict("older".into()), true)]
+        {
+            let (ahead, behind, writers) = in_order(FOR_EVER);
+            ahead.refuse("DestinationRule a.global-dr", [error]);
+            submit_in_order(&writers, "1");
+            if is_conflict {
+                ahead.until("another plan", |world| !world.marked().is_empty()).await;
+                assert!(behind.requests().is_empty());
+                submit_in_order(&writers, "1");
+            }
+            behind.until("a request", |world| !world.requests().is_empty()).await;
+            assert_eq!(ahead.names().len(), 2, "{:?}", ahead.requests());
+            behind.until("the pair", |world| world.names().len() == 2 && writers.idle()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn clusters_behind_wait_no_longer_than_the_bound_and_for_none_that_is_sick() {
+        let (ahead, behind, writers) = in_order(Duration::ZERO);
+        ahead.freeze();
+        submit_in_order(&writers, "1");
+        behind.until("the pair", |world| world.names().len() == 2).await;
+        assert!(ahead.names().is_empty(), "the first still hangs");
+
+        // One that does not answer.
+        let (ahead, behind, writers) = in_order(FOR_EVER);
+        ahead.refuse("DestinationRule a.global-dr", [WriteError::Unreachable("refused".into())]);
+        submit_in_order(&writers, "1");
+        behind.until("the pair", |world| world.names().len() == 2).await;
+
+        // One that is not known.
+        let (ahead, behind, writers) = in_order(FOR_EVER);
+        ahead.can_write.store(false, Ordering::Relaxed);
+        submit_in_order(&writers, "1");
+        behind.until("the pair", |world| world.names().len() == 2).await;
+        assert!(ahead.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_plan_without_an_order_ends_the_wait() {
+        let (ahead, behind, writers) = in_order(FOR_EVER);
+        ahead.freeze();
+        submit_in_order(&writers, "1");
+        let_run().await;
+        assert!(behind.requests().is_empty());
+        writers.submit(&ClusterName::parse("behind").unwrap(), unit("a"), wanted("a", "2"), Instant::now());
+        behind.until("the pair", |world| world.names().len() == 2).await;
     }
 
     #[tokio::test]

@@ -154,6 +154,8 @@ settings! {
         weights: Weights = Weights::Tiers, Check::any();
         /// Whether the first region of a service without a policy stays primary when others appear.
         enable_active_passive: bool = false, Check::any(), as "enable_active_passive";
+        /// Whether a policy that moves all traffic to another region is written to the clusters of that region first.
+        prevent_split_brain: bool = true, Check::any(), as "prevent_split_brain";
         /// Whether default outlier detection is switched off.
         disable_default_automatic_failover: bool = false, Check::any(), as "disable_default_automatic_failover";
     }

@@ -69,7 +69,8 @@ pub(super) fn recalled(
         _ => {}
     }
     if owner == Owner::Tradewind && [Kind::ServiceEntry, Kind::DestinationRule].contains(&kind) {
-        recalled.primary = annotations.get(keys::PRIMARY_REGION).map(|region| region.as_str().into());
+        let region = |key: &str| annotations.get(key).map(|region| region.as_str().into());
+        (recalled.primary, recalled.policy_region) = (region(keys::PRIMARY_REGION), region(keys::POLICY_REGION));
     }
     recalled
 }

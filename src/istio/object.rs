@@ -34,6 +34,8 @@ pub mod keys {
     pub const POLICY: &str = "tradewind.io/policy";
     /// Annotation with the region that stays primary while no policy governs the host.
     pub const PRIMARY_REGION: &str = "tradewind.io/primary-region";
+    /// Annotation of a ServiceEntry with the region to which the policy sends all traffic of the host.
+    pub const POLICY_REGION: &str = "tradewind.io/policy-region";
     /// Annotation of a DestinationRule: `cluster/namespace/name` of the OutlierDetection in force.
     pub const OUTLIER_DETECTION: &str = "tradewind.io/outlier-detection";
     /// Annotation of a DestinationRule: `cluster/namespace/name` of the ClientConnectionConfig in force.

@@ -233,6 +233,8 @@ pub struct SidecarHosts {
 pub struct Recalled {
     /// The region that stays primary without a policy; of the reference's DestinationRules, the one that gets all traffic.
     pub primary: Option<Arc<str>>,
+    /// The region to which the policy sent all traffic of the host.
+    pub policy_region: Option<Arc<str>>,
     /// Subject names of a ServiceEntry of ours, where they are made from service accounts.
     pub subject_names: Vec<String>,
 }

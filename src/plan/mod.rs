@@ -13,6 +13,7 @@ mod duration;
 mod endpoints;
 mod export;
 mod hosts;
+mod order;
 mod policy;
 mod ports;
 mod propagation;
@@ -23,7 +24,7 @@ mod sidecar;
 mod subject_names;
 mod weights;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
 
@@ -53,6 +54,8 @@ pub struct ServicePlan {
     pub notes: Vec<Note>,
     /// Whether the service must be left exactly as it is (nothing written, nothing removed).
     pub held: bool,
+    /// Clusters whose writes come before those of the others; mostly none.
+    pub first: BTreeSet<ClusterName>,
 }
 
 /// What one cluster should hold of one service.
@@ -120,10 +123,10 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     let mut notes = snapshot.notes.clone();
     if let Some((kind, policy)) = &snapshot.unreadable_policy {
         notes.push(unreadable(*kind, policy, key));
-        return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: true };
+        return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: true, first: BTreeSet::new() };
     }
     if snapshot.sources.is_empty() {
-        return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: false };
+        return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: false, first: BTreeSet::new() };
     }
     let chosen = policy::choose(&snapshot.policies, &settings.priority_key);
     notes.extend(policy::outranked(&snapshot.policies, chosen, key));
@@ -140,7 +143,8 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
                 _ => weights::shares(wanted.entry.as_ref(), snapshot, policy),
             };
             let claim = claims.iter().find(|claim| claim.host == wanted.host);
-            Governed { shares, primary, claim, wanted }
+            let policy_region = order::policy_region(wanted.entry.as_ref(), settings);
+            Governed { shares, primary, policy_region, claim, wanted }
         })
         .collect();
     let mut shaping = Shaping::of(snapshot, settings);
@@ -156,7 +160,13 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     };
     notes.extend(decided.notes(host_problems, port_problems));
     let clusters = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
-    let mut plan = ServicePlan { key: key.clone(), clusters, notes, held: false };
+    let moves = decided.governed.iter().map(|Governed { wanted, policy_region, .. }| {
+        (policy_region.clone(), snapshot.remembered.policy_regions.get(&wanted.host))
+    });
+    let sources = snapshot.sources.iter();
+    let first =
+        order::first(moves, sources.map(|s| (&s.cluster, s.locality.as_ref().map(|locality| &locality.region))));
+    let mut plan = ServicePlan { key: key.clone(), clusters, notes, held: false, first };
     refuse_violations(&mut plan);
     plan.notes.sort();
     plan.notes.dedup();
@@ -169,6 +179,8 @@ struct Governed<'a> {
     shares: Shares,
     /// The region that stays primary while no policy governs the host.
     primary: Option<Arc<str>>,
+    /// The region to which the policy sends all traffic.
+    policy_region: Option<Arc<str>>,
     claim: Option<&'a Claim>,
 }
 
@@ -211,12 +223,13 @@ impl Decided<'_> {
             export_to,
             subject_names: &[],
             primary: None,
+            policy_region: None,
         };
         Some(additional::virtual_service(&common, main, self.settings))
     }
 
     fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
-        let Governed { wanted, shares, primary, claim } = governed;
+        let Governed { wanted, shares, primary, policy_region, claim } = governed;
         let claim = claim.filter(|claim| claim.taken_by.is_none())?;
         let (endpoints, tiered) = endpoints::place(self.snapshot, target, shares, &self.ports, self.settings);
         if endpoints.is_empty() {
@@ -232,6 +245,7 @@ impl Decided<'_> {
             export_to,
             subject_names: &self.subject_names,
             primary: primary.as_deref(),
+            policy_region: policy_region.as_deref(),
         };
         let service_entry = service_entry::build(&common, &self.ports, &endpoints, claim.address, self.settings);
         let destination_rule = destination_rule::build(

@@ -22,6 +22,8 @@ pub(super) struct Common<'a> {
     pub(super) subject_names: &'a [String],
     /// The region that stays primary while no policy governs the host.
     pub(super) primary: Option<&'a str>,
+    /// The region to which the policy sends all traffic.
+    pub(super) policy_region: Option<&'a str>,
 }
 
 impl Common<'_> {
@@ -53,6 +55,9 @@ pub(super) fn build(
     metadata.annotations.insert(settings.workload_identity_key.clone(), common.identity.to_string());
     if let Some(prefix) = common.dns_prefix.filter(|prefix| !prefix.is_empty() && *prefix != "default") {
         metadata.annotations.insert(keys::DNS_PREFIX.into(), prefix.to_owned());
+    }
+    if let Some(region) = common.policy_region {
+        metadata.annotations.insert(keys::POLICY_REGION.into(), region.to_owned());
     }
     if let Some((cluster, policy)) = common.policy {
         let path = format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name);

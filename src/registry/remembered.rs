@@ -17,14 +17,16 @@ impl Registry {
     /// What stands of a service in all clusters. Where the objects differ, what most of them say counts.
     pub(super) fn remembered(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey, keep_case: bool) -> Remembered {
         let mut votes: BTreeMap<Host, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
-        let mut subject_names = BTreeSet::new();
+        let (mut subject_names, mut policy_regions) = (BTreeSet::new(), BTreeMap::<Host, BTreeSet<Arc<str>>>::new());
         for cluster in standing {
             let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
             for written in written {
                 subject_names.extend(written.recalled.subject_names.iter().cloned());
-                if let Some((region, host)) = written.recalled.primary.clone().zip(written.host.as_deref())
-                    && let Ok(host) = Host::parse(host)
-                {
+                let Some(host) = written.host.as_deref().and_then(|host| Host::parse(host).ok()) else { continue };
+                if let Some(region) = written.recalled.policy_region.clone() {
+                    policy_regions.entry(host.clone()).or_default().insert(region);
+                }
+                if let Some(region) = written.recalled.primary.clone() {
                     *votes.entry(host).or_default().entry(region).or_default() += 1;
                 }
             }
@@ -36,7 +38,7 @@ impl Registry {
             votes.into_iter().rev().max_by_key(|(_, count)| *count).map(|(region, _)| region)
         };
         let primaries = votes.into_iter().filter_map(|(host, votes)| Some((host, most(votes)?))).collect();
-        Remembered { primaries, subject_names }
+        Remembered { primaries, policy_regions, subject_names }
     }
 
     /// The reference's DestinationRules name no service: they are found by the name for the default host.

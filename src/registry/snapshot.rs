@@ -105,6 +105,8 @@ pub struct Principals {
 pub struct Remembered {
     /// The region that stays primary, by host.
     pub primaries: BTreeMap<Host, Arc<str>>,
+    /// The regions to which the policy sent all traffic, by host: several while a change is under way.
+    pub policy_regions: BTreeMap<Host, BTreeSet<Arc<str>>>,
     /// Subject names.
     pub subject_names: BTreeSet<String>,
 }

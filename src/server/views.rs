@@ -219,7 +219,7 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
         .off_the_runtime(move |views| {
             let snapshot = views.registry.snapshot(&key)?;
             let plan = (views.plan)(&key)?;
-            let ServicePlan { key, clusters, notes, held } = plan;
+            let ServicePlan { key, clusters, notes, held, first: _ } = plan;
             if snapshot.sources.is_empty() && clusters.is_empty() && notes.is_empty() && !held {
                 return None;
             }

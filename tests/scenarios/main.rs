@@ -13,6 +13,7 @@ mod gateways;
 mod guard;
 mod moving;
 mod operations;
+mod order;
 mod ownership;
 mod partition;
 mod process;
