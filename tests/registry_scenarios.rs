@@ -5,6 +5,8 @@ mod order;
 #[path = "registry_scenarios/place.rs"]
 mod place;
 mod planning;
+#[path = "registry_scenarios/remembered.rs"]
+mod remembered;
 
 use std::collections::BTreeMap;
 

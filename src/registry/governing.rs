@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, policies::Kept};
+use super::{
+    Registry,
+    policies::{Kept, Policies},
+};
 use crate::{
     model::{ClusterName, Configured, Kind, Note, NoteKind, ObjectId, ServiceKey},
     registry::Matching,
@@ -14,23 +17,33 @@ use crate::{
 pub(super) type InForce = BTreeSet<(Kind, Arc<str>)>;
 
 impl Registry {
-    /// The policies of one kind that match a service: those in a namespace that runs it (reference behaviour §9, §10).
-    /// Those in other namespaces are noted.
-    pub(super) fn matching<S: Kept>(&self, key: &ServiceKey, in_force: &InForce, notes: &mut Vec<Note>) -> Matching<S> {
+    /// The policies of one kind that match a service, whose key without partition is `plain`: those in a namespace that runs
+    /// it (reference behaviour §9, §10). Those in other namespaces are noted.
+    pub(super) fn matching<S: Kept>(
+        &self,
+        key: &ServiceKey,
+        plain: &ServiceKey,
+        in_force: &InForce,
+        notes: &mut Vec<Note>,
+    ) -> Matching<S> {
         let mut matching = Vec::new();
         for shard in &self.shards {
             // Half a picture does not tell which policies are at home; those in force are waited for.
             if shard.is_loading() {
                 continue;
             }
-            for config in S::of(shard.all_policies()).of(key) {
+            for (config, is_for_partitions) in naming_in::<S>(shard.all_policies(), key, plain) {
                 // Where the workloads beside it cannot be read, a policy that was in force stays so.
                 let stays = || {
                     !shard.knows_workloads() && in_force.contains(&(S::KIND, path_of(shard.name(), &config.id).into()))
                 };
+                let covers = || {
+                    let is_home = |partition: &ServiceKey| shard.is_home(partition, &config.id.namespace);
+                    is_for_partitions || S::COVERS_PARTITIONS && shard.partitions_of(key).iter().any(is_home)
+                };
                 if shard.is_home(key, &config.id.namespace) || stays() {
                     matching.push((shard.name().clone(), config.clone()));
-                } else {
+                } else if !covers() {
                     notes.push(Note {
                         kind: NoteKind::PolicyUnmatched,
                         object: config.id.in_cluster(shard.name()),
@@ -44,10 +57,11 @@ impl Registry {
     }
 
     /// The policies of one kind that name a service, wherever they stand.
-    pub(super) fn naming<S: Kept>(&self, key: &ServiceKey) -> Matching<S> {
+    pub(super) fn naming<S: Kept>(&self, key: &ServiceKey, plain: &ServiceKey) -> Matching<S> {
         let mut naming = Vec::new();
         for shard in self.shards.iter().filter(|shard| !shard.is_loading()) {
-            naming.extend(S::of(shard.all_policies()).of(key).map(|config| (shard.name().clone(), config.clone())));
+            let configs = naming_in::<S>(shard.all_policies(), key, plain);
+            naming.extend(configs.map(|(config, _)| (shard.name().clone(), config.clone())));
         }
         sorted(naming)
     }
@@ -77,6 +91,17 @@ impl Registry {
         };
         in_force.iter().find(is_unknown).cloned()
     }
+}
+
+/// The policies of a cluster that name a service, and whether each does so without its partition.
+fn naming_in<'a, S: Kept + 'a>(
+    policies: &'a Policies,
+    key: &'a ServiceKey,
+    plain: &'a ServiceKey,
+) -> impl Iterator<Item = (&'a Arc<Configured<S>>, bool)> {
+    let plain = Some(plain).filter(|plain| S::COVERS_PARTITIONS && *plain != key);
+    let for_partitions = plain.into_iter().flat_map(|plain| S::of(policies).of(plain));
+    S::of(policies).of(key).map(|config| (config, false)).chain(for_partitions.map(|config| (config, true)))
 }
 
 fn sorted<S>(mut matching: Vec<(ClusterName, Arc<Configured<S>>)>) -> Matching<S> {

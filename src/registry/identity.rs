@@ -74,6 +74,8 @@ pub(super) fn plain(workload: &Workload, key: &str) -> Option<Identity> {
 pub(super) trait Named: Sized {
     /// Where the identity stands, and the environment beside the annotation.
     const BY: Naming;
+    /// Whether one that names no partition is for every partition of its service too (reference behaviour §12).
+    const COVERS_PARTITIONS: bool = true;
 
     /// Identity and environment, where the labels do not name them.
     fn selector(&self) -> Option<&Labels> {
@@ -98,6 +100,7 @@ pub(super) enum Naming {
 
 impl Named for GlobalTrafficPolicySpec {
     const BY: Naming = Naming::Policies;
+    const COVERS_PARTITIONS: bool = false;
 
     fn selector(&self) -> Option<&Labels> {
         Some(&self.selector)
@@ -118,6 +121,7 @@ impl Named for ClientConnectionConfigSpec {
 
 impl Named for RoutingPolicySpec {
     const BY: Naming = Naming::Workloads;
+    const COVERS_PARTITIONS: bool = false;
 }
 
 impl Named for TrafficConfigSpec {

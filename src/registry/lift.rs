@@ -80,9 +80,6 @@ impl Registry {
             sources.extend(source);
         }
         let in_force = self.policies_in_force(&standing, key);
-        let policies = self.matching(key, &in_force, &mut notes);
-        let outlier_detections = self.matching(key, &in_force, &mut notes);
-        let connections = self.matching(key, &in_force, &mut notes);
         let declared = !dependents.is_empty();
         // A client needs no Service and no port; a destination does.
         let is_destination = declared || !sources.is_empty();
@@ -112,10 +109,14 @@ impl Registry {
             plain: self.written_identity(&standing, key).unwrap_or_else(|| key.identity.clone()),
             keep_case: false,
         });
+        let plain = ServiceKey { identity: identity.clone(), environment: key.environment.clone() };
+        let policies = self.matching(key, &plain, &in_force, &mut notes);
+        let outlier_detections = self.matching(key, &plain, &in_force, &mut notes);
+        let connections = self.matching(key, &plain, &in_force, &mut notes);
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let unreadable_policy = self.unreadable_policy(&in_force);
         let additional = self.additional_hosts(key);
-        let remembered = self.remembered(&standing, key, keep_case);
+        let remembered = self.remembered(&standing, key, &plain, keep_case);
         Some(ServiceSnapshot {
             key: spelled,
             identity,
@@ -126,8 +127,8 @@ impl Registry {
             policies,
             outlier_detections,
             connections,
-            slow_starts: self.naming(key),
-            routing_policies: self.naming(key),
+            slow_starts: self.naming(key, &plain),
+            routing_policies: self.naming(key, &plain),
             unreadable_policy,
             additional,
             remembered,

@@ -271,7 +271,7 @@ impl Registry {
             Kind::Service => self.in_shard(cluster, |shard| shard.remove_service(id)),
             Kind::Node => self.in_shard(cluster, |shard| shard.remove_node(id)),
             Kind::Namespace => self.in_shard(cluster, |shard| shard.remove_namespace(id)),
-            kind if Policies::KINDS.contains(&kind) => self.in_shard(cluster, |shard| shard.remove_policy(id)),
+            kind if Policies::KINDS.contains(&kind) => self.remove_config(cluster, id),
             _ => Effects::default(),
         };
         self.spread(cluster, effects);
@@ -346,6 +346,7 @@ impl Registry {
         for key in &effects.services {
             self.recount(key, cluster);
             dirty.insert(Unit::Service(key.clone()));
+            dirty.extend(self.named_without_partition(key).map(Unit::Service));
         }
         if effects.place.any {
             self.note_place(cluster);

@@ -3,6 +3,8 @@
 //! Inside a partition a service is known by `<partition>.<identity>`, while its host and its subject name carry the plain
 //! identity. Decides what a service is known by; never who may call it.
 
+use std::collections::BTreeSet;
+
 use super::{
     Registry,
     identity::{self, non_empty},
@@ -83,6 +85,29 @@ impl Registry {
     #[must_use]
     pub fn partitions_of(&self, cluster: &ClusterName, plain: &ServiceKey) -> Vec<ServiceKey> {
         self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.partitions_of(plain))
+    }
+
+    /// Services and all their partitions.
+    pub(super) fn with_partitions(&self, services: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        let mut all = services.clone();
+        if self.settings.enable_sw_aware_ns_caches {
+            for shard in &self.shards {
+                all.extend(services.iter().flat_map(|key| shard.partitions_of(key)));
+            }
+        }
+        all
+    }
+
+    /// What a service may be called without partition, where policies name it so: what they match, and what is said of them,
+    /// changes with it.
+    pub(super) fn named_without_partition(&self, key: &ServiceKey) -> impl Iterator<Item = ServiceKey> {
+        let folded = key.identity.folded();
+        let ends = folded.match_indices('.').filter(|_| self.settings.enable_sw_aware_ns_caches);
+        let plain = ends.filter_map(|(at, _)| {
+            let identity = Identity::parse(&folded[at + 1..]).ok()?;
+            Some(ServiceKey { identity, environment: key.environment.clone() })
+        });
+        plain.filter(|plain| self.shards.iter().any(|shard| shard.all_policies().name(plain)))
     }
 
     /// The key of a partitioned service without its partition; none for one that has no partition or does not run there.

@@ -121,6 +121,15 @@ impl Policies {
         }
     }
 
+    /// Whether a policy of some kind names a service.
+    pub(super) fn name(&self, key: &ServiceKey) -> bool {
+        self.outliers.by_service.contains_key(key)
+            || self.connections.by_service.contains_key(key)
+            || self.slow_starts.by_service.contains_key(key)
+            || self.traffic.by_service.contains_key(key)
+            || self.routing.by_service.contains_key(key)
+    }
+
     /// The services that policies of any kind name.
     pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
         let beside = self.outliers.keys().chain(self.connections.keys()).chain(self.slow_starts.keys());
@@ -165,6 +174,14 @@ kept! {
 }
 
 impl Registry {
+    /// A policy was deleted.
+    pub(super) fn remove_config(&self, cluster: &ClusterName, id: &ObjectId) -> Effects {
+        let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
+        let services = shard.policies_mut().remove(id);
+        drop(shard);
+        Effects { services: self.with_partitions(services), ..Effects::default() }
+    }
+
     /// A policy was added or changed: keeps it, and notes why it is for no service.
     pub(super) fn put_config<S: Kept>(&self, cluster: &ClusterName, config: Configured<S>) -> Effects {
         let settings: &Settings = &self.settings;
@@ -176,6 +193,7 @@ impl Registry {
         let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
         let services = S::of_mut(shard.policies_mut()).put(config, keys);
         drop(shard);
+        let services = if S::COVERS_PARTITIONS { self.with_partitions(services) } else { services };
         let object = id.in_cluster(cluster);
         let note = |(kind, message)| Note { kind, object: object.clone(), service: None, message };
         let notes = problems.into_iter().map(note).collect();

@@ -15,7 +15,14 @@ use crate::{
 
 impl Registry {
     /// What stands of a service in all clusters. Where the objects differ, what most of them say counts.
-    pub(super) fn remembered(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey, keep_case: bool) -> Remembered {
+    /// `plain` is the key without partition.
+    pub(super) fn remembered(
+        &self,
+        standing: &BTreeSet<ClusterName>,
+        key: &ServiceKey,
+        plain: &ServiceKey,
+        keep_case: bool,
+    ) -> Remembered {
         let mut votes: BTreeMap<Host, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
         let (mut subject_names, mut policy_regions) = (BTreeSet::new(), BTreeMap::<Host, BTreeSet<Arc<str>>>::new());
         for cluster in standing {
@@ -32,7 +39,7 @@ impl Registry {
             }
         }
         if votes.is_empty() && self.settings.enable_active_passive && self.settings.adopt_admiral {
-            self.of_reference(key, keep_case, &mut votes);
+            self.of_reference(plain, keep_case, &mut votes);
         }
         let most = |votes: BTreeMap<Arc<str>, usize>| {
             votes.into_iter().rev().max_by_key(|(_, count)| *count).map(|(region, _)| region)

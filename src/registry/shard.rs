@@ -490,10 +490,6 @@ impl Shard {
         &self.policies
     }
 
-    pub(super) fn remove_policy(&mut self, id: &ObjectId) -> Effects {
-        Effects { services: self.policies.remove(id), ..Effects::default() }
-    }
-
     /// The services that policies name.
     pub(super) fn policy_keys(&self) -> impl Iterator<Item = &ServiceKey> {
         self.policies.keys()

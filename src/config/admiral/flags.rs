@@ -159,7 +159,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "Intuit.platform.servicesgateway.servicesgateway",
         NotYet("aliases of gateway identities"),
     ),
-    flag("enable_active_passive", Switch, "false", NotYet("active-passive without a policy")),
+    flag("enable_active_passive", Switch, "false", Setting),
     flag("enable_sw_aware_ns_caches", Switch, "false", Setting),
     flag("default_warmup_duration_in_seconds", Integer, "45", Setting),
     flag("enable_generation_check", Switch, "true", ONLY_CHANGES),
@@ -167,7 +167,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("client_initiated_processing_enabled_for_controllers", Switch, "false", AT_ONCE),
     flag("client_initiated_processing_enabled_for_dynamic_config", Switch, "false", AT_ONCE),
     flag("initiate_client_initiated_processing_for", List, "", AT_ONCE),
-    flag("prevent_split_brain", Switch, "true", NotYet("the order of writes among clusters when a region takes over")),
+    flag("prevent_split_brain", Switch, "true", Setting),
     flag(
         "ignore_labels_annotations_vs_copy_list",
         List,
