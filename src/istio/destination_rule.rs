@@ -36,7 +36,7 @@ pub struct TrafficPolicy {
     pub load_balancer: LoadBalancer,
     /// Limits of connections.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<ConnectionPool>,
+    pub connection_pool: Option<Box<ConnectionPool>>,
     /// When an endpoint is taken out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,

@@ -253,8 +253,10 @@ fn outliers(remarks: &mut Remarks, named: &Named<'_>, spec: &OutlierDetectionSpe
 fn connections(remarks: &mut Remarks, named: &Named<'_>, spec: &ClientConnectionConfigSpec) {
     named.service(remarks, &named.settings.admiral_crd_identity_label, None);
     let pool = spec.connection_pool.clone().unwrap_or_default();
-    if pool.tcp.unwrap_or_default() == Default::default() && pool.http.unwrap_or_default() == Default::default() {
-        remarks.say("spec", "sets nothing of connectionPool; it has no effect");
+    let sets_nothing =
+        pool.tcp.unwrap_or_default() == Default::default() && pool.http.unwrap_or_default() == Default::default();
+    if sets_nothing && spec.tunnel.is_none() {
+        remarks.say("spec", "sets nothing of connectionPool, and no tunnel; it has no effect");
     }
 }
 
@@ -268,13 +270,9 @@ fn routing(remarks: &mut Remarks, named: &Named<'_>, spec: &RoutingPolicySpec) {
 }
 
 fn slow_start(remarks: &mut Remarks, named: &Named<'_>, spec: &TrafficConfigSpec) {
-    for label in [ASSET, ENV] {
-        if Named::text(named.labels, label).is_none() {
-            remarks.say("metadata.labels", format!("the label {label:?} is missing; it has no effect"));
-        }
-    }
-    if let Some(asset) = Named::text(named.labels, ASSET) {
-        remarks.identity(format!("metadata.labels.{ASSET}"), asset, "the asset");
+    match Named::text(named.labels, ASSET) {
+        Some(asset) => drop(remarks.identity(format!("metadata.labels.{ASSET}"), asset, "the asset")),
+        None => remarks.say("metadata.labels", format!("the label {ASSET:?} is missing; it has no effect")),
     }
     let slow_starts = spec.edge_service.iter().flat_map(|edge| &edge.slow_start_config);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     endpoints::{fallback_region, tier_region},
+    hosts::WantedHost,
     service_entry::Common,
     shaping::Shaping,
     weights::{Shares, Weighted},
@@ -28,15 +29,14 @@ const MAX_EJECTION_PERCENT: u32 = 100;
 
 pub(super) fn build(
     common: &Common<'_>,
-    is_default: bool,
+    wanted: &WantedHost,
     target: &Target,
     shares: &Shares,
-    entry: Option<&TrafficPolicyEntry>,
     endpoints: &[Endpoint],
     shaping: &Shaping,
     settings: &Settings,
 ) -> DestinationRule {
-    let mut metadata = common.metadata(common.host.destination_rule_name(is_default), settings);
+    let mut metadata = common.metadata(common.host.destination_rule_name(wanted.is_default), settings);
     metadata.annotations.extend(shaping.annotations.clone());
     DestinationRule {
         metadata,
@@ -48,8 +48,14 @@ pub(super) fn build(
                     warmup_duration_secs: shaping.warmup.clone(),
                     locality_lb_setting: locality(target, shares, settings),
                 },
-                connection_pool: Some(shaping.pool.clone()),
-                outlier_detection: outlier_detection(shaping.outliers, entry, endpoints, target, settings),
+                connection_pool: Some(Box::new(shaping.pool.clone())),
+                outlier_detection: outlier_detection(
+                    shaping.outliers,
+                    wanted.entry.as_ref(),
+                    endpoints,
+                    target,
+                    settings,
+                ),
                 tls: Tls { mode: "ISTIO_MUTUAL".into() },
                 tunnel: shaping.tunnel.clone(),
             },

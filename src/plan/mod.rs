@@ -250,10 +250,9 @@ impl Decided<'_> {
         let service_entry = service_entry::build(&common, &self.ports, &endpoints, claim.address, self.settings);
         let destination_rule = destination_rule::build(
             &common,
-            wanted.is_default,
+            wanted,
             target,
             shares,
-            entry,
             &service_entry.spec.endpoints,
             &self.shaping,
             self.settings,

@@ -14,8 +14,8 @@ use crate::{
 /// The region to which an entry sends all traffic: the target with weight exactly 100.
 pub(super) fn policy_region(entry: Option<&TrafficPolicyEntry>, settings: &Settings) -> Option<Arc<str>> {
     let entry = entry.filter(|entry| settings.prevent_split_brain && entry.lb_type == LbType::Failover)?;
-    let all = entry.target.iter().filter(|target| target.weight == 100).map(|target| target.region.trim());
-    all.filter(|region| !region.is_empty()).next_back().map(Into::into)
+    let mut all = entry.target.iter().filter(|target| target.weight == 100).map(|target| target.region.trim());
+    all.rfind(|region| !region.is_empty()).map(Into::into)
 }
 
 /// Of the `sources`, with their regions, those in a region to which all traffic of some host moves. `moves` has, for each host,

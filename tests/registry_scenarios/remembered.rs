@@ -86,7 +86,7 @@ fn by_service_accounts() -> Settings {
 
 fn running_as(account: &str) -> String {
     let workload = workload("Deployment", "payments", "stage");
-    let (workload, _) = workload.rsplit_once("---").unwrap();
+    let (workload, _) = workload.rsplit_once("---").expect("it ends so");
     format!("{workload}    spec: {{serviceAccountName: {account}}}\n---\n")
 }
 
@@ -94,7 +94,7 @@ fn names(world: &World) -> Vec<String> {
     let id = ObjectId::new(Kind::ServiceEntry, "admiral-sync", &format!("{HOST}-se"));
     match &world.wanted()[&(cluster("cluster-1"), id)] {
         Object::ServiceEntry(entry) => {
-            let short = |name: &String| name.strip_prefix("spiffe://").unwrap().to_owned();
+            let short = |name: &String| name.strip_prefix("spiffe://").expect("a subject name").to_owned();
             entry.spec.subject_alt_names.iter().map(short).collect()
         }
         other => panic!("{other:?}"),
