@@ -28,7 +28,7 @@ pub(super) fn virtual_service(common: &Common<'_>, main: &Host, settings: &Setti
     let named = prefix.trim_end_matches('.');
     metadata.labels.insert(settings.env_key.clone(), common.key.environment.to_string());
     metadata.labels.insert(keys::DNS_PREFIX.into(), if named.is_empty() { DEFAULT_PREFIX } else { named }.into());
-    metadata.annotations.insert(settings.workload_identity_key.clone(), common.key.identity.to_string());
+    metadata.annotations.insert(settings.workload_identity_key.clone(), common.identity.to_string());
     let destination = json!({"host": common.host.to_string(), "port": {"number": MAIN_PORT}});
     let mut spec = json!({"hosts": hosts, "http": [{"route": [{"destination": destination}]}]});
     if !common.export_to.is_empty() {
@@ -40,7 +40,7 @@ pub(super) fn virtual_service(common: &Common<'_>, main: &Host, settings: &Setti
 fn hosts(common: &Common<'_>, prefix: &str, settings: &Settings) -> Result<Vec<String>, String> {
     let environment = without_air(common.key.environment.as_str());
     let named = |suffix: &String| {
-        let host = format!("{prefix}{environment}.{}.{suffix}", common.key.identity).to_ascii_lowercase();
+        let host = format!("{prefix}{environment}.{}.{suffix}", common.identity).to_ascii_lowercase();
         Host::parse(&host).map(|host| host.to_string()).map_err(|error| format!("for the suffix {suffix}, {error}"))
     };
     settings.additional_endpoint_suffixes.iter().map(named).collect()

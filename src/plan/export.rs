@@ -10,7 +10,7 @@ use crate::{
 /// The `exportTo` list; empty for every namespace.
 pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
     let key = &snapshot.key;
-    let host = format!("{}.{}.{}", key.environment, key.identity, settings.hostname_suffix).to_ascii_lowercase();
+    let host = format!("{}.{}.{}", key.environment, snapshot.identity, settings.hostname_suffix).to_ascii_lowercase();
     let narrowed =
         settings.exportto_identity_list.iter().any(|part| part == "*" || host.contains(&part.to_ascii_lowercase()));
     // Who calls an undeclared service is not known: narrowing would cut its callers off.

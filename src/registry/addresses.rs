@@ -225,7 +225,6 @@ impl AddressBook {
     }
 
     fn settle_address(&mut self, host: &Host, outcome: &mut Claimed) {
-        let Some(range) = self.range else { return };
         let state = &self.hosts[host];
         if state.address.is_some() {
             return;
@@ -239,7 +238,9 @@ impl AddressBook {
             by_votes.sort_by_key(|(address, votes)| (std::cmp::Reverse(*votes), *address));
             by_votes.into_iter().map(|(address, _)| address).collect()
         };
-        let remembered = standing.iter().copied().chain(self.reference.get(&host.service_entry_name()).copied());
+        // Where Istio gives addresses, those that clients know already stay.
+        let reference = self.reference.get(&host.service_entry_name()).filter(|_| self.range.is_some());
+        let remembered = standing.iter().copied().chain(reference.copied());
         let mut found = None;
         for address in remembered {
             if self.taken.get(&address).is_none_or(|holder| holder == host) {
@@ -247,13 +248,14 @@ impl AddressBook {
                 break;
             }
         }
-        let found = found.or_else(|| self.allocate(range, host));
+        let found = found.or_else(|| self.allocate(self.range?, host));
         match found {
             Some(address) => {
                 self.taken.insert(address, host.clone());
                 self.resting.retain(|(resting, _)| *resting != address);
             }
-            None => outcome.exhausted.push(host.clone()),
+            None if self.range.is_some() => outcome.exhausted.push(host.clone()),
+            None => {}
         }
         if let Some(state) = self.hosts.get_mut(host) {
             state.address = found;

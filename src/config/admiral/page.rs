@@ -37,7 +37,7 @@ fn row(flag: &Flag) -> String {
 }
 
 fn anchor(section: &str) -> String {
-    section.to_ascii_lowercase().replace(' ', "-")
+    section.to_ascii_lowercase().replace('\'', "").replace(' ', "-")
 }
 
 #[cfg(test)]
@@ -52,6 +52,7 @@ mod tests {
         assert!(
             page.contains("| `gateway_app` | text | `istio-ingressgateway` | [`gatewayApp`](settings.md#workloads) |")
         );
-        assert!(TABLE.iter().any(|setting| anchor(setting.section) == "hub-and-fleet"));
+        let anchors: Vec<String> = TABLE.iter().map(|setting| anchor(setting.section)).collect();
+        assert!(anchors.iter().all(|anchor| anchor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')));
     }
 }
