@@ -15,6 +15,7 @@ use crate::{
         file::{self, FleetCluster, Place},
         kubeconfig,
     },
+    istio::keys,
     model::{ClusterName, Kind, Observed},
 };
 
@@ -28,11 +29,12 @@ pub(super) fn command() -> Command {
     Command::new("hand-back")
         .about("Mark Tradewind's objects as Admiral's again")
         .long_about(
-            "Gives the ServiceEntries, DestinationRules and VirtualServices of Tradewind in the sync namespace of every cluster of a fleet file back to Admiral: the \
-             annotation app.kubernetes.io/created-by becomes admiral, Tradewind's label and annotations go, and nothing else \
-             changes, so that endpoints stay. Each object is marked over exactly the version that was read. Tradewind must \
-             not write meanwhile: set readOnly (and adoptAdmiral off) first and name the controller, or say that it is \
-             stopped. Exit code 0: all is Admiral's; 2: something could not be marked; run it again.",
+            "Gives the ServiceEntries, DestinationRules and VirtualServices of Tradewind in the sync namespace of every \
+             cluster of a fleet file back to Admiral: the annotation app.kubernetes.io/created-by becomes admiral, \
+             Tradewind's label and annotations go, and nothing else changes, so that endpoints stay. Copies of users' routes, \
+             which Admiral names differently, stay and are counted. Each object is marked over exactly the version that was \
+             read. Tradewind must not write meanwhile: set readOnly (and adoptAdmiral off) first and name the controller, or \
+             say that it is stopped. Exit code 0: all is Admiral's; 2: something could not be marked; run it again.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet file of live clusters"))
         .arg(
@@ -132,6 +134,7 @@ async fn store(cluster: &FleetCluster, settings: &config::Settings) -> anyhow::R
 /// Gives what is ours in a cluster. Answers what could not be given, and why.
 async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Settings) -> Vec<String> {
     let mut failures = Vec::new();
+    let mut staying = 0;
     for kind in KINDS {
         let ours = match store.ours(kind, &settings.sync_namespace).await {
             Ok(ours) => ours,
@@ -141,6 +144,10 @@ async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Setti
             }
         };
         let mut given = 0_usize;
+        // Admiral makes copies of users' routes under other names: it would not know these as its own.
+        let is_copy = |object: &Value| !object["metadata"]["annotations"][keys::ORIGIN].is_null();
+        let (copies, ours): (Vec<Value>, Vec<Value>) = ours.into_iter().partition(is_copy);
+        staying += copies.len();
         for object in &ours {
             let name = format!("{}/{}", kind.as_str(), object["metadata"]["name"].as_str().unwrap_or_default());
             if settings.dry_run {
@@ -156,6 +163,15 @@ async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Setti
             let plural = kind.served().plural;
             output::print(&format!("{cluster}: handed back {given} of {} {plural}\n", ours.len()));
         }
+    }
+    if staying > 0 {
+        output::print(&format!(
+            "{cluster}: {staying} copies of users' routes stay; once Admiral has made its own, remove them: kubectl delete \
+             virtualservices,destinationrules -n {} -l {}={}\n",
+            settings.sync_namespace,
+            keys::MANAGED_BY,
+            keys::TRADEWIND
+        ));
     }
     failures
 }

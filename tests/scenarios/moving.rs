@@ -205,12 +205,28 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
     let (code, would, _) = back(&["--dry-run"]);
     assert_eq!((code, would.matches("would hand back").count()), (0, 6), "{would}");
     assert_eq!(standing(&world).await, ours, "a dry run marks nothing");
+    // A copy of a user's route is under a name that the reference would not know.
+    let copy = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "orders-route-1", "namespace": world.sync_namespace(),
+            "labels": {"app.kubernetes.io/managed-by": "tradewind"},
+            "annotations": {"tradewind.io/origin": "cluster-1/orders/route"}},
+        "spec": {"hosts": ["route.example"], "http": [{"route": [{"destination": {"host": "route.example"}}]}]}});
+    world.clusters[1].apply(vec![copy]).await;
     let (code, first, errors) = back(&["--controller", &controller.address(), "--clusters", "cluster-2"]);
     assert_eq!(code, 0, "{errors}");
-    assert_eq!(first, "cluster-2: handed back 1 of 1 serviceentries\ncluster-2: handed back 1 of 1 destinationrules\n");
+    let stays = format!(
+        "cluster-2: 1 copies of users' routes stay; once Admiral has made its own, remove them: kubectl delete \
+         virtualservices,destinationrules -n {} -l app.kubernetes.io/managed-by=tradewind\n",
+        world.sync_namespace()
+    );
+    let given = "cluster-2: handed back 1 of 1 serviceentries\ncluster-2: handed back 1 of 1 destinationrules\n";
+    assert_eq!(first, format!("{given}{stays}"));
     let (code, rest, errors) = back(&["--controller", &controller.address()]);
     assert_eq!(code, 0, "{errors}");
-    assert!(!rest.contains("cluster-2") && rest.contains("cluster-3: handed back 1 of 1 destinationrules\n"), "{rest}");
+    assert!(
+        !rest.contains("cluster-2: handed") && rest.contains("cluster-3: handed back 1 of 1 destinationrules\n"),
+        "{rest}"
+    );
 
     let theirs = standing(&world).await;
     assert_eq!(uids(&theirs), uids(&before));
