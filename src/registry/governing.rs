@@ -32,7 +32,7 @@ impl Registry {
             if shard.is_loading() {
                 continue;
             }
-            for (config, is_for_partitions) in naming_in::<S>(shard.all_policies(), key, plain) {
+            for (config, is_for_partitions) in naming_in::<S>(&shard.policies, key, plain) {
                 // Where the workloads beside it cannot be read, a policy that was in force stays so.
                 let stays = || {
                     !shard.knows_workloads() && in_force.contains(&(S::KIND, path_of(shard.name(), &config.id).into()))
@@ -60,7 +60,7 @@ impl Registry {
     pub(super) fn naming<S: Kept>(&self, key: &ServiceKey, plain: &ServiceKey) -> Matching<S> {
         let mut naming = Vec::new();
         for shard in self.shards.iter().filter(|shard| !shard.is_loading()) {
-            let configs = naming_in::<S>(shard.all_policies(), key, plain);
+            let configs = naming_in::<S>(&shard.policies, key, plain);
             naming.extend(configs.map(|(config, _)| (shard.name().clone(), config.clone())));
         }
         sorted(naming)

@@ -168,7 +168,7 @@ impl Registry {
         for id in configs {
             self.set_operations(cluster, &id, None);
         }
-        let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policy_keys());
+        let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policies.keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         let suffix = &self.settings.hostname_suffix;
         let routed: Vec<Unit> = shard.routes().hosts(suffix).cloned().map(Unit::Host).collect();
@@ -492,7 +492,7 @@ impl Registry {
         let mut units: BTreeSet<Unit> = self.services().into_iter().map(Unit::Service).collect();
         for shard in &self.shards {
             // Of services that run nowhere there is still to say that the policy has no effect.
-            units.extend(shard.policy_keys().cloned().map(Unit::Service));
+            units.extend(shard.policies.keys().cloned().map(Unit::Service));
         }
         for cluster in self.cluster_names() {
             units.extend(self.sidecar_units(&cluster));

@@ -177,7 +177,7 @@ impl Registry {
     /// A policy was deleted.
     pub(super) fn remove_config(&self, cluster: &ClusterName, id: &ObjectId) -> Effects {
         let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
-        let services = shard.policies_mut().remove(id);
+        let services = shard.policies.remove(id);
         drop(shard);
         Effects { services: self.with_partitions(services), ..Effects::default() }
     }
@@ -191,7 +191,7 @@ impl Registry {
             false => identity::named(&config, settings),
         };
         let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
-        let services = S::of_mut(shard.policies_mut()).put(config, keys);
+        let services = S::of_mut(&mut shard.policies).put(config, keys);
         drop(shard);
         let services = if S::COVERS_PARTITIONS { self.with_partitions(services) } else { services };
         let object = id.in_cluster(cluster);

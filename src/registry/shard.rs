@@ -69,7 +69,7 @@ pub(super) struct Shard {
     namespaces: HashMap<Arc<str>, Namespace>,
     /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
     gone_ignored: HashSet<Arc<str>>,
-    policies: Policies,
+    pub(super) policies: Policies,
     pub(super) routes: Routes,
     /// Its nodes and gateways.
     place: Place,
@@ -477,22 +477,6 @@ impl Shard {
     /// Label `topology.istio.io/network` of `istio-system`.
     pub(super) fn network(&self) -> Option<Arc<str>> {
         self.namespaces.get(CONTROL_PLANE).and_then(|namespace| namespace.network.clone())
-    }
-
-    // ---- policies ----
-
-    pub(super) fn policies_mut(&mut self) -> &mut Policies {
-        &mut self.policies
-    }
-
-    /// All its policies.
-    pub(super) fn all_policies(&self) -> &Policies {
-        &self.policies
-    }
-
-    /// The services that policies name.
-    pub(super) fn policy_keys(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.policies.keys()
     }
 
     /// Whether some workload of a service runs in a namespace.
