@@ -28,3 +28,4 @@ pub mod plan;
 pub mod registry;
 pub mod sample;
 pub mod server;
+pub mod verify;

@@ -25,6 +25,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct PlannedFleet {
     pub(super) registry: Arc<Registry>,
     pub(super) clusters: Vec<ClusterName>,
+    /// Those whose objects were read too.
+    pub(super) live: Vec<ClusterName>,
     pub(super) plans: Vec<ServicePlan>,
     /// Some manifest could not be read: what it holds is missing from the plan.
     pub(super) incomplete: Vec<String>,
@@ -80,7 +82,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     }
     let mut clusters: Vec<ClusterName> = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
     clusters.sort();
-    Ok(plan(registry, clusters, incomplete))
+    Ok(plan(registry, clusters, live, incomplete))
 }
 
 async fn read_live(fleet: &file::FleetFile, registry: &Arc<Registry>, observer: &Observer) -> anyhow::Result<()> {
@@ -101,7 +103,12 @@ async fn read_live(fleet: &file::FleetFile, registry: &Arc<Registry>, observer: 
     Ok(())
 }
 
-fn plan(registry: Arc<Registry>, clusters: Vec<ClusterName>, incomplete: Vec<String>) -> PlannedFleet {
+fn plan(
+    registry: Arc<Registry>,
+    clusters: Vec<ClusterName>,
+    live: Vec<ClusterName>,
+    incomplete: Vec<String>,
+) -> PlannedFleet {
     let (mut plans, mut sidecars, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     let name = registry.settings().workload_sidecar_name.clone();
     // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
@@ -127,7 +134,7 @@ fn plan(registry: Arc<Registry>, clusters: Vec<ClusterName>, incomplete: Vec<Str
             }
         }
     }
-    PlannedFleet { registry, clusters, plans, incomplete, sidecars, routes }
+    PlannedFleet { registry, clusters, live, plans, incomplete, sidecars, routes }
 }
 
 impl PlannedFleet {

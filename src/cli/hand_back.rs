@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
-use super::output;
+use super::{http, output};
 use crate::{
     apply::KubeStore,
     config,
@@ -100,16 +100,7 @@ fn chosen(all: Vec<FleetCluster>, flags: &ArgMatches) -> anyhow::Result<Vec<Flee
 /// # Errors
 /// Unless a controller answers there, and says that it is read-only.
 async fn must_be_read_only(url: &str) -> anyhow::Result<()> {
-    let address = format!("{}{READ_ONLY}", url.trim_end_matches('/'));
-    let asking = || format!("asking {address}");
-    let mut config = kube::Config::new(url.parse().with_context(asking)?);
-    // A 503 is the answer that is hoped for.
-    config.default_retry = false;
-    let client = kubeconfig::connect(config).with_context(asking)?;
-    let request = http::Request::get(READ_ONLY).body(kube::client::Body::empty()).with_context(asking)?;
-    let answer = client.send(request).await.with_context(asking)?;
-    let status = answer.status();
-    let text = answer.into_body().collect_bytes().await.with_context(asking)?;
+    let (status, text) = http::get(url, READ_ONLY).await?;
     match (status.as_u16(), String::from_utf8_lossy(&text).trim()) {
         (503, "not ready: read-only") => Ok(()),
         (200, _) => bail!("the Tradewind at {url} writes; set readOnly: true first, and wait until it runs so"),

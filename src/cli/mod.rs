@@ -1,7 +1,7 @@
 //! The commands, one file each. Everything user-facing that is not the controller itself.
 //!
-//! Exit codes follow kubectl and diff: 0 done, 1 differences (`diff`) or
-//! errors in manifests (`lint`), 2 error.
+//! Exit codes follow kubectl and diff: 0 done, 1 differences (`diff`,
+//! `verify`) or errors in manifests (`lint`), 2 error.
 
 mod config;
 mod crds;
@@ -10,10 +10,12 @@ mod diff;
 mod endpoints;
 mod fleet;
 mod hand_back;
+mod http;
 mod lint;
 mod output;
 mod render;
 mod run;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,7 @@ fn command() -> Command {
         .subcommand(lint::command())
         .subcommand(crds::command())
         .subcommand(config::command())
+        .subcommand(verify::command())
         .subcommand(hand_back::command())
 }
 
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Some(("lint", flags)) => lint::main(flags),
         Some(("crds", flags)) => crds::main(flags),
         Some(("config", flags)) => config::main(flags),
+        Some(("verify", flags)) => verify::main(flags),
         Some(("hand-back", flags)) => hand_back::main(flags),
         _ => unreachable!("clap requires one of the commands"),
     };

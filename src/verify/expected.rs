@@ -1,0 +1,93 @@
+//! What a proxy must have of a planned host, by Istio's own rules (Istio documentation, "Locality Load Balancing"):
+//! `distribute` sets shares and no priorities; else, with outlier detection, the nearer an endpoint the lower its priority,
+//! with the region of `failover` before all others.
+
+use crate::{
+    istio::{Endpoint, LocalityLbSetting},
+    plan::HostPlan,
+};
+
+/// An endpoint that a proxy must have.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Expected {
+    pub(super) address: String,
+    pub(super) port: u16,
+    pub(super) locality: String,
+    /// Absent where the locality of the proxy is not known and decides.
+    pub(super) priority: Option<u32>,
+    /// Percent of the traffic that goes to the lowest priority; absent where locality decides.
+    pub(super) share_percent: Option<f64>,
+}
+
+/// What a proxy at `locality` must have of a port of a host.
+pub(super) fn endpoints(host: &HostPlan, port_name: &str, locality: Option<&str>) -> Vec<Expected> {
+    let policy = &host.destination_rule.spec.traffic_policy;
+    let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
+    let spec = &host.service_entry.spec;
+    let prefers_near = policy.outlier_detection.is_some() && setting.enabled != Some(false);
+    let ranks: Vec<Option<u32>> = match locality {
+        _ if !prefers_near || !setting.distribute.is_empty() => spec.endpoints.iter().map(|_| Some(0)).collect(),
+        Some(locality) => compact(spec.endpoints.iter().map(|endpoint| rank(endpoint, locality, &setting)).collect()),
+        None => spec.endpoints.iter().map(|_| None).collect(),
+    };
+    let planned = host.endpoints.iter().map(|planned| planned.share_percent);
+    let each = spec.endpoints.iter().zip(ranks).zip(planned);
+    each.filter_map(|((endpoint, priority), share_percent)| {
+        Some(Expected {
+            address: endpoint.address.clone(),
+            port: *endpoint.ports.get(port_name)?,
+            locality: endpoint.locality.clone(),
+            priority,
+            share_percent,
+        })
+    })
+    .collect()
+}
+
+/// How far an endpoint is from a proxy.
+fn rank(endpoint: &Endpoint, proxy: &str, setting: &LocalityLbSetting) -> u32 {
+    let parts = |text: &str| -> [String; 3] {
+        let mut parts = text.split('/').map(str::to_owned);
+        std::array::from_fn(|_| parts.next().unwrap_or_default())
+    };
+    let ([region, zone, subzone], [own_region, own_zone, own_subzone]) = (parts(&endpoint.locality), parts(proxy));
+    if region != own_region {
+        let failover = setting.failover.iter().find(|failover| failover.from == own_region);
+        return if failover.is_some_and(|failover| failover.to != region) { 4 } else { 3 };
+    }
+    match (zone == own_zone, subzone == own_subzone) {
+        (true, true) => 0,
+        (true, false) => 1,
+        (false, _) => 2,
+    }
+}
+
+/// Priorities are counted without gaps.
+fn compact(ranks: Vec<u32>) -> Vec<Option<u32>> {
+    let mut used = ranks.clone();
+    used.sort_unstable();
+    used.dedup();
+    let place = |rank: &u32| used.iter().position(|one| one == rank).and_then(|at| u32::try_from(at).ok());
+    ranks.iter().map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::istio::Failover;
+
+    #[test]
+    fn the_nearer_the_lower_and_the_failover_region_before_the_rest() {
+        let at = |locality: &str| Endpoint { locality: locality.into(), ..Endpoint::default() };
+        let setting = LocalityLbSetting {
+            failover: vec![Failover { from: "us-west".into(), to: "us-east".into() }],
+            ..LocalityLbSetting::default()
+        };
+        let localities =
+            ["us-west/us-west-2a", "us-west/us-west-2a/rack", "us-west/us-west-2b", "us-west", "us-east", "eu-west"];
+        let ranks = localities.map(|locality| rank(&at(locality), "us-west/us-west-2a", &setting));
+        assert_eq!(ranks, [0, 1, 2, 2, 3, 4]);
+        assert_eq!(rank(&at("eu-west"), "us-west", &LocalityLbSetting::default()), 3, "without failover all are alike");
+        assert_eq!(compact(vec![4, 2, 4]), [Some(1), Some(0), Some(1)]);
+    }
+}
