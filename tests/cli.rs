@@ -336,3 +336,112 @@ fn hand_back_is_for_live_clusters_that_nobody_writes() {
         assert!(code(&refused) == 2 && stderr(&refused).contains(why), "{}", stderr(&refused));
     }
 }
+
+/// What an Envoy of the payments story said of itself, beside a real istiod; its gateways got the sample's addresses.
+fn dumped(name: &str) -> serde_json::Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/verify").join(name);
+    serde_json::from_str(&fs::read_to_string(path).expect("a dump")).expect("JSON")
+}
+
+fn verified(dump: &serde_json::Value, further: &[&str]) -> (i32, String, String) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), dump.to_string()).expect("a file of our own");
+    let fleet = fleet();
+    let output = tradewind(&[&["verify", text(fleet.path()), "--dump", text(file.path())], further].concat());
+    (code(&output), stdout(&output), stderr(&output))
+}
+
+#[test]
+fn verify_finds_a_real_proxy_as_planned() {
+    let (code, table, said) = verified(&dumped("orders.json"), &["--sidecars", "own"]);
+    assert_eq!(code, 0, "{table}{said}");
+    let expected = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/verify/orders.txt"));
+    assert_eq!(table, expected.expect("the table"));
+    assert!(said.ends_with("5 hosts in cluster-1: all as planned\n"), "{said}");
+    // Seen from the other cluster of the region the Service is local, and the table is for programs, too.
+    let (code, json, said) = verified(&dumped("reports.json"), &["stage.payments.global", "-o", "json"]);
+    assert_eq!(code, 0, "{json}{said}");
+    let report: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let endpoints = &report[0]["ports"][0]["endpoints"];
+    assert_eq!(endpoints[0]["endpoint"], "payments.payments-west.svc.cluster.local:8080");
+    assert_eq!((&endpoints[1]["sharePercent"], &endpoints[1]["priority"]), (&90.0.into(), &0.into()));
+    // Without the Sidecar that the lab's proxies have, what they lack is told.
+    let (code, table, _) = verified(&dumped("orders.json"), &[]);
+    assert_eq!(code, 1);
+    assert!(table.contains("stage.reports.global:80: the proxy does not have the host\n  likely: "), "{table}");
+}
+
+#[test]
+fn verify_names_each_difference_with_its_likely_cause() {
+    let host = "outbound|80||stage.payments.global";
+    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut dump = dumped("orders.json");
+        for config in dump["configs"].as_array_mut().expect("configs") {
+            let clusters = config.get_mut("dynamic_active_clusters").and_then(|list| list.as_array_mut());
+            for cluster in clusters.into_iter().flatten().filter(|one| one["cluster"]["name"] == host) {
+                change(&mut cluster["cluster"]);
+            }
+        }
+        verified(&dump, &["stage.payments.global"])
+    };
+    type Change = Box<dyn Fn(&mut serde_json::Value)>;
+    let cases: Vec<(Change, &str)> = vec![
+        (
+            Box::new(|cluster| {
+                cluster["load_assignment"]["endpoints"].as_array_mut().expect("a list").remove(0);
+            }),
+            "203.0.113.30:15443: the proxy does not have it\n  likely: istiod has not sent the newest ServiceEntry",
+        ),
+        (
+            Box::new(|cluster| {
+                let group = &mut cluster["load_assignment"]["endpoints"][0];
+                group["load_balancing_weight"] = 30.into();
+                group["lb_endpoints"][0]["load_balancing_weight"] = 30.into();
+            }),
+            "it gets 75.0 % of the traffic, planned are 90.0 %\n  likely: weights of an older ServiceEntry",
+        ),
+        (
+            Box::new(|cluster| cluster["load_assignment"]["endpoints"][0]["priority"] = 1.into()),
+            "its priority is 1, planned is 0\n  likely: another DestinationRule",
+        ),
+        (
+            Box::new(|cluster| cluster["load_assignment"]["endpoints"][0]["locality"]["zone"] = "a".into()),
+            "its locality is \"us-west/a\", planned is \"us-west/tier0-us-east\"\n  likely: istiod has not sent",
+        ),
+        (
+            Box::new(|cluster| {
+                cluster.as_object_mut().expect("a cluster").remove("outlier_detection");
+            }),
+            "the proxy takes no unhealthy endpoint out\n  likely: another DestinationRule",
+        ),
+        (
+            Box::new(|cluster| {
+                let mut extra = cluster["load_assignment"]["endpoints"][1].clone();
+                extra["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["address"] = "192.0.2.9".into();
+                cluster["load_assignment"]["endpoints"].as_array_mut().expect("a list").push(extra);
+            }),
+            "192.0.2.9:15443: it is not planned\n  likely: another ServiceEntry",
+        ),
+        (Box::new(|cluster| cluster["name"] = "outbound|80||elsewhere".into()), "the proxy does not have the host"),
+    ];
+    for (change, expected) in cases {
+        let (code, table, said) = changed(&*change);
+        assert_eq!(code, 1, "{table}{said}");
+        assert!(table.contains(expected), "{expected:?} is not in\n{table}");
+    }
+}
+
+#[test]
+fn verify_refuses_what_it_cannot_compare() {
+    let (code, _, said) = verified(&serde_json::json!({"a": 1}), &[]);
+    assert!(code == 2 && said.contains("this is no config dump of an Envoy"), "{said}");
+    let (code, _, said) = verified(&dumped("orders.json"), &["stage.refunds.global"]);
+    assert!(code == 2 && said.contains("no host stage.refunds.global is planned for cluster-1"), "{said}");
+    let (code, _, said) = verified(&dumped("orders.json"), &["--cluster", "cluster-9"]);
+    assert!(code == 2 && said.contains("the fleet has no cluster cluster-9"), "{said}");
+    let mut unnamed = dumped("orders.json");
+    unnamed["configs"][0]["bootstrap"] = serde_json::Value::Null;
+    let (code, _, said) = verified(&unnamed, &[]);
+    assert!(code == 2 && said.contains("say it with --cluster"), "{said}");
+    assert_eq!(verified(&unnamed, &["--cluster", "cluster-1", "--locality", "us-west", "stage.payments.global"]).0, 0);
+}

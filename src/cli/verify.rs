@@ -13,11 +13,11 @@ use super::{
 use crate::{
     apply::preview,
     config,
-    controller::desired_in,
+    controller::{desired_in, plan_sidecar},
     model::{ClusterName, Kind, ObjectId},
-    plan::HostPlan,
+    plan::{HostPlan, SidecarWant},
     registry::Unit,
-    verify::{HostReport, Row, of_host, proxy::Proxy},
+    verify::{HostReport, Reach, Row, of_host, proxy::Proxy},
 };
 
 /// Exit code where a proxy has something else, as in diff.
@@ -88,6 +88,9 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let cluster = cluster_of(&proxy, &fleet, flags)?;
     output::print_notes(&fleet.notes());
+    if proxy.locality.is_none() {
+        proxy.locality = region_of(&cluster, &fleet);
+    }
     if proxy.locality.is_none() {
         eprintln!(
             "note: the locality of the proxy is not known, so priorities are not compared; say it with --locality"
@@ -165,6 +168,15 @@ fn cluster_of(proxy: &Proxy, fleet: &PlannedFleet, flags: &ArgMatches) -> anyhow
     Ok(cluster)
 }
 
+/// The region of a proxy that does not say where it stands: istiod knows it from the pod's node.
+fn region_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Option<String> {
+    let statuses = fleet.registry.clusters();
+    match statuses.iter().find(|status| status.name == *cluster)?.regions.as_slice() {
+        [region] => Some(region.to_string()),
+        _ => None,
+    }
+}
+
 // ---- the comparison ----
 
 fn compare(
@@ -178,6 +190,7 @@ fn compare(
         asked.is_empty()
             || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.host.as_str()))
     };
+    let sidecar = proxy.namespace.as_ref().and_then(|namespace| plan_sidecar(&fleet.registry, cluster, namespace));
     let mut reports = Vec::new();
     for plan in fleet.plans.iter().filter(|plan| !plan.held) {
         let of_cluster = plan.clusters.iter().filter(|planned| planned.cluster == *cluster);
@@ -193,7 +206,8 @@ fn compare(
             let metadata = &host.service_entry.metadata;
             let id = ObjectId::new(Kind::ServiceEntry, &metadata.namespace, &metadata.name);
             let stands = is_live.then(|| !writes.iter().any(|write| write.id == id));
-            reports.push(of_host(host, proxy, stands));
+            let entry = format!("{}/{}", metadata.namespace, host.host);
+            reports.push(of_host(host, proxy, reach(sidecar.as_ref(), &entry), stands));
         }
     }
     let is_reported = |host: &&&String| reports.iter().any(|r| r.host.eq_ignore_ascii_case(host.trim_end_matches('.')));
@@ -204,6 +218,18 @@ fn compare(
     }
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)
+}
+
+/// Whether a proxy is to have a host (`namespace/host`), by what is planned for the Sidecar of its namespace.
+fn reach(sidecar: Option<&SidecarWant>, entry: &str) -> Reach {
+    let lists = |hosts: &[String]| hosts.iter().any(|host| host.eq_ignore_ascii_case(entry));
+    match sidecar {
+        Some(SidecarWant::Own(sidecar)) if !sidecar.spec.egress.iter().any(|egress| lists(&egress.hosts)) => {
+            Reach::MustNot
+        }
+        Some(SidecarWant::Merge { hosts }) if !lists(hosts) => Reach::May,
+        _ => Reach::Must,
+    }
 }
 
 // ---- the table ----
@@ -221,7 +247,7 @@ fn shown(reports: &[HostReport]) -> String {
             let host = format!("{}:{}", report.host, port.port);
             explain(host.clone(), &port.differences);
             if port.endpoints.is_empty() {
-                table.add_row([&report.host, &port.port.to_string(), "-", "-", "-", "-", "not exported to the proxy"]);
+                table.add_row([&report.host, &port.port.to_string(), "-", "-", "-", "-", "not for this proxy"]);
             }
             for (index, row) in port.endpoints.iter().enumerate() {
                 explain(format!("{host} {}", row.endpoint), &row.differences);

@@ -81,27 +81,39 @@ impl HostReport {
     }
 }
 
+/// Whether a proxy is to have a host, by the Sidecar of its namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It is.
+    Must,
+    /// It may: the Sidecar is a user's, and lists more than we know.
+    May,
+    /// It is not.
+    MustNot,
+}
+
 /// Compares a planned host with what a proxy of the same cluster has. `stands` says whether its ServiceEntry stands in the
 /// cluster as planned, where that is known.
 #[must_use]
-pub fn of_host(host: &HostPlan, proxy: &Proxy, stands: Option<bool>) -> HostReport {
+pub fn of_host(host: &HostPlan, proxy: &Proxy, reach: Reach, stands: Option<bool>) -> HostReport {
     let name = host.host.as_str();
-    let is_visible = is_visible(&host.service_entry.spec.export_to, proxy);
+    let is_exported = is_exported(&host.service_entry.spec.export_to, proxy);
+    let reach = if is_exported { reach } else { Reach::MustNot };
     let ports = host.service_entry.spec.ports.iter().map(|port| {
         let upstream = proxy.upstreams.get(&(name.to_ascii_lowercase(), port.number));
         let upstream = upstream.or_else(|| proxy.upstreams.get(&(name.to_owned(), port.number)));
-        match (upstream, is_visible) {
-            (None, false) => PortReport { port: port.number, differences: Vec::new(), endpoints: Vec::new() },
-            (Some(upstream), false) => PortReport {
+        match (upstream, reach) {
+            (None, Reach::May | Reach::MustNot) => PortReport { port: port.number, differences: Vec::new(), endpoints: Vec::new() },
+            (Some(upstream), Reach::MustNot) => PortReport {
                 port: port.number,
                 differences: vec![Difference::new(
-                    "the proxy has the host, although its exportTo leaves the proxy's namespace out",
+                    "the proxy has the host, although its exportTo or the Sidecar of the proxy's namespace leaves it out",
                     "another ServiceEntry for the same host, or a configuration that istiod has not renewed",
                 )],
                 endpoints: upstream.endpoints.iter().map(|one| row(one, upstream)).collect(),
             },
-            (None, true) => missing(host, &port.name, port.number, stands),
-            (Some(upstream), true) => {
+            (None, Reach::Must) => missing(host, &port.name, port.number, stands),
+            (Some(upstream), Reach::Must | Reach::May) => {
                 let expected = expected::endpoints(host, &port.name, proxy.locality.as_deref());
                 of_port(host, port.number, &expected, upstream)
             }
@@ -110,7 +122,7 @@ pub fn of_host(host: &HostPlan, proxy: &Proxy, stands: Option<bool>) -> HostRepo
     HostReport { host: name.to_owned(), ports: ports.collect() }
 }
 
-fn is_visible(export_to: &[String], proxy: &Proxy) -> bool {
+fn is_exported(export_to: &[String], proxy: &Proxy) -> bool {
     let is_meant = |namespace: &String| namespace == "*" || Some(namespace) == proxy.namespace.as_ref();
     export_to.is_empty() || proxy.namespace.is_none() || export_to.iter().any(is_meant)
 }

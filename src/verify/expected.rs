@@ -25,10 +25,19 @@ pub(super) fn endpoints(host: &HostPlan, port_name: &str, locality: Option<&str>
     let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
     let spec = &host.service_entry.spec;
     let prefers_near = policy.outlier_detection.is_some() && setting.enabled != Some(false);
-    let ranks: Vec<Option<u32>> = match locality {
-        _ if !prefers_near || !setting.distribute.is_empty() => spec.endpoints.iter().map(|_| Some(0)).collect(),
+    // Of a proxy that only its region is known of, zones cannot be told.
+    let is_whole = |locality: &str| {
+        host.tiered
+            || locality.contains('/')
+            || !spec
+                .endpoints
+                .iter()
+                .any(|endpoint| endpoint.locality.split_once('/').is_some_and(|(region, _)| region == locality))
+    };
+    let ranks: Vec<Option<u32>> = match locality.filter(|locality| is_whole(locality)) {
+        _ if !prefers_near || !setting.distribute.is_empty() => vec![Some(0); spec.endpoints.len()],
         Some(locality) => compact(spec.endpoints.iter().map(|endpoint| rank(endpoint, locality, &setting)).collect()),
-        None => spec.endpoints.iter().map(|_| None).collect(),
+        None => vec![None; spec.endpoints.len()],
     };
     let planned = host.endpoints.iter().map(|planned| planned.share_percent);
     let each = spec.endpoints.iter().zip(ranks).zip(planned);

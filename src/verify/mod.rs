@@ -7,4 +7,4 @@ mod compare;
 mod expected;
 pub mod proxy;
 
-pub use compare::{Difference, HostReport, PortReport, Row, of_host};
+pub use compare::{Difference, HostReport, PortReport, Reach, Row, of_host};
