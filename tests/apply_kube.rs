@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Method;
 use kube::Client;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -518,6 +519,21 @@ async fn a_cluster_that_is_away_or_busy_is_written_when_it_is_back() {
     assert!(started.elapsed() >= rest, "the rest that was asked for");
     assert_eq!((busy.injected(), busy.forwarded()), (1, 1));
     assert_eq!(bench.get_entry().await["spec"].get("addresses"), None);
+    assert!(bench.notes().is_empty(), "{:?}", bench.notes());
+}
+
+#[tokio::test]
+async fn a_removal_that_fails_is_tried_again() {
+    let [cluster, ..] = support::shared().await;
+    let bench = Bench::new(cluster, |_| {}).await;
+    bench.bring(bench.desired(|_| {})).await;
+    let failing = StatusProxy::start(cluster).await;
+    failing.answer(Answer::with(500).methods(&[Method::DELETE]).times(2));
+    *bench.client.lock() = cluster.client_with(&failing.url(), &cluster.token(Who::Admin), WRITER);
+    bench.bring(Desired::nothing()).await;
+    assert_eq!(failing.injected(), 2, "both removals were refused once, or one of them twice");
+    assert_eq!(bench.get(SERVICE_ENTRY, ENTRY_NAME).await, None);
+    assert_eq!(bench.get(DESTINATION_RULE, RULE_NAME).await, None);
     assert!(bench.notes().is_empty(), "{:?}", bench.notes());
 }
 

@@ -541,6 +541,9 @@ fn an_event_marks_what_it_changes_and_nothing_else() {
         services(&["greeting", "payments", "reports"]),
         "those that run there"
     );
+    let annotated = gateway("192.0.2.22").replace("name: gateway,", "name: gateway, annotations: {checked: today},");
+    assert_ne!(annotated, gateway("192.0.2.22"));
+    assert_eq!(dirty_after(&annotated), [], "it is reached as before");
     // Orders publishes nothing, but nobody declares to call it: it would go to every cluster.
     assert_eq!(dirty_after(&node("eu-west")), services(&["greeting", "orders", "payments", "reports"]));
     assert_eq!(dirty_after(&policy("us-east", "us-west")), services(&["payments"]));
