@@ -49,6 +49,7 @@ fn workload(service: usize) -> Observed {
         machines: None,
         additional_hosts: false,
         service_accounts: vec!["default".into()],
+        rollout: None,
     })
 }
 

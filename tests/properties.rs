@@ -21,7 +21,8 @@ use tradewind::{
     istio::{Object, keys},
     model::{
         ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
-        Note, NoteKind, ObjectId, Observed, Policy, Route, ServicePort, TargetPort, Workload,
+        Note, NoteKind, ObjectId, Observed, Policy, Rollout, RolloutStrategy, Route, RouteRef, ServicePort, TargetPort,
+        Workload,
     },
 };
 
@@ -60,8 +61,8 @@ fn workload() -> impl Strategy<Value = Observed> {
     let service =
         (option::weighted(0.9, select(&IDENTITIES[..])), option::of(select(&["stage", "prod", "stage-air"][..])));
     let marks = (prop::bool::weighted(0.1), prop::bool::weighted(0.9), 0..3_i64);
-    (place, service, marks).prop_map(
-        |((namespace, app, kind), (identity, environment), (ignored, injected, created_seconds))| {
+    (place, service, marks, rollout()).prop_map(
+        |((namespace, app, kind), (identity, environment), (ignored, injected, created_seconds), rollout)| {
             let mut template_labels = labels(&[("app", app)]);
             template_labels.extend(identity.map(|identity| ("identity".into(), identity.into())));
             template_labels.extend(environment.map(|environment| ("env".into(), environment.into())));
@@ -73,7 +74,69 @@ fn workload() -> impl Strategy<Value = Observed> {
                 template_annotations: labels(&[("sidecar.istio.io/inject", if injected { "true" } else { "false" })]),
                 machines: None,
                 additional_hosts: app == "web",
+                rollout: (kind == Kind::Rollout).then(|| Box::new(rollout)),
                 service_accounts: vec!["default".into()],
+            })
+        },
+    )
+}
+
+/// What a Rollout says: the Services and the VirtualService are there or not, and its pod template may be a Deployment's.
+fn rollout() -> impl Strategy<Value = Rollout> {
+    let strategies = vec![
+        RolloutStrategy::Nothing,
+        RolloutStrategy::BlueGreen { active: "one".into(), preview: "two".into() },
+        RolloutStrategy::Canary { stable: "one".into(), canary: "two".into(), istio: None },
+        RolloutStrategy::Canary {
+            stable: "one".into(),
+            canary: "two".into(),
+            istio: Some(vec![RouteRef { name: "route".into(), routes: Vec::new() }]),
+        },
+        // One that users would have copied.
+        RolloutStrategy::Canary {
+            stable: "one".into(),
+            canary: "two".into(),
+            istio: Some(vec![RouteRef { name: "route-a".into(), routes: Vec::new() }]),
+        },
+    ];
+    (select(strategies), option::weighted(0.2, select(&APPS[..]))).prop_map(|(strategy, template)| Rollout {
+        template_of: template.map(Into::into),
+        unread_template: None,
+        strategy,
+    })
+}
+
+/// The VirtualService that Rollouts name.
+fn rollout_route() -> impl Strategy<Value = Observed> {
+    (select(&NAMESPACES[..]), vec(0..4_u64, 2)).prop_map(|(namespace, weights)| {
+        let to = |host: &str, weight: u64| json!({"destination": {"host": host}, "weight": weight});
+        Observed::Route(Box::new(Route {
+            id: ObjectId::new(Kind::VirtualService, namespace, "route"),
+            created_seconds: 0,
+            ignored: false,
+            labels: Labels::new(),
+            annotations: Labels::new(),
+            hosts: vec!["route".into()],
+            export_to: Vec::new(),
+            spec: Arc::new(json!({"http": [{"route": [to("one", weights[0]), to("two", weights[1])]}]})),
+        }))
+    })
+}
+
+fn client() -> impl Strategy<Value = Observed> {
+    let place = (select(&NAMESPACES[..]), select(&["one", "two"][..]), select(Settings::default().client_kinds));
+    (place, select(&IDENTITIES[..]), prop::bool::weighted(0.1)).prop_map(
+        |((namespace, name, kind), identity, ignored)| {
+            Observed::Workload(Workload {
+                id: ObjectId::new(kind, namespace, name),
+                created_seconds: 0,
+                ignored,
+                template_labels: labels(&[("identity", identity)]),
+                template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
+                machines: None,
+                additional_hosts: false,
+                rollout: None,
+                service_accounts: Vec::new(),
             })
         },
     )
@@ -227,6 +290,8 @@ fn route() -> impl Strategy<Value = Observed> {
 fn object(loses: bool) -> impl Strategy<Value = Observed> {
     prop_oneof![
         6 => workload(),
+        2 => client(),
+        2 => rollout_route(),
         5 => service(),
         2 => gateway(loses),
         2 => node(),
@@ -484,6 +549,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
                     machines: None,
                     additional_hosts: false,
                     service_accounts: vec!["default".into()],
+                    rollout: None,
                 }),
             );
         }

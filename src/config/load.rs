@@ -263,6 +263,7 @@ mod tests {
                 "kubeconfig_context" | "additional_endpoint_label_filters" => continue, // needs another setting
                 "enable_absolute_fqdn_for_local_endpoints" => "false",
                 "workload_kinds" => "StatefulSet",
+                "client_kinds" => "Job",
                 "address_range" => "241.0.0.0/16",
                 "listen_address" | "metrics_address" => "127.0.0.1:9",
                 _ if setting.form == Form::Switch => "true",
@@ -359,7 +360,7 @@ writeConcurrency: 1
         assert_eq!(problems, [
             "FILE:1: hostnameSufix is no setting; did you mean hostnameSuffix?".to_owned(),
             "FILE:2: maxRemovalPercent: \"120\" is refused; allowed: a whole number from 0 to 100".into(),
-            "FILE:5: workloadKinds: \"Deploymnt\" is refused; allowed: a list of one or more of Deployment, StatefulSet, DaemonSet, WorkloadEntry".into(),
+            "FILE:5: workloadKinds: \"Deploymnt\" is refused; allowed: a list of one or more of Deployment, StatefulSet, DaemonSet, Rollout, WorkloadEntry".into(),
             "FILE:6: enableSan: \"maybe\" is refused; allowed: true or false".into(),
             "FILE:7: sidecars: \"of\" is refused; allowed: one of off, merge, own".into(),
             format!("FILE:8: syncNamespace: it has no value; give it one (\"\" for nothing), or remove the key; allowed: {namespace}"),

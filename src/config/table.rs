@@ -118,8 +118,20 @@ settings! {
 
     "Workloads" {
         /// Workload kinds that are watched. WorkloadEntry stands for users' ServiceEntries with an identity label too.
-        workload_kinds: Vec<Kind> = vec![Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::WorkloadEntry],
-            check!("one or more of Deployment, StatefulSet, DaemonSet, WorkloadEntry", |kinds: &Vec<Kind>| !kinds.is_empty());
+        workload_kinds: Vec<Kind> = Kind::WORKLOADS.to_vec(),
+            check!("one or more of Deployment, StatefulSet, DaemonSet, Rollout, WorkloadEntry", |kinds: &Vec<Kind>| !kinds.is_empty()
+                && kinds.iter().all(|kind| Kind::WORKLOADS.contains(kind))),
+            instead of "argo_rollouts";
+        /// Kinds that call services and serve nothing. They count as dependents wherever they run; without any, only workloads do.
+        client_kinds: Vec<Kind> = Kind::CLIENTS.to_vec(),
+            check!("Job, CronJob, Vertex, MonoVertex", |kinds: &Vec<Kind>| kinds.iter().all(|kind| Kind::CLIENTS.contains(kind))),
+            instead of "enable_client_discovery";
+        /// Clusters in which Jobs and CronJobs are looked for. Empty: all.
+        client_discovery_clusters_for_jobs: Vec<String> = Vec::new(), Check::said("names of clusters"),
+            as "client_discovery_clusters_for_jobs";
+        /// Clusters in which Vertices and MonoVertices of Numaflow are looked for. Empty: all.
+        client_discovery_clusters_for_numaflow: Vec<String> = Vec::new(), Check::said("names of clusters"),
+            as "client_discovery_clusters_for_numaflow";
         /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
         /// Annotation or label that names the environment. ServiceEntries carry it as a label.

@@ -150,7 +150,9 @@ impl Value for Vec<Kind> {
     const PLACEHOLDER: &'static str = "LIST";
 
     fn read(items: &[&str]) -> Result<Self, Refusal> {
-        each(items, |text| Kind::WORKLOADS.iter().copied().find(|kind| kind.as_str().eq_ignore_ascii_case(text)))
+        each(items, |text| {
+            Kind::WORKLOADS.iter().chain(Kind::CLIENTS).copied().find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+        })
     }
 
     fn show(&self) -> String {

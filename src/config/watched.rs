@@ -1,10 +1,24 @@
 //! What is watched: which kinds, and in which namespaces.
 
 use super::{Propagate, Settings, Sidecars};
-use crate::model::Kind;
+use crate::model::{ClusterName, Kind};
 
 impl Settings {
-    /// The kinds that are watched in every cluster.
+    /// The kinds that are watched in a cluster: clients only where they are looked for (reference behaviour §11.5).
+    #[must_use]
+    pub fn watched_kinds_in(&self, cluster: &ClusterName) -> Vec<Kind> {
+        let listed = |clusters: &[String]| clusters.is_empty() || clusters.iter().any(|name| name == cluster.as_str());
+        let (jobs, numaflow) = (&self.client_discovery_clusters_for_jobs, &self.client_discovery_clusters_for_numaflow);
+        let mut kinds = self.watched_kinds();
+        kinds.retain(|kind| match kind {
+            Kind::Job | Kind::CronJob => listed(jobs),
+            Kind::Vertex | Kind::MonoVertex => listed(numaflow),
+            _ => true,
+        });
+        kinds
+    }
+
+    /// The kinds that are watched in any cluster.
     #[must_use]
     pub fn watched_kinds(&self) -> Vec<Kind> {
         let always = [
@@ -19,7 +33,8 @@ impl Settings {
             Kind::VirtualService,
         ];
         let sidecars = (self.sidecars != Sidecars::Off).then_some(Kind::Sidecar);
-        self.workload_kinds.iter().copied().chain(always).chain(sidecars).collect()
+        let clients = self.client_kinds.iter();
+        self.workload_kinds.iter().chain(clients).copied().chain(always).chain(sidecars).collect()
     }
 
     /// Whether virtual machines count: WorkloadEntries, and ServiceEntries of users that name an identity.

@@ -262,7 +262,8 @@ impl DirectoryCluster {
     /// Whether a live cluster's informers would deliver the object.
     fn watches(&self, id: &ObjectId) -> bool {
         let settings = self.observer.settings();
-        let is_watched = Kind::OF_HUB.contains(&id.kind) || !self.is_hub && settings.watched_kinds().contains(&id.kind);
+        let is_watched =
+            Kind::OF_HUB.contains(&id.kind) || !self.is_hub && settings.watched_kinds_in(&self.name).contains(&id.kind);
         is_watched && settings.watched_namespace(id.kind).is_none_or(|only| *id.namespace == *only)
     }
 
@@ -363,7 +364,7 @@ impl DirectoryCluster {
 
     /// What is read on the hub counts in every directory cluster: any of them may be the hub.
     fn kinds(&self, registry: &Registry) -> Vec<Kind> {
-        let watched = if self.is_hub { Vec::new() } else { registry.watched_kinds() };
+        let watched = if self.is_hub { Vec::new() } else { registry.watched_kinds_in(&self.name) };
         watched.into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
     }
 }

@@ -106,6 +106,8 @@ impl Part {
             | (Self::Spec, "volumeClaimTemplates")
             | (Self::PodTemplate, "spec") => None,
             (Self::Spec, "template") => Some(Self::PodTemplate),
+            // What a CronJob starts is an object like any other, but for its kind.
+            (Self::Spec, "jobTemplate") => Some(Self::Object),
             // Of all that status tells, only a gateway's address decides anything.
             (Self::Status, key) => (key == "loadBalancer").then_some(Self::Whole),
             _ => Some(Self::Whole),

@@ -19,6 +19,7 @@ pub(crate) mod manifests;
 mod observe;
 mod observe_machines;
 mod observe_policy;
+mod observe_rollout;
 pub mod reference_addresses;
 mod run;
 mod secrets;

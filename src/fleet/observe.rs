@@ -16,7 +16,7 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::users_route;
+use super::{observe_rollout, users_route};
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
@@ -24,7 +24,8 @@ use crate::{
     istio::{self, Owner, keys},
     model::{
         Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
-        Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+        Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Variant, Workload,
+        Written,
     },
 };
 
@@ -84,7 +85,8 @@ impl Observer {
             Kind::WorkloadEntry => self.workload_entry(value)?,
             Kind::Sidecar | Kind::EnvoyFilter => self.written(kind, value)?,
             Kind::DestinationRule | Kind::VirtualService => self.route(kind, value)?,
-            Kind::Rollout | Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
+            Kind::Rollout => self.rollout(value)?,
+            Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
             Kind::CronJob => self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?,
             Kind::Vertex | Kind::MonoVertex => self.of_template(kind, value, "/spec/metadata")?,
             Kind::OutlierDetection => Observed::OutlierDetection(self.configured(kind, value)?),
@@ -130,7 +132,21 @@ impl Observer {
         let account = of_pods.map_or("/spec".to_owned(), |template| format!("{template}/spec"));
         let account = value.pointer(&format!("{account}/serviceAccountName")).and_then(Value::as_str);
         let template = value.pointer(template).map(read::<ObjectMeta>).transpose()?;
-        Ok(self.workload(kind, &metadata, template.as_ref(), account))
+        let mut observed = self.workload(kind, &metadata, template.as_ref(), account);
+        if let Observed::Workload(client) = &mut observed
+            && Kind::CLIENTS.contains(&kind)
+        {
+            // Of clients the mark counts in the template, too (reference behaviour §2).
+            client.ignored |= is_true(template.as_ref().and_then(|template| template.annotations.as_ref()), IGNORE);
+        }
+        Ok(observed)
+    }
+
+    fn rollout(&self, value: &Value) -> Result<Observed, String> {
+        let observed = self.of_template(Kind::Rollout, value, "/spec/template/metadata")?;
+        let Observed::Workload(mut workload) = observed else { unreachable!("what has a template is a workload") };
+        workload.rollout = Some(Box::new(observe_rollout::read(value)?));
+        Ok(Observed::Workload(workload))
     }
 
     /// Prunes a VirtualService or DestinationRule: a user's, unless it is ours or stands where ours stand.
@@ -232,7 +248,8 @@ impl Observer {
         let (ports, endpoints) = match &object {
             Some(istio::Object::ServiceEntry(entry)) if owner == Owner::Tradewind => {
                 (entry.spec.ports.iter().map(|p| (p.name.clone(), p.number, p.protocol.clone())).collect(), {
-                    entry.spec.endpoints.iter().filter_map(published_endpoint).collect()
+                    let variant = variant_of(&marks.annotations);
+                    entry.spec.endpoints.iter().filter_map(|endpoint| published_endpoint(endpoint, variant)).collect()
                 })
             }
             _ => (Vec::new(), Vec::new()),
@@ -278,6 +295,7 @@ impl Observer {
             machines: None,
             additional_hosts: self.has_additional_hosts(metadata.labels.as_ref()),
             service_accounts: vec![filled(service_account).unwrap_or("default").into()],
+            rollout: None,
         })
     }
 
@@ -357,7 +375,11 @@ fn service_port(port: &core::ServicePort) -> Option<ServicePort> {
     Some(ServicePort { name, number, target, app_protocol: port.app_protocol.clone() })
 }
 
-fn published_endpoint(endpoint: &istio::Endpoint) -> Option<PublishedEndpoint> {
+fn variant_of(annotations: &Labels) -> Variant {
+    annotations.get(keys::VARIANT).and_then(|text| Variant::of_prefix(text)).unwrap_or_default()
+}
+
+fn published_endpoint(endpoint: &istio::Endpoint, variant: Variant) -> Option<PublishedEndpoint> {
     let label = |key| filled(endpoint.labels.get(key).map(String::as_str));
     let locality = match (label(keys::ENDPOINT_REGION), label(keys::ENDPOINT_ZONE)) {
         (Some(region), Some(zone)) => Some(Locality::zone(region, zone)),
@@ -368,8 +390,10 @@ fn published_endpoint(endpoint: &istio::Endpoint) -> Option<PublishedEndpoint> {
         cluster_label: label(keys::ENDPOINT_CLUSTER)?.to_owned(),
         address: endpoint.address.as_str().into(),
         locality,
-        workload: label(keys::ENDPOINT_TYPE).and_then(Kind::of_endpoint_type).unwrap_or(Kind::Deployment),
+        workload: label(keys::ENDPOINT_TYPE).and_then(Kind::of_endpoint_type),
         ports: endpoint.ports.clone(),
+        weight: endpoint.weight,
+        variant,
     })
 }
 
@@ -663,7 +687,7 @@ mod tests {
         let [endpoint] = &written.endpoints[..] else { panic!("{:?}", written.endpoints) };
         assert_eq!(endpoint.cluster_label, "east");
         assert_eq!(endpoint.locality, Some(Locality::region("us-east-2")), "the true locality, not the tier's");
-        assert_eq!(endpoint.workload, Kind::StatefulSet);
+        assert_eq!(endpoint.workload, Some(Kind::StatefulSet));
         assert!(written.content.is_none());
     }
 
@@ -713,8 +737,13 @@ mod tests {
             assert_eq!(*route.spec, object["spec"]);
             assert_eq!(route.annotations["a"], "b");
         }
-        let other = route(Kind::VirtualService, &object("reviews", json!({"team": "x"}), one));
-        assert_eq!((&*other.spec, other.hosts), (&json!({"gateways": ["mesh"]}), vec!["reviews".to_owned()]));
+        let other = json!([{"timeout": "5s", "name": "main", "route": [{"destination": {"host": "a", "subset": "x"}}]},
+                           {"redirect": {"uri": "/"}}]);
+        let other = route(Kind::VirtualService, &object("reviews", json!({"team": "x"}), other));
+        // A Rollout may name it for the weights of its destinations.
+        let kept = json!({"gateways": ["mesh"],
+                          "http": [{"name": "main", "route": [{"destination": {"host": "a"}}]}, {}]});
+        assert_eq!((&*other.spec, other.hosts), (&kept, vec!["reviews".to_owned()]));
         assert!(other.labels.is_empty() && other.annotations.is_empty());
         let rule = json!({"metadata": {"name": "r", "namespace": "team"}, "spec": {"host": "nobody.example"}});
         assert_eq!(*route(Kind::DestinationRule, &rule).spec, Value::Null);

@@ -188,6 +188,7 @@ impl Observer {
             template_labels: labels,
             template_annotations: self.observed_annotations(metadata.annotations.as_ref()),
             service_accounts: service_accounts.into_iter().collect(),
+            rollout: None,
             machines: Some(Box::new(machines)),
         })
     }

@@ -259,7 +259,7 @@ impl Members {
         let registry = self.watcher.registry.clone();
         registry.register(&name);
         let of_hub = first_answer.as_ref().map_or(&[][..], |_| Kind::OF_HUB);
-        let kinds = registry.watched_kinds().into_iter().chain(of_hub.iter().copied()).collect();
+        let kinds = registry.watched_kinds_in(&name).into_iter().chain(of_hub.iter().copied()).collect();
         match KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer) {
             Ok(cluster) => {
                 self.running.insert(name, Some((cluster, None)));
@@ -336,7 +336,8 @@ impl Members {
         }
         let registry = &self.watcher.registry;
         registry.register(name);
-        let started = KubeCluster::start(self.watcher.clone(), name.clone(), registry.watched_kinds(), config, None);
+        let started =
+            KubeCluster::start(self.watcher.clone(), name.clone(), registry.watched_kinds_in(name), config, None);
         match started {
             Ok(cluster) => {
                 self.running.insert(name.clone(), Some((cluster, Some(fingerprint))));

@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     config::Settings,
     istio::keys,
-    model::{Kind, ObjectId, Route},
+    model::{Kind, ObjectId, Route, shares},
 };
 
 /// Prunes one, of which the metadata are read already.
@@ -44,9 +44,14 @@ pub(super) fn route(
         route.spec = Arc::new(spec.clone());
     } else {
         (route.labels, route.annotations) = (BTreeMap::new(), BTreeMap::new());
-        // Who follows it tells whether it stands in the way of others.
-        if let Some(gateways) = spec.get("gateways") {
-            route.spec = Arc::new(Value::Object(Map::from_iter([("gateways".to_owned(), gateways.clone())])));
+        // Who follows it tells whether it stands in the way of others. A Rollout may name it, for what it is worth.
+        let gateways = spec.get("gateways").cloned();
+        let is_read = route.id.kind == Kind::VirtualService && settings.workload_kinds.contains(&Kind::Rollout);
+        let http = if is_read { destinations(spec) } else { None };
+        let kept = [("gateways", gateways), ("http", http)].into_iter();
+        let kept: Map<_, _> = kept.filter_map(|(field, value)| Some((field.to_owned(), value?))).collect();
+        if !kept.is_empty() {
+            route.spec = Arc::new(Value::Object(kept));
         }
     }
     route
@@ -57,14 +62,23 @@ fn matters(route: &Route, spec: &Value, settings: &Settings) -> bool {
     let is_ours = |host: &Arc<str>| {
         host.strip_suffix(settings.hostname_suffix.as_str()).is_some_and(|before| before.ends_with('.'))
     };
-    route.labels.contains_key(keys::PROPAGATE) || route.full_hosts().iter().any(is_ours) || splits(route.id.kind, spec)
+    route.labels.contains_key(keys::PROPAGATE) || route.full_hosts().iter().any(is_ours) || shares(route.id.kind, spec)
 }
 
-/// Whether an HTTP route shares its requests among destinations.
-fn splits(kind: Kind, spec: &Value) -> bool {
-    let http = spec.get("http").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let splits = |http: &Value| http.get("route").and_then(Value::as_array).is_some_and(|route| route.len() > 1);
-    kind == Kind::VirtualService && http.iter().any(splits)
+/// The destinations of its HTTP routes with their weights, which is all that Rollouts read.
+fn destinations(spec: &Value) -> Option<Value> {
+    let destination = |of: &Value| match of.get("weight") {
+        Some(weight) => json!({"destination": {"host": of.pointer("/destination/host")}, "weight": weight}),
+        None => json!({"destination": {"host": of.pointer("/destination/host")}}),
+    };
+    let route = |of: &Value| {
+        let all: Vec<Value> = of.get("route")?.as_array()?.iter().map(destination).collect();
+        Some(match of.get("name") {
+            Some(name) => json!({"name": name, "route": all}),
+            None => json!({"route": all}),
+        })
+    };
+    Some(spec.get("http")?.as_array()?.iter().map(|http| route(http).unwrap_or_else(|| json!({}))).collect())
 }
 
 fn texts(spec: &Value, field: &str) -> Vec<String> {

@@ -51,6 +51,8 @@ pub mod keys {
     /// Label by which a user asks that a VirtualService or DestinationRule be copied into the other clusters (`true`), or not
     /// (`false`).
     pub const PROPAGATE: &str = "tradewind.io/propagate";
+    /// Annotation of the ServiceEntry of a host that a Rollout's strategy brings: `preview` or `canary`.
+    pub const VARIANT: &str = "tradewind.io/variant";
     /// Annotation of a merged Sidecar: the egress hosts that are ours, as a JSON array.
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
     /// Endpoint label with the cluster an endpoint leads to.

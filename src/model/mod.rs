@@ -12,6 +12,7 @@ mod machine;
 mod names;
 mod note;
 mod observed;
+mod rollout;
 mod route;
 
 pub use alias::gateway_of_partition;
@@ -25,4 +26,6 @@ pub use observed::{
     Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed,
     Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
 };
+pub use rollout::{Rollout, RolloutStrategy, RouteRef, Variant};
+pub(crate) use route::shares;
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};

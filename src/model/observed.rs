@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde_json::Value;
 
-use super::{ClusterName, Kind, Locality, Machines, ServiceKey};
+use super::{ClusterName, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec,
@@ -67,6 +67,8 @@ pub struct Workload {
     pub additional_hosts: bool,
     /// Service accounts of its pods or machines, sorted; a machine may name none.
     pub service_accounts: Vec<Arc<str>>,
+    /// For a Rollout.
+    pub rollout: Option<Box<Rollout>>,
 }
 
 /// A Service, and the address of its load balancer where it may be a gateway.
@@ -211,10 +213,14 @@ pub struct PublishedEndpoint {
     pub address: Arc<str>,
     /// True locality: its region label, else its locality.
     pub locality: Option<Locality>,
-    /// Kind of workload behind it.
-    pub workload: Kind,
+    /// Kind of workload behind it, where its label says so.
+    pub workload: Option<Kind>,
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
+    /// Its weight; 0 for none.
+    pub weight: u32,
+    /// Which of the service's hosts it was seen for.
+    pub variant: Variant,
 }
 
 /// The hosts of a user's Sidecar.

@@ -4,6 +4,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use serde_json::Value;
+
 use super::{Kind, Route};
 use crate::istio::keys;
 
@@ -74,11 +76,25 @@ impl Route {
             || self.gateways().next().is_none()
     }
 
+    /// Whether an HTTP route of it shares its requests among destinations.
+    #[must_use]
+    pub fn shares(&self) -> bool {
+        shares(self.id.kind, &self.spec)
+    }
+
     /// Whether a gateway follows it.
     #[must_use]
     pub fn is_for_gateways(&self) -> bool {
         self.id.kind == Kind::VirtualService && self.gateways().any(|gateway| gateway != "mesh")
     }
+}
+
+/// Whether an HTTP route in the spec of an object of that kind shares its requests among destinations.
+#[must_use]
+pub(crate) fn shares(kind: Kind, spec: &Value) -> bool {
+    let http = spec.get("http").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let shares = |http: &Value| http.get("route").and_then(Value::as_array).is_some_and(|route| route.len() > 1);
+    kind == Kind::VirtualService && http.iter().any(shares)
 }
 
 #[cfg(test)]

@@ -53,9 +53,11 @@ fn of_host(plan: &HostPlan) -> Vec<String> {
         "the shares of distribute do not sum to 100, which Istio refuses",
     );
     must(plan.tiered != failover.is_empty(), "tiers and failover do not belong together");
+    let weighted = entry.endpoints.iter().filter(|endpoint| endpoint.weight > 0).count();
     must(
-        !plan.tiered || entry.endpoints.iter().all(|endpoint| endpoint.weight > 0),
-        "an endpoint of a tier has no weight",
+        weighted == 0 || weighted == entry.endpoints.len(),
+        "weights stand on some endpoints and are missing on others",
     );
+    must(!plan.tiered || weighted > 0, "weights are missing with tiers");
     messages
 }

@@ -8,7 +8,10 @@
 //! The client's own region, when it is a fallback, takes on a region name of its own: as the client's true
 //! region it would stand beside the split.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use super::{
     PlannedEndpoint,
@@ -19,7 +22,7 @@ use crate::{
     config::{Settings, Weights},
     istio::{Endpoint, keys},
     model::{Kind, Locality},
-    registry::{Backend, LastKnown, ServiceSnapshot, Source, Target},
+    registry::{Backend, LastKnown, Portion, ServiceSnapshot, Source, Target},
 };
 
 /// Largest factor by which percents are multiplied to split them into whole weights. Their sum is a hundred times that,
@@ -53,28 +56,16 @@ pub(super) fn place(
     ports: &[PublishedPort],
     settings: &Settings,
 ) -> (Vec<Placed>, bool) {
-    let mut reached: Vec<(&Source, Endpoint)> = Vec::new();
-    for source in &snapshot.sources {
-        if source.cluster == target.cluster {
-            let known = source.services.iter().map(|backend| local(source, backend, ports, settings));
-            let carried = source.carried_local.iter().filter_map(|last_known| carried(source, last_known, ports));
-            let mut own: Vec<Endpoint> = known.chain(carried).collect();
-            // Of what is carried only the endpoint is known: nothing else may decide the order.
-            own.sort_by_cached_key(|endpoint| (is_ip(&endpoint.address), endpoint.address.clone()));
-            reached.extend(own.into_iter().map(|endpoint| (source, endpoint)));
-        } else if let Some(remote) = remote(source, ports) {
-            reached.push((source, remote));
-        }
-    }
-    let relative = relative_weights(&reached);
-    let is_weighted = reached.iter().any(|(_, endpoint)| endpoint.weight > 0);
-    for ((_, endpoint), weight) in reached.iter_mut().zip(&relative) {
-        endpoint.weight = if is_weighted { u32::try_from(*weight).unwrap_or(u32::MAX) } else { 0 };
-    }
+    let mut reached = reached(snapshot, target, ports, settings);
+    let untiered_all = |reached: Vec<Reached<'_>>, rule: &str| -> Vec<Placed> {
+        let is_weighted = reached.iter().any(|of| of.portion != Portion::WHOLE);
+        let weights = relative_weights(&reached);
+        let each = reached.into_iter().zip(weights);
+        let weight = |weight| if is_weighted { weight } else { 0 };
+        distinct(each.map(|(of, of_all)| untiered(of, weight(of_all), ports, target, rule)).collect())
+    };
     if target.regions.is_empty() {
-        let unplaced =
-            |(source, endpoint)| untiered(source, endpoint, ports, target, "the region of the clients is not known");
-        return (distinct(reached.into_iter().map(unplaced).collect()), false);
+        return (untiered_all(reached, "the region of the clients is not known"), false);
     }
     let tiers = match (shares, tier_region(target, settings)) {
         (Shares::Weighted(weighted), Some(region)) => Some((weighted, region)),
@@ -82,22 +73,64 @@ pub(super) fn place(
     };
     let Some((weighted, client_region)) = tiers else {
         let rule = if matches!(shares, Shares::Weighted(_)) { "by the weights of its region" } else { "nearest first" };
-        let placed =
-            reached.into_iter().map(|(source, endpoint)| untiered(source, endpoint, ports, target, rule)).collect();
-        return (with_shares(distinct(placed), shares), false);
+        return (with_shares(untiered_all(reached, rule), shares), false);
     };
     let tier_of = |source: &Source| tier(source, weighted, client_region);
-    reached.retain(|(source, _)| tier_of(source).is_some());
+    reached.retain(|reached| tier_of(reached.source).is_some());
     let weights = tier_weights(&reached, weighted);
     // With the whole split out of reach (no gateway has an address) there is nothing to prefer.
     let placed = reached
         .into_iter()
         .zip(weights)
-        .filter_map(|((source, endpoint), weight)| {
-            Some(tiered(source, endpoint, ports, &tier_of(source)?, weight, (target, client_region)))
+        .filter_map(|(reached, weight)| {
+            let tier = tier_of(reached.source)?;
+            Some(tiered(reached, ports, &tier, weight, (target, client_region)))
         })
         .collect();
     (with_shares(distinct(placed), shares), true)
+}
+
+/// An endpoint that a cluster can use, before its tier is known.
+struct Reached<'a> {
+    source: &'a Source,
+    endpoint: Endpoint,
+    /// What it counts beside the others.
+    portion: Portion,
+}
+
+/// The endpoints of a host as `target` reaches them.
+fn reached<'a>(
+    snapshot: &'a ServiceSnapshot,
+    target: &Target,
+    ports: &[PublishedPort],
+    settings: &Settings,
+) -> Vec<Reached<'a>> {
+    let mut all: Vec<Reached<'a>> = Vec::new();
+    let mut kinds = BTreeSet::new();
+    for source in &snapshot.sources {
+        if source.cluster != target.cluster {
+            all.extend(remote(source, ports).map(|endpoint| Reached { source, endpoint, portion: Portion::WHOLE }));
+            continue;
+        }
+        let known = source.services.iter();
+        let known = known.map(|of| (local(source, of, ports, settings), of.portion, of.workload));
+        let last_known = source.carried_local.iter();
+        let last_known = last_known.filter_map(|of| Some((carried(source, of, ports)?, of.portion, of.workload)));
+        let mut local: Vec<(Endpoint, Portion, Kind)> = known.chain(last_known).collect();
+        // Of what is carried only the endpoint is known: nothing else may decide the order.
+        local.sort_by_cached_key(|(endpoint, ..)| (is_ip(&endpoint.address), endpoint.address.clone()));
+        for (endpoint, portion, kind) in local {
+            kinds.insert(kind);
+            all.push(Reached { source, endpoint, portion });
+        }
+    }
+    // Where a Rollout runs beside another kind, the kind of the endpoints elsewhere says nothing (reference behaviour §6.4).
+    if kinds.len() > 1 && kinds.contains(&Kind::Rollout) {
+        for reached in all.iter_mut().filter(|reached| reached.source.cluster != target.cluster) {
+            reached.endpoint.labels.remove(keys::ENDPOINT_TYPE);
+        }
+    }
+    all
 }
 
 enum Tier {
@@ -119,34 +152,44 @@ fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tie
     weighted.unlisted.then_some(Tier::Unlisted { nearest, passive: weighted.everywhere })
 }
 
-/// Endpoint weights: each region's percent, shared equally by its clusters and then by their endpoints, in whole numbers.
-fn tier_weights(reached: &[(&Source, Endpoint)], weighted: &Weighted) -> Vec<u32> {
-    let region = |source: &Source| source.locality.as_ref().map(|locality| locality.region.clone());
+/// Whole weights of endpoints beside each other.
+fn relative_weights(reached: &[Reached<'_>]) -> Vec<u32> {
+    Portion::weights(&reached.iter().map(|of| of.portion).collect::<Vec<_>>())
+}
+
+/// Endpoint weights: each region's percent, shared equally by its clusters, and by the endpoints of each by what they count
+/// beside each other, in whole numbers. So do fallbacks, which have no percent.
+fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
+    let region = |of: &Reached<'_>| of.source.locality.as_ref().map(|locality| locality.region.clone());
     let relative = relative_weights(reached);
     // Percent, and which part of how many of the region's share.
-    let parts: Vec<Option<(u32, u64, u64)>> = reached
+    let parts: Vec<Option<(u64, u64, u64)>> = reached
         .iter()
         .zip(&relative)
-        .map(|((source, _), own)| {
-            let percent = weighted.share(region(source).as_deref()?)?;
-            let same_region = reached.iter().filter(|(other, _)| region(other) == region(source));
-            let mut clusters: Vec<_> = same_region.map(|(other, _)| &other.cluster).collect();
+        .map(|(of, own)| {
+            let percent = weighted.share(region(of).as_deref()?)?;
+            let same_region = reached.iter().filter(|other| region(other) == region(of));
+            let mut clusters: Vec<_> = same_region.map(|other| &other.source.cluster).collect();
             clusters.dedup();
-            let beside = reached.iter().zip(&relative).filter(|((other, _), _)| other.cluster == source.cluster);
-            let all: u64 = beside.map(|(_, weight)| weight).sum();
-            let common = gcd(*own, all);
-            Some((percent, own / common, (clusters.len() as u64).checked_mul(all / common)?))
+            let beside = reached.iter().zip(&relative).filter(|(other, _)| other.source.cluster == of.source.cluster);
+            let (own, all) = (u64::from(*own), beside.map(|(_, weight)| u64::from(*weight)).sum());
+            let common = gcd(own, all);
+            Some((u64::from(percent), own / common, clusters.len() as u64 * (all / common)))
         })
         .collect();
     let scale = parts.iter().flatten().try_fold(1, |scale, (_, _, divisor)| lcm(scale, *divisor).filter(is_bearable));
     // Where no common measure is small enough, a share is off by less than one in a thousand.
-    let scale = scale.unwrap_or(MAX_WEIGHT_SCALE);
+    let scale = u128::from(scale.unwrap_or(MAX_WEIGHT_SCALE));
+    let of_fallbacks: Vec<Portion> =
+        reached.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(of, _)| of.portion).collect();
+    let mut of_fallbacks = Portion::weights(&of_fallbacks).into_iter();
+    let in_split = |(percent, own, divisor): (u64, u64, u64)| {
+        let weight = (u128::from(percent) * u128::from(own) * scale / u128::from(divisor)).max(1);
+        u32::try_from(weight).expect("a hundred times the largest scale fits")
+    };
     parts
-        .iter()
-        .map(|part| {
-            let weight = part.map_or(1, |(percent, own, divisor)| (u64::from(percent) * own * scale / divisor).max(1));
-            u32::try_from(weight).expect("a hundred times the largest scale fits")
-        })
+        .into_iter()
+        .map(|part| part.map_or_else(|| of_fallbacks.next().expect("one for each without part"), in_split))
         .collect()
 }
 
@@ -203,14 +246,7 @@ fn true_locality(endpoint: &Endpoint) -> Option<Locality> {
 }
 
 fn is_ip(address: &str) -> bool {
-    address.parse::<std::net::IpAddr>().is_ok()
-}
-
-/// What an endpoint weighs beside the others. One that says nothing weighs as much as those that do on average.
-fn relative_weights(reached: &[(&Source, Endpoint)]) -> Vec<u64> {
-    let weights: Vec<u64> = reached.iter().map(|(_, endpoint)| endpoint.weight.into()).filter(|w| *w > 0).collect();
-    let average = weights.iter().sum::<u64>().div_ceil((weights.len() as u64).max(1)).max(1);
-    reached.iter().map(|(_, endpoint)| if endpoint.weight > 0 { endpoint.weight.into() } else { average }).collect()
+    address.parse::<IpAddr>().is_ok()
 }
 
 fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: &Settings) -> Endpoint {
@@ -219,7 +255,6 @@ fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: 
             address: machine.address.to_string(),
             ports: ports::at_service(ports, backend),
             labels: placed_at(labelled(source, backend.workload), machine.locality.as_ref()),
-            weight: machine.weight,
             ..Endpoint::default()
         };
     }
@@ -279,11 +314,16 @@ fn planned(
     }
 }
 
-fn how(source: &Source, endpoint: &Endpoint, target: &Target) -> String {
+fn how(reached: &Reached<'_>, target: &Target) -> String {
+    let Reached { source, endpoint, portion } = reached;
     let carried = if source.services.is_empty() { ", as last known" } else { "" };
     if source.cluster == target.cluster {
-        match endpoint.labels.get(keys::ENDPOINT_TYPE).map(String::as_str) {
-            Some("workloadentry" | "serviceentry") if !is_service(source, endpoint) => "virtual machine".to_owned(),
+        let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
+        match (kind, portion) {
+            _ if !is_service(&endpoint.address) => "virtual machine".to_owned(),
+            (Some(Kind::Rollout), Portion { part, of }) if part != of => {
+                format!("local Service with {part} of {of} parts of its Rollout")
+            }
             _ => "local Service".to_owned(),
         }
     } else if endpoint.address.parse::<Ipv4Addr>().is_ok() {
@@ -293,29 +333,29 @@ fn how(source: &Source, endpoint: &Endpoint, target: &Target) -> String {
     }
 }
 
-/// Whether a Service of the cluster stands before the endpoint, though it leads to a machine.
-fn is_service(source: &Source, endpoint: &Endpoint) -> bool {
-    let of_service = source.services.iter().filter(|backend| backend.machine.is_none());
-    of_service
-        .map(|backend| format!("{}.{}.svc.", backend.service, backend.namespace))
-        .any(|name| endpoint.address.starts_with(&name))
+/// Whether an address inside its own cluster is that of a Service, and not of a machine.
+fn is_service(address: &str) -> bool {
+    address.split('.').nth(2) == Some("svc")
 }
 
-fn untiered(source: &Source, mut endpoint: Endpoint, ports: &[PublishedPort], target: &Target, rule: &str) -> Placed {
+fn untiered(reached: Reached<'_>, weight: u32, ports: &[PublishedPort], target: &Target, rule: &str) -> Placed {
+    let reason = format!("{}; {rule}", how(&reached, target));
+    let Reached { source, mut endpoint, .. } = reached;
+    endpoint.weight = weight;
     endpoint.locality = true_locality(&endpoint).as_ref().map(Locality::to_string).unwrap_or_default();
-    let reason = format!("{}; {rule}", how(source, &endpoint, target));
     Placed { planned: planned(source, &endpoint, ports, None, reason), endpoint }
 }
 
 fn tiered(
-    source: &Source,
-    mut endpoint: Endpoint,
+    reached: Reached<'_>,
     ports: &[PublishedPort],
     tier: &Tier,
     weight: u32,
     (target, client_region): (&Target, &str),
 ) -> Placed {
-    let region = source.locality.as_ref().map(|locality| locality.region.to_string()).unwrap_or_default();
+    let region = reached.source.locality.as_ref().map(|locality| locality.region.to_string()).unwrap_or_default();
+    let how = how(&reached, target);
+    let Reached { source, mut endpoint, .. } = reached;
     endpoint.weight = weight;
     endpoint.locality = match tier {
         Tier::First { .. } => format!("{client_region}/tier0-{region}"),
@@ -330,7 +370,7 @@ fn tiered(
         Tier::Unlisted { nearest: true, .. } => (1, format!("fallback: {why}, nearest")),
         Tier::Unlisted { nearest: false, .. } => (2, format!("fallback: {why}")),
     };
-    let reason = format!("{}; {rule}", how(source, &endpoint, target));
+    let reason = format!("{how}; {rule}");
     Placed { planned: planned(source, &endpoint, ports, Some(number), reason), endpoint }
 }
 
@@ -356,14 +396,16 @@ fn distinct(placed: Vec<Placed>) -> Vec<Placed> {
 /// Works out which share of its host's traffic each endpoint gets while all that takes part in the split is healthy.
 fn with_shares(mut placed: Vec<Placed>, shares: &Shares) -> Vec<Placed> {
     let Shares::Weighted(weighted) = shares else { return placed };
-    // Under `distribute` the endpoints of a region share its percent equally; weights are not set then.
+    // Under `distribute` the endpoints of a region share its percent: equally, unless there are weights.
     let region = |of: &Placed| of.endpoint.labels.get(keys::ENDPOINT_REGION).cloned();
+    let weight = |of: &Placed| f64::from(of.endpoint.weight.max(1));
     let part = |of: &Placed, all: &[Placed]| match of.planned.tier {
         Some(0) => f64::from(of.endpoint.weight),
         Some(_) => 0.0,
         None => {
             let percent = region(of).and_then(|region| weighted.listed_share(&region)).unwrap_or(0);
-            f64::from(percent) / all.iter().filter(|other| region(other) == region(of)).count().max(1) as f64
+            let in_region = all.iter().filter(|other| region(other) == region(of));
+            f64::from(percent) * weight(of) / in_region.map(weight).sum::<f64>().max(1.0)
         }
     };
     let parts: Vec<f64> = placed.iter().map(|of| part(of, &placed)).collect();

@@ -1,9 +1,10 @@
-//! Which hosts a service has: its default host, and one per prefix of its policy (reference behaviour §9).
+//! Which hosts a service has: its default host, those that a Rollout's strategy brings (reference behaviour §7), and one
+//! per prefix of its policy before each of them (§9).
 
 use crate::{
     api::TrafficPolicyEntry,
     config::Settings,
-    model::{Host, NoteKind, Policy, ServiceKey},
+    model::{Host, HostError, NoteKind, Policy, ServiceKey, Variant},
     registry::ServiceSnapshot,
 };
 
@@ -11,11 +12,29 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WantedHost {
     pub(super) host: Host,
+    pub(super) variant: Variant,
+    /// Whether it is the host of its variant, and no prefix of the policy stands before it.
     pub(super) is_default: bool,
     pub(super) entry: Option<TrafficPolicyEntry>,
+    /// Whether the entry names this very host, and is not the one for all hosts of the service.
+    pub(super) is_named: bool,
 }
 
-/// The hosts of a service, the default host first, then the prefixes in the order of the policy; with what was wrong.
+impl WantedHost {
+    /// Annotation `dns-prefix` (reference behaviour §6.2 and §9); empty for none.
+    pub(super) fn dns_prefix(&self) -> String {
+        let prefix = self.entry.as_ref().map_or("", |entry| entry.dns_prefix.trim());
+        let variant = self.variant.prefix();
+        match (self.variant, prefix) {
+            (Variant::Canary, "" | "default") => variant.to_owned(),
+            (Variant::Canary, prefix) if prefix != variant => format!("{prefix}.{variant}"),
+            (_, prefix) => prefix.to_owned(),
+        }
+    }
+}
+
+/// The hosts of a service: for the default one and each that a Rollout's strategy brings, the host itself, then the
+/// prefixes in the order of the policy; with what was wrong.
 pub(super) fn wanted(
     snapshot: &ServiceSnapshot,
     policy: Option<&Policy>,
@@ -30,45 +49,107 @@ pub(super) fn wanted(
             return (Vec::new(), problems);
         }
     };
-    let mut hosts = vec![WantedHost { host: default.clone(), is_default: true, entry: None }];
+    let mut bases = vec![(Variant::Default, default)];
+    for (variant, _) in &snapshot.variants {
+        match bases[0].1.with_prefix(variant.prefix()) {
+            Ok(host) => bases.push((*variant, host)),
+            Err(error) => {
+                problems.push((NoteKind::HostInvalid, format!("{error}; the {variant} is not published")));
+            }
+        }
+    }
+    let plain = |(variant, host): &(Variant, Host)| WantedHost {
+        host: host.clone(),
+        variant: *variant,
+        is_default: true,
+        entry: None,
+        is_named: false,
+    };
+    let mut hosts: Vec<WantedHost> = bases.iter().map(plain).collect();
     for entry in policy.map(|policy| policy.spec.policy.as_slice()).unwrap_or_default() {
-        let host = match host_of(entry, snapshot, &default) {
-            Ok(host) => host,
-            Err((kind, problem)) => {
-                problems.push((kind, problem));
+        let meant = match meant(entry, snapshot, &bases) {
+            Ok(meant) => meant,
+            Err(problem) => {
+                problems.push((NoteKind::PolicyQuestionable, problem));
                 continue;
             }
         };
-        match hosts.iter_mut().find(|wanted| wanted.host == host) {
-            Some(wanted) => {
-                if wanted.entry.is_some() {
-                    let message = format!("two entries are for the host {host}; the last one counts");
-                    problems.push((NoteKind::PolicyQuestionable, message));
-                }
-                wanted.entry = Some(entry.clone());
-            }
-            None => hosts.push(WantedHost { host, is_default: false, entry: Some(entry.clone()) }),
+        for base in &bases {
+            govern(&mut hosts, base, entry, &meant, &mut problems);
         }
     }
     (hosts, problems)
 }
 
-fn host_of(entry: &TrafficPolicyEntry, snapshot: &ServiceSnapshot, default: &Host) -> Result<Host, (NoteKind, String)> {
+/// Which hosts a policy entry is for.
+enum Meant {
+    /// The host of every variant.
+    All,
+    /// The host of one variant.
+    One(Variant),
+    /// One more host before that of every variant.
+    Prefix,
+}
+
+/// Puts the entry where it is for `base`, the host of a variant.
+fn govern(
+    hosts: &mut Vec<WantedHost>,
+    (variant, base): &(Variant, Host),
+    entry: &TrafficPolicyEntry,
+    meant: &Meant,
+    problems: &mut Vec<(NoteKind, String)>,
+) {
+    let is_default_variant = *variant == Variant::Default;
+    let (host, is_named) = match meant {
+        Meant::All => (base.clone(), false),
+        Meant::One(only) if only == variant => (base.clone(), true),
+        Meant::One(_) => return,
+        Meant::Prefix => match base.with_prefix(entry.dns_prefix.trim()) {
+            Ok(host) => (host, true),
+            Err(error) => {
+                // The longer host of a variant says the same of the same prefix.
+                if is_default_variant || !matches!(error, HostError::Name(_)) {
+                    let message = format!("dnsPrefix {:?}: {error}; the entry is ignored", entry.dns_prefix.trim());
+                    problems.push((NoteKind::HostInvalid, message));
+                }
+                return;
+            }
+        },
+    };
+    match hosts.iter_mut().find(|wanted| wanted.host == host) {
+        // Who names a host means it more than who speaks of all.
+        Some(wanted) if wanted.is_named && !is_named => {}
+        Some(wanted) => {
+            if wanted.entry.is_some() && wanted.is_named == is_named && is_default_variant {
+                let message = format!("two entries are for the host {host}; the last one counts");
+                problems.push((NoteKind::PolicyQuestionable, message));
+            }
+            (wanted.entry, wanted.is_named) = (Some(entry.clone()), is_named);
+        }
+        None => {
+            hosts.push(WantedHost { host, variant: *variant, is_default: false, entry: Some(entry.clone()), is_named })
+        }
+    }
+}
+
+fn meant(entry: &TrafficPolicyEntry, snapshot: &ServiceSnapshot, bases: &[(Variant, Host)]) -> Result<Meant, String> {
     let (prefix, dns) = (entry.dns_prefix.trim(), entry.dns.trim());
     let environment = snapshot.key.environment.as_str();
-    let names_default = prefix.eq_ignore_ascii_case("default") || prefix.eq_ignore_ascii_case(environment);
-    if names_default || (!dns.is_empty() && dns.eq_ignore_ascii_case(default.as_str())) {
-        return Ok(default.clone());
+    if prefix.eq_ignore_ascii_case("default") || prefix.eq_ignore_ascii_case(environment) {
+        return Ok(Meant::All);
     }
-    if prefix.is_empty() {
-        let message = if dns.is_empty() {
-            "an entry has neither dnsPrefix nor dns; it is ignored".to_owned()
-        } else {
-            format!("dns {dns:?} is not the service's host {default}; the entry is ignored")
-        };
-        return Err((NoteKind::PolicyQuestionable, message));
+    match bases.iter().find(|(_, host)| dns.eq_ignore_ascii_case(host.as_str())) {
+        Some((Variant::Default, _)) => return Ok(Meant::All),
+        Some((variant, _)) => return Ok(Meant::One(*variant)),
+        None => {}
     }
-    default
-        .with_prefix(prefix)
-        .map_err(|error| (NoteKind::HostInvalid, format!("dnsPrefix {prefix:?}: {error}; the entry is ignored")))
+    if let Some((variant, _)) = bases.iter().skip(1).find(|(variant, _)| prefix.eq_ignore_ascii_case(variant.prefix()))
+    {
+        return Ok(Meant::One(*variant));
+    }
+    match (prefix, dns) {
+        ("", "") => Err("an entry has neither dnsPrefix nor dns; it is ignored".to_owned()),
+        ("", dns) => Err(format!("dns {dns:?} is not the service's host {}; the entry is ignored", bases[0].1)),
+        _ => Ok(Meant::Prefix),
+    }
 }

@@ -24,7 +24,11 @@ mod sidecar;
 mod subject_names;
 mod weights;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -35,7 +39,7 @@ pub use sidecar::{SidecarWant, sidecar};
 use crate::{
     config::Settings,
     istio::{DestinationRule, Object, ServiceEntry},
-    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectRef, Policy, ServiceKey},
+    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectRef, Policy, ServiceKey, Variant},
     registry::{AdditionalHosts, Claim, ServiceSnapshot, Target},
 };
 use hosts::WantedHost;
@@ -132,15 +136,23 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     notes.extend(policy::outranked(&snapshot.policies, chosen, key));
     let policy = chosen.map(|(_, policy)| &**policy);
     let (wanted, host_problems) = hosts::wanted(snapshot, policy, settings);
-    let (ports, port_problems) = ports::published(&snapshot.sources, settings);
+    let mut views = BTreeMap::new();
+    let mut port_problems = Vec::new();
+    for (variant, snapshot) in of_variants(snapshot) {
+        let (ports, problems) = ports::published(&snapshot.sources, settings);
+        let of = if variant == Variant::Default { String::new() } else { format!("for the {variant}: ") };
+        port_problems.extend(problems.into_iter().map(|problem| format!("{of}{problem}")));
+        views.insert(variant, View { snapshot, ports });
+    }
     let governed = wanted
         .into_iter()
         .map(|wanted| {
+            let view = &*views[&wanted.variant].snapshot;
             let remembers = settings.enable_active_passive && wanted.is_default;
-            let primary = remembers.then(|| active_passive::primary(snapshot, &wanted.host)).flatten();
+            let primary = remembers.then(|| active_passive::primary(view, &wanted.host)).flatten();
             let shares = match (&primary, &wanted.entry) {
-                (Some(primary), None) => active_passive::shares(primary, snapshot),
-                _ => weights::shares(wanted.entry.as_ref(), snapshot, policy),
+                (Some(primary), None) => active_passive::shares(primary, view),
+                _ => weights::shares(wanted.entry.as_ref(), view, policy),
             };
             let claim = claims.iter().find(|claim| claim.host == wanted.host);
             let policy_region = order::policy_region(wanted.entry.as_ref(), settings);
@@ -154,7 +166,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
         settings,
         chosen,
         governed,
-        ports,
+        views,
         shaping,
         subject_names: subject_names::of(snapshot, settings),
     };
@@ -190,9 +202,24 @@ struct Decided<'a> {
     settings: &'a Settings,
     chosen: Option<&'a (ClusterName, Arc<Policy>)>,
     governed: Vec<Governed<'a>>,
-    ports: Vec<PublishedPort>,
+    views: BTreeMap<Variant, View<'a>>,
     shaping: Shaping,
     subject_names: Vec<String>,
+}
+
+/// The service as far as one variant of it runs, and the ports of that.
+struct View<'a> {
+    snapshot: Cow<'a, ServiceSnapshot>,
+    ports: Vec<PublishedPort>,
+}
+
+/// The service as seen by each of its variants: each has clusters of its own that run it.
+fn of_variants(snapshot: &ServiceSnapshot) -> impl Iterator<Item = (Variant, Cow<'_, ServiceSnapshot>)> {
+    let others = snapshot.variants.iter().map(|(variant, sources)| {
+        let view = ServiceSnapshot { sources: sources.clone(), variants: Vec::new(), ..snapshot.clone() };
+        (*variant, Cow::Owned(view))
+    });
+    std::iter::once((Variant::Default, Cow::Borrowed(snapshot))).chain(others)
 }
 
 impl Decided<'_> {
@@ -219,7 +246,8 @@ impl Decided<'_> {
             identity: &self.snapshot.identity,
             host,
             policy: None,
-            dns_prefix: None,
+            dns_prefix: "",
+            variant: Variant::Default,
             export_to,
             subject_names: &[],
             primary: None,
@@ -231,23 +259,24 @@ impl Decided<'_> {
     fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
         let Governed { wanted, shares, primary, policy_region, claim } = governed;
         let claim = claim.filter(|claim| claim.taken_by.is_none())?;
-        let (endpoints, tiered) = endpoints::place(self.snapshot, target, shares, &self.ports, self.settings);
+        let View { snapshot, ports } = &self.views[&wanted.variant];
+        let (endpoints, tiered) = endpoints::place(snapshot, target, shares, ports, self.settings);
         if endpoints.is_empty() {
             return None;
         }
-        let entry = wanted.entry.as_ref();
         let common = service_entry::Common {
             key: &self.snapshot.key,
             identity: &self.snapshot.identity,
             host: &wanted.host,
             policy: self.chosen,
-            dns_prefix: entry.map(|entry| entry.dns_prefix.trim()),
+            dns_prefix: &wanted.dns_prefix(),
+            variant: wanted.variant,
             export_to,
             subject_names: &self.subject_names,
             primary: primary.as_deref(),
             policy_region: policy_region.as_deref(),
         };
-        let service_entry = service_entry::build(&common, &self.ports, &endpoints, claim.address, self.settings);
+        let service_entry = service_entry::build(&common, ports, &endpoints, claim.address, self.settings);
         let destination_rule = destination_rule::build(
             &common,
             wanted,
@@ -280,7 +309,12 @@ impl Decided<'_> {
                     format!("the host {host} belongs to the service {holder}; {key} is not published under it");
                 notes.push(self.note(!wanted.is_default, NoteKind::HostTaken, message));
             }
-            let questions = weights::problems(wanted.entry.as_ref(), shares, self.snapshot, self.settings);
+            // The entry for all hosts is told of at the default one.
+            if wanted.variant != Variant::Default && !(wanted.is_default && wanted.is_named) {
+                continue;
+            }
+            let questions =
+                weights::problems(wanted.entry.as_ref(), shares, &self.views[&wanted.variant].snapshot, self.settings);
             notes.extend(questions.into_iter().map(|message| {
                 self.note(true, NoteKind::PolicyQuestionable, format!("for the host {host}: {message}"))
             }));

@@ -126,7 +126,7 @@ impl<'a> Planner<'a> {
         };
         let namespace = &*route.id.namespace;
         let never = NEVER.contains(&namespace) || namespace == self.settings.sync_namespace;
-        if !asked || never || route.ignored || route.asks() == Some(false) || one.of_rollout {
+        if !asked || never || route.ignored || route.asks() == Some(false) {
             return false;
         }
         let problem = self.problem(one);
@@ -141,6 +141,9 @@ impl<'a> Planner<'a> {
     /// Why one cannot be copied, and whether that is news to an owner who did not ask for it.
     fn problem(&self, one: &HostRoute) -> Option<(String, bool)> {
         let route = &one.route;
+        if one.of_rollout {
+            return Some(("holds the weights of a Rollout".into(), false));
+        }
         if !route.is_public() {
             return Some(("is visible to some namespaces of its cluster only".into(), false));
         }

@@ -6,7 +6,7 @@ use super::{endpoints::Placed, ports::PublishedPort};
 use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
-    model::{ClusterName, Host, Identity, Policy, ServiceKey},
+    model::{ClusterName, Host, Identity, Policy, ServiceKey, Variant},
 };
 
 /// What both objects of a host have in common.
@@ -17,7 +17,8 @@ pub(super) struct Common<'a> {
     pub(super) host: &'a Host,
     /// The policy in force, with its cluster.
     pub(super) policy: Option<&'a (ClusterName, Arc<Policy>)>,
-    pub(super) dns_prefix: Option<&'a str>,
+    pub(super) dns_prefix: &'a str,
+    pub(super) variant: Variant,
     pub(super) export_to: &'a [String],
     pub(super) subject_names: &'a [String],
     /// The region that stays primary while no policy governs the host.
@@ -53,8 +54,11 @@ pub(super) fn build(
     let mut metadata = common.metadata(common.host.service_entry_name(), settings);
     metadata.labels.insert(settings.env_key.clone(), common.key.environment.to_string());
     metadata.annotations.insert(settings.workload_identity_key.clone(), common.identity.to_string());
-    if let Some(prefix) = common.dns_prefix.filter(|prefix| !prefix.is_empty() && *prefix != "default") {
-        metadata.annotations.insert(keys::DNS_PREFIX.into(), prefix.to_owned());
+    if !matches!(common.dns_prefix, "" | "default") {
+        metadata.annotations.insert(keys::DNS_PREFIX.into(), common.dns_prefix.to_owned());
+    }
+    if common.variant != Variant::Default {
+        metadata.annotations.insert(keys::VARIANT.into(), common.variant.to_string());
     }
     if let Some(region) = common.policy_region {
         metadata.annotations.insert(keys::POLICY_REGION.into(), region.to_owned());

@@ -5,12 +5,12 @@
 //! known of it, and planning goes on from there instead of taking the cluster for empty.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use super::snapshot::LastKnown;
-use crate::model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey};
+use super::{portion::Portion, snapshot::LastKnown};
+use crate::model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant};
 
 /// Where a ServiceEntry was seen: its cluster and its host.
 type Seen = (ClusterName, Arc<str>);
@@ -61,22 +61,20 @@ impl Carried {
         self.services.contains_key(key)
     }
 
-    /// One service, as most of what was written shows it. `of` is the cluster itself.
-    pub(super) fn service(&self, key: &ServiceKey, of: &ClusterName) -> Option<CarriedService> {
-        let shown = self.services.get(key)?;
+    /// One variant of a service, as most of what was written shows it. `of` is the cluster itself.
+    pub(super) fn service(&self, key: &ServiceKey, variant: Variant, of: &ClusterName) -> Option<CarriedService> {
+        let shown: BTreeMap<&Seen, &Shown> =
+            self.services.get(key)?.iter().filter(|(_, shown)| shown.is_of(variant)).collect();
         let (at_home, abroad): (Vec<_>, Vec<_>) = shown.iter().partition(|((cluster, _), _)| cluster == of);
         let endpoints = || abroad.iter().chain(&at_home).flat_map(|(_, shown)| &shown.endpoints);
-        let local = at_home.first().map(|(_, shown)| {
-            let of_shown = shown.endpoints.iter().map(|endpoint| LastKnown {
-                address: endpoint.address.clone(),
-                workload: endpoint.workload,
-                locality: endpoint.locality.clone(),
-                ports: endpoint.ports.clone(),
-            });
-            of_shown.collect()
-        });
+        endpoints().next()?;
+        let local = at_home.first().map(|(_, shown)| last_known(&shown.endpoints));
         Some(CarriedService {
-            workload: most_frequent(endpoints().map(|endpoint| endpoint.workload))?,
+            workload: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(kind))
+                // In a cluster where a Rollout runs beside another kind, the endpoints of others carry no kind.
+                .or_else(|| most_frequent(endpoints().filter_map(kind).filter(|kind| *kind != Kind::Rollout)))
+                .or_else(|| most_frequent(endpoints().filter_map(kind)))
+                .unwrap_or(Kind::Deployment),
             ports: most_frequent(shown.values().map(|shown| shown.ports.clone()))?,
             gateway: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway)),
             locality: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(place))
@@ -107,14 +105,45 @@ impl Carried {
     }
 }
 
+fn kind(endpoint: &PublishedEndpoint) -> Option<Kind> {
+    endpoint.workload
+}
+
 fn place(endpoint: &PublishedEndpoint) -> Option<Locality> {
     endpoint.locality.clone()
 }
 
 /// Where a local endpoint places its cluster. A machine may stand elsewhere.
 fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
-    let is_machine = matches!(endpoint.workload, Kind::WorkloadEntry | Kind::ServiceEntry);
+    let is_machine = matches!(endpoint.workload, Some(Kind::WorkloadEntry | Kind::ServiceEntry));
     endpoint.locality.clone().filter(|_| !is_machine)
+}
+
+impl Shown {
+    fn is_of(&self, variant: Variant) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.variant == variant)
+    }
+}
+
+/// Local endpoints as they were written, each with what it counted beside the others: the endpoints of Rollouts in one
+/// namespace are one workload, every other endpoint is a workload of its own.
+fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
+    // service.namespace.svc.domain
+    let namespace = |of: &PublishedEndpoint| of.address.split('.').nth(1).map(str::to_owned);
+    let (of_rollouts, others): (Vec<_>, Vec<_>) =
+        endpoints.iter().partition(|endpoint| endpoint.workload == Some(Kind::Rollout));
+    let rollouts: BTreeSet<Option<String>> = of_rollouts.into_iter().map(namespace).collect();
+    let workloads = (rollouts.len() + others.len()) as u64;
+    let sum = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
+    let portion = |weight: u32| if weight == 0 { Portion::WHOLE } else { Portion::of_average(weight, sum, workloads) };
+    let known = endpoints.iter().map(|endpoint| LastKnown {
+        address: endpoint.address.clone(),
+        workload: endpoint.workload.unwrap_or(Kind::Deployment),
+        locality: endpoint.locality.clone(),
+        ports: endpoint.ports.clone(),
+        portion: portion(endpoint.weight),
+    });
+    known.collect()
 }
 
 fn gateway(endpoint: &PublishedEndpoint) -> Option<GatewayAddress> {
@@ -148,7 +177,9 @@ mod tests {
             cluster_label: "east".into(),
             address: address.into(),
             locality: Some(Locality::region("us-east")),
-            workload: Kind::Deployment,
+            workload: Some(Kind::Deployment),
+            weight: 0,
+            variant: Variant::Default,
             ports: [("http".to_owned(), 15443)].into(),
         }
     }
@@ -164,7 +195,7 @@ mod tests {
                 let at = (ClusterName::parse(cluster).unwrap(), "stage.payments.global".into());
                 carried.learn(&key, at, vec![endpoint(address)], &[("http".into(), 80, "http".into())]);
             }
-            let service = carried.service(&key, &east).unwrap();
+            let service = carried.service(&key, Variant::Default, &east).unwrap();
             assert_eq!(&*service.gateway.unwrap().address, "192.0.2.9");
             assert_eq!(&*service.local[0].address, "local.svc");
             assert_eq!(&*carried.gateway(&east).unwrap().address, "192.0.2.9");

@@ -62,6 +62,10 @@ impl Registry {
         }
         self.note_freshness(cluster);
         self.note_place(cluster);
+        if changed && kind == Kind::Deployment {
+            let rollouts = self.shards.get(cluster).map(|shard| shard.rollouts_with_reference()).unwrap_or_default();
+            rollouts.iter().for_each(|rollout| self.note_workload(cluster, rollout));
+        }
         self.try_start();
         if changed && !loading {
             self.mark_everything();

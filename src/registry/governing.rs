@@ -110,6 +110,6 @@ fn sorted<S>(mut matching: Vec<(ClusterName, Arc<Configured<S>>)>) -> Matching<S
 }
 
 /// `cluster/namespace/name` of a policy, as in the annotation of what was written by it.
-fn path_of(cluster: &ClusterName, policy: &ObjectId) -> String {
+pub(super) fn path_of(cluster: &ClusterName, policy: &ObjectId) -> String {
     format!("{cluster}/{}/{}", policy.namespace, policy.name)
 }

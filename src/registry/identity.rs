@@ -38,19 +38,9 @@ pub(super) enum Classified {
 /// Identity and environment of a workload. `namespace_ignored` is the ignore annotation of its namespace.
 pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &Settings) -> Classified {
     let (labels, annotations) = (&workload.template_labels, &workload.template_annotations);
-    let Some(identity) = non_empty(labels, &settings.workload_identity_key)
-        .or_else(|| non_empty(annotations, &settings.workload_identity_key))
-    else {
+    let Some(identity) = marked_identity(workload, settings).filter(|_| !namespace_ignored) else {
         return Classified::Ignored;
     };
-    if workload.ignored
-        || namespace_ignored
-        || is_true(labels, &settings.admiral_ignore_label)
-        // A machine is no pod: nothing is injected.
-        || (workload.machines.is_none() && !is_true(annotations, &settings.deployment_annotation))
-    {
-        return Classified::Ignored;
-    }
     let environment = non_empty(annotations, &settings.env_key)
         .or_else(|| non_empty(labels, &settings.env_key))
         .or_else(|| non_empty(labels, "env"))
@@ -66,8 +56,31 @@ pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &
 
 /// The identity that a workload names, without its partition.
 pub(super) fn plain(workload: &Workload, key: &str) -> Option<Identity> {
-    let named = non_empty(&workload.template_labels, key).or_else(|| non_empty(&workload.template_annotations, key));
-    Identity::parse(named?).ok()
+    Identity::parse(identity_in(workload, key)?).ok()
+}
+
+fn identity_in<'a>(workload: &'a Workload, key: &str) -> Option<&'a str> {
+    non_empty(&workload.template_labels, key).or_else(|| non_empty(&workload.template_annotations, key))
+}
+
+/// The identity of a workload in the mesh that is not ignored, as written.
+fn marked_identity<'a>(workload: &'a Workload, settings: &Settings) -> Option<&'a str> {
+    let identity = identity_in(workload, &settings.workload_identity_key)?;
+    let hidden = workload.ignored
+        || is_true(&workload.template_labels, &settings.admiral_ignore_label)
+        // A machine is no pod: nothing is injected.
+        || (workload.machines.is_none() && !is_true(&workload.template_annotations, &settings.deployment_annotation));
+    (!hidden).then_some(identity)
+}
+
+/// The identity of a client, by the rules of workloads; its environment does not matter.
+///
+/// # Errors
+/// When the identity cannot stand inside a host.
+pub(super) fn of_client(client: &Workload, settings: &Settings) -> Result<Option<Identity>, NameError> {
+    let identity = marked_identity(client, settings);
+    let known_by = |identity| partitioned(identity, &client.template_labels, &client.template_annotations, settings);
+    identity.map(known_by).transpose()
 }
 
 /// A kind of policy that names services.
@@ -222,6 +235,7 @@ mod tests {
             machines: None,
             additional_hosts: false,
             service_accounts: Vec::new(),
+            rollout: None,
         }
     }
 

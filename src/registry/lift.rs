@@ -1,21 +1,24 @@
 //! Lifts one service, or one client namespace, out of the registry, and answers questions about clusters.
 
-use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    sync::atomic::Ordering,
+};
 
 use super::{
     Registry,
     addresses::Claimed,
     carried::CarriedService,
     dirty::Unit,
-    machines::NO_PORT,
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
-    shard::Shard,
+    shard::{Backends, Problem, Shard},
     snapshot::{Claim, ClientNamespace, Principals, ServiceSnapshot, Source, Target},
 };
 use crate::{
     config::WithoutDependency,
-    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey},
+    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant},
 };
 
 impl Registry {
@@ -66,6 +69,7 @@ impl Registry {
 
         let mut spelled: Option<Spelling> = None;
         let mut sources = Vec::new();
+        let mut variants: BTreeMap<Variant, Vec<Source>> = BTreeMap::new();
         let mut unpublished = Vec::new();
         for cluster in &candidates {
             let Some(shard) = self.shards.get(cluster) else { continue };
@@ -74,25 +78,28 @@ impl Registry {
             {
                 spelled = Some(oldest);
             }
-            let carried = self.carried_service(&shard, key);
-            let (source, problems) = lift_source(&shard, key, carried);
-            unpublished.extend(problems.into_iter().map(|(id, reason)| (cluster.clone(), id, reason)));
-            sources.extend(source);
+            // Half a picture is worse than the last whole one: while a cluster loads, only what was written counts.
+            let mut backends = if shard.is_loading() { Backends::default() } else { shard.backends(key) };
+            let carried = self.carried_service(&shard, key, Variant::Default);
+            let Some(source) = lift_source(&shard, key, Variant::Default, &mut backends, carried) else {
+                unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
+                continue;
+            };
+            sources.push(source);
+            for variant in Variant::OTHERS {
+                let carried = self.carried_service(&shard, key, variant);
+                if let Some(source) = lift_source(&shard, key, variant, &mut backends, carried) {
+                    variants.entry(variant).or_default().push(source);
+                }
+            }
+            unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
         }
         let in_force = self.policies_in_force(&standing, key);
         let declared = !dependents.is_empty();
         // A client needs no Service and no port; a destination does.
         let is_destination = declared || !sources.is_empty();
-        for (cluster, id, reason) in unpublished {
-            let is_machine = matches!(id.kind, Kind::WorkloadEntry | Kind::ServiceEntry);
-            if is_destination || is_machine && reason != NO_PORT {
-                let (kind, message) = match id.kind {
-                    Kind::Service => (NoteKind::ServiceUnusable, format!("{reason}; it is not published")),
-                    Kind::WorkloadEntry | Kind::ServiceEntry => {
-                        (NoteKind::MachineUnusable, format!("{reason}; it is no endpoint"))
-                    }
-                    _ => (NoteKind::ServiceMissing, format!("{reason}; the cluster offers no endpoint for it")),
-                };
+        for (cluster, Problem { id, kind, message, of_destination }) in unpublished {
+            if is_destination || !of_destination {
                 notes.push(note(kind, id.in_cluster(&cluster), key, message));
             }
         }
@@ -122,6 +129,7 @@ impl Registry {
             identity,
             keep_case,
             sources,
+            variants: variants.into_iter().collect(),
             targets,
             declared,
             policies,
@@ -151,11 +159,11 @@ impl Registry {
         labels.iter().filter_map(|label| self.labels.get(label).map(|cluster| cluster.clone())).collect()
     }
 
-    fn carried_service(&self, shard: &Shard, key: &ServiceKey) -> Option<CarriedService> {
+    fn carried_service(&self, shard: &Shard, key: &ServiceKey, variant: Variant) -> Option<CarriedService> {
         if shard.knows_endpoints() {
             return None;
         }
-        self.carried.get(&shard.name().label_value())?.service(key, shard.name())
+        self.carried.get(&shard.name().label_value())?.service(key, variant, shard.name())
     }
 
     fn targets(
@@ -179,7 +187,7 @@ impl Registry {
                     dependents.iter().flat_map(|dependent| shard.namespaces_of(dependent)).collect();
                 let is_source = sources.iter().any(|source| source.cluster == *shard.key());
                 // Who depends on it there is not known: what stands there is kept up.
-                let kept = standing.contains(shard.key()) && shard.standing().holds(key) && !shard.knows_workloads();
+                let kept = standing.contains(shard.key()) && shard.standing().holds(key) && !shard.knows_dependents();
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
                 }
@@ -279,9 +287,9 @@ impl Registry {
         let (mut hosts, mut local_services) = (BTreeSet::new(), BTreeSet::new());
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
             hosts.extend(self.hosts_of(&key));
-            let mut backends = self.shards.get(cluster).map(|shard| shard.backends(&key).0).unwrap_or_default();
-            backends.retain(|backend| backend.machine.is_none());
-            local_services.extend(backends.into_iter().map(|backend| (backend.namespace, backend.service)));
+            let backends = self.shards.get(cluster).map(|shard| shard.backends(&key)).unwrap_or_default();
+            let of_services = backends.all().filter(|backend| backend.machine.is_none());
+            local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
         }
         Some(ClientNamespace {
             cluster: cluster.clone(),
@@ -337,28 +345,40 @@ impl Registry {
     }
 }
 
-/// The cluster as a source of the service, and what keeps its workloads from being one.
+/// The cluster as a source of one variant of the service.
 fn lift_source(
     shard: &Shard,
     key: &ServiceKey,
+    variant: Variant,
+    backends: &mut Backends,
     carried: Option<CarriedService>,
-) -> (Option<Source>, Vec<(ObjectId, String)>) {
-    // Half a picture is worse than the last whole one: while a cluster loads, only what was written counts.
+) -> Option<Source> {
     let loading = shard.is_loading();
-    let (services, problems) = if loading { Default::default() } else { shard.backends(key) };
-    let unseen = |kind: Kind| loading || !shard.knows(Kind::Service) || !shard.knows(kind);
+    let unseen = |kind: Kind| {
+        loading
+            || !shard.knows(Kind::Service)
+            || !shard.knows(kind)
+            || (kind == Kind::Rollout && shard.doubts_rollouts_of(key))
+    };
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
     let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
-    let carried = carried.filter(|carried| {
+    let carried = carried.and_then(|mut carried| {
         // A service may run on machines and in pods, of which only some can be read.
-        unseen(carried.workload) || carried.local.iter().any(|endpoint| unseen(endpoint.workload))
+        carried.local.retain(|endpoint| unseen(endpoint.workload));
+        (unseen(carried.workload) || !carried.local.is_empty()).then_some(carried)
     });
-    let workload = match (services.first(), &carried) {
-        // While not all of them can be read, the endpoint stays as it was written.
-        (_, Some(carried)) => carried.workload,
-        (Some(first), None) => first.workload,
-        (None, None) => return (None, problems),
-    };
+    let mut services = backends.take(variant);
+    // What may not be all that there is of a Service does not change what was written of it.
+    services.retain(|backend| !carried.iter().flat_map(|carried| &carried.local).any(|known| known.is_of(backend)));
+    // While not all of them can be read, the kind stays as it was written.
+    let written = carried.as_ref().map(|carried| carried.workload);
+    let written = written.filter(|kind| services.is_empty() || unseen(*kind));
+    let seen = (!services.is_empty()).then_some(backends.workload).flatten().filter(|_| variant == Variant::Default);
+    let seen = seen.or_else(|| services.first().map(|backend| backend.workload));
+    let unseen_local = carried.as_ref().and_then(|carried| Some(carried.local.first()?.workload));
+    let kinds = [written, seen, unseen_local];
+    let beside_rollouts = kinds.into_iter().flatten().find(|kind| *kind != Kind::Rollout);
+    let workload = beside_rollouts.or_else(|| kinds.into_iter().flatten().next())?;
     let locality = if loading { None } else { shard.place().locality() };
     let gateway = if loading {
         None
@@ -369,13 +389,10 @@ fn lift_source(
     };
     let services_unknown = loading || !shard.knows(Kind::Service);
     let (carried_ports, carried_local, carried_gateway) = match carried {
-        Some(CarriedService { ports, mut local, gateway, .. }) => {
-            local.retain(|endpoint| unseen(endpoint.workload));
-            (ports, local, gateway)
-        }
+        Some(CarriedService { ports, local, gateway, .. }) => (ports, local, gateway),
         None => Default::default(),
     };
-    let source = Source {
+    Some(Source {
         cluster: shard.name().clone(),
         domain: shard.domain(),
         locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
@@ -390,8 +407,7 @@ fn lift_source(
             accounts: if loading { BTreeSet::new() } else { shard.service_accounts(key) },
             unknown: loading || !shard.knows_workloads() || !shard.knows(Kind::Namespace),
         },
-    };
-    (Some(source), problems)
+    })
 }
 
 /// Notes about the destinations of a Dependency, apart from those about its own text.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::{
+    portion::Portion,
     ports,
     shard::selects,
     snapshot::{Backend, Machine},
@@ -17,14 +18,14 @@ pub(super) const NO_PORT: &str = "names no port";
 /// Namespace and name of a Service or, with its kind and a number, of the object of a machine.
 pub(super) type At = (Arc<str>, Arc<str>, Option<(Kind, usize)>);
 
-/// The machines of an object and why others do not count. `entries` are the ServiceEntries of the same service and namespace:
+/// The machines of an object, each with its weight (0 for none), and why others do not count. `entries` are the ServiceEntries of the same service and namespace:
 /// one that selects the machine says its ports.
 pub(super) fn backends<'a>(
     workload: &Workload,
     machines: &Machines,
     entries: impl Iterator<Item = &'a Workload>,
     hint: Option<&str>,
-) -> (Vec<(At, Backend)>, Vec<String>) {
+) -> (Vec<(At, Backend, u32)>, Vec<String>) {
     let mut problems = machines.problems.clone();
     if machines.addresses.is_empty() {
         return (Vec::new(), problems);
@@ -32,7 +33,7 @@ pub(super) fn backends<'a>(
     let selecting = entries.filter(|entry| entry.id != workload.id && entry.id.namespace == workload.id.namespace);
     let mut selecting: Vec<_> = selecting
         .filter_map(|entry| Some((&entry.id, entry.machines.as_deref()?)))
-        .filter(|(_, entry)| selects(&entry.selector, &workload.template_labels) && !entry.ports.is_empty())
+        .filter(|(_, entry)| selects(&entry.selector, &workload.template_labels, false) && !entry.ports.is_empty())
         .collect();
     selecting.sort_by_key(|(id, _)| *id);
     let offered = selecting.first().map_or(&machines.ports, |(_, entry)| &entry.ports);
@@ -52,17 +53,17 @@ pub(super) fn backends<'a>(
         service: workload.id.name.clone(),
         workload: workload.id.kind,
         ports: published.iter().map(|(_, port)| port.clone()).collect(),
+        portion: Portion::WHOLE,
         machine: Some(Machine {
             address: at.address.clone(),
             ports: published.iter().map(|(index, _)| number_at(&offered[*index], at)).collect(),
             locality: at.locality.clone(),
-            weight: at.weight,
         }),
     };
     let id = &workload.id;
     let at = |number| (id.namespace.clone(), id.name.clone(), Some((id.kind, number)));
     let numbered = machines.addresses.iter().enumerate();
-    (numbered.map(|(number, machine)| (at(number), backend(machine))).collect(), problems)
+    (numbered.map(|(number, machine)| (at(number), backend(machine), machine.weight)).collect(), problems)
 }
 
 fn number_at(port: &ServicePort, at: &MachineAddress) -> u16 {

@@ -10,6 +10,7 @@
 
 mod addresses;
 mod carried;
+mod clients;
 mod dependencies;
 mod dirty;
 mod facts;
@@ -25,9 +26,11 @@ mod operations;
 mod partition;
 mod place;
 mod policies;
+mod portion;
 mod ports;
 mod propagation;
 mod remembered;
+mod rollouts;
 mod routes;
 mod shard;
 mod snapshot;
@@ -49,6 +52,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use dirty::Unit;
 pub use notes::{NoteBook, NoteSource};
+pub use portion::Portion;
 pub(crate) use propagation::without_air;
 pub use snapshot::{
     AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
@@ -130,7 +134,13 @@ impl Registry {
         &self.notes
     }
 
-    /// The kinds that are watched in every cluster.
+    /// The kinds that are watched in a cluster.
+    #[must_use]
+    pub fn watched_kinds_in(&self, cluster: &ClusterName) -> Vec<Kind> {
+        self.settings.watched_kinds_in(cluster)
+    }
+
+    /// The kinds that are watched in any cluster.
     #[must_use]
     pub fn watched_kinds(&self) -> Vec<Kind> {
         self.settings.watched_kinds()
@@ -217,7 +227,7 @@ impl Registry {
                     self.set_operations(cluster, &id, Some(&config));
                     return;
                 }
-                Observed::Other(id) => self.in_shard(cluster, |shard| shard.remove_workload(&id)),
+                Observed::Other(id) => self.in_shard(cluster, |shard| shard.remove_workload(&id, &self.settings)),
                 Observed::Written(written) => {
                     self.put_written(cluster, *written, true);
                     return;
@@ -230,9 +240,8 @@ impl Registry {
                 Observed::Workload(workload) => {
                     let Some(mut shard) = self.shards.get_mut(cluster) else { return };
                     let effects = shard.put_workload(workload, settings);
-                    let problem = shard.invalid(&id);
                     drop(shard);
-                    self.note_object(cluster, &id, NoteKind::HostInvalid, problem);
+                    self.note_workload(cluster, &id);
                     effects
                 }
                 Observed::Route(route) => self.in_shard(cluster, |shard| shard.put_route(*route)),
@@ -261,12 +270,12 @@ impl Registry {
             Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
                 self.remove_written(cluster, id);
                 self.in_shard(cluster, |shard| match id.kind {
-                    Kind::ServiceEntry => shard.remove_workload(id),
+                    Kind::ServiceEntry => shard.remove_workload(id, &self.settings),
                     _ => shard.remove_route(id),
                 })
             }
             kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
-                self.in_shard(cluster, |shard| shard.remove_workload(id))
+                self.in_shard(cluster, |shard| shard.remove_workload(id, &self.settings))
             }
             Kind::Service => self.in_shard(cluster, |shard| shard.remove_service(id)),
             Kind::Node => self.in_shard(cluster, |shard| shard.remove_node(id)),
@@ -340,6 +349,16 @@ impl Registry {
         self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
     }
 
+    /// Tells what keeps a workload or client that means to take part from it.
+    fn note_workload(&self, cluster: &ClusterName, id: &ObjectId) {
+        let problem = self.shards.get(cluster).and_then(|shard| shard.problem(id));
+        let notes = problem
+            .into_iter()
+            .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })
+            .collect();
+        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
+    }
+
     /// Carries what changed in one cluster to the units of all clusters.
     fn spread(&self, cluster: &ClusterName, effects: Effects) {
         let mut dirty: BTreeSet<Unit> = BTreeSet::new();
@@ -350,6 +369,9 @@ impl Registry {
         }
         if effects.place.any {
             self.note_place(cluster);
+        }
+        for rollout in &effects.rollouts {
+            self.note_workload(cluster, rollout);
         }
         if !self.started.load(Ordering::Acquire) {
             // Everything is planned, and every Dependency reviewed, when the fleet has been read.

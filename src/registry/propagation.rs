@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
 
 use super::{
     Registry,
+    governing::path_of,
     shard::Shard,
     snapshot::{AdditionalHosts, HostCluster, HostRoute, HostSnapshot},
 };
@@ -52,6 +53,15 @@ impl Registry {
                 route,
             }));
             copies.extend(shard.standing().copies_of(host));
+        }
+        let is_copied = |one: &HostRoute| {
+            let origin = path_of(&one.cluster, &one.route.id);
+            copies.iter().any(|copy| copy.id.kind == one.route.id.kind && copy.origin.as_deref() == Some(&*origin))
+        };
+        for one in routes.iter_mut().filter(|one| !one.of_rollout) {
+            // While Rollouts cannot be read, what was copied was a user's, and nothing else is.
+            let may_be = self.shards.get(&one.cluster).is_some_and(|shard| shard.may_be_rollout_route(&one.route));
+            one.of_rollout = may_be && !is_copied(one);
         }
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
         routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));

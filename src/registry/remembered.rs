@@ -79,7 +79,9 @@ impl Registry {
             let key = ServiceKey::parse(&name[at + 1..], &name[..at]).ok()?;
             let clusters = self.clusters_of.get(&key).map(|clusters| clusters.clone())?;
             let publishes = |cluster: &ClusterName| {
-                self.shards.get(cluster).is_some_and(|shard| !shard.is_loading() && !shard.backends(&key).0.is_empty())
+                self.shards
+                    .get(cluster)
+                    .is_some_and(|shard| !shard.is_loading() && shard.backends(&key).all().next().is_some())
             };
             clusters.iter().any(publishes).then_some(key)
         })

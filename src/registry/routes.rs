@@ -40,6 +40,10 @@ impl Routes {
         Some(route)
     }
 
+    pub(super) fn get(&self, id: &ObjectId) -> Option<Arc<Route>> {
+        self.all.get(id).cloned()
+    }
+
     pub(super) fn ids(&self, kind: Kind) -> impl Iterator<Item = ObjectId> {
         self.all.keys().filter(move |id| id.kind == kind).cloned()
     }
@@ -67,18 +71,15 @@ impl Routes {
 
 impl Shard {
     pub(super) fn put_route(&mut self, route: Route) -> Effects {
-        let (before, route) = self.routes.put(route).map_or((None, None), |(before, now)| (before, Some(now)));
-        Effects { hosts: before.iter().chain(&route).flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
+        let Some((before, route)) = self.routes.put(route) else { return Effects::default() };
+        let hosts = before.iter().chain([&route]).flat_map(|r| r.full_hosts()).collect();
+        Effects { hosts, services: self.split_by(&route.id), ..Effects::default() }
     }
 
     pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
-        let before = self.routes.remove(id);
-        Effects { hosts: before.iter().flat_map(|r| r.full_hosts()).collect(), ..Effects::default() }
-    }
-
-    /// Whether a Rollout names a VirtualService to be its own.
-    pub(super) fn is_rollout_route(&self, _id: &ObjectId) -> bool {
-        false
+        let Some(before) = self.routes.remove(id) else { return Effects::default() };
+        let hosts = before.full_hosts().into_iter().collect();
+        Effects { hosts, services: self.split_by(id), ..Effects::default() }
     }
 
     pub(super) fn routes(&self) -> &Routes {

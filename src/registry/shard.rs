@@ -2,6 +2,9 @@
 //!
 //! A shard answers questions about its own cluster only. It never decides what that means for others.
 
+mod backends;
+mod rollouts;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -9,17 +12,18 @@ use std::{
 };
 
 use super::{
+    clients::Clients,
     identity::{self, Classified},
-    machines,
     partition::Spelling,
     place::{Moved, Place},
     policies::Policies,
-    ports,
     routes::Routes,
-    snapshot::Backend,
     standing::Standing,
     status::KindState,
 };
+pub(super) use backends::{Backends, Problem};
+use rollouts::References;
+
 use crate::{
     config::Settings,
     model::{ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, ServiceKey, Workload},
@@ -47,6 +51,8 @@ pub(super) struct Effects {
     pub(super) sidecars: BTreeSet<Arc<str>>,
     /// Hosts for which users' routes changed.
     pub(super) hosts: BTreeSet<Arc<str>>,
+    /// Rollouts whose notes are to be looked at again.
+    pub(super) rollouts: BTreeSet<ObjectId>,
     /// What changed about the cluster's own place.
     pub(super) place: Moved,
 }
@@ -71,6 +77,10 @@ pub(super) struct Shard {
     gone_ignored: HashSet<Arc<str>>,
     pub(super) policies: Policies,
     pub(super) routes: Routes,
+    /// Who runs there and serves nothing.
+    clients: Clients,
+    /// What the Rollouts refer to.
+    references: References,
     /// Its nodes and gateways.
     place: Place,
     /// What was written there.
@@ -83,8 +93,18 @@ fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
     hasher.finish()
 }
 
-pub(super) fn selects(selector: &Labels, labels: &Labels) -> bool {
-    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+/// Label by which Argo narrows the Services of a Rollout to one of its versions: it stands on pods and in no template.
+const POD_HASH: &str = "rollouts-pod-template-hash";
+
+/// Whether a Service selects the pods of a workload. `of_rollout`: of any of its versions (reference behaviour §5).
+pub(super) fn selects(selector: &Labels, labels: &Labels, of_rollout: bool) -> bool {
+    let mut pairs = selector.iter().filter(|(key, _)| !(of_rollout && *key == POD_HASH)).peekable();
+    pairs.peek().is_some() && pairs.all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// The pair of a selector under which its Service is found.
+fn indexed_pair(selector: &Labels) -> Option<(&String, &String)> {
+    selector.iter().find(|(key, _)| *key != POD_HASH)
 }
 
 impl Shard {
@@ -103,6 +123,8 @@ impl Shard {
             gone_ignored: HashSet::new(),
             policies: Policies::default(),
             routes: Routes::default(),
+            clients: Clients::default(),
+            references: References::default(),
             place: Place::new(settings),
             standing: Standing::default(),
         }
@@ -135,9 +157,19 @@ impl Shard {
             && Kind::WORKLOADS.iter().filter(|kind| self.kinds.contains_key(kind)).all(|kind| self.knows(*kind))
     }
 
+    /// Whether every watched kind that makes dependents is known.
+    pub(super) fn knows_dependents(&self) -> bool {
+        self.knows_workloads()
+            && Kind::CLIENTS.iter().filter(|kind| self.kinds.contains_key(kind)).all(|kind| self.knows(*kind))
+    }
+
     /// Whether nothing that makes endpoints has to be carried over from what was written.
     pub(super) fn knows_endpoints(&self) -> bool {
-        !self.is_loading() && self.knows_workloads() && self.knows(Kind::Node) && self.knows(Kind::Namespace)
+        !self.is_loading()
+            && self.knows_workloads()
+            && self.knows(Kind::Node)
+            && self.knows(Kind::Namespace)
+            && self.knows_weights()
     }
 
     /// Whether every kind is known that could make an object of ours wanted.
@@ -153,33 +185,53 @@ impl Shard {
 
     pub(super) fn put_workload(&mut self, workload: Workload, settings: &Settings) -> Effects {
         let mut effects = Effects::default();
+        if Kind::CLIENTS.contains(&workload.id.kind) {
+            let ignored = self.ignores(&workload.id.namespace);
+            self.put_client(&workload, ignored, settings, &mut effects);
+            return effects;
+        }
+        let workload = self.with_template(workload);
         if self.workloads.get(&workload.id).is_some_and(|placed| placed.workload == workload) {
             return effects;
         }
-        self.take_workload(&workload.id, &mut effects);
-        let classified = identity::classify(&workload, self.ignores(&workload.id.namespace), settings);
-        self.enlist(workload, classified, &mut effects);
+        let before = self.take_workload(&workload.id, &mut effects);
+        let id = workload.id.clone();
+        self.classify(workload, settings, &mut effects);
+        self.follow(&id, before.as_ref(), settings, &mut effects);
+        self.disown_routes(before.as_ref(), &id, &mut effects);
         effects
     }
 
-    pub(super) fn remove_workload(&mut self, id: &ObjectId) -> Effects {
+    pub(super) fn remove_workload(&mut self, id: &ObjectId, settings: &Settings) -> Effects {
         let mut effects = Effects::default();
-        self.take_workload(id, &mut effects);
+        if Kind::CLIENTS.contains(&id.kind) {
+            self.remove_client(id, &mut effects);
+            return effects;
+        }
+        let before = self.take_workload(id, &mut effects);
+        self.follow(id, before.as_ref(), settings, &mut effects);
+        self.disown_routes(before.as_ref(), id, &mut effects);
         effects
+    }
+
+    fn classify(&mut self, workload: Workload, settings: &Settings, effects: &mut Effects) {
+        let classified = if self.references.is_template(&workload.id) {
+            // The Rollout that takes its pod template from it runs the pods.
+            Classified::Ignored
+        } else {
+            identity::classify(&workload, self.ignores(&workload.id.namespace), settings)
+        };
+        self.enlist(workload, classified, effects);
     }
 
     fn enlist(&mut self, workload: Workload, classified: Classified, effects: &mut Effects) {
         let id = workload.id.clone();
         if let Classified::Service(key) = &classified {
             self.by_service.entry(key.clone()).or_default().insert(id.clone());
-            let count =
-                self.identities.entry(key.identity.clone()).or_default().entry(id.namespace.clone()).or_default();
-            *count += 1;
-            if *count == 1 {
-                toggle(&mut effects.moved, (key.identity.clone(), id.namespace.clone()));
-            }
+            self.count_in(&key.identity, &id.namespace, effects);
             effects.services.insert(key.clone());
         }
+        self.references.add(&workload);
         if classified != Classified::Ignored {
             effects.place.any |= self.by_namespace.is_empty();
             self.by_namespace.entry(id.namespace.clone()).or_default().insert(id.clone());
@@ -192,20 +244,10 @@ impl Shard {
         let placed = self.workloads.remove(id)?;
         if let Classified::Service(key) = &placed.classified {
             remove_from(&mut self.by_service, key, id);
-            if let Some(namespaces) = self.identities.get_mut(&key.identity) {
-                if let Some(count) = namespaces.get_mut(&id.namespace) {
-                    *count -= 1;
-                    if *count == 0 {
-                        namespaces.remove(&id.namespace);
-                        toggle(&mut effects.moved, (key.identity.clone(), id.namespace.clone()));
-                    }
-                }
-                if namespaces.is_empty() {
-                    self.identities.remove(&key.identity);
-                }
-            }
+            self.count_out(&key.identity, &id.namespace, effects);
             effects.services.insert(key.clone());
         }
+        self.references.remove(&placed.workload);
         if placed.classified != Classified::Ignored {
             remove_from(&mut self.by_namespace, &id.namespace, id);
             effects.place.any |= self.by_namespace.is_empty();
@@ -214,12 +256,31 @@ impl Shard {
         Some(placed.workload)
     }
 
-    /// Why a workload that means to be published cannot be.
-    pub(super) fn invalid(&self, id: &ObjectId) -> Option<String> {
-        match &self.workloads.get(id)?.classified {
-            Classified::Invalid(error) => Some(format!("identity or environment {error}; it is not published")),
-            _ => None,
+    /// One more workload or client of an identity runs in a namespace.
+    pub(super) fn count_in(&mut self, identity: &Identity, namespace: &Arc<str>, effects: &mut Effects) {
+        let count = self.identities.entry(identity.clone()).or_default().entry(namespace.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            toggle(&mut effects.moved, (identity.clone(), namespace.clone()));
         }
+    }
+
+    pub(super) fn count_out(&mut self, identity: &Identity, namespace: &Arc<str>, effects: &mut Effects) {
+        let Some(namespaces) = self.identities.get_mut(identity) else { return };
+        if let Some(count) = namespaces.get_mut(namespace) {
+            *count -= 1;
+            if *count == 0 {
+                namespaces.remove(namespace);
+                toggle(&mut effects.moved, (identity.clone(), namespace.clone()));
+            }
+        }
+        if namespaces.is_empty() {
+            self.identities.remove(identity);
+        }
+    }
+
+    pub(super) fn clients_mut(&mut self) -> &mut Clients {
+        &mut self.clients
     }
 
     pub(super) fn runs(&self, key: &ServiceKey) -> bool {
@@ -240,6 +301,7 @@ impl Shard {
             Classified::Service(key) => Some(key.identity.clone()),
             _ => None,
         })
+        .chain(self.clients.identities_in(namespace).cloned())
         .collect()
     }
 
@@ -248,7 +310,7 @@ impl Shard {
     }
 
     pub(super) fn client_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.by_namespace.keys()
+        self.by_namespace.keys().chain(self.clients.namespaces().filter(|name| !self.by_namespace.contains_key(*name)))
     }
 
     pub(super) fn workload_count(&self) -> usize {
@@ -286,7 +348,7 @@ impl Shard {
         }
         self.take_service(&at, &mut effects);
         self.touch_selected(&service, &mut effects);
-        if let Some(pair) = service.selector.first_key_value() {
+        if let Some(pair) = indexed_pair(&service.selector) {
             self.services_by_pair.entry(pair_hash(&at.0, pair)).or_default().insert(at.1.clone());
         }
         effects.place = self.place.put_service(&service);
@@ -304,7 +366,7 @@ impl Shard {
     fn take_service(&mut self, at: &(Arc<str>, Arc<str>), effects: &mut Effects) {
         if let Some(service) = self.services.remove(at) {
             self.touch_selected(&service, effects);
-            if let Some(pair) = service.selector.first_key_value() {
+            if let Some(pair) = indexed_pair(&service.selector) {
                 remove_from(&mut self.services_by_pair, &pair_hash(&at.0, pair), &at.1);
             }
         }
@@ -314,7 +376,8 @@ impl Shard {
         for id in self.by_namespace.get(&service.id.namespace).into_iter().flatten() {
             let Some(placed) = self.workloads.get(id) else { continue };
             // A Service that selects nothing may still be why a workload has none: the note about it must follow.
-            if (service.selector.is_empty() || selects(&service.selector, &placed.workload.template_labels))
+            let of_rollout = id.kind == Kind::Rollout;
+            if (service.selector.is_empty() || selects(&service.selector, &placed.workload.template_labels, of_rollout))
                 && let Classified::Service(key) = &placed.classified
             {
                 effects.services.insert(key.clone());
@@ -322,84 +385,9 @@ impl Shard {
         }
     }
 
-    /// The Services behind which the pods of a service run, and what keeps others from counting.
-    pub(super) fn backends(&self, key: &ServiceKey) -> (Vec<Backend>, Vec<(ObjectId, String)>) {
-        let mut backends: BTreeMap<machines::At, Backend> = BTreeMap::new();
-        let mut problems = BTreeSet::new();
-        for id in self.by_service.get(key).into_iter().flatten() {
-            let Some(Placed { workload, .. }) = self.workloads.get(id) else { continue };
-            let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
-            let mut matching: Vec<&LocalService> = self.selecting(&id.namespace, &workload.template_labels);
-            matching.sort_by_key(|service| (service.created_seconds, service.id.name.clone()));
-            let mut refused = Vec::new();
-            let chosen = matching.into_iter().find_map(|service| match ports::published(service, hint) {
-                Ok(ports) => Some((service, ports)),
-                Err(reason) => {
-                    refused.push((service.id.clone(), reason));
-                    None
-                }
-            });
-            match chosen {
-                Some((service, ports)) => {
-                    backends.entry((id.namespace.clone(), service.id.name.clone(), None)).or_insert_with(|| Backend {
-                        namespace: id.namespace.clone(),
-                        service: service.id.name.clone(),
-                        workload: id.kind,
-                        ports,
-                        machine: None,
-                    });
-                }
-                None if let Some(of) = &workload.machines => {
-                    let (here, reasons) = machines::backends(workload, of, self.workloads_of(key), hint);
-                    problems.extend(reasons.into_iter().map(|reason| (id.clone(), reason)));
-                    backends.extend(here);
-                }
-                None => {
-                    let reason = if refused.is_empty() {
-                        "no Service selects its pods"
-                    } else {
-                        "no Service that selects its pods can be published"
-                    };
-                    problems.insert((id.clone(), reason.to_owned()));
-                    problems.extend(refused);
-                    problems.extend(self.without_selector(&id.namespace));
-                }
-            }
-        }
-        if backends.is_empty() {
-            problems.extend(self.workloads_of(key).filter_map(machines::selects_nothing));
-        }
-        (backends.into_values().collect(), problems.into_iter().collect())
-    }
-
     pub(super) fn workloads_of(&self, key: &ServiceKey) -> impl Iterator<Item = &Workload> {
         let ids = self.by_service.get(key).into_iter().flatten();
         ids.filter_map(|id| self.workloads.get(id)).map(|placed| &placed.workload)
-    }
-
-    fn selecting(&self, namespace: &Arc<str>, labels: &Labels) -> Vec<&LocalService> {
-        let mut found = Vec::new();
-        for pair in labels {
-            for name in self.services_by_pair.get(&pair_hash(namespace, pair)).into_iter().flatten() {
-                if let Some(service) = self.services.get(&(namespace.clone(), name.clone()))
-                    && !service.ignored
-                    && selects(&service.selector, labels)
-                {
-                    found.push(service);
-                }
-            }
-        }
-        found
-    }
-
-    fn without_selector(&self, namespace: &Arc<str>) -> Vec<(ObjectId, String)> {
-        let from = (namespace.clone(), Arc::from(""));
-        self.services
-            .range(from..)
-            .take_while(|((of, _), _)| of == namespace)
-            .filter(|(_, service)| service.selector.is_empty() && !service.ignored)
-            .filter_map(|(_, service)| ports::published(service, None).err().map(|reason| (service.id.clone(), reason)))
-            .collect()
     }
 
     // ---- Nodes and Namespaces ----
@@ -463,10 +451,10 @@ impl Shard {
         let ids: Vec<ObjectId> = self.workloads.keys().filter(|id| id.namespace == *namespace).cloned().collect();
         for id in ids {
             if let Some(workload) = self.take_workload(&id, &mut effects) {
-                let classified = identity::classify(&workload, ignored, settings);
-                self.enlist(workload, classified, &mut effects);
+                self.classify(workload, settings, &mut effects);
             }
         }
+        self.count_clients_of(namespace, ignored, &mut effects);
         effects
     }
 
@@ -506,7 +494,8 @@ impl Shard {
                 let machines = self.workloads.keys().filter(|id| id.kind == kind).cloned();
                 self.standing.ids(kind).into_iter().chain(self.routes.ids(kind)).chain(machines).collect()
             }
-            kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
+            kind if Kind::CLIENTS.contains(&kind) => self.clients.ids(kind),
+            kind if Kind::WORKLOADS.contains(&kind) => {
                 self.workloads.keys().filter(|id| id.kind == kind).cloned().collect()
             }
             _ => Vec::new(),

@@ -6,12 +6,14 @@ use std::{
     sync::Arc,
 };
 
+use super::portion::Portion;
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     model::{
         ClusterName, Configured, GatewayAddress, Host, Identity, Kind, Locality, Note, ObjectId, Route, ServiceKey,
+        Variant,
     },
 };
 
@@ -29,6 +31,8 @@ pub struct ServiceSnapshot {
     pub keep_case: bool,
     /// The clusters that run it.
     pub sources: Vec<Source>,
+    /// The clusters that run a variant of it, for each host beside the default one that a Rollout's strategy brings.
+    pub variants: Vec<(Variant, Vec<Source>)>,
     /// The clusters that should hold its objects: those that run it and those that depend on it.
     pub targets: Vec<Target>,
     /// Whether some Dependency names it as a destination.
@@ -75,7 +79,7 @@ pub struct Source {
     pub locality: Option<Locality>,
     /// How other clusters reach it.
     pub gateway: Option<GatewayAddress>,
-    /// Kind of the oldest workload.
+    /// Kind of workload that stands for it elsewhere: another than a Rollout where there is one (reference behaviour §7.3).
     pub workload: Kind,
     /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
     pub services: Vec<Backend>,
@@ -122,6 +126,20 @@ pub struct LastKnown {
     pub locality: Option<Locality>,
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
+    /// What it counts beside the other workloads of its cluster.
+    pub portion: Portion,
+}
+
+impl LastKnown {
+    /// Whether it is the endpoint of a Service or machine.
+    #[must_use]
+    pub fn is_of(&self, backend: &Backend) -> bool {
+        if let Some(machine) = &backend.machine {
+            return self.address == machine.address;
+        }
+        let mut parts = self.address.split('.');
+        (parts.next(), parts.next(), parts.next()) == (Some(&*backend.service), Some(&*backend.namespace), Some("svc"))
+    }
 }
 
 /// A Service behind which the pods of the service run.
@@ -135,6 +153,8 @@ pub struct Backend {
     pub workload: Kind,
     /// Its ports; the main port first.
     pub ports: Vec<BackendPort>,
+    /// What it counts beside the other workloads of its cluster.
+    pub portion: Portion,
     /// Where no Service stands before it: the machine itself. Namespace and name are then those of its object.
     pub machine: Option<Machine>,
 }
@@ -148,8 +168,6 @@ pub struct Machine {
     pub ports: Vec<u16>,
     /// Where it stands, where it says so.
     pub locality: Option<Locality>,
-    /// Its share relative to the other endpoints of its cluster; 0 for an equal one.
-    pub weight: u32,
 }
 
 /// A port of a [`Backend`].

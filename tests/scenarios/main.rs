@@ -7,6 +7,7 @@ mod support;
 
 mod answers;
 mod change;
+mod clients;
 mod crash;
 mod credentials;
 mod gateways;
@@ -17,6 +18,7 @@ mod order;
 mod ownership;
 mod partition;
 mod process;
+mod rollouts;
 mod routes;
 mod sidecars;
 mod world;

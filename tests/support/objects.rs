@@ -116,7 +116,8 @@ impl TestCluster {
     /// controller is here to remove them.
     pub async fn delete(&self, kind: &str, namespace: impl Into<Option<&str>>, name: &str) {
         let client = self.client();
-        let result = self.api(&client, kind, namespace.into()).await.delete(name, &DeleteParams::default()).await;
+        // Jobs are orphaned by default, which waits for a garbage collector; none runs here.
+        let result = self.api(&client, kind, namespace.into()).await.delete(name, &DeleteParams::background()).await;
         match result {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             result => drop(result.unwrap_or_else(|error| panic!("{}: delete {kind} {name}: {error}", self.name()))),

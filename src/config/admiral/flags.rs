@@ -58,7 +58,6 @@ const AT_ONCE: Otherwise = NotNeeded("Dependencies and new clients always take e
 const FILTERS: Otherwise = NotYet("EnvoyFilters from RoutingPolicies");
 const SUFFIXES: Otherwise = NotYet("additional endpoint suffixes");
 const ROUTING: Otherwise = NotYet("VirtualServices for in-cluster and ingress routing");
-const CLIENTS: Otherwise = NotYet("discovery of Jobs, Vertices and MonoVertices as clients");
 const NLB: Otherwise = NotYet("gateways by cluster behind network load balancers");
 
 /// All of them, in the order of the reference's help.
@@ -68,7 +67,12 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("log_file_path", Text, "/app/logs/admiral.log", LOGS),
     flag("log_file_size_in_MBs", Integer, "200", LOGS),
     flag("kube_config", Text, "", Setting),
-    flag("argo_rollouts", Switch, "true", NotYet("Argo Rollouts")),
+    flag(
+        "argo_rollouts",
+        Switch,
+        "true",
+        Mapped("`workloadKinds`; `false` leaves out `Rollout`", mapped::argo_rollouts),
+    ),
     flag("secret_filter_tags", Text, "admiral/sync", SECRETS),
     flag("secret_namespace", Text, "admiral", Setting),
     flag("dependency_namespace", Text, "admiral", Setting),
@@ -200,9 +204,9 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("process_vs_created_by", Text, "", ROUTING),
     flag("enable_sidecar_caching", Switch, "false", ROUTING),
     flag("max_sidecar_egress_hosts_limit_to_cache", Integer, "100", ROUTING),
-    flag("enable_client_discovery", Switch, "true", CLIENTS),
-    flag("client_discovery_clusters_for_jobs", List, "", CLIENTS),
-    flag("client_discovery_clusters_for_numaflow", List, "", CLIENTS),
+    flag("enable_client_discovery", Switch, "true", Mapped("`clientKinds`; `false` is an empty list", mapped::clients)),
+    flag("client_discovery_clusters_for_jobs", List, "", Setting),
+    flag("client_discovery_clusters_for_numaflow", List, "", Setting),
     flag("enable_dynamic_config", Switch, "true", DYNAMO),
     flag("dynamic_config_dynamodb_table_name", Text, "dynamic-config-dev", DYNAMO),
     flag("dynamic_sync_period", Integer, "10", DYNAMO),

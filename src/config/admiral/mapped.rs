@@ -1,6 +1,7 @@
 //! Flags of the reference that become settings of another name or another form.
 
 use super::Values;
+use crate::{config::Settings, model::Kind};
 
 /// What a flag's value becomes, given the values of all flags.
 pub(super) type Mapping = fn(&[String], &Values) -> Result<Became, String>;
@@ -8,7 +9,7 @@ pub(super) type Mapping = fn(&[String], &Values) -> Result<Became, String>;
 /// Settings, and what there is to say about them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Became {
-    /// Field of the settings, and its text.
+    /// Field of the settings, and its text; of a list the items with commas between them.
     pub setting: Option<(&'static str, String)>,
     /// Said in the file.
     pub remark: Option<&'static str>,
@@ -52,6 +53,21 @@ pub(super) fn local_fqdn(value: &[String], values: &Values) -> Result<Became, St
     }
 }
 
+pub(super) fn argo_rollouts(value: &[String], _: &Values) -> Result<Became, String> {
+    let mut kinds = Settings::default().workload_kinds;
+    kinds.retain(|kind| text(value) != "false" || *kind != Kind::Rollout);
+    Became::setting("workload_kinds", names(&kinds))
+}
+
+pub(super) fn clients(value: &[String], _: &Values) -> Result<Became, String> {
+    let kinds = if text(value) == "false" { Vec::new() } else { Settings::default().client_kinds };
+    Became::setting("client_kinds", names(&kinds))
+}
+
+fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(",")
+}
+
 pub(super) fn state_checker(value: &[String], _: &Values) -> Result<Became, String> {
     if text(value).eq_ignore_ascii_case("NoOPStateChecker") {
         return Ok(Became::default());
@@ -62,6 +78,16 @@ pub(super) fn state_checker(value: &[String], _: &Values) -> Result<Became, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_switched_off_is_no_kind() {
+        let of =
+            |mapping: Mapping, text: &str| mapping(&[text.to_owned()], &Values::default()).unwrap().setting.unwrap();
+        let kinds = "Deployment,StatefulSet,DaemonSet,WorkloadEntry";
+        assert_eq!(of(argo_rollouts, "false"), ("workload_kinds", kinds.to_owned()));
+        assert_eq!(of(clients, "false"), ("client_kinds", String::new()));
+        assert_eq!(of(clients, "true"), ("client_kinds", "Job,CronJob,Vertex,MonoVertex".to_owned()));
+    }
 
     #[test]
     fn two_numbers_make_a_range() {

@@ -145,8 +145,11 @@ impl File {
                     self.remarks.push((flag.name.into(), remark.into()));
                 }
                 let Some((field, text)) = became.setting else { return Ok(()) };
-                set(Setting::of(field), &mut self.settings, &[text])?;
-                Setting::of(field)
+                let setting = Setting::of(field);
+                let items = text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect();
+                let texts = if setting.form == Form::Many { items } else { vec![text] };
+                set(setting, &mut self.settings, &texts)?;
+                setting
             }
             Fate::Nothing(why) => {
                 if was_given {
@@ -177,6 +180,8 @@ impl File {
         self.comments.insert("without_dependency", "Strict: a service that no Dependency names stays where it runs.");
         self.settings.workload_kinds.retain(|kind| matches!(kind, Kind::Deployment | Kind::Rollout));
         self.comments.insert("workload_kinds", "Strict: the workload kinds that Admiral knows.");
+        self.settings.client_kinds.retain(|kind| *kind != Kind::CronJob);
+        self.comments.insert("client_kinds", "Strict: the kinds of clients that Admiral knows.");
     }
 
     fn text(&self, strict: bool) -> String {

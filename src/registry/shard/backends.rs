@@ -1,0 +1,249 @@
+//! The Services behind which the pods of a service run in one cluster (reference behaviour §5), and its machines.
+//!
+//! Decides which Service stands for which workload, what each counts beside the others, and what keeps some from counting.
+//! What the strategy of a Rollout says is decided by `rollouts`, what a machine offers by `machines`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Classified, INBOUND_PORTS, Placed, Shard, pair_hash, selects};
+use crate::{
+    model::{Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
+    registry::{
+        machines,
+        portion::Portion,
+        ports,
+        rollouts::{self, Candidate, KnownRoutes},
+        snapshot::Backend,
+    },
+};
+
+/// What keeps a workload, or a part of it, from being published.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::registry) struct Problem {
+    pub(in crate::registry) id: ObjectId,
+    pub(in crate::registry) kind: NoteKind,
+    pub(in crate::registry) message: String,
+    /// Whether it is one only where the service is a destination: a client needs no Service and no port.
+    pub(in crate::registry) of_destination: bool,
+}
+
+/// The Services of one service in one cluster.
+#[derive(Debug, Default)]
+pub(in crate::registry) struct Backends {
+    /// By variant, sorted by namespace and name.
+    of: BTreeMap<Variant, Vec<Backend>>,
+    /// The kind of workload that stands for all of them: another than a Rollout where there is one.
+    pub(in crate::registry) workload: Option<Kind>,
+    pub(in crate::registry) problems: Vec<Problem>,
+}
+
+impl Backends {
+    /// Takes those of one variant.
+    pub(in crate::registry) fn take(&mut self, variant: Variant) -> Vec<Backend> {
+        self.of.remove(&variant).unwrap_or_default()
+    }
+
+    /// Those of all variants.
+    pub(in crate::registry) fn all(&self) -> impl Iterator<Item = &Backend> {
+        self.of.values().flatten()
+    }
+}
+
+/// Services under way to be [`Backends`]: a Service counts once, for the first workload that takes it.
+#[derive(Default)]
+struct Gathered {
+    of: BTreeMap<Variant, BTreeMap<machines::At, Backend>>,
+    /// The machines that have a weight.
+    weights: BTreeMap<machines::At, u32>,
+    problems: BTreeSet<Problem>,
+}
+
+impl Gathered {
+    fn put(&mut self, variant: Variant, workload: &ObjectId, candidate: &Candidate<'_>, portion: Portion) {
+        let id = &candidate.service.id;
+        self.of.entry(variant).or_default().entry((id.namespace.clone(), id.name.clone(), None)).or_insert_with(|| {
+            Backend {
+                namespace: id.namespace.clone(),
+                service: id.name.clone(),
+                workload: workload.kind,
+                ports: candidate.ports.clone(),
+                portion,
+                machine: None,
+            }
+        });
+    }
+
+    fn put_machines(&mut self, found: Vec<(machines::At, Backend, u32)>) {
+        let backends = self.of.entry(Variant::Default).or_default();
+        for (at, backend, weight) in found {
+            if weight > 0 {
+                self.weights.insert(at.clone(), weight);
+            }
+            backends.insert(at, backend);
+        }
+    }
+
+    fn problem(&mut self, id: &ObjectId, kind: NoteKind, message: String) {
+        self.problems.insert(Problem { id: id.clone(), kind, message, of_destination: true });
+    }
+
+    fn machine_problem(&mut self, id: &ObjectId, reason: &str) {
+        let message = format!("{reason}; it is no endpoint");
+        let of_destination = reason == machines::NO_PORT;
+        self.problems.insert(Problem { id: id.clone(), kind: NoteKind::MachineUnusable, message, of_destination });
+    }
+
+    /// Tells why a workload has no Service.
+    fn missing(&mut self, shard: &Shard, workload: &ObjectId, reason: &str, refused: Vec<(ObjectId, String)>) {
+        let message = format!("{reason}; the cluster offers no endpoint for it");
+        self.problem(workload, NoteKind::ServiceMissing, message);
+        for (id, reason) in refused.into_iter().chain(shard.without_selector(&workload.namespace)) {
+            self.problem(&id, NoteKind::ServiceUnusable, format!("{reason}; it is not published"));
+        }
+    }
+
+    /// By variant, sorted by namespace and name.
+    fn into_sorted(mut self) -> (BTreeMap<Variant, Vec<Backend>>, Vec<Problem>) {
+        let count = self.weights.len() as u64;
+        let sum = self.weights.values().map(|weight| u64::from(*weight)).sum();
+        let backends = self.of.entry(Variant::Default).or_default();
+        for (at, weight) in self.weights {
+            if let Some(machine) = backends.get_mut(&at) {
+                machine.portion = Portion::of_average(weight, sum, count);
+            }
+        }
+        let of = self.of.into_iter().map(|(variant, backends)| (variant, backends.into_values().collect())).collect();
+        (of, self.problems.into_iter().collect())
+    }
+}
+
+impl Shard {
+    /// What keeps a workload or client that means to take part from it.
+    pub(in crate::registry) fn problem(&self, id: &ObjectId) -> Option<(NoteKind, String)> {
+        if Kind::CLIENTS.contains(&id.kind) {
+            let error = self.clients.invalid(id)?;
+            return Some((NoteKind::HostInvalid, format!("identity {error}; it does not count as a client")));
+        }
+        let placed = self.workloads.get(id)?;
+        match &placed.classified {
+            Classified::Invalid(error) => {
+                Some((NoteKind::HostInvalid, format!("identity or environment {error}; it is not published")))
+            }
+            _ => Some((NoteKind::RolloutQuestionable, self.without_template(&placed.workload)?)),
+        }
+    }
+
+    /// The Services behind which the pods of a service run, and what keeps others from counting.
+    pub(in crate::registry) fn backends(&self, key: &ServiceKey) -> Backends {
+        let mut gathered = Gathered::default();
+        let mut others = None;
+        let placed = || self.by_service.get(key).into_iter().flatten().filter_map(|id| self.workloads.get(id));
+        // A Service that a Rollout splits its traffic by says nothing more for a Deployment behind it.
+        for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_some()) {
+            self.gather_rollout(workload, &mut gathered);
+        }
+        for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_none()) {
+            let (candidates, refused) = self.candidates(workload);
+            match candidates.first() {
+                Some(oldest) => {
+                    gathered.put(Variant::Default, &workload.id, oldest, Portion::WHOLE);
+                    others.get_or_insert(workload.id.kind);
+                }
+                None if let Some(of) = &workload.machines => {
+                    let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
+                    let beside = placed().map(|placed| &placed.workload);
+                    let (found, reasons) = machines::backends(workload, of, beside, hint);
+                    gathered.put_machines(found);
+                    reasons.iter().for_each(|reason| gathered.machine_problem(&workload.id, reason));
+                }
+                None => {
+                    let reason = no_service(&refused);
+                    gathered.missing(self, &workload.id, reason, refused);
+                }
+            }
+        }
+        if gathered.of.values().all(BTreeMap::is_empty) {
+            let nothing = placed().filter_map(|placed| machines::selects_nothing(&placed.workload));
+            nothing.for_each(|(id, reason)| gathered.machine_problem(&id, &reason));
+        }
+        let (of, problems) = gathered.into_sorted();
+        let kinds = || of.get(&Variant::Default).into_iter().flatten().map(|backend| backend.workload);
+        let workload = kinds().find(|kind| *kind != Kind::Rollout).or(others).or(kinds().next());
+        Backends { of, workload, problems }
+    }
+
+    fn gather_rollout(&self, workload: &Workload, gathered: &mut Gathered) {
+        let Some(rollout) = &workload.rollout else { return };
+        let (mut candidates, refused) = self.candidates(workload);
+        candidates.reverse();
+        let find = |namespace: &str, name: &str| self.routes.get(&ObjectId::new(Kind::VirtualService, namespace, name));
+        let domain = self.domain();
+        let routes = KnownRoutes { find: &find, listed: self.knows(Kind::VirtualService), domain: &domain };
+        let chosen = rollouts::choose(&workload.id, rollout, &candidates, &routes);
+        if let Some(reason) = chosen.missing {
+            let reason = if candidates.is_empty() { no_service(&refused).to_owned() } else { reason };
+            gathered.missing(self, &workload.id, &reason, refused);
+            return;
+        }
+        for (id, message) in chosen.questions {
+            gathered.problem(&id, NoteKind::RolloutQuestionable, message);
+        }
+        for (candidate, portion) in chosen.default {
+            gathered.put(Variant::Default, &workload.id, candidate, portion);
+        }
+        for (variant, candidate) in [(Variant::Preview, chosen.preview), (Variant::Canary, chosen.canary)] {
+            if let Some(candidate) = candidate {
+                gathered.put(variant, &workload.id, candidate, Portion::WHOLE);
+            }
+        }
+    }
+
+    /// The Services that select a workload's pods and can be published, the oldest first; and those that cannot, and why.
+    fn candidates(&self, workload: &Workload) -> (Vec<Candidate<'_>>, Vec<(ObjectId, String)>) {
+        let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
+        let mut matching = self.selecting(workload);
+        matching.sort_by_key(|service| (service.created_seconds, service.id.name.clone()));
+        let (mut candidates, mut refused) = (Vec::new(), Vec::new());
+        for service in matching {
+            match ports::published(service, hint) {
+                Ok(ports) => candidates.push(Candidate { service, ports }),
+                Err(reason) => refused.push((service.id.clone(), reason)),
+            }
+        }
+        (candidates, refused)
+    }
+
+    fn selecting(&self, workload: &Workload) -> Vec<&LocalService> {
+        let (namespace, labels) = (&workload.id.namespace, &workload.template_labels);
+        let of_rollout = workload.rollout.is_some();
+        let mut found = Vec::new();
+        for pair in labels {
+            for name in self.services_by_pair.get(&pair_hash(namespace, pair)).into_iter().flatten() {
+                if let Some(service) = self.services.get(&(namespace.clone(), name.clone()))
+                    && !service.ignored
+                    && selects(&service.selector, labels, of_rollout)
+                {
+                    found.push(service);
+                }
+            }
+        }
+        found
+    }
+
+    fn without_selector(&self, namespace: &Arc<str>) -> Vec<(ObjectId, String)> {
+        let from = (namespace.clone(), Arc::from(""));
+        self.services
+            .range(from..)
+            .take_while(|((of, _), _)| of == namespace)
+            .filter(|(_, service)| service.selector.is_empty() && !service.ignored)
+            .filter_map(|(_, service)| ports::published(service, None).err().map(|reason| (service.id.clone(), reason)))
+            .collect()
+    }
+}
+
+fn no_service(refused: &[(ObjectId, String)]) -> &'static str {
+    if refused.is_empty() { "no Service selects its pods" } else { "no Service that selects its pods can be published" }
+}
