@@ -63,11 +63,21 @@ pub fn desired_routes(plan: &RoutePlan, cluster: &ClusterName) -> Desired {
     plan.clusters.get(cluster).map_or_else(Desired::nothing, |objects| Desired::in_turn(objects))
 }
 
+/// Plans the rules for all Services of a namespace: `None` while nothing may be planned.
+#[must_use]
+pub fn plan_rules(registry: &Registry, cluster: &ClusterName, namespace: &str) -> Option<Desired> {
+    let ruled = registry.ruled_namespace(cluster, namespace)?;
+    let rules = plan::namespace_rules(&ruled, registry.settings());
+    Some(Desired::nothing().and(&rules.objects).keeping(&rules.kept))
+}
+
 /// What a cluster should hold of a service.
 #[must_use]
 pub fn desired_in(plan: &ServicePlan, cluster: &ClusterName) -> Desired {
     let of_cluster = plan.clusters.iter().find(|planned| planned.cluster == *cluster);
-    of_cluster.map_or_else(Desired::nothing, |planned| Desired::hosts(&planned.hosts).and(&planned.others))
+    of_cluster.map_or_else(Desired::nothing, |planned| {
+        Desired::hosts(&planned.hosts).and(&planned.others).keeping(&planned.kept)
+    })
 }
 
 /// What a client namespace should hold.
@@ -128,6 +138,10 @@ impl Controller {
                 if plan.held {
                     return;
                 }
+                // Before the routes that lead by them.
+                for (cluster, namespace) in self.registry.ruled_namespaces(key) {
+                    self.plan_rules(&cluster, &namespace, since);
+                }
                 self.hand_over(unit, &plan.first, since, |cluster| desired_in(&plan, cluster));
                 self.plan_sidecars_beside(key, since);
                 for host in self.registry.routed_hosts_of(key) {
@@ -136,6 +150,7 @@ impl Controller {
             }
             Unit::Host(host) => self.plan_routes(host, since),
             Unit::Sidecar(cluster, namespace) => self.plan_sidecar(cluster, namespace, since),
+            Unit::Namespace(cluster, namespace) => self.plan_rules(cluster, namespace, since),
         }
     }
 
@@ -174,6 +189,17 @@ impl Controller {
         let name = &self.registry.settings().workload_sidecar_name;
         let unit = Unit::Sidecar(cluster.clone(), namespace.clone());
         self.writers.submit(cluster, unit, desired_sidecar(want, namespace, name), since);
+    }
+
+    /// The rules for all Services of a namespace follow the services that run there.
+    fn plan_rules(&self, cluster: &ClusterName, namespace: &Arc<str>, since: Instant) {
+        let Some(desired) = plan_rules(&self.registry, cluster, namespace) else { return };
+        let unit = Unit::Namespace(cluster.clone(), namespace.clone());
+        if desired.is_nothing() && self.registry.written_of(cluster, &unit).is_empty() {
+            self.writers.withdraw(cluster, &unit);
+        } else {
+            self.writers.submit(cluster, unit, desired, since);
+        }
     }
 
     /// The Sidecars of those who depend on a service follow its local Services.

@@ -7,6 +7,8 @@ mod place;
 mod planning;
 #[path = "registry_scenarios/remembered.rs"]
 mod remembered;
+#[path = "registry_scenarios/routing.rs"]
+mod routing;
 
 use std::collections::BTreeMap;
 

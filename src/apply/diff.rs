@@ -29,6 +29,8 @@ enum Wanted {
     Object(Box<Object>),
     /// Objects of which each refers to those before it.
     Chain(Vec<Object>),
+    /// An object of ours that stays as it is.
+    Kept(ObjectId),
     /// Our hosts in a Sidecar that is somebody else's.
     Merge { id: ObjectId, hosts: Vec<String> },
 }
@@ -76,6 +78,13 @@ impl Desired {
         Self { wanted: vec![Wanted::Chain(objects.to_vec())] }
     }
 
+    /// Besides, objects of ours that stay as they are, because their reason cannot be read now.
+    #[must_use]
+    pub fn keeping(mut self, kept: &[ObjectId]) -> Self {
+        self.wanted.extend(kept.iter().cloned().map(Wanted::Kept));
+        self
+    }
+
     /// A Sidecar of our own.
     #[must_use]
     pub fn sidecar(sidecar: Sidecar) -> Self {
@@ -100,7 +109,7 @@ impl Desired {
             Wanted::Host(pair) => vec![&pair.service_entry, &pair.destination_rule],
             Wanted::Object(object) => vec![&**object],
             Wanted::Chain(objects) => objects.iter().collect(),
-            Wanted::Merge { .. } => vec![],
+            Wanted::Kept(_) | Wanted::Merge { .. } => vec![],
         })
     }
 }
@@ -203,6 +212,10 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
             Wanted::Host(pair) => changes.host(pair, view),
             Wanted::Object(object) => changes.object(object, view).change.into_iter().collect(),
             Wanted::Chain(objects) => objects.iter().filter_map(|object| changes.object(object, view).change).collect(),
+            Wanted::Kept(id) => {
+                changes.wanted.insert(id.clone());
+                Vec::new()
+            }
             Wanted::Merge { id, hosts } => changes.merge(id, hosts, view).into_iter().collect(),
         };
         if !group.is_empty() {

@@ -377,7 +377,7 @@ impl ClusterWriter {
         let known = &self.shared.known;
         let service = match unit {
             Unit::Service(key) => Some(key.clone()),
-            Unit::Sidecar(..) | Unit::Host(_) => None,
+            Unit::Sidecar(..) | Unit::Host(_) | Unit::Namespace(..) => None,
         };
         // What waits for its turn keeps what was said of it.
         let is_over = |id: &&ObjectId| {
@@ -441,5 +441,6 @@ fn name_of(unit: &Unit) -> String {
         Unit::Service(key) => key.to_string(),
         Unit::Sidecar(_, namespace) => format!("sidecar of {namespace}"),
         Unit::Host(host) => format!("routes for {host}"),
+        Unit::Namespace(_, namespace) => format!("rules of {namespace}"),
     }
 }

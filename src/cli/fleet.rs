@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::{
     apply::Desired,
     config::Settings,
-    controller::{desired_in, desired_routes, desired_sidecar, plan_routes, plan_service, plan_sidecar},
+    controller::{desired_in, desired_routes, desired_sidecar, plan_routes, plan_rules, plan_service, plan_sidecar},
     fleet::{
         Observer,
         directory::DirectoryCluster,
@@ -30,7 +30,7 @@ pub(super) struct PlannedFleet {
     pub(super) plans: Vec<ServicePlan>,
     /// Some manifest could not be read: what it holds is missing from the plan.
     pub(super) incomplete: Vec<String>,
-    sidecars: Vec<(ClusterName, Arc<str>, Desired)>,
+    beside: Vec<(ClusterName, Unit, Desired)>,
     /// Copies of users' routes.
     routes: Vec<RoutePlan>,
 }
@@ -109,7 +109,7 @@ fn plan(
     live: Vec<ClusterName>,
     incomplete: Vec<String>,
 ) -> PlannedFleet {
-    let (mut plans, mut sidecars, mut routes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut plans, mut beside, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     let name = registry.settings().workload_sidecar_name.clone();
     // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
     for unit in registry.take_dirty() {
@@ -129,12 +129,17 @@ fn plan(
             Unit::Sidecar(cluster, namespace) => {
                 if let Some(want) = plan_sidecar(&registry, cluster, namespace) {
                     let desired = desired_sidecar(want, namespace, &name);
-                    sidecars.push((cluster.clone(), namespace.clone(), desired));
+                    beside.push((cluster.clone(), unit.clone(), desired));
+                }
+            }
+            Unit::Namespace(cluster, namespace) => {
+                if let Some(desired) = plan_rules(&registry, cluster, namespace) {
+                    beside.push((cluster.clone(), unit.clone(), desired));
                 }
             }
         }
     }
-    PlannedFleet { registry, clusters, live, plans, incomplete, sidecars, routes }
+    PlannedFleet { registry, clusters, live, plans, incomplete, beside, routes }
 }
 
 impl PlannedFleet {
@@ -142,12 +147,11 @@ impl PlannedFleet {
     pub(super) fn desired(&self, cluster: &ClusterName) -> Vec<(Unit, Desired)> {
         let services = self.plans.iter().filter(|plan| !plan.held);
         let services = services.map(|plan| (Unit::Service(plan.key.clone()), desired_in(plan, cluster)));
-        let sidecars = self.sidecars.iter().filter(|(of, _, _)| of == cluster);
-        let sidecars =
-            sidecars.map(|(of, namespace, desired)| (Unit::Sidecar(of.clone(), namespace.clone()), desired.clone()));
+        let beside = self.beside.iter().filter(|(of, _, _)| of == cluster);
+        let beside = beside.map(|(_, unit, desired)| (unit.clone(), desired.clone()));
         let routes = self.routes.iter().filter(|plan| !plan.held);
         let routes = routes.map(|plan| (Unit::Host(plan.host.clone()), desired_routes(plan, cluster)));
-        services.chain(sidecars).chain(routes).collect()
+        services.chain(beside).chain(routes).collect()
     }
 
     pub(super) fn notes(&self) -> Vec<Note> {

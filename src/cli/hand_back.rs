@@ -17,10 +17,14 @@ use crate::{
     },
     istio::keys,
     model::{ClusterName, Kind, Observed},
+    registry::ROUTING_NAMESPACE,
 };
 
 /// The kinds that the reference writes too and tells its own by their annotation. Sidecars carry no such mark.
 const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::VirtualService];
+
+/// The kinds that both also write into the namespace of routing, where another controller may have its own.
+const ROUTING_KINDS: [Kind; 3] = [Kind::DestinationRule, Kind::VirtualService, Kind::EnvoyFilter];
 
 /// Where a controller says whether it writes.
 const READ_ONLY: &str = "/health/ready?checkifreadonly=true";
@@ -30,8 +34,9 @@ pub(super) fn command() -> Command {
         .about("Mark Tradewind's objects as Admiral's again")
         .long_about(
             "Gives the ServiceEntries, DestinationRules and VirtualServices of Tradewind in the sync namespace of every \
-             cluster of a fleet file back to Admiral: the annotation app.kubernetes.io/created-by becomes admiral, \
-             Tradewind's label and annotations go, and nothing else changes, so that endpoints stay. Copies of users' routes, \
+             cluster of a fleet file back to Admiral, and what routes in istio-system: the annotation \
+             app.kubernetes.io/created-by becomes admiral, Tradewind's label and annotations go, and nothing else changes, so \
+             that endpoints stay. Copies of users' routes, \
              which Admiral names differently, stay and are counted. Each object is marked over exactly the version that was \
              read. Tradewind must not write meanwhile: set readOnly (and adoptAdmiral off) first and name the controller, or \
              say that it is stopped. Exit code 0: all is Admiral's; 2: something could not be marked; run it again.",
@@ -126,9 +131,17 @@ async fn store(cluster: &FleetCluster, settings: &config::Settings) -> anyhow::R
 async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Settings) -> Vec<String> {
     let mut failures = Vec::new();
     let mut staying = 0;
-    for kind in KINDS {
-        let ours = match store.ours(kind, &settings.sync_namespace).await {
-            Ok(ours) => ours,
+    let sync_namespace = settings.sync_namespace.as_str();
+    let of_routing = ROUTING_KINDS.map(|kind| (kind, ROUTING_NAMESPACE));
+    let places = KINDS.map(|kind| (kind, sync_namespace)).into_iter().chain(of_routing);
+    for (kind, namespace) in places {
+        let is_routing = namespace == ROUTING_NAMESPACE;
+        let is_here = |object: &Value| {
+            let marked = || object["metadata"]["annotations"][keys::SYNC_NAMESPACE] == sync_namespace;
+            !is_routing || namespace == sync_namespace || marked()
+        };
+        let ours = match store.ours(kind, namespace).await {
+            Ok(ours) => ours.into_iter().filter(is_here).collect::<Vec<_>>(),
             Err(error) => {
                 failures.push(format!("{cluster}: listing {}: {error}", kind.as_str()));
                 continue;
@@ -152,7 +165,8 @@ async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Setti
         }
         if !settings.dry_run && !ours.is_empty() {
             let plural = kind.served().plural;
-            output::print(&format!("{cluster}: handed back {given} of {} {plural}\n", ours.len()));
+            let place = if is_routing { format!(" in {namespace}") } else { String::new() };
+            output::print(&format!("{cluster}: handed back {given} of {} {plural}{place}\n", ours.len()));
         }
     }
     if staying > 0 {

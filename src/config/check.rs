@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::value::Refusal;
+use super::{resources::Resources, value::Refusal};
 use crate::istio::keys;
 
 /// Longest DNS name or key prefix Kubernetes accepts, in characters.
@@ -79,6 +79,29 @@ pub(super) const OBJECT_NAME_OR_EMPTY: Check<String> =
 
 pub(super) const LABEL_VALUE: Check<String> =
     check!("a label value: letters, digits, '-', '_' and '.', up to 63 characters", |t: &str| is_key_name(t));
+
+pub(super) const LABEL_VALUE_OR_EMPTY: Check<String> =
+    check!("a label value (letters, digits, '-', '_' and '.', up to 63 characters) or nothing", |t: &str| t.is_empty()
+        || is_key_name(t));
+
+pub(super) const RESOURCES: Check<Resources> =
+    Check::said("cluster=identity; * for every cluster or identity, and further identities may follow after commas");
+
+/// Istio versions as they begin in what a proxy says of itself, or `any` alone.
+pub(super) const VERSIONS: Check<Vec<String>> = Check {
+    allowed: "Istio versions such as 1.28, or any",
+    test: |versions| {
+        let is_version =
+            |t: &String| t.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+        match versions.as_slice() {
+            [] => Err(Refusal::because("it names no version")),
+            [any] if any == "any" => Ok(()),
+            several if several.iter().all(is_version) => Ok(()),
+            several if several.iter().any(|version| version == "any") => Err(Refusal::because("any stands alone")),
+            _ => Err(Refusal::not_allowed()),
+        }
+    },
+};
 
 pub(super) const KEY: Check<String> =
     check!("a label key: an optional DNS name and '/', then up to 63 letters, digits, '-', '_' and '.'", |t: &str| {
@@ -217,6 +240,15 @@ mod tests {
         assert!(!accepts(&OBJECT_NAME_OR_EMPTY, "A"));
         assert!(accepts(&LABEL_VALUE, "istio-ingressgateway"));
         assert!(!accepts(&LABEL_VALUE, ""));
+    }
+
+    #[test]
+    fn versions_are_numbers_or_any_alone() {
+        let accepts = |versions: &[&str]| {
+            (VERSIONS.test)(&versions.iter().map(|version| (*version).to_owned()).collect::<Vec<_>>()).is_ok()
+        };
+        assert!(accepts(&["any"]) && accepts(&["1.28", "1.29.1"]));
+        assert!(!accepts(&[]) && !accepts(&["any", "1.28"]) && !accepts(&["1."]) && !accepts(&["latest"]));
     }
 
     #[test]

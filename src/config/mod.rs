@@ -9,6 +9,7 @@ mod check;
 mod file;
 mod load;
 mod page;
+mod resources;
 mod rules;
 mod table;
 mod value;
@@ -18,10 +19,11 @@ mod words;
 pub use args::{args, from_process};
 pub use load::{ConfigErrors, Problem, load};
 pub use page::reference_page;
+pub use resources::Resources;
 pub use table::Settings;
 pub use words::{
-    AddressSource, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource, Sidecars, Weights,
-    WithoutDependency,
+    AddressSource, LbPolicy, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource, Sidecars,
+    Weights, WithoutDependency,
 };
 
 use crate::istio::OwnedKeys;

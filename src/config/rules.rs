@@ -76,6 +76,16 @@ pub(super) const RULES: &[Rule] = &[
         why: "an additional suffix that is the main one adds nothing, and its VirtualServices would hide the services",
         broken: |s| s.additional_endpoint_suffixes.contains(&s.hostname_suffix),
     },
+    Rule {
+        fields: &["enable_vs_routing", "vs_routing_gateways"],
+        why: "routes for gateways need the gateways' names",
+        broken: |s| s.enable_vs_routing && s.vs_routing_gateways.is_empty(),
+    },
+    Rule {
+        fields: &["enable_custom_vs_merge", "process_vs_created_by"],
+        why: "what is merged is told by who created it",
+        broken: |s| s.enable_custom_vs_merge && s.process_vs_created_by.is_empty(),
+    },
 ];
 
 fn repeated<const N: usize>(keys: [&String; N]) -> bool {
@@ -116,6 +126,8 @@ mod tests {
             }),
             broken(|s| s.priority_key = s.admiral_crd_identity_label.clone()),
             broken(|s| s.additional_endpoint_suffixes = vec!["mesh.example".into(), s.hostname_suffix.clone()]),
+            broken(|s| s.enable_vs_routing = true),
+            broken(|s| s.enable_custom_vs_merge = true),
         ];
         assert_eq!(found.to_vec(), expected);
     }

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     check::*,
+    resources::Resources,
     value::{Form, Refusal, Value},
     words::*,
 };
@@ -238,6 +239,47 @@ settings! {
         /// Label keys of workloads (of the object itself, not of its pod template) whose services get them; `*` for all.
         additional_endpoint_label_filters: Vec<String> = Vec::new(), Check::said("label keys, or *"),
             as "additional_endpoint_label_filters";
+    }
+
+    "Routing" {
+        /// Whether RoutingPolicies are read and become EnvoyFilters in istio-system.
+        enable_routing_policy: bool = false, Check::any(), as "enable_routing_policy";
+        /// Clusters that get these EnvoyFilters; `*` for all.
+        routing_policy_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names, or *"),
+            as "routing_policy_enabled_clusters";
+        /// Istio versions of the proxies that they are for, one EnvoyFilter for each; `any` for one that is for all proxies.
+        envoy_filter_version: Vec<String> = vec!["any".into()], VERSIONS, as "envoy_filter_version";
+        /// A line more for the plugin's configuration.
+        envoy_filter_additional_config: String = String::new(), Check::said("a text, or nothing"),
+            as "envoy_filter_additional_config";
+        /// Whether clusters that run a service route its hosts to their own Services by a VirtualService.
+        enable_vs_routing_in_cluster: bool = false, Check::any(), as "enable_vs_routing_in_cluster";
+        /// Services for which they do.
+        vs_routing_in_cluster_enabled_resources: Resources = Resources::default(), RESOURCES,
+            as "vs_routing_in_cluster_enabled_resources";
+        /// Services for which they do not, whatever the former says.
+        vs_routing_in_cluster_disabled_resources: Resources = Resources::default(), RESOURCES,
+            as "vs_routing_in_cluster_disabled_resources";
+        /// Whether users' VirtualServices in the sync namespace are merged into these (needs `processVsCreatedBy`).
+        enable_custom_vs_merge: bool = false, Check::any(), as "enable_custom_vs_merge";
+        /// Value of the label `createdBy` of VirtualServices that are merged.
+        process_vs_created_by: String = String::new(), LABEL_VALUE_OR_EMPTY, as "process_vs_created_by";
+        /// Whether gateways route the hosts of a service to the Services of their own cluster by a VirtualService (needs `vsRoutingGateways`).
+        enable_vs_routing: bool = false, Check::any(), as "enable_vs_routing";
+        /// Clusters where they do not.
+        vs_routing_disabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"),
+            as "vs_routing_disabled_clusters";
+        /// Gateways that do, as `namespace/name`.
+        vs_routing_gateways: Vec<String> = Vec::new(), Check::said("gateways, such as istio-system/passthrough-gateway"),
+            as "vs_routing_gateways";
+        /// Namespaces of these gateways.
+        ingress_vs_export_to_namespaces: Vec<String> = vec!["istio-system".into()],
+            check!("namespace names", |n: &Vec<String>| !n.is_empty()), as "ingress_vs_export_to_namespaces";
+        /// How requests are shared among the pods of a Service by the rules that go with these VirtualServices.
+        ingress_lb_policy: LbPolicy = LbPolicy::RoundRobin, Check::any(), as "ingress_lb_policy";
+        /// Clusters where new pods start slowly under these rules.
+        vs_routing_slow_start_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"),
+            as "vs_routing_slow_start_enabled_clusters";
     }
 
     "Writing" {

@@ -1,6 +1,6 @@
 //! What is watched: which kinds, and in which namespaces.
 
-use super::{Propagate, Settings, Sidecars};
+use super::{Settings, Sidecars};
 use crate::model::{ClusterName, Kind};
 
 impl Settings {
@@ -34,7 +34,9 @@ impl Settings {
         ];
         let sidecars = (self.sidecars != Sidecars::Off).then_some(Kind::Sidecar);
         let clients = self.client_kinds.iter();
-        self.workload_kinds.iter().chain(clients).copied().chain(always).chain(sidecars).collect()
+        let routing: &[Kind] = if self.enable_routing_policy { &[Kind::RoutingPolicy, Kind::EnvoyFilter] } else { &[] };
+        let kinds = self.workload_kinds.iter().chain(clients).copied().chain(always).chain(sidecars);
+        kinds.chain(routing.iter().copied()).collect()
     }
 
     /// Whether virtual machines count: WorkloadEntries, and ServiceEntries of users that name an identity.
@@ -48,9 +50,8 @@ impl Settings {
     pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
         match kind {
             Kind::ServiceEntry if self.reads_machines() => None,
-            // Users keep their rules where they like.
-            Kind::DestinationRule if self.propagate != Propagate::Off => None,
-            Kind::ServiceEntry | Kind::DestinationRule => Some(&self.sync_namespace),
+            // Users keep their rules where they like, and ours also stand in istio-system.
+            Kind::ServiceEntry => Some(&self.sync_namespace),
             Kind::EnvoyFilter => Some("istio-system"),
             kind if Kind::OF_HUB.contains(&kind) => Some(&self.dependency_namespace),
             _ => None,

@@ -119,6 +119,18 @@ words! {
         Clean = "clean",
     }
 
+    /// How requests are shared among the pods of a Service.
+    LbPolicy {
+        /// One after the other.
+        RoundRobin = "round_robin" | "ROUND_ROBIN",
+        /// By chance.
+        Random = "random" | "RANDOM",
+        /// To the address that the client asked for.
+        Passthrough = "passthrough" | "PASSTHROUGH",
+        /// To the one with the fewest requests under way.
+        LeastRequest = "least_request" | "LEAST_REQUEST",
+    }
+
     /// How much is logged. The reference's numbers 0 to 6 are accepted too.
     LogLevel {
         /// What an operator may want to know.

@@ -93,7 +93,7 @@ impl Observer {
             Kind::ClientConnectionConfig => Observed::ClientConnectionConfig(self.configured(kind, value)?),
             Kind::RoutingPolicy => Observed::RoutingPolicy(self.configured(kind, value)?),
             Kind::TrafficConfig => Observed::TrafficConfig(self.configured(kind, value)?),
-            Kind::DependencyProxy => return Err(format!("{} is not read", kind.as_str())),
+            Kind::DependencyProxy => Observed::DependencyProxy(self.configured(kind, value)?),
         })
     }
 
@@ -159,17 +159,43 @@ impl Observer {
         };
         let id = id(kind, &metadata);
         let ours = [&*self.settings.sync_namespace, GATEWAY_NAMESPACE].contains(&&*id.namespace);
-        if ours {
+        let merged = self.is_merged_route(&id, &marks);
+        if ours && !merged {
             return self.written(kind, value);
         }
         let ignored = is_true(metadata.annotations.as_ref(), IGNORE);
         let created = created_seconds(&metadata);
         let mut route = users_route::route(id, created, ignored, &metadata, value, &self.settings);
+        if merged {
+            // Whoever made it for another host says it by its labels alone.
+            (route.labels, route.annotations) = (marks.labels.clone(), marks.annotations.clone());
+            route.spec = Arc::new(value.get("spec").cloned().unwrap_or_default());
+        }
         if marks.owner() != Owner::Foreign {
             // Another installation's, with a sync namespace of its own: neither ours nor what a user says.
             route = Route { labels: Labels::new(), hosts: Vec::new(), spec: Arc::default(), ..route };
         }
         Ok(Observed::Route(Box::new(route)))
+    }
+
+    /// Whether an object carries our mark and belongs to a controller with another sync namespace: such a one may run beside
+    /// this, and neither touches what the other wrote.
+    fn is_anothers(&self, kind: Kind, namespace: Option<&str>, marks: &istio::Metadata) -> bool {
+        let sync_namespace = self.settings.sync_namespace.as_str();
+        kind != Kind::Sidecar
+            && namespace != Some(sync_namespace)
+            && marks.annotations.get(keys::SYNC_NAMESPACE).map(String::as_str) != Some(sync_namespace)
+            && marks.owner() == Owner::Tradewind
+    }
+
+    /// Whether a VirtualService beside ours was made to be merged into ours (reference behaviour §13.1).
+    fn is_merged_route(&self, id: &ObjectId, marks: &istio::Metadata) -> bool {
+        let by = marks.labels.get("createdBy").map(String::as_str);
+        self.settings.enable_custom_vs_merge
+            && id.kind == Kind::VirtualService
+            && *id.namespace == *self.settings.sync_namespace
+            && marks.owner() == Owner::Foreign
+            && by == Some(self.settings.process_vs_created_by.as_str())
     }
 
     /// Prunes a Service; a gateway's address is read by reference behaviour §4.
@@ -242,7 +268,8 @@ impl Observer {
         let is_copy = annotations.contains_key(keys::ORIGIN);
         let service = if is_copy { None } else { self.service_key(&labels, &annotations) };
         let marks = istio::Metadata { labels, annotations, ..istio::Metadata::default() };
-        let owner = marks.owner();
+        let owner =
+            if self.is_anothers(kind, metadata.namespace.as_deref(), &marks) { Owner::Foreign } else { marks.owner() };
         let object = istio::Object::read(kind, value, &self.owned).ok();
         let spec = value.get("spec").unwrap_or(&Value::Null);
         let (ports, endpoints) = match &object {

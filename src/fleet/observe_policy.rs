@@ -40,6 +40,7 @@ pub(super) fn configs_of(annotations: &Labels) -> Vec<(Kind, Arc<str>)> {
         (Kind::OutlierDetection, keys::OUTLIER_DETECTION),
         (Kind::ClientConnectionConfig, keys::CLIENT_CONNECTION_CONFIG),
         (Kind::TrafficConfig, keys::TRAFFIC_CONFIG),
+        (Kind::RoutingPolicy, keys::ROUTING_POLICY),
     ];
     named.into_iter().filter_map(|(kind, key)| Some((kind, annotations.get(key)?.as_str().into()))).collect()
 }

@@ -53,6 +53,18 @@ pub mod keys {
     pub const PROPAGATE: &str = "tradewind.io/propagate";
     /// Annotation of the ServiceEntry of a host that a Rollout's strategy brings: `preview` or `canary`.
     pub const VARIANT: &str = "tradewind.io/variant";
+    /// Annotation of an EnvoyFilter: `cluster/namespace/name` of its RoutingPolicy.
+    pub const ROUTING_POLICY: &str = "tradewind.io/routing-policy";
+    /// Annotation of an EnvoyFilter: the name of its RoutingPolicy (reference behaviour §16).
+    pub const ROUTING_POLICY_NAME: &str = "associated-routing-policy-name";
+    /// Annotation of an EnvoyFilter: the identity of its RoutingPolicy (reference behaviour §16).
+    pub const ROUTING_POLICY_IDENTITY: &str = "associated-routing-policy-identity";
+    /// Annotation of an object of ours outside the sync namespace: the sync namespace of the controller that wrote it.
+    pub const SYNC_NAMESPACE: &str = "tradewind.io/sync-namespace";
+    /// Label of what routes inside a cluster (reference behaviour §13.1).
+    pub const VS_ROUTING: &str = "admiral.io/vs-routing";
+    /// Label of what routes inside a cluster for its own clients (reference behaviour §13.1).
+    pub const VS_ROUTING_TYPE: &str = "admiral.io/vs-routing-type";
     /// Annotation of a merged Sidecar: the egress hosts that are ours, as a JSON array.
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
     /// Endpoint label with the cluster an endpoint leads to.
@@ -78,12 +90,20 @@ pub struct OwnedKeys {
 
 impl OwnedKeys {
     fn label(&self, key: &str) -> bool {
-        matches!(key, keys::MANAGED_BY | keys::DNS_PREFIX) || key == self.environment
+        matches!(key, keys::MANAGED_BY | keys::DNS_PREFIX | keys::VS_ROUTING | keys::VS_ROUTING_TYPE)
+            || key == self.environment
     }
 
     fn annotation(&self, key: &str) -> bool {
         key == self.identity
-            || matches!(key, keys::CREATED_BY | keys::DNS_PREFIX | keys::ASSOCIATED_GTP)
+            || matches!(
+                key,
+                keys::CREATED_BY
+                    | keys::DNS_PREFIX
+                    | keys::ASSOCIATED_GTP
+                    | keys::ROUTING_POLICY_NAME
+                    | keys::ROUTING_POLICY_IDENTITY
+            )
             || key.starts_with("tradewind.io/")
     }
 }
@@ -121,11 +141,16 @@ impl Metadata {
     pub fn owner(&self) -> Owner {
         if self.labels.get(keys::MANAGED_BY).is_some_and(|by| by == keys::TRADEWIND) {
             Owner::Tradewind
-        } else if self.annotations.get(keys::CREATED_BY).is_some_and(|by| by == keys::ADMIRAL) {
+        } else if self.annotations.get(keys::CREATED_BY).is_some_and(|by| by == keys::ADMIRAL) || self.is_filter() {
             Owner::Reference
         } else {
             Owner::Foreign
         }
+    }
+
+    /// Whether it is a filter of a RoutingPolicy: the reference marks those by nothing else (reference behaviour §16).
+    fn is_filter(&self) -> bool {
+        [keys::ROUTING_POLICY_NAME, keys::ROUTING_POLICY_IDENTITY].iter().all(|key| self.annotations.contains_key(*key))
     }
 
     /// Drops the labels and annotations that are not ours. On a copy, those that it has from the user's object are ours, too.
@@ -154,7 +179,7 @@ pub enum Object {
     VirtualService(Opaque),
     /// What proxies do beyond Istio's own API.
     EnvoyFilter(Opaque),
-    /// A copy of a user's DestinationRule.
+    /// A copy of a user's DestinationRule, or a rule for all Services of a namespace.
     RuleCopy(Opaque),
 }
 
@@ -175,7 +200,7 @@ impl Object {
     /// When a field that Tradewind knows has another type.
     pub fn read(kind: Kind, value: &Value, owned: &OwnedKeys) -> Result<Self, serde_json::Error> {
         let mut object = match kind {
-            Kind::DestinationRule if is_copy(value) => Self::RuleCopy(Opaque::deserialize(value)?),
+            Kind::DestinationRule if is_opaque(value) => Self::RuleCopy(Opaque::deserialize(value)?),
             Kind::DestinationRule => Self::DestinationRule(DestinationRule::deserialize(value)?),
             Kind::Sidecar => Self::Sidecar(Sidecar::deserialize(value)?),
             Kind::VirtualService => Self::VirtualService(Opaque::deserialize(value)?),
@@ -244,8 +269,12 @@ impl Object {
     }
 }
 
-fn is_copy(value: &Value) -> bool {
-    value.get("metadata").and_then(|metadata| metadata.get("annotations")?.get(keys::ORIGIN)).is_some()
+/// A copy says where it comes from, and a rule of a namespace that it routes.
+fn is_opaque(value: &Value) -> bool {
+    value.get("metadata").is_some_and(|metadata| {
+        metadata.get("annotations").is_some_and(|annotations| annotations.get(keys::ORIGIN).is_some())
+            || metadata.get("labels").is_some_and(|labels| labels.get(keys::VS_ROUTING).is_some())
+    })
 }
 
 struct HashSink(DefaultHasher);
@@ -314,7 +343,11 @@ mod tests {
     fn owner_is_told_by_our_label_then_by_the_references_annotation() {
         let mut metadata = Metadata::default();
         assert_eq!(metadata.owner(), Owner::Foreign);
-        metadata.annotations.insert(keys::CREATED_BY.into(), keys::ADMIRAL.into());
+        metadata.annotations.insert(keys::ROUTING_POLICY_NAME.into(), "payments".into());
+        assert_eq!(metadata.owner(), Owner::Foreign);
+        metadata.annotations.insert(keys::ROUTING_POLICY_IDENTITY.into(), "payments".into());
+        assert_eq!(metadata.owner(), Owner::Reference);
+        metadata.annotations = BTreeMap::from([(keys::CREATED_BY.into(), keys::ADMIRAL.into())]);
         assert_eq!(metadata.owner(), Owner::Reference);
         metadata.labels.insert(keys::MANAGED_BY.into(), keys::TRADEWIND.into());
         assert_eq!(metadata.owner(), Owner::Tradewind);

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{ClusterName, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
 use crate::{
     api::{
-        ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec,
-        TradewindConfigSpec, TrafficConfigSpec,
+        ClientConnectionConfigSpec, DependencyProxySpec, GlobalTrafficPolicySpec, OutlierDetectionSpec,
+        RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec,
     },
     istio,
 };
@@ -303,6 +303,8 @@ pub enum Observed {
     ClientConnectionConfig(Configured<ClientConnectionConfigSpec>),
     /// RoutingPolicy.
     RoutingPolicy(Configured<RoutingPolicySpec>),
+    /// DependencyProxy.
+    DependencyProxy(Configured<DependencyProxySpec>),
     /// TrafficConfig.
     TrafficConfig(Configured<TrafficConfigSpec>),
     /// Dependency.
@@ -330,6 +332,7 @@ impl Observed {
             Self::OutlierDetection(o) => &o.id,
             Self::ClientConnectionConfig(o) => &o.id,
             Self::RoutingPolicy(o) => &o.id,
+            Self::DependencyProxy(o) => &o.id,
             Self::TrafficConfig(o) => &o.id,
             Self::Dependency(o) => &o.id,
             Self::TradewindConfig(o) => &o.id,

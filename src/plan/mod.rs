@@ -8,11 +8,18 @@ mod active_passive;
 mod additional;
 mod checks;
 mod connections;
+mod custom_routes;
+mod dependency_proxy;
 mod destination_rule;
 mod duration;
 mod endpoints;
+mod envoy_filter;
 mod export;
+mod gob_hash;
 mod hosts;
+mod in_cluster;
+mod ingress;
+mod namespace_rules;
 mod order;
 mod policy;
 mod ports;
@@ -33,13 +40,14 @@ use std::{
 use serde::Serialize;
 
 pub use checks::violations;
+pub use namespace_rules::{NamespaceRules, namespace_rules};
 pub use propagation::{RoutePlan, routes};
 pub use sidecar::{SidecarWant, sidecar};
 
 use crate::{
     config::Settings,
-    istio::{DestinationRule, Object, ServiceEntry},
-    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectRef, Policy, ServiceKey, Variant},
+    istio::{DestinationRule, Metadata, Object, ServiceEntry, keys},
+    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ObjectRef, Policy, ServiceKey, Variant},
     registry::{AdditionalHosts, Claim, ServiceSnapshot, Target},
 };
 use hosts::WantedHost;
@@ -71,6 +79,57 @@ pub struct ClusterPlan {
     pub hosts: Vec<HostPlan>,
     /// Objects beside those of the hosts.
     pub others: Vec<Object>,
+    /// Objects of ours that stay as they are, because their reason cannot be read now.
+    pub kept: Vec<ObjectId>,
+}
+
+impl ServicePlan {
+    /// What a cluster should hold, to be added to.
+    fn cluster_mut(&mut self, cluster: &ClusterName) -> &mut ClusterPlan {
+        let at = match self.clusters.binary_search_by(|planned| planned.cluster.cmp(cluster)) {
+            Ok(at) => at,
+            Err(at) => {
+                let planned =
+                    ClusterPlan { cluster: cluster.clone(), hosts: Vec::new(), others: Vec::new(), kept: Vec::new() };
+                self.clusters.insert(at, planned);
+                at
+            }
+        };
+        &mut self.clusters[at]
+    }
+
+    /// Adds what does not depend on whether the service runs: filters of its clients, and what stays as it is.
+    fn finish(&mut self, snapshot: &ServiceSnapshot, settings: &Settings) {
+        envoy_filter::add(snapshot, settings, self);
+        for (cluster, id) in &snapshot.beside.kept {
+            let planned = self.cluster_mut(cluster);
+            planned.others.retain(|object| object.id() != *id);
+            planned.kept.push(id.clone());
+        }
+        for planned in &mut self.clusters {
+            planned.others.sort_by_key(Object::id);
+        }
+        self.notes.sort();
+        self.notes.dedup();
+    }
+}
+
+/// Metadata of an object beside the hosts of a service.
+fn metadata(key: &ServiceKey, name: String, namespace: &str, settings: &Settings) -> Metadata {
+    let mut metadata = Metadata {
+        name,
+        namespace: namespace.to_owned(),
+        labels: BTreeMap::from([(keys::MANAGED_BY.into(), keys::TRADEWIND.into())]),
+        annotations: BTreeMap::from([
+            (keys::CREATED_BY.into(), keys::TRADEWIND.into()),
+            (keys::IDENTITY.into(), key.identity.to_string()),
+            (keys::ENVIRONMENT.into(), key.environment.to_string()),
+        ]),
+    };
+    if namespace != settings.sync_namespace {
+        metadata.annotations.insert(keys::SYNC_NAMESPACE.into(), settings.sync_namespace.clone());
+    }
+    metadata
 }
 
 /// The pair of objects for one host in one cluster.
@@ -130,7 +189,10 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
         return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: true, first: BTreeSet::new() };
     }
     if snapshot.sources.is_empty() {
-        return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: false, first: BTreeSet::new() };
+        let mut plan =
+            ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: false, first: BTreeSet::new() };
+        plan.finish(snapshot, settings);
+        return plan;
     }
     let chosen = policy::choose(&snapshot.policies, &settings.priority_key);
     notes.extend(policy::outranked(&snapshot.policies, chosen, key));
@@ -179,6 +241,10 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     let first =
         order::first(moves, sources.map(|s| (&s.cluster, s.locality.as_ref().map(|locality| &locality.region))));
     let mut plan = ServicePlan { key: key.clone(), clusters, notes, held: false, first };
+    in_cluster::add(&decided, &mut plan);
+    ingress::add(&decided, &mut plan);
+    dependency_proxy::add(&decided, &mut plan);
+    plan.finish(snapshot, settings);
     refuse_violations(&mut plan);
     plan.notes.sort();
     plan.notes.dedup();
@@ -228,7 +294,7 @@ impl Decided<'_> {
         let hosts: Vec<HostPlan> =
             self.governed.iter().filter_map(|governed| self.host_in(target, governed, &export_to)).collect();
         let others = self.additional_in(&hosts, &export_to);
-        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts, others })
+        (!hosts.is_empty()).then(|| ClusterPlan { cluster: target.cluster.clone(), hosts, others, kept: Vec::new() })
     }
 
     /// The VirtualServices with the further names of these hosts.
@@ -260,6 +326,8 @@ impl Decided<'_> {
         let Governed { wanted, shares, primary, policy_region, claim } = governed;
         let claim = claim.filter(|claim| claim.taken_by.is_none())?;
         let View { snapshot, ports } = &self.views[&wanted.variant];
+        let pinned = in_cluster::pinned(self, target, governed);
+        let shares = pinned.as_ref().unwrap_or(shares);
         let (endpoints, tiered) = endpoints::place(snapshot, target, shares, ports, self.settings);
         if endpoints.is_empty() {
             return None;

@@ -51,6 +51,23 @@ impl Weighted {
         self.listed.iter().find(|(of, _)| &**of == region).map(|(_, percent)| *percent)
     }
 
+    /// The shares of the other regions without one, which becomes their first fallback. None where no other region has a share.
+    pub(super) fn without(&self, region: &str) -> Option<Self> {
+        let others = |shares: &[(Arc<str>, u32)]| {
+            let others = shares.iter().filter(|(of, _)| **of != *region);
+            percent(others.map(|(of, share)| (of.clone(), u64::from(*share))).collect())
+        };
+        let first = others(&self.first);
+        let own = [Arc::from(region)];
+        (!first.is_empty()).then(|| Self {
+            first,
+            fallbacks: own.into_iter().chain(self.fallbacks.iter().cloned()).collect(),
+            unlisted: self.unlisted,
+            listed: others(&self.listed),
+            everywhere: self.everywhere,
+        })
+    }
+
     /// Whether the policy lists the region as a fallback.
     pub(super) fn is_fallback(&self, region: &str) -> bool {
         self.fallbacks.iter().any(|fallback| &**fallback == region)
@@ -221,6 +238,25 @@ mod tests {
     fn scaled(weights: &[u64]) -> Vec<u32> {
         let named = weights.iter().enumerate().map(|(i, w)| (Arc::from(format!("r{i}")), *w)).collect();
         percent(named).into_iter().map(|(_, p)| p).collect()
+    }
+
+    #[test]
+    fn without_a_region_the_others_share_all_and_it_is_their_first_fallback() {
+        let named =
+            |shares: &[(&str, u32)]| shares.iter().map(|(of, share)| (Arc::from(*of), *share)).collect::<Vec<_>>();
+        let shares = named(&[("a", 40), ("b", 45), ("c", 15)]);
+        let all = Weighted {
+            first: shares.clone(),
+            fallbacks: vec!["d".into()],
+            unlisted: true,
+            listed: shares,
+            everywhere: false,
+        };
+        let others = all.without("a").unwrap();
+        assert_eq!(others.first, named(&[("b", 75), ("c", 25)]));
+        assert_eq!(others.fallbacks, [Arc::from("a"), Arc::from("d")]);
+        let alone = Weighted { first: named(&[("a", 100)]), ..all };
+        assert_eq!(alone.without("a"), None);
     }
 
     #[test]

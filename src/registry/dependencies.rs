@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::dependency_proxies::Proxies;
 use crate::model::{ClusterName, Declared, Identity, ObjectId};
 
 /// One Dependency as it counts.
@@ -19,6 +20,8 @@ pub(super) struct Dependencies {
     destinations_of: HashMap<Identity, BTreeMap<Identity, usize>>,
     /// The objects that name a destination.
     named_by: HashMap<Identity, BTreeSet<(ClusterName, ObjectId)>>,
+    /// Who stands before whom.
+    pub(super) proxies: Proxies,
 }
 
 /// What is wrong with a Dependency, in words.
@@ -79,12 +82,12 @@ impl Dependencies {
     }
 
     /// Identities that declare to call `destination`.
-    pub(super) fn sources_of(&self, destination: &Identity) -> Vec<Identity> {
+    pub(super) fn declared_sources_of(&self, destination: &Identity) -> Vec<Identity> {
         self.sources_of.get(destination).map_or_else(Vec::new, |sources| sources.keys().cloned().collect())
     }
 
     /// Identities that `source` declares to call.
-    pub(super) fn destinations_of(&self, source: &Identity) -> Vec<Identity> {
+    pub(super) fn declared_destinations_of(&self, source: &Identity) -> Vec<Identity> {
         self.destinations_of.get(source).map_or_else(Vec::new, |destinations| destinations.keys().cloned().collect())
     }
 

@@ -20,6 +20,8 @@ pub enum Unit {
     /// The copies of users' routes for one host (whole, in lower case), in all clusters. Comes after the services, which
     /// say what is published.
     Host(Arc<str>),
+    /// The rules for all Services of one namespace of one cluster.
+    Namespace(ClusterName, Arc<str>),
 }
 
 impl Unit {
@@ -28,7 +30,7 @@ impl Unit {
     pub fn service(&self) -> Option<&ServiceKey> {
         match self {
             Self::Service(key) => Some(key),
-            Self::Sidecar(..) | Self::Host(_) => None,
+            Self::Sidecar(..) | Self::Host(_) | Self::Namespace(..) => None,
         }
     }
 }
@@ -39,6 +41,7 @@ impl std::fmt::Display for Unit {
             Self::Service(key) => write!(f, "{key}"),
             Self::Sidecar(cluster, namespace) => write!(f, "Sidecar of {cluster}/{namespace}"),
             Self::Host(host) => write!(f, "routes for {host}"),
+            Self::Namespace(cluster, namespace) => write!(f, "rules of {cluster}/{namespace}"),
         }
     }
 }

@@ -73,7 +73,9 @@ impl Registry {
             let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
             for written in written {
                 policies.extend(written.policy.clone().map(|policy| (Kind::GlobalTrafficPolicy, policy)));
-                policies.extend(written.configs.iter().cloned());
+                // Filters stay by themselves where their policy cannot be read.
+                let shaping = written.configs.iter().filter(|(kind, _)| *kind != Kind::RoutingPolicy);
+                policies.extend(shaping.cloned());
             }
         }
         policies

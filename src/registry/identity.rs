@@ -83,6 +83,14 @@ pub(super) fn of_client(client: &Workload, settings: &Settings) -> Result<Option
     identity.map(known_by).transpose()
 }
 
+/// The environment of an object that names it as workloads do, without their namespace (reference behaviour §11.6).
+pub(super) fn environment_of<'a>(labels: &'a Labels, annotations: &'a Labels, settings: &Settings) -> &'a str {
+    non_empty(annotations, &settings.env_key)
+        .or_else(|| non_empty(labels, &settings.env_key))
+        .or_else(|| non_empty(labels, "env"))
+        .unwrap_or(DEFAULT_ENVIRONMENT)
+}
+
 /// A kind of policy that names services.
 pub(super) trait Named: Sized {
     /// Where the identity stands, and the environment beside the annotation.
@@ -197,8 +205,8 @@ pub(super) fn named<S: Named>(
         (NoteKind::PolicyWithoutIdentity, format!("the {what} {error}; the policy is ignored"))
     };
     let identity = match S::BY {
-        Naming::Policies => partitioned(identity, labels, annotations, settings),
-        Naming::Workloads | Naming::Asset => Identity::parse(identity),
+        Naming::Policies | Naming::Workloads => partitioned(identity, labels, annotations, settings),
+        Naming::Asset => Identity::parse(identity),
     };
     match identity {
         Ok(identity) => {

@@ -124,6 +124,11 @@ impl Registry {
         let unreadable_policy = self.unreadable_policy(&in_force);
         let additional = self.additional_hosts(key);
         let remembered = self.remembered(&standing, key, &plain, keep_case);
+        let routing_policies = self.naming(key, &plain);
+        let beside = self.beside(key, &identity, &standing, !routing_policies.is_empty());
+        if sources.is_empty() {
+            notes.extend(self.missing_proxy(key, &beside));
+        }
         Some(ServiceSnapshot {
             key: spelled,
             identity,
@@ -136,7 +141,8 @@ impl Registry {
             outlier_detections,
             connections,
             slow_starts: self.naming(key, &plain),
-            routing_policies: self.naming(key, &plain),
+            routing_policies,
+            beside,
             unreadable_policy,
             additional,
             remembered,
@@ -323,7 +329,9 @@ impl Registry {
             let unserved: Vec<Identity> = {
                 let dependencies = self.dependencies.read();
                 let Some(counted) = dependencies.get(&(cluster.clone(), id.clone())) else { continue };
-                let nobody_runs = |identity: &&Identity| !self.runs_anywhere(identity);
+                let nobody_runs = |identity: &&Identity| {
+                    !self.runs_anywhere(identity) && dependencies.proxies.before(identity).next().is_none()
+                };
                 counted.destinations.iter().filter(nobody_runs).cloned().collect()
             };
             let notes = unserved.iter().map(|identity| Note {

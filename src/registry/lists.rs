@@ -13,6 +13,8 @@ impl Registry {
     pub fn services(&self) -> Vec<ServiceKey> {
         let mut services: BTreeSet<ServiceKey> = self.clusters_of.iter().map(|entry| entry.key().clone()).collect();
         services.extend(self.carried.iter().flat_map(|carried| carried.keys().cloned().collect::<Vec<_>>()));
+        // Their clients get filters, wherever the service itself runs.
+        services.extend(self.routing_policy_keys(None));
         services.into_iter().collect()
     }
 
@@ -70,6 +72,7 @@ impl Registry {
             Unit::Service(key) => shard.standing().of(key),
             Unit::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
             Unit::Host(host) => shard.standing().copies_of(host),
+            Unit::Namespace(_, namespace) => shard.standing().of_namespace(namespace),
         }
     }
 

@@ -9,9 +9,11 @@
 //! was known of it last (its shard, or what was [carried over](carried) from written objects).
 
 mod addresses;
+mod beside;
 mod carried;
 mod clients;
 mod dependencies;
+mod dependency_proxies;
 mod dirty;
 mod facts;
 mod freshness;
@@ -36,6 +38,7 @@ mod shard;
 mod snapshot;
 mod standing;
 mod status;
+mod user_hosts;
 mod writing;
 
 use std::{
@@ -50,6 +53,7 @@ use std::{
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
+pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, ROUTING_NAMESPACE, RuledNamespace};
 pub use dirty::Unit;
 pub use notes::{NoteBook, NoteSource};
 pub use portion::Portion;
@@ -59,6 +63,7 @@ pub use snapshot::{
     Machine, Matching, Principals, Remembered, ServiceSnapshot, Source, Target,
 };
 pub use status::{ClusterStatus, KindState};
+pub(crate) use user_hosts::CREATED_FOR_ENV;
 
 use crate::{
     config::{AddressSource, Propagate, Settings, Sidecars, WithoutDependency},
@@ -178,6 +183,10 @@ impl Registry {
         for id in configs {
             self.set_operations(cluster, &id, None);
         }
+        let proxies = self.dependencies.read().proxies.of_cluster(cluster);
+        for id in proxies {
+            self.set_proxy(cluster, &id, None);
+        }
         let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policies.keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         let suffix = &self.settings.hostname_suffix;
@@ -228,6 +237,12 @@ impl Registry {
                     return;
                 }
                 Observed::Other(id) => self.in_shard(cluster, |shard| shard.remove_workload(&id, &self.settings)),
+                Observed::DependencyProxy(configured) => {
+                    let (counted, problems) = dependency_proxies::read(&configured, settings);
+                    self.note_object(cluster, &id, NoteKind::DependencyQuestionable, problems);
+                    self.set_proxy(cluster, &id, counted);
+                    return;
+                }
                 Observed::Written(written) => {
                     self.put_written(cluster, *written, true);
                     return;
@@ -265,6 +280,10 @@ impl Registry {
             }
             Kind::TradewindConfig => {
                 self.set_operations(cluster, id, None);
+                return;
+            }
+            Kind::DependencyProxy => {
+                self.set_proxy(cluster, id, None);
                 return;
             }
             Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
@@ -327,6 +346,7 @@ impl Registry {
         match kind {
             Kind::Dependency => self.dependencies.read().of_cluster(cluster),
             Kind::TradewindConfig => self.operations.read().ids(cluster),
+            Kind::DependencyProxy => self.dependencies.read().proxies.of_cluster(cluster),
             _ => self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.ids(kind)),
         }
     }
@@ -376,6 +396,15 @@ impl Registry {
         if !self.started.load(Ordering::Acquire) {
             // Everything is planned, and every Dependency reviewed, when the fleet has been read.
             return;
+        }
+        dirty.extend(self.routed_units(&effects.routed));
+        dirty.extend(self.moved_namespaces(cluster, &effects.sidecars));
+        if self.settings.enable_routing_policy {
+            // Filters choose pods by the identity as their workloads spell it.
+            let dependencies = self.dependencies.read();
+            for destination in effects.services.iter().flat_map(|key| dependencies.destinations_of(&key.identity)) {
+                dirty.extend(self.routing_policy_keys(Some(&destination)).into_iter().map(Unit::Service));
+            }
         }
         for (identity, _) in &effects.moved {
             dirty.extend(self.keys_of(identity).into_iter().map(Unit::Service));
@@ -429,7 +458,9 @@ impl Registry {
     }
 
     fn keys_of(&self, identity: &Identity) -> Vec<ServiceKey> {
-        self.services_of.get(identity).map_or_else(Vec::new, |services| services.iter().cloned().collect())
+        let mut keys = self.routing_policy_keys(Some(identity));
+        keys.extend(self.services_of.get(identity).iter().flat_map(|services| services.iter().cloned()));
+        keys.into_iter().collect()
     }
 
     /// The services with endpoints in a cluster.
@@ -478,8 +509,19 @@ impl Registry {
             // A note may be due although no service is concerned.
             self.dirty.wake();
         }
-        let mut dirty: BTreeSet<Unit> =
-            destinations.iter().flat_map(|identity| self.keys_of(identity)).map(Unit::Service).collect();
+        let proxies: Vec<Identity> = {
+            let dependencies = self.dependencies.read();
+            destinations
+                .iter()
+                .flat_map(|identity| dependencies.proxies.before(identity).cloned().collect::<Vec<_>>())
+                .collect()
+        };
+        let mut dirty: BTreeSet<Unit> = destinations
+            .iter()
+            .chain(&proxies)
+            .flat_map(|identity| self.keys_of(identity))
+            .map(Unit::Service)
+            .collect();
         if self.settings.sidecars != Sidecars::Off {
             for shard in &self.shards {
                 for source in &sources {
@@ -516,7 +558,9 @@ impl Registry {
             // Of services that run nowhere there is still to say that the policy has no effect.
             units.extend(shard.policies.keys().cloned().map(Unit::Service));
         }
+        units.extend(self.dependencies.read().proxies.keys().cloned().map(Unit::Service));
         for cluster in self.cluster_names() {
+            units.extend(self.namespace_units(&cluster));
             units.extend(self.sidecar_units(&cluster));
         }
         units.extend(self.routed_hosts().into_iter().map(Unit::Host));

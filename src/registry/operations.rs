@@ -3,7 +3,7 @@
 //!
 //! Decides what is left as it stands; planning goes on meanwhile, so that views show what would come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Registry, dirty::Unit};
 use crate::{
@@ -61,10 +61,19 @@ impl Registry {
     pub fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
         let holder = match unit {
             Unit::Host(host) => self.holder_of(host),
+            Unit::Namespace(_, namespace) => {
+                // The rules for all Services of a namespace are left as any of its services is.
+                let services = self.shards.get(cluster).map_or_else(BTreeSet::new, |shard| shard.keys_in(namespace));
+                return self.is_suspended_for(cluster, None)
+                    || services.iter().any(|key| self.is_suspended_for(cluster, Some(key)));
+            }
             Unit::Service(_) | Unit::Sidecar(..) => None,
         };
         // The copies for a host are left as its service is.
-        let key = unit.service().or(holder.as_ref());
+        self.is_suspended_for(cluster, unit.service().or(holder.as_ref()))
+    }
+
+    fn is_suspended_for(&self, cluster: &ClusterName, key: Option<&ServiceKey>) -> bool {
         let excluded = &self.settings.excluded_identity_list;
         key.is_some_and(|key| excluded.iter().any(|one| one.eq_ignore_ascii_case(key.identity.as_str())))
             || self.operations.read().suspensions().any(|(_, suspension)| covers(suspension, key, cluster))

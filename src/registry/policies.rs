@@ -84,7 +84,7 @@ pub(super) struct Policies {
     traffic: Configs<GlobalTrafficPolicySpec>,
     outliers: Configs<OutlierDetectionSpec>,
     connections: Configs<ClientConnectionConfigSpec>,
-    routing: Configs<RoutingPolicySpec>,
+    pub(super) routing: Configs<RoutingPolicySpec>,
     slow_starts: Configs<TrafficConfigSpec>,
 }
 

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::shard::{Effects, Shard, remove_from};
+use super::{
+    shard::{Effects, Shard, remove_from},
+    user_hosts::created_for,
+};
 use crate::model::{Kind, ObjectId, Route};
 
 /// The routes of one cluster.
@@ -44,6 +47,10 @@ impl Routes {
         self.all.get(id).cloned()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.all.values()
+    }
+
     pub(super) fn ids(&self, kind: Kind) -> impl Iterator<Item = ObjectId> {
         self.all.keys().filter(move |id| id.kind == kind).cloned()
     }
@@ -69,17 +76,39 @@ impl Routes {
     }
 }
 
+/// What routes concern that are merged into ours.
+fn merged<'a>(routes: impl Iterator<Item = &'a Arc<Route>>) -> Effects {
+    let mut effects = Effects::default();
+    effects.routed.created_for.extend(routes.filter_map(|route| created_for(route)).map(str::to_owned));
+    effects
+}
+
 impl Shard {
     pub(super) fn put_route(&mut self, route: Route) -> Effects {
-        let Some((before, route)) = self.routes.put(route) else { return Effects::default() };
-        let hosts = before.iter().chain([&route]).flat_map(|r| r.full_hosts()).collect();
-        Effects { hosts, services: self.split_by(&route.id), ..Effects::default() }
+        if self.is_merged(&route.id) {
+            let (before, now) = self.custom.put(route).map_or((None, None), |(before, now)| (before, Some(now)));
+            return merged(before.iter().chain(&now));
+        }
+        let Some((before, now)) = self.routes.put(route) else { return Effects::default() };
+        self.replaced(before, Some(now))
     }
 
     pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
+        if self.is_merged(id) {
+            return merged(self.custom.remove(id).iter());
+        }
         let Some(before) = self.routes.remove(id) else { return Effects::default() };
-        let hosts = before.full_hosts().into_iter().collect();
-        Effects { hosts, services: self.split_by(id), ..Effects::default() }
+        self.replaced(Some(before), None)
+    }
+
+    fn replaced(&mut self, before: Option<Arc<Route>>, now: Option<Arc<Route>>) -> Effects {
+        let mut effects = Effects::default();
+        for (route, stands) in before.into_iter().map(|route| (route, false)).chain(now.map(|route| (route, true))) {
+            effects.hosts.extend(route.full_hosts());
+            effects.routed.hosts.extend(self.user_hosts.count(&route, stands));
+            effects.services.extend(self.split_by(&route.id));
+        }
+        effects
     }
 
     pub(super) fn routes(&self) -> &Routes {

@@ -4,6 +4,7 @@
 
 mod backends;
 mod rollouts;
+mod routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -20,6 +21,7 @@ use super::{
     routes::Routes,
     standing::Standing,
     status::KindState,
+    user_hosts::{Routed, UserHosts},
 };
 pub(super) use backends::{Backends, Problem};
 use rollouts::References;
@@ -53,6 +55,8 @@ pub(super) struct Effects {
     pub(super) hosts: BTreeSet<Arc<str>>,
     /// Rollouts whose notes are to be looked at again.
     pub(super) rollouts: BTreeSet<ObjectId>,
+    /// What users' VirtualServices that came or went concern.
+    pub(super) routed: Routed,
     /// What changed about the cluster's own place.
     pub(super) place: Moved,
 }
@@ -63,6 +67,8 @@ pub(super) struct Shard {
     name: ClusterName,
     /// Label or annotation of the identity, from the settings.
     identity_key: Arc<str>,
+    /// Where ours stand, and what users want merged into ours.
+    pub(super) sync_namespace: Arc<str>,
     kinds: BTreeMap<Kind, KindState>,
     workloads: HashMap<ObjectId, Placed>,
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
@@ -81,6 +87,9 @@ pub(super) struct Shard {
     clients: Clients,
     /// What the Rollouts refer to.
     references: References,
+    /// Those of users that are merged into ours.
+    pub(super) custom: Routes,
+    pub(super) user_hosts: UserHosts,
     /// Its nodes and gateways.
     place: Place,
     /// What was written there.
@@ -112,6 +121,7 @@ impl Shard {
         Self {
             name,
             identity_key: settings.workload_identity_key.as_str().into(),
+            sync_namespace: settings.sync_namespace.as_str().into(),
             kinds: kinds.into_iter().map(|kind| (kind, KindState::Loading)).collect(),
             workloads: HashMap::new(),
             by_service: HashMap::new(),
@@ -125,6 +135,8 @@ impl Shard {
             routes: Routes::default(),
             clients: Clients::default(),
             references: References::default(),
+            custom: Routes::default(),
+            user_hosts: UserHosts::default(),
             place: Place::new(settings),
             standing: Standing::default(),
         }
@@ -467,11 +479,6 @@ impl Shard {
         self.namespaces.get(CONTROL_PLANE).and_then(|namespace| namespace.network.clone())
     }
 
-    /// Whether some workload of a service runs in a namespace.
-    pub(super) fn is_home(&self, key: &ServiceKey, namespace: &str) -> bool {
-        self.by_service.get(key).into_iter().flatten().any(|id| &*id.namespace == namespace)
-    }
-
     // ---- what was written ----
 
     /// What was written there.
@@ -492,7 +499,13 @@ impl Shard {
             kind if Policies::KINDS.contains(&kind) => self.policies.ids(kind),
             kind if Kind::WRITTEN.contains(&kind) => {
                 let machines = self.workloads.keys().filter(|id| id.kind == kind).cloned();
-                self.standing.ids(kind).into_iter().chain(self.routes.ids(kind)).chain(machines).collect()
+                self.standing
+                    .ids(kind)
+                    .into_iter()
+                    .chain(self.routes.ids(kind))
+                    .chain(self.custom.ids(kind))
+                    .chain(machines)
+                    .collect()
             }
             kind if Kind::CLIENTS.contains(&kind) => self.clients.ids(kind),
             kind if Kind::WORKLOADS.contains(&kind) => {

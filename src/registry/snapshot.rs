@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::portion::Portion;
+use super::{beside::Beside, portion::Portion};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
@@ -47,6 +47,8 @@ pub struct ServiceSnapshot {
     pub slow_starts: Matching<TrafficConfigSpec>,
     /// The RoutingPolicies that name it.
     pub routing_policies: Matching<RoutingPolicySpec>,
+    /// What decides objects beside its hosts.
+    pub beside: Beside,
     /// A policy (its kind and `cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
     pub unreadable_policy: Option<(Kind, Arc<str>)>,
     /// Whether it is reached under the additional suffixes, too, or which other service is.

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::shard::remove_from;
+use super::{
+    beside::{NAMESPACE_RULE_SUFFIXES, ROUTING_NAMESPACE},
+    shard::remove_from,
+};
 use crate::{
     istio::Owner,
     model::{Kind, ObjectId, ServiceKey, Written},
@@ -123,6 +126,14 @@ impl Standing {
             let is_copy = |id| self.objects.get(id).is_some_and(|written| written.owner == Owner::Tradewind);
             ids.iter().any(is_copy).then_some(host)
         })
+    }
+
+    /// The rules of ours for all Services of a namespace.
+    pub(super) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Written>> {
+        let ids = NAMESPACE_RULE_SUFFIXES
+            .iter()
+            .map(|suffix| ObjectId::new(Kind::DestinationRule, ROUTING_NAMESPACE, &format!("{namespace}{suffix}")));
+        ids.filter_map(|id| self.get(&id)).filter(|written| written.owner == Owner::Tradewind).collect()
     }
 
     /// Number of objects of ours.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use super::{Registry, dirty::Unit, standing::routed_host};
+use super::{Registry, beside::ruled_namespace, dirty::Unit, standing::routed_host};
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, PublishedEndpoint, Written},
@@ -94,6 +94,9 @@ impl Registry {
     fn wanting(&self, cluster: &ClusterName, id: &ObjectId) -> Vec<Unit> {
         if id.kind == Kind::Sidecar {
             return vec![Unit::Sidecar(cluster.clone(), id.namespace.clone())];
+        }
+        if let Some(namespace) = ruled_namespace(id) {
+            return vec![Unit::Namespace(cluster.clone(), namespace.into())];
         }
         let host =
             ["-se", "-default-dr", "-dr"].iter().find_map(|suffix| Host::parse(id.name.strip_suffix(suffix)?).ok());

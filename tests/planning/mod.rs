@@ -39,6 +39,8 @@ struct Wanted {
     objects: Objects,
     /// Hosts merged into a user's Sidecar.
     merged: Vec<String>,
+    /// Objects that stay as they are.
+    kept: BTreeSet<(ClusterName, ObjectId)>,
 }
 
 /// Everything that a fleet should hold, with the reasons and the notes.
@@ -89,7 +91,11 @@ impl World {
                 if plan.held {
                     return;
                 }
-                self.wanted.insert(unit.clone(), Wanted { objects: objects_of(&plan), merged: Vec::new() });
+                let wanted = Wanted { objects: objects_of(&plan), merged: Vec::new(), kept: kept_of(&plan) };
+                self.wanted.insert(unit.clone(), wanted);
+                for (cluster, namespace) in self.registry.ruled_namespaces(key) {
+                    self.plan(&Unit::Namespace(cluster, namespace));
+                }
                 for (cluster, namespace) in self.registry.namespaces_of_dependents(key) {
                     self.plan(&Unit::Sidecar(cluster, namespace));
                 }
@@ -101,8 +107,19 @@ impl World {
                 let Some(plan) = plan_routes(&self.registry, host) else { return };
                 self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
                 if !plan.held {
-                    self.wanted.insert(unit.clone(), Wanted { objects: copies_of(&plan), merged: Vec::new() });
+                    self.wanted.insert(unit.clone(), Wanted { objects: copies_of(&plan), ..Wanted::default() });
                 }
+            }
+            Unit::Namespace(cluster, namespace) => {
+                let Some(ruled) = self.registry.ruled_namespace(cluster, namespace) else { return };
+                let rules = plan::namespace_rules(&ruled, self.registry.settings());
+                let at = |id: ObjectId| (cluster.clone(), id);
+                let wanted = Wanted {
+                    objects: rules.objects.into_iter().map(|object| (at(object.id()), object)).collect(),
+                    merged: Vec::new(),
+                    kept: rules.kept.into_iter().map(at).collect(),
+                };
+                self.wanted.insert(unit.clone(), wanted);
             }
             Unit::Sidecar(cluster, namespace) => {
                 let Some(client) = self.registry.client_namespace(cluster, namespace) else { return };
@@ -123,7 +140,7 @@ impl World {
     /// A cluster leaves the fleet, and its writer with it.
     pub fn leave(&mut self, cluster: &ClusterName) {
         self.registry.deregister(cluster);
-        self.wanted.retain(|unit, _| !matches!(unit, Unit::Sidecar(of, _) if of == cluster));
+        self.wanted.retain(|unit, _| !matches!(unit, Unit::Sidecar(of, _) | Unit::Namespace(of, _) if of == cluster));
     }
 
     /// What the units that were dirty want by now.
@@ -137,7 +154,7 @@ impl World {
         with_hosts
             .filter_map(|(unit, wanted)| match unit {
                 Unit::Sidecar(cluster, namespace) => Some((format!("{cluster} {namespace}"), wanted.merged.clone())),
-                Unit::Service(_) | Unit::Host(_) => None,
+                Unit::Service(_) | Unit::Host(_) | Unit::Namespace(..) => None,
             })
             .collect()
     }
@@ -179,6 +196,12 @@ impl World {
                 }
             }
         }
+        for (cluster, namespace) in registry.all_ruled_namespaces() {
+            let Some(ruled) = registry.ruled_namespace(&cluster, &namespace) else { continue };
+            for object in plan::namespace_rules(&ruled, registry.settings()).objects {
+                picture.objects.insert((cluster.clone(), object.id()), object);
+            }
+        }
         picture.notes = registry.notes().all();
         picture
     }
@@ -199,7 +222,9 @@ impl World {
             let held = self.held();
             for written in self.registry.owned(&cluster) {
                 let is_held = written.service.as_ref().is_some_and(|key| held.contains(key)) || self.holds(&written);
-                let gone = !wanted.contains_key(&(cluster.clone(), written.id.clone()));
+                let at = (cluster.clone(), written.id.clone());
+                let is_kept = self.wanted.values().any(|wanted| wanted.kept.contains(&at));
+                let gone = !wanted.contains_key(&at) && !is_kept;
                 if gone && !is_held && self.registry.may_remove(&cluster) {
                     self.registry.delete(&cluster, &written.id);
                     changes += 1;
@@ -266,6 +291,13 @@ fn objects_of(plan: &ServicePlan) -> Objects {
         }
     }
     objects
+}
+
+fn kept_of(plan: &ServicePlan) -> BTreeSet<(ClusterName, ObjectId)> {
+    let of_cluster = |planned: &plan::ClusterPlan| {
+        planned.kept.iter().map(|id| (planned.cluster.clone(), id.clone())).collect::<Vec<_>>()
+    };
+    plan.clusters.iter().flat_map(of_cluster).collect()
 }
 
 fn copies_of(plan: &RoutePlan) -> Objects {

@@ -20,5 +20,6 @@ mod partition;
 mod process;
 mod rollouts;
 mod routes;
+mod routing;
 mod sidecars;
 mod world;

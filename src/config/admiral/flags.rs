@@ -55,9 +55,9 @@ const OPERATOR: Otherwise = Off("it belongs to the operator and state syncer mod
 const NO_RESYNC: Otherwise = NotNeeded("changes take effect when they happen; there is neither resync nor warm-up");
 const ONLY_CHANGES: Otherwise = NotNeeded("only differences are ever written");
 const AT_ONCE: Otherwise = NotNeeded("Dependencies and new clients always take effect at once");
-const FILTERS: Otherwise = NotYet("EnvoyFilters from RoutingPolicies");
 const SUFFIXES: Otherwise = NotYet("additional endpoint suffixes");
-const ROUTING: Otherwise = NotYet("VirtualServices for in-cluster and ingress routing");
+const CACHED_SIDECARS: Otherwise =
+    Off("it widens Sidecars to whole namespaces; sidecars: merge lists the Services that are needed");
 const NLB: Otherwise = NotYet("gateways by cluster behind network load balancers");
 
 /// All of them, in the order of the reference's help.
@@ -110,11 +110,16 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     flag("dr_state_store_config_path", Text, "", DYNAMO),
     flag("se_ip_prefix", Text, "240.0", Mapped("`A.B` is `addressRange: A.B.0.0/16`", mapped::address_range)),
-    flag("envoy_filter_version", Text, "1.17,1.20", FILTERS),
+    flag(
+        "envoy_filter_version",
+        Text,
+        "1.17,1.20",
+        Mapped("`envoyFilterVersion`; the default counts only with `enable_routing_policy`", mapped::filter_version),
+    ),
     flag("deprecated_envoy_filter_version", Text, "", NoEffect),
-    flag("envoy_filter_additional_config", Text, "", FILTERS),
-    flag("enable_routing_policy", Switch, "false", FILTERS),
-    flag("routing_policy_enabled_clusters", List, "", FILTERS),
+    flag("envoy_filter_additional_config", Text, "", Setting),
+    flag("enable_routing_policy", Switch, "false", Setting),
+    flag("routing_policy_enabled_clusters", List, "", Setting),
     flag("excluded_identity_list", List, "", NotYet("suspension of identities")),
     flag("enable_diff_check", Switch, "true", ONLY_CHANGES),
     flag("additional_endpoint_suffixes", List, "", SUFFIXES),
@@ -122,7 +127,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable_workload_data_storage", Switch, "false", DYNAMO),
     flag("disable_default_automatic_failover", Switch, "false", Setting),
     flag("disable_ip_generation", Switch, "false", Mapped("`true` is `addresses: istio`", mapped::addresses)),
-    flag("identity_partition_key", Text, "admiral.io/identityPartition", NotYet("identity partitions")),
+    flag("identity_partition_key", Text, "admiral.io/identityPartition", Setting),
     flag("exportto_identity_list", List, "*", Setting),
     flag("exportto_max_namespaces", Integer, "35", Setting),
     flag("dns_retries", Integer, "3", NoEffect),
@@ -157,12 +162,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "false",
         NotNeeded("a ClientConnectionConfig takes effect wherever its kind is installed"),
     ),
-    flag(
-        "gateway_asset_aliases",
-        List,
-        "Intuit.platform.servicesgateway.servicesgateway",
-        NotYet("aliases of gateway identities"),
-    ),
+    flag("gateway_asset_aliases", List, "Intuit.platform.servicesgateway.servicesgateway", Setting),
     flag("enable_active_passive", Switch, "false", Setting),
     flag("enable_sw_aware_ns_caches", Switch, "false", Setting),
     flag("default_warmup_duration_in_seconds", Integer, "45", Setting),
@@ -191,19 +191,29 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("registry_client_base_uri", Text, "v1", OPERATOR),
     flag("admiral_app_env", Text, "preProd", OPERATOR),
     flag("admiral_state_syncer_clusters", List, "", OPERATOR),
-    flag("enable_vs_routing", Switch, "false", ROUTING),
-    flag("vs_routing_disabled_clusters", List, "", ROUTING),
-    flag("vs_routing_slow_start_enabled_clusters", List, "", ROUTING),
-    flag("vs_routing_gateways", List, "", ROUTING),
-    flag("ingress_vs_export_to_namespaces", List, "istio-system", ROUTING),
-    flag("ingress_lb_policy", Text, "round_robin", ROUTING),
-    flag("enable_vs_routing_in_cluster", Switch, "false", ROUTING),
-    short('e', flag("vs_routing_in_cluster_enabled_resources", Map, "", ROUTING)),
-    short('d', flag("vs_routing_in_cluster_disabled_resources", Map, "", ROUTING)),
-    flag("enable_custom_vs_merge", Switch, "false", ROUTING),
-    flag("process_vs_created_by", Text, "", ROUTING),
-    flag("enable_sidecar_caching", Switch, "false", ROUTING),
-    flag("max_sidecar_egress_hosts_limit_to_cache", Integer, "100", ROUTING),
+    flag(
+        "enable_vs_routing",
+        Switch,
+        "false",
+        Mapped("`enableVsRouting`, where `vs_routing_gateways` names some", mapped::ingress_routing),
+    ),
+    flag("vs_routing_disabled_clusters", List, "", Setting),
+    flag("vs_routing_slow_start_enabled_clusters", List, "", Setting),
+    flag("vs_routing_gateways", List, "", Setting),
+    flag("ingress_vs_export_to_namespaces", List, "istio-system", Setting),
+    flag("ingress_lb_policy", Text, "round_robin", Setting),
+    flag("enable_vs_routing_in_cluster", Switch, "false", Setting),
+    short('e', flag("vs_routing_in_cluster_enabled_resources", Map, "", Setting)),
+    short('d', flag("vs_routing_in_cluster_disabled_resources", Map, "", Setting)),
+    flag(
+        "enable_custom_vs_merge",
+        Switch,
+        "false",
+        Mapped("`enableCustomVsMerge`, where `process_vs_created_by` is given too", mapped::custom_merge),
+    ),
+    flag("process_vs_created_by", Text, "", Setting),
+    flag("enable_sidecar_caching", Switch, "false", CACHED_SIDECARS),
+    flag("max_sidecar_egress_hosts_limit_to_cache", Integer, "100", CACHED_SIDECARS),
     flag("enable_client_discovery", Switch, "true", Mapped("`clientKinds`; `false` is an empty list", mapped::clients)),
     flag("client_discovery_clusters_for_jobs", List, "", Setting),
     flag("client_discovery_clusters_for_numaflow", List, "", Setting),

@@ -362,6 +362,25 @@ mod tests {
         assert!(text.contains("#   enable_absolute_fqdn_for_local_endpoints: without"), "{text}");
         assert!(text.contains("#   subset_label: without effect in Admiral too"), "{text}");
         assert!(text.contains("#   admiral_state_checker_name: there is no lease"), "{text}");
+        assert!(settings.enable_vs_routing && settings.enable_custom_vs_merge && settings.enable_routing_policy);
+        assert_eq!(settings.envoy_filter_version, ["1.25"]);
+    }
+
+    #[test]
+    fn filters_stay_for_the_proxies_that_they_were_for() {
+        let (text, settings) = made(&words("--enable_routing_policy --routing_policy_enabled_clusters=*"), false);
+        assert_eq!(settings.envoy_filter_version, ["1.17", "1.20"], "{text}");
+        assert_eq!(made(&[], false).1.envoy_filter_version, ["any"]);
+        let (text, settings) = made(&words("--envoy_filter_version 1.27,1.28"), false);
+        assert_eq!(settings.envoy_filter_version, ["1.27", "1.28"], "{text}");
+    }
+
+    #[test]
+    fn routing_that_writes_nothing_in_admiral_is_left_out() {
+        let (text, settings) = made(&words("--enable_vs_routing --enable_custom_vs_merge"), false);
+        assert!(!settings.enable_vs_routing && !settings.enable_custom_vs_merge);
+        assert!(text.contains("#   enable_vs_routing: without vs_routing_gateways"), "{text}");
+        assert!(text.contains("#   enable_custom_vs_merge: without process_vs_created_by"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! Users' VirtualServices of the sync namespace that are merged into those that route inside a cluster (reference
+//! behaviour §13.1).
+//!
+//! Decides how hosts and routes are united; never whether a cluster routes inside itself.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::Decided;
+use crate::{
+    model::{ClusterName, Note, NoteKind, Route},
+    registry::CREATED_FOR_ENV,
+};
+
+/// Between the environments for which one VirtualService was made.
+const BETWEEN_ENVIRONMENTS: char = '_';
+
+/// Those of a cluster that are for the environment of the service.
+pub(super) fn of<'a>(decided: &'a Decided<'_>, cluster: &'a ClusterName) -> impl Iterator<Item = &'a Route> {
+    let environment = decided.snapshot.key.environment.as_str();
+    let is_for = move |route: &&Route| {
+        let environments = route.annotations.get(CREATED_FOR_ENV).into_iter();
+        environments.flat_map(|of| of.split(BETWEEN_ENVIRONMENTS)).any(|of| of.eq_ignore_ascii_case(environment))
+    };
+    let here = decided.snapshot.beside.custom.iter().filter(move |(of, _)| of == cluster);
+    here.map(|(_, route)| &**route).filter(is_for)
+}
+
+/// Unites hosts and routes: first ours for hosts that no user routes, then the users', then the rest of ours, each name once.
+/// A user's destination that is a host of the service becomes what our route has for it.
+pub(super) fn merge(
+    decided: &Decided<'_>,
+    cluster: &ClusterName,
+    hosts: &mut Vec<String>,
+    routes: &mut Vec<Value>,
+) -> Vec<Note> {
+    let mut problems = Vec::new();
+    for custom in of(decided, cluster) {
+        let Some(theirs) = custom.spec.get("http").and_then(Value::as_array).filter(|http| !http.is_empty()) else {
+            problems.push(Note {
+                kind: NoteKind::PolicyQuestionable,
+                object: custom.id.in_cluster(cluster),
+                service: Some(decided.snapshot.key.clone()),
+                message: "has no http routes to merge; it is ignored".into(),
+            });
+            continue;
+        };
+        let routed: BTreeSet<String> = custom.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let ours = std::mem::take(routes);
+        let is_theirs =
+            |route: &Value| hosts.iter().any(|host| routed.contains(&host.to_ascii_lowercase()) && is_for(route, host));
+        let (rest, first): (Vec<Value>, Vec<Value>) = ours.iter().cloned().partition(is_theirs);
+        routes.extend(first);
+        routes.extend(theirs.iter().map(|route| expanded(route, &ours)));
+        let names: BTreeSet<String> = routes.iter().filter_map(name_of).map(str::to_owned).collect();
+        routes.extend(rest.into_iter().filter(|route| name_of(route).is_none_or(|name| !names.contains(name))));
+        let more = custom.hosts.iter().filter(|host| !hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
+        let more: Vec<String> = more.cloned().collect();
+        hosts.extend(more);
+    }
+    problems
+}
+
+fn name_of(route: &Value) -> Option<&str> {
+    route.get("name").and_then(Value::as_str)
+}
+
+/// Whether a route of ours is for a host: for its main port, or for a further one.
+fn is_for(route: &Value, host: &str) -> bool {
+    name_of(route).and_then(|name| name.strip_prefix(host)).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// A user's route with our destinations in place of the hosts of the service.
+fn expanded(route: &Value, ours: &[Value]) -> Value {
+    let mut route = route.clone();
+    let Some(destinations) = route.get("route").and_then(Value::as_array).cloned() else { return route };
+    let several = destinations.len() > 1;
+    let expanded = destinations.iter().flat_map(|destination| {
+        let host = destination.pointer("/destination/host").and_then(Value::as_str).unwrap_or_default();
+        let local = ours.iter().find(|ours| name_of(ours).is_some_and(|name| name.eq_ignore_ascii_case(host)));
+        let Some(local) = local.and_then(|ours| ours["route"].as_array()) else { return vec![destination.clone()] };
+        let weight = destination.get("weight").and_then(Value::as_u64).unwrap_or(if several { 0 } else { 100 });
+        scaled(local, weight)
+    });
+    route["route"] = Value::Array(expanded.collect());
+    route
+}
+
+/// Destinations whose weights share what is given; the first takes what is left over.
+fn scaled(destinations: &[Value], total: u64) -> Vec<Value> {
+    let percent = |destination: &Value| destination.get("weight").and_then(Value::as_u64).unwrap_or(100);
+    let mut weights: Vec<u64> = destinations.iter().map(|destination| percent(destination) * total / 100).collect();
+    let given: u64 = weights.iter().sum();
+    if let Some(first) = weights.first_mut() {
+        *first += total.saturating_sub(given);
+    }
+    let weighted = destinations.iter().zip(weights).map(|(destination, weight)| {
+        let mut destination = destination.clone();
+        destination["weight"] = json!(weight);
+        destination
+    });
+    weighted.collect()
+}

@@ -1,0 +1,235 @@
+//! Routing inside the clusters that run a service: a VirtualService that leads its hosts to the cluster's own Services
+//! (reference behaviour §13.1), and what the split then means for the ServiceEntry (§13.4).
+//!
+//! Off by default. Where namespaces are not narrowed (§12) it stays dark: visible in the sync namespace alone. A request that
+//! it leads to the cluster's own Services knows no other cluster: there is no fallback behind it.
+
+use serde_json::{Value, json};
+
+use super::{
+    Decided, Governed, ServicePlan, custom_routes, export,
+    ports::{self, PublishedPort},
+    weights::{Shares, Weighted},
+};
+use crate::{
+    config::Settings,
+    istio::{Object, Opaque, keys},
+    model::{ClusterName, Host, NoteKind, Variant},
+    registry::{IN_CLUSTER_SUFFIX, Portion, ROUTING_NAMESPACE, ServiceSnapshot, Source, Target},
+};
+
+/// Protocols that Istio routes by VirtualService (Istio documentation, "Protocol selection").
+const HTTP: &[&str] = &["http", "http2", "grpc", "grpc-web"];
+
+/// Longest name of an object that Kubernetes accepts, in characters.
+const MAX_NAME_CHARS: usize = 253;
+
+/// Whether a cluster routes a service inside itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Routing {
+    Off,
+    On,
+    /// It would, but a user's route that forbids it may be missed: what stands stays.
+    Unknown,
+}
+
+/// Whether a cluster routes a service inside itself (reference behaviour §13.1).
+pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, settings: &Settings) -> Routing {
+    let identity = &snapshot.identity;
+    let wanted = settings.enable_vs_routing_in_cluster
+        && settings.vs_routing_in_cluster_enabled_resources.name(cluster, identity)
+        && !settings.vs_routing_in_cluster_disabled_resources.name(cluster, identity);
+    match () {
+        () if !wanted || snapshot.beside.users_route.is_some() => Routing::Off,
+        () if snapshot.beside.routes_unknown => Routing::Unknown,
+        () => Routing::On,
+    }
+}
+
+/// The namespaces that see what routes inside a cluster (reference behaviour §12); none while it is dark.
+pub(super) fn seen_by(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
+    let mut namespaces = export::namespaces(snapshot, target, settings);
+    namespaces.retain(|namespace| namespace != ROUTING_NAMESPACE);
+    namespaces
+}
+
+/// The shares of a host's ServiceEntry in a cluster whose VirtualService sends the region's own share to its own Services:
+/// the rest goes to the other regions, and the own region is their first fallback (reference behaviour §13.4).
+pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed<'_>) -> Option<Shares> {
+    let (snapshot, settings) = (decided.snapshot, decided.settings);
+    let source = decided.source_of(governed, &target.cluster)?;
+    let Shares::Weighted(weighted) = &governed.shares else { return None };
+    if governed.wanted.variant == Variant::Preview {
+        return None;
+    }
+    let own = own_region(source)?;
+    let routes = match routing(snapshot, &target.cluster, settings) {
+        Routing::Off => false,
+        Routing::On => has_services_alone(source),
+        Routing::Unknown => snapshot
+            .beside
+            .kept
+            .iter()
+            .any(|(cluster, id)| *cluster == target.cluster && id.name.ends_with(IN_CLUSTER_SUFFIX)),
+    };
+    let is_custom = |route: &crate::model::Route| route.export_to != ["."];
+    let custom = custom_routes::of(decided, &target.cluster).any(is_custom);
+    let partly = weighted.share(own).is_some_and(|percent| percent < 100);
+    if !routes || custom || !partly || seen_by(snapshot, target, settings).is_empty() {
+        return None;
+    }
+    weighted.without(own).map(Shares::Weighted)
+}
+
+/// Adds the VirtualServices of a service to its plan.
+pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
+    let (snapshot, settings) = (decided.snapshot, decided.settings);
+    let Some(main) = decided.main_host() else { return };
+    for target in &snapshot.targets {
+        if routing(snapshot, &target.cluster, settings) != Routing::On {
+            continue;
+        }
+        let (mut hosts, mut routes) = (Vec::new(), Vec::new());
+        for governed in decided.published() {
+            let source = decided.source_of(governed, &target.cluster).filter(|source| has_services_alone(source));
+            let Some(source) = source else { continue };
+            let ports = &decided.views[&governed.wanted.variant].ports;
+            let of_host = routes_of(&governed.wanted.host, local_share(source, governed), source, ports);
+            if !of_host.is_empty() {
+                hosts.push(governed.wanted.host.to_string());
+                routes.extend(of_host);
+            }
+        }
+        if routes.is_empty() {
+            continue;
+        }
+        let problems = custom_routes::merge(decided, &target.cluster, &mut hosts, &mut routes);
+        plan.notes.extend(problems);
+        hosts.sort();
+        let mut export_to = seen_by(snapshot, target, settings);
+        if export_to.is_empty() {
+            export_to.push(settings.sync_namespace.clone());
+        }
+        let spec = json!({"hosts": hosts, "http": routes, "exportTo": export_to});
+        let name = format!("{}{IN_CLUSTER_SUFFIX}", main.as_str().to_ascii_lowercase());
+        if name.len() > MAX_NAME_CHARS {
+            let problem =
+                format!("the name {name:?} is longer than an object's can be; {} is not routed", target.cluster);
+            plan.notes.push(decided.note(false, NoteKind::HostInvalid, problem));
+            continue;
+        }
+        let mut metadata = super::metadata(&snapshot.key, name, ROUTING_NAMESPACE, settings);
+        metadata.labels.insert(keys::VS_ROUTING.into(), "enabled".into());
+        metadata.labels.insert(keys::VS_ROUTING_TYPE.into(), "incluster".into());
+        plan.cluster_mut(&target.cluster).others.push(Object::VirtualService(Opaque { metadata, spec }));
+    }
+}
+
+/// Whether Services stand before all that a cluster runs of the service: a machine without one has no name to lead to.
+pub(super) fn has_services_alone(source: &Source) -> bool {
+    !source.services.is_empty() && source.services.iter().all(|backend| backend.machine.is_none())
+}
+
+fn own_region(source: &Source) -> Option<&str> {
+    source.locality.as_ref().map(|locality| &*locality.region)
+}
+
+/// Percent of the requests for a host that stay in the cluster.
+fn local_share(source: &Source, governed: &Governed<'_>) -> u32 {
+    match &governed.shares {
+        // Policies do not govern what only those who know it call (reference behaviour §13.1).
+        _ if governed.wanted.variant == Variant::Preview => 100,
+        Shares::Nothing | Shares::Nearest => 100,
+        // Where the own region is not known the ServiceEntry shares them all.
+        Shares::Weighted(weighted) => share_of(weighted, own_region(source)),
+    }
+}
+
+fn share_of(weighted: &Weighted, region: Option<&str>) -> u32 {
+    region.and_then(|region| weighted.share(region)).unwrap_or(0)
+}
+
+/// One route per port: the port is matched only where there are several.
+fn routes_of(host: &Host, share: u32, source: &Source, published: &[PublishedPort]) -> Vec<Value> {
+    let is_http = |port: &&PublishedPort| HTTP.contains(&port.protocol.as_str());
+    let by_port = published.len() > 1;
+    let route = |(index, port): (usize, &PublishedPort)| {
+        let mut matched = json!({"authority": {"regex": authority(host)}});
+        if by_port {
+            matched["port"] = json!(port.number);
+        }
+        let mut destinations = local_destinations(source, port, published, share);
+        if share < 100 {
+            destinations.push(destination(host.as_str(), port.number, Some(100 - share)));
+        }
+        let name = if index == 0 { host.to_string() } else { format!("{host}-{}", port.number) };
+        json!({"name": name, "match": [matched], "route": destinations})
+    };
+    published.iter().filter(is_http).enumerate().map(route).collect()
+}
+
+/// The cluster's own Services of a port, which share a percentage as they share what comes into the cluster; the first takes
+/// what is left over.
+pub(super) fn local_destinations(
+    source: &Source,
+    port: &PublishedPort,
+    published: &[PublishedPort],
+    percent: u32,
+) -> Vec<Value> {
+    let mut services: Vec<(String, u16, Portion)> = source
+        .services
+        .iter()
+        .filter_map(|backend| {
+            let number = *ports::at_service(published, backend).get(&port.name)?;
+            let host = format!("{}.{}.svc.{}", backend.service, backend.namespace, source.domain);
+            Some((host, number, backend.portion))
+        })
+        .collect();
+    services.sort();
+    let portions: Vec<Portion> = services.iter().map(|(_, _, portion)| *portion).collect();
+    let parts = Portion::weights(&portions);
+    let sum: u64 = parts.iter().map(|part| u64::from(*part)).sum();
+    let mut weights: Vec<u32> = parts
+        .iter()
+        .map(|part| u32::try_from(u64::from(percent) * u64::from(*part) / sum.max(1)).unwrap_or(percent))
+        .collect();
+    let given: u32 = weights.iter().sum();
+    if let Some(first) = weights.first_mut() {
+        *first += percent.saturating_sub(given);
+    }
+    let alone = services.len() == 1 && percent == 100;
+    let weighted = services.iter().zip(weights);
+    weighted.map(|((host, number, _), weight)| destination(host, *number, (!alone).then_some(weight))).collect()
+}
+
+fn destination(host: &str, number: u16, weight: Option<u32>) -> Value {
+    let mut destination = json!({"destination": {"host": host, "port": {"number": number}}});
+    if let Some(weight) = weight {
+        destination["weight"] = json!(weight);
+    }
+    destination
+}
+
+/// Envoy compares the authority with case, hosts have none, and a port may follow.
+fn authority(host: &Host) -> String {
+    format!("(?i){}(:[0-9]+)?", host.as_str().replace('.', "\\."))
+}
+
+impl<'a> Decided<'a> {
+    /// The hosts that belong to the service.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Governed<'a>> {
+        self.governed.iter().filter(|governed| governed.claim.is_some_and(|claim| claim.taken_by.is_none()))
+    }
+
+    /// The host of the service itself, by which objects beside its hosts are named.
+    pub(super) fn main_host(&self) -> Option<&Host> {
+        let main = |governed: &&Governed<'_>| governed.wanted.is_default && governed.wanted.variant == Variant::Default;
+        self.published().find(main).map(|governed| &governed.wanted.host)
+    }
+
+    /// What a cluster runs of the variant that a host is for.
+    pub(super) fn source_of(&self, governed: &Governed<'_>, cluster: &ClusterName) -> Option<&Source> {
+        let view = &self.views[&governed.wanted.variant];
+        view.snapshot.sources.iter().find(|source| source.cluster == *cluster)
+    }
+}

@@ -1,0 +1,380 @@
+//! What decides the objects of a service beside its ServiceEntries and DestinationRules: its clients, its proxies, the
+//! VirtualServices of users, and what must stay because its reason cannot be read now.
+//!
+//! Decides what is known and what is not; never what is written.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    Registry, ServiceSnapshot, Unit,
+    dependencies::Dependencies,
+    partition::Spelling,
+    shard::Shard,
+    user_hosts::{self, Routed},
+};
+use crate::{
+    config::{Propagate, Settings},
+    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, Route, ServiceKey},
+};
+
+/// Namespace of the VirtualServices and rules that route inside a cluster, and of EnvoyFilters.
+pub const ROUTING_NAMESPACE: &str = "istio-system";
+/// How the names of VirtualServices end that route inside a cluster (reference behaviour §13.1).
+pub const IN_CLUSTER_SUFFIX: &str = "-incluster-vs";
+/// How the names of the rules of a namespace end (reference behaviour §13.2, §13.3), behind the namespace.
+pub const NAMESPACE_RULE_SUFFIXES: [&str; 2] = [".svc.cluster.local-incluster-dr", ".svc.cluster.local-routing-dr"];
+
+/// What decides objects beside hosts. Every list is sorted.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// The clients that depend on the service, by cluster, as the oldest workload spells each. Empty without RoutingPolicy.
+    pub clients: Vec<(ClusterName, String)>,
+    /// The DependencyProxies for which the service is the proxy.
+    pub proxied: Vec<Proxied>,
+    /// A user's VirtualService for a host of the identity, in a cluster that runs it.
+    pub users_route: Option<(ClusterName, ObjectId)>,
+    /// Whether the VirtualServices or workloads of a cluster that runs the identity are not known, so that such a route may be missed.
+    pub routes_unknown: bool,
+    /// Users' VirtualServices that are merged into those of the clusters.
+    pub custom: Vec<(ClusterName, Arc<Route>)>,
+    /// Objects of ours whose reason cannot be read now: they stay as they are.
+    pub kept: Vec<(ClusterName, ObjectId)>,
+}
+
+/// A DependencyProxy for which a service is the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxied {
+    /// Where it was read.
+    pub cluster: ClusterName,
+    /// Which object.
+    pub id: ObjectId,
+    /// The hosts that lead to the proxy, the one without prefix first.
+    pub hosts: Vec<Host>,
+    /// The clusters that run clients of the destination.
+    pub clusters: BTreeSet<ClusterName>,
+    /// Why it has no effect, in words.
+    pub problem: Option<String>,
+}
+
+/// One namespace of one cluster with the services that run there: what decides the rules for all Services of it.
+#[derive(Debug, Clone)]
+pub struct RuledNamespace {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The services with workloads there, sorted.
+    pub services: Vec<ServiceSnapshot>,
+    /// What names of the cluster end with.
+    pub domain: Arc<str>,
+    /// The rules of ours that stand there.
+    pub standing: Vec<ObjectId>,
+}
+
+/// The namespace that a rule of ours is for, by its name.
+pub(super) fn ruled_namespace(id: &ObjectId) -> Option<&str> {
+    if id.kind != Kind::DestinationRule || *id.namespace != *ROUTING_NAMESPACE {
+        return None;
+    }
+    NAMESPACE_RULE_SUFFIXES.iter().find_map(|suffix| id.name.strip_suffix(suffix))
+}
+
+/// Whether some setting asks for the rules of namespaces.
+fn rules_wanted(settings: &Settings) -> bool {
+    settings.enable_vs_routing_in_cluster || settings.enable_vs_routing
+}
+
+impl Registry {
+    /// What decides the objects of a service beside its hosts.
+    ///
+    /// `plain` is its identity without a partition, under which users know it.
+    pub(super) fn beside(
+        &self,
+        key: &ServiceKey,
+        plain: &Identity,
+        standing: &BTreeSet<ClusterName>,
+        has_policies: bool,
+    ) -> Beside {
+        let settings = &self.settings;
+        let mut beside = Beside { proxied: self.proxied(key), ..Beside::default() };
+        if settings.enable_routing_policy {
+            if has_policies {
+                beside.clients = self.clients_of(&key.identity);
+            }
+            self.keep_filters(key, standing, &mut beside.kept);
+        }
+        if settings.enable_vs_routing_in_cluster {
+            self.routes_of(key, plain, standing, &mut beside);
+        }
+        beside.kept.sort();
+        beside
+    }
+
+    /// Notes about DependencyProxies whose proxy is not there.
+    pub(super) fn missing_proxy(&self, key: &ServiceKey, beside: &Beside) -> Vec<Note> {
+        let missing = beside.proxied.iter().map(|proxied| Note {
+            kind: NoteKind::DependencyQuestionable,
+            object: proxied.id.in_cluster(&proxied.cluster),
+            service: Some(key.clone()),
+            message: format!("no cluster offers the proxy {key}; its hosts count as soon as one does"),
+        });
+        missing.collect()
+    }
+
+    fn clients_of(&self, identity: &Identity) -> Vec<(ClusterName, String)> {
+        let dependents = self.dependencies.read().sources_of(identity);
+        let mut clients: Vec<(ClusterName, String)> = Vec::new();
+        for shard in &self.shards {
+            let spelled = dependents.iter().filter_map(|dependent| shard.spelled(dependent));
+            clients.extend(spelled.map(|client| (shard.name().clone(), client)));
+        }
+        clients.sort();
+        clients
+    }
+
+    /// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
+    fn keep_filters(
+        &self,
+        key: &ServiceKey,
+        standing: &BTreeSet<ClusterName>,
+        kept: &mut Vec<(ClusterName, ObjectId)>,
+    ) {
+        for cluster in standing {
+            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
+                let policy = filter.configs.iter().find(|(kind, _)| *kind == Kind::RoutingPolicy);
+                let of = policy.and_then(|(_, path)| path.split('/').next());
+                let of = of.and_then(|name| ClusterName::parse(name).ok()).and_then(|name| self.shards.get(&name));
+                if of.is_some_and(|shard| shard.is_loading() || !shard.knows(Kind::RoutingPolicy)) {
+                    kept.push((cluster.clone(), filter.id.clone()));
+                }
+            }
+        }
+    }
+
+    /// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
+    fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &BTreeSet<ClusterName>, beside: &mut Beside) {
+        let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
+        let unread = self.carrying(key);
+        for shard in &self.shards {
+            // What cannot be read now may run it, and a user may route it there.
+            let may_run = !shard.knows_workloads() && (shard.standing().holds(key) || unread.contains(shard.name()));
+            let runs = may_run || !shard.namespaces_of(&key.identity).is_empty();
+            // Routes of other clusters come there as copies.
+            if !runs && self.settings.propagate == Propagate::Off {
+                continue;
+            }
+            beside.routes_unknown |=
+                shard.is_loading() || !shard.knows(Kind::VirtualService) || (runs && !shard.knows_workloads());
+            if let Some(id) = shard.user_hosts().of_tail(&tail) {
+                let found = (shard.name().clone(), id.clone());
+                if beside.users_route.as_ref().is_none_or(|first| found < *first) {
+                    beside.users_route = Some(found);
+                }
+            }
+            if runs && self.settings.enable_custom_vs_merge {
+                let custom = shard.custom_routes(plain.folded());
+                beside.custom.extend(custom.into_iter().map(|route| (shard.name().clone(), route)));
+            }
+        }
+        beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
+        if beside.routes_unknown {
+            for cluster in standing {
+                let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+                let routes = written.iter().filter(|written| is_in_cluster(&written.id));
+                beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
+            }
+        }
+    }
+
+    fn proxied(&self, key: &ServiceKey) -> Vec<Proxied> {
+        let dependencies = self.dependencies.read();
+        let mut proxied = Vec::new();
+        for ((cluster, id), proxy, earlier) in dependencies.proxies.of(key) {
+            let clients = dependencies.declared_sources_of(&proxy.destination);
+            let clusters: BTreeSet<ClusterName> = self
+                .shards
+                .iter()
+                .filter(|shard| clients.iter().any(|client| !shard.namespaces_of(client).is_empty()))
+                .map(|shard| shard.name().clone())
+                .collect();
+            let problem = match earlier {
+                Some((of, first)) => Some(format!(
+                    "shares a host with the DependencyProxy {}/{} of {of}, which comes first; it has no effect",
+                    first.namespace, first.name
+                )),
+                None => self.taken_by_user(&proxy.hosts),
+            };
+            proxied.push(Proxied {
+                cluster: cluster.clone(),
+                id: id.clone(),
+                hosts: proxy.hosts.clone(),
+                clusters,
+                problem,
+            });
+        }
+        proxied
+    }
+
+    fn taken_by_user(&self, hosts: &[Host]) -> Option<String> {
+        let taken = self.shards.iter().flat_map(|shard| {
+            let taken = hosts.iter().filter_map(|host| Some((host, shard.user_hosts().of_host(host.as_str())?)));
+            taken.map(|(host, id)| (host.clone(), shard.name().clone(), id.clone())).collect::<Vec<_>>()
+        });
+        let (host, cluster, id) = taken.min()?;
+        Some(format!(
+            "the VirtualService {}/{} of {cluster} routes the host {host} already; it has no effect",
+            id.namespace, id.name
+        ))
+    }
+
+    /// The units that the VirtualServices of users concern, by their hosts and by whom they are created for.
+    pub(super) fn routed_units(&self, routed: &Routed) -> BTreeSet<Unit> {
+        let mut keys = BTreeSet::new();
+        let suffix = format!(".{}", self.settings.hostname_suffix);
+        let dependencies = self.dependencies.read();
+        for host in &routed.hosts {
+            keys.extend(dependencies.proxies.taking(host).cloned());
+            if self.settings.enable_vs_routing_in_cluster {
+                let identities =
+                    user_hosts::tails(host).filter_map(|tail| Identity::parse(tail.strip_suffix(&suffix)?).ok());
+                keys.extend(identities.flat_map(|identity| self.keys_under(&identity)));
+            }
+        }
+        let created_for = routed.created_for.iter().filter_map(|identity| Identity::parse(identity).ok());
+        keys.extend(created_for.flat_map(|identity| self.keys_under(&identity)));
+        keys.into_iter().map(Unit::Service).collect()
+    }
+
+    /// The services that users know under an identity: those of all its partitions.
+    fn keys_under(&self, plain: &Identity) -> BTreeSet<ServiceKey> {
+        let mut keys: BTreeSet<ServiceKey> = self.keys_of(plain).into_iter().collect();
+        if self.settings.enable_sw_aware_ns_caches {
+            for shard in &self.shards {
+                let of_plain = |key: &&ServiceKey| shard.plain_of(key).is_some_and(|known| known.identity == *plain);
+                keys.extend(shard.service_keys().filter(of_plain).cloned());
+            }
+        }
+        keys
+    }
+
+    /// The services for which there are RoutingPolicies, of one identity or of all.
+    pub(super) fn routing_policy_keys(&self, identity: Option<&Identity>) -> BTreeSet<ServiceKey> {
+        if !self.settings.enable_routing_policy {
+            return BTreeSet::new();
+        }
+        let mut keys = BTreeSet::new();
+        for shard in &self.shards {
+            let of_shard = shard.policies.routing.keys();
+            keys.extend(of_shard.filter(|key| identity.is_none_or(|identity| key.identity == *identity)).cloned());
+        }
+        keys
+    }
+
+    /// The namespaces in which a service runs, where their rules are wanted.
+    #[must_use]
+    pub fn ruled_namespaces(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
+        if !rules_wanted(&self.settings) {
+            return BTreeSet::new();
+        }
+        let mut namespaces = BTreeSet::new();
+        for shard in &self.shards {
+            namespaces.extend(shard.homes(key).into_iter().map(|namespace| (shard.name().clone(), namespace)));
+        }
+        namespaces
+    }
+
+    /// The namespaces of a cluster that have, or may want, rules of ours.
+    pub(super) fn namespace_units(&self, cluster: &ClusterName) -> BTreeSet<Unit> {
+        let Some(shard) = self.shards.get(cluster) else { return BTreeSet::new() };
+        let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
+        if rules_wanted(&self.settings) {
+            namespaces.extend(shard.client_namespaces().cloned());
+        }
+        let ruled = shard.standing().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
+        namespaces.extend(ruled);
+        namespaces.into_iter().map(|namespace| Unit::Namespace(cluster.clone(), namespace)).collect()
+    }
+
+    /// The units of the namespaces of a cluster in which workloads came or went.
+    pub(super) fn moved_namespaces(&self, cluster: &ClusterName, namespaces: &BTreeSet<Arc<str>>) -> Vec<Unit> {
+        if !rules_wanted(&self.settings) {
+            return Vec::new();
+        }
+        namespaces.iter().map(|namespace| Unit::Namespace(cluster.clone(), namespace.clone())).collect()
+    }
+
+    /// Every namespace that has, or may want, rules of ours.
+    #[must_use]
+    pub fn all_ruled_namespaces(&self) -> BTreeSet<(ClusterName, Arc<str>)> {
+        let units = self.cluster_names().into_iter().flat_map(|cluster| self.namespace_units(&cluster));
+        units
+            .filter_map(|unit| match unit {
+                Unit::Namespace(cluster, namespace) => Some((cluster, namespace)),
+                Unit::Service(_) | Unit::Sidecar(..) | Unit::Host(_) => None,
+            })
+            .collect()
+    }
+
+    /// One namespace with the services that run there, or `None` while nothing may be planned.
+    #[must_use]
+    pub fn ruled_namespace(&self, cluster: &ClusterName, namespace: &str) -> Option<RuledNamespace> {
+        self.ready().ok()?;
+        let (keys, standing, domain) = {
+            let shard = self.shards.get(cluster)?;
+            let keys = if rules_wanted(&self.settings) { shard.keys_in(namespace) } else { BTreeSet::new() };
+            let standing = shard.standing().of_namespace(namespace);
+            (keys, standing.iter().map(|written| written.id.clone()).collect(), shard.domain())
+        };
+        Some(RuledNamespace {
+            cluster: cluster.clone(),
+            namespace: namespace.into(),
+            services: keys.iter().filter_map(|key| self.snapshot(key)).collect(),
+            domain,
+            standing,
+        })
+    }
+}
+
+/// Whether an object of ours routes inside its cluster.
+fn is_in_cluster(id: &ObjectId) -> bool {
+    id.kind == Kind::VirtualService && *id.namespace == *ROUTING_NAMESPACE && id.name.ends_with(IN_CLUSTER_SUFFIX)
+}
+
+impl Shard {
+    /// An identity as the oldest workload spells it, whose pods carry it so.
+    fn spelled(&self, identity: &Identity) -> Option<String> {
+        self.keys_of_identity(identity)
+            .into_iter()
+            .filter_map(|key| self.oldest(&key))
+            .min_by(|a, b| {
+                let order = |spelling: &Spelling| (spelling.created_seconds, spelling.key.environment.clone());
+                order(a).cmp(&order(b)).then_with(|| a.key.identity.as_str().cmp(b.key.identity.as_str()))
+            })
+            .map(|oldest| oldest.key.identity)
+            .or_else(|| self.client(identity))
+            .map(|identity| identity.to_string())
+    }
+}
+
+impl Dependencies {
+    /// Identities that call `destination`: by declaration, or because it stands before what they declare to call.
+    pub(super) fn sources_of(&self, destination: &Identity) -> Vec<Identity> {
+        let mut sources: BTreeSet<Identity> = self.declared_sources_of(destination).into_iter().collect();
+        let behind: BTreeSet<&Identity> = self.proxies.behind(destination).collect();
+        for source in behind.into_iter().flat_map(|behind| self.declared_sources_of(behind)) {
+            if source != *destination {
+                sources.insert(source);
+            }
+        }
+        sources.into_iter().collect()
+    }
+
+    /// Identities that `source` calls: by declaration, or because they stand before what it declares to call.
+    pub(super) fn destinations_of(&self, source: &Identity) -> Vec<Identity> {
+        let declared = self.declared_destinations_of(source);
+        let before = declared.iter().flat_map(|destination| self.proxies.before(destination)).cloned();
+        let before: Vec<Identity> = before.filter(|proxy| proxy != source).collect();
+        declared.into_iter().chain(before).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}

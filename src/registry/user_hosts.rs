@@ -1,0 +1,84 @@
+//! Which hosts users route by VirtualServices of their own in one cluster.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::shard::remove_from;
+use crate::model::{Kind, ObjectId, Route};
+
+/// Hosts that only stand for something, by how they begin (reference behaviour §13.1).
+const DUMMY: &str = "dummy";
+/// Label of a VirtualService that is merged: for which identity, in lower case (reference behaviour §13.1).
+const CREATED_FOR: &str = "createdFor";
+/// Label of a VirtualService that is merged: by whom.
+pub(super) const CREATED_BY: &str = "createdBy";
+/// Annotation of a VirtualService that is merged: for which environments, joined by `_`.
+pub(crate) const CREATED_FOR_ENV: &str = "createdForEnv";
+
+/// What VirtualServices of users concern.
+#[derive(Debug, Default)]
+pub(super) struct Routed {
+    /// Hosts, in lower case.
+    pub(super) hosts: BTreeSet<String>,
+    /// Identities for which they were created, where they are merged into ours.
+    pub(super) created_for: BTreeSet<String>,
+}
+
+/// The hosts of users' VirtualServices, in lower case.
+#[derive(Debug, Default)]
+pub(super) struct UserHosts {
+    by_host: HashMap<String, BTreeSet<ObjectId>>,
+    /// By the host without its first label, and without its first two: where a service's host has its identity.
+    by_tail: HashMap<String, BTreeSet<ObjectId>>,
+}
+
+impl UserHosts {
+    /// Takes a route out or in; answers its hosts.
+    pub(super) fn count(&mut self, route: &Route, add: bool) -> BTreeSet<String> {
+        let mut hosts = BTreeSet::new();
+        if route.id.kind != Kind::VirtualService {
+            return hosts;
+        }
+        for host in &route.hosts {
+            let host = host.trim_end_matches('.').to_ascii_lowercase();
+            toggle(&mut self.by_host, &host, &route.id, add);
+            if !route.ignored && !host.starts_with(DUMMY) {
+                for tail in tails(&host) {
+                    toggle(&mut self.by_tail, tail, &route.id, add);
+                }
+            }
+            hosts.insert(host);
+        }
+        hosts
+    }
+
+    /// The first VirtualService with a host, which is given in lower case.
+    pub(super) fn of_host(&self, host: &str) -> Option<&ObjectId> {
+        self.by_host.get(host)?.first()
+    }
+
+    /// The first VirtualService with a host that ends with `identity.suffix` (in lower case), behind one label or two.
+    pub(super) fn of_tail(&self, tail: &str) -> Option<&ObjectId> {
+        self.by_tail.get(tail)?.first()
+    }
+}
+
+/// The identity for which a VirtualService was created that is merged into ours (reference behaviour §13.1).
+pub(super) fn created_for(route: &Route) -> Option<&str> {
+    let is_marked = route.labels.contains_key(CREATED_BY) && route.annotations.contains_key(CREATED_FOR_ENV);
+    route.labels.get(CREATED_FOR).filter(|_| is_marked).map(String::as_str)
+}
+
+/// A host without its first label, and without its first two.
+pub(super) fn tails(host: &str) -> impl Iterator<Item = &str> {
+    let first = host.split_once('.').map(|(_, tail)| tail);
+    let second = first.and_then(|tail| tail.split_once('.')).map(|(_, tail)| tail);
+    first.into_iter().chain(second)
+}
+
+fn toggle(index: &mut HashMap<String, BTreeSet<ObjectId>>, key: &str, id: &ObjectId, add: bool) {
+    if add {
+        index.entry(key.to_owned()).or_default().insert(id.clone());
+    } else {
+        remove_from(index, &key.to_owned(), id);
+    }
+}
