@@ -177,7 +177,7 @@ fn of_port(host: &HostPlan, port: u16, expected: &[Expected], upstream: &Upstrea
         // The same gateway may stand there for several clusters.
         let same = |one: &&UpstreamEndpoint| one.address == wanted.address && one.port == wanted.port;
         let exact = left.iter().position(|one| same(one) && one.locality == wanted.locality);
-        match exact.or_else(|| left.iter().position(|one| same(one))) {
+        match exact.or_else(|| left.iter().position(same)) {
             Some(at) => endpoints.push(compared(wanted, left.remove(at), upstream)),
             None => endpoints.push(Row {
                 endpoint: shown(&wanted.address, wanted.port),

@@ -35,10 +35,8 @@ pub(super) enum Otherwise {
     NoEffect,
     /// It belongs to something that Tradewind does not have, on purpose.
     Off(&'static str),
-    /// What it switches is not there yet.
-    NotYet(&'static str),
 }
-use Otherwise::{Mapped, NoEffect, NotNeeded, NotYet, Off, Setting};
+use Otherwise::{Mapped, NoEffect, NotNeeded, Off, Setting};
 
 const fn flag(name: &'static str, takes: Takes, default: &'static str, otherwise: Otherwise) -> Flag {
     Flag { name, letter: None, takes, default, otherwise }
@@ -55,10 +53,8 @@ const OPERATOR: Otherwise = Off("it belongs to the operator and state syncer mod
 const NO_RESYNC: Otherwise = NotNeeded("changes take effect when they happen; there is neither resync nor warm-up");
 const ONLY_CHANGES: Otherwise = NotNeeded("only differences are ever written");
 const AT_ONCE: Otherwise = NotNeeded("Dependencies and new clients always take effect at once");
-const SUFFIXES: Otherwise = NotYet("additional endpoint suffixes");
 const CACHED_SIDECARS: Otherwise =
     Off("it widens Sidecars to whole namespaces; sidecars: merge lists the Services that are needed");
-const NLB: Otherwise = NotYet("gateways by cluster behind network load balancers");
 
 /// All of them, in the order of the reference's help.
 pub(super) const FLAGS: &[Flag] = &[
@@ -120,10 +116,10 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("envoy_filter_additional_config", Text, "", Setting),
     flag("enable_routing_policy", Switch, "false", Setting),
     flag("routing_policy_enabled_clusters", List, "", Setting),
-    flag("excluded_identity_list", List, "", NotYet("suspension of identities")),
+    flag("excluded_identity_list", List, "", Setting),
     flag("enable_diff_check", Switch, "true", ONLY_CHANGES),
-    flag("additional_endpoint_suffixes", List, "", SUFFIXES),
-    flag("additional_endpoint_label_filters", List, "", SUFFIXES),
+    flag("additional_endpoint_suffixes", List, "", Setting),
+    flag("additional_endpoint_label_filters", List, "", Setting),
     flag("enable_workload_data_storage", Switch, "false", DYNAMO),
     flag("disable_default_automatic_failover", Switch, "false", Setting),
     flag("disable_ip_generation", Switch, "false", Mapped("`true` is `addresses: istio`", mapped::addresses)),
@@ -176,7 +172,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "ignore_labels_annotations_vs_copy_list",
         List,
         "applications.argoproj.io/app-name,app.kubernetes.io/instance,argocd.argoproj.io/tracking-id",
-        NotYet("propagation of VirtualServices"),
+        Setting,
     ),
     flag("admiral_operator_mode", Switch, "false", OPERATOR),
     flag("admiral_state_syncer_mode", Switch, "false", OPERATOR),
@@ -220,8 +216,8 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("enable_dynamic_config", Switch, "true", DYNAMO),
     flag("dynamic_config_dynamodb_table_name", Text, "dynamic-config-dev", DYNAMO),
     flag("dynamic_sync_period", Integer, "10", DYNAMO),
-    flag("nlb_enabled_clusters", List, "", NLB),
-    flag("nlb_ingress_label", Text, "istio-ingressgateway-nlb", NLB),
+    flag("nlb_enabled_clusters", List, "", Setting),
+    flag("nlb_ingress_label", Text, "istio-ingressgateway-nlb", Setting),
     flag("nlb_enabled_identity_list", List, "", NoEffect),
     flag("clb_enabled_clusters", List, "", NoEffect),
     flag(

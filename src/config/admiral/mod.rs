@@ -69,7 +69,6 @@ fn fate(flag: &Flag) -> Fate {
         (Otherwise::NoEffect, None) => Fate::Nothing("without effect in Admiral too".into()),
         (Otherwise::NotNeeded(why), None) => Fate::Nothing(format!("not needed: {why}")),
         (Otherwise::Off(why), None) => Fate::Nothing(format!("not here: {why}")),
-        (Otherwise::NotYet(what), None) => Fate::Nothing(format!("not there yet: {what}")),
     }
 }
 
