@@ -66,7 +66,7 @@ pub use status::{ClusterStatus, KindState};
 pub(crate) use user_hosts::CREATED_FOR_ENV;
 
 use crate::{
-    config::{AddressSource, Propagate, Settings, Sidecars, WithoutDependency},
+    config::{AddressSource, Propagate, Settings, Sidecars},
     model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey},
 };
 use addresses::AddressBook;
@@ -455,46 +455,6 @@ impl Registry {
             }
             self.services_of.remove_if(&key.identity, |_, services| services.is_empty());
         }
-    }
-
-    fn keys_of(&self, identity: &Identity) -> Vec<ServiceKey> {
-        let mut keys = self.routing_policy_keys(Some(identity));
-        keys.extend(self.services_of.get(identity).iter().flat_map(|services| services.iter().cloned()));
-        keys.into_iter().collect()
-    }
-
-    /// The services with endpoints in a cluster.
-    fn keys_running_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
-        let mut keys: BTreeSet<ServiceKey> =
-            self.shards.get(cluster).map_or_else(BTreeSet::new, |shard| shard.service_keys().cloned().collect());
-        if let Some(carried) = self.carried.get(&cluster.label_value()) {
-            keys.extend(carried.keys().cloned());
-        }
-        keys
-    }
-
-    /// Those, and the services with objects of ours there.
-    fn keys_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
-        let mut keys = self.keys_running_in(cluster);
-        if let Some(shard) = self.shards.get(cluster) {
-            keys.extend(shard.standing().keys().cloned());
-        }
-        keys
-    }
-
-    /// The services whose objects a cluster should hold: of its own, of those it depends on, of those that all get.
-    fn keys_for(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
-        let mut keys = self.keys_in(cluster);
-        let clients = self.shards.get(cluster).map(|shard| shard.identities()).unwrap_or_default();
-        let dependencies = self.dependencies.read();
-        for destination in clients.iter().flat_map(|client| dependencies.destinations_of(client)) {
-            keys.extend(self.keys_of(&destination));
-        }
-        if self.settings.without_dependency == WithoutDependency::All {
-            let undeclared = |key: &ServiceKey| dependencies.sources_of(&key.identity).is_empty();
-            keys.extend(self.services().into_iter().filter(undeclared));
-        }
-        keys
     }
 
     fn set_dependency(&self, cluster: &ClusterName, id: &ObjectId, counted: Option<dependencies::Counted>) {
