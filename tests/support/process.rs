@@ -85,15 +85,21 @@ pub struct Process {
 impl Process {
     /// Starts `program` with its output appended to `log`.
     pub fn start(program: &Path, arguments: &[String], log: PathBuf) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command, log)
+    }
+
+    /// Starts what `command` says, with its output appended to `log`.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
         let output = File::options().create(true).append(true).open(&log).expect("a log file");
-        let child = Command::new(program)
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle of the log"))
             .stderr(output)
             .process_group(0)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", Path::new(command.get_program()).display()));
         Watchdog::get().order("watch", child.id());
         Self { child, log }
     }

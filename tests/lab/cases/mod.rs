@@ -1,0 +1,48 @@
+//! The rows of the lab's table. Each sets the policy it is about, waits until the proxies have it, and counts.
+
+mod crashes;
+mod edits;
+mod failover;
+mod hosts;
+mod policy;
+mod shares;
+mod story;
+
+use futures::future::LocalBoxFuture;
+
+use crate::world::World;
+
+/// The host of the payments story.
+pub const PAYMENTS: &str = "stage.payments.global";
+
+/// A row of the table.
+pub struct Case {
+    /// Short, for the command line.
+    pub name: &'static str,
+    /// What holds if it does not panic.
+    pub shows: &'static str,
+    /// Returns what was counted.
+    pub run: for<'a> fn(&'a World) -> LocalBoxFuture<'a, Vec<String>>,
+}
+
+macro_rules! cases {
+    ($($name:literal, $shows:literal, $run:path;)+) => {
+        /// All rows, in the order in which they run.
+        pub const ALL: &[Case] = &[$(Case { name: $name, shows: $shows, run: |world| Box::pin($run(world)) }),+];
+    };
+}
+
+cases! {
+    "payments-story", "each client reaches both regions, local name inside, gateway outside; without a Dependency none", story::payments;
+    "ninety-ten", "90/10 between regions, from every cluster", shares::ninety_ten;
+    "fallback", "100/0 and a third region: it dies, requests go on; it returns, traffic returns", failover::hundred_and_fallback;
+    "weights-and-tiers", "weights with a fallback, and how early it begins", failover::weights_and_tiers;
+    "topology", "TOPOLOGY: local first, nearest next", failover::topology;
+    "policy-edit", "a policy edited under load", edits::under_load;
+    "drain", "a region drained by policy under load", edits::drain;
+    "prefixed-hosts", "each prefixed host goes where it says", hosts::prefixed;
+    "controller-killed", "serving goes on without Tradewind, and converges after", crashes::controller;
+    "api-server-killed", "serving goes on without an API server, and converges after", crashes::api_server;
+    "istiod-killed", "serving goes on without an istiod, and converges after", crashes::istiod;
+    "ports", "HTTP, gRPC and TCP by their ports", hosts::ports;
+}

@@ -1,0 +1,104 @@
+//! The control plane of one cluster: a real istiod that reads the cluster's API server and signs for its proxies.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    support::{Place, TestCluster, eventually, parts, process::Process},
+    wire,
+};
+
+/// Where proxies ask for configuration and certificates.
+pub const XDS_PORT: u16 = 15012;
+const HTTP_PORT: u16 = 15080;
+const METRICS_PORT: u16 = 15014;
+
+/// From start to `/ready`. Alone it takes 8 s; the rest is for machines that build meanwhile.
+const READY_WITHIN: Duration = Duration::from_secs(150);
+
+const MESH: &str = "
+trustDomain: TRUST_DOMAIN
+accessLogFile: /dev/null
+outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+";
+
+/// What an upstream Envoy lacks is switched off; so is what needs an API server that calls back.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("POD_NAME", "istiod-0"),
+    ("POD_NAMESPACE", "istio-system"),
+    ("ENABLE_CA_SERVER", "true"),
+    ("JWT_POLICY", "third-party-jwt"),
+    ("PILOT_CERT_PROVIDER", "istiod"),
+    ("INJECTION_WEBHOOK_CONFIG_NAME", ""),
+    ("VALIDATION_WEBHOOK_CONFIG_NAME", ""),
+    ("PILOT_ENABLE_ALPN_FILTER", "false"),
+    ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
+    ("PILOT_DISABLE_MX_ALPN", "true"),
+];
+
+/// A running istiod; killed when dropped.
+pub struct Istiod {
+    process: Process,
+    place: Place,
+}
+
+impl Istiod {
+    /// Starts one for a cluster whose Secret `cacerts` is there.
+    pub fn start(cluster: &TestCluster, place: &Place, trust_domain: &str) -> Self {
+        let dir = crate::support::process::directory(&format!("istiod-{}", cluster.name()));
+        let file = |name: &str, content: &str| -> PathBuf {
+            let path = dir.join(name);
+            fs::write(&path, content).expect("a file of our own");
+            path
+        };
+        let kubeconfig = file("kubeconfig", &cluster.kubeconfig());
+        let mesh = file("mesh.yaml", &MESH.replace("TRUST_DOMAIN", trust_domain));
+        let address = place.address;
+        let mut command = place.command(&parts::part("pilot-discovery"));
+        command
+            .arg("discovery")
+            .arg(format!("--kubeconfig={}", kubeconfig.display()))
+            .arg(format!("--meshConfig={}", mesh.display()))
+            .arg(format!("--clusterID={}", cluster.name()))
+            .args(["--httpsAddr=", "--grpcAddr=127.0.0.1:15010"])
+            .arg(format!("--secureGRPCAddr={address}:{XDS_PORT}"))
+            .arg(format!("--httpAddr={address}:{HTTP_PORT}"))
+            .arg(format!("--monitoringAddr={address}:{METRICS_PORT}"))
+            .env("CLUSTER_ID", cluster.name())
+            .envs(ENVIRONMENT.iter().copied())
+            // It writes its certificates beside itself.
+            .current_dir(&dir);
+        Self { process: Process::spawn(command, dir.join("log")), place: place.clone() }
+    }
+
+    /// Waits until it has read its cluster.
+    pub async fn ready(&mut self) {
+        let address: SocketAddr = (self.place.address, HTTP_PORT).into();
+        let process = &mut self.process;
+        eventually("istiod is ready", READY_WITHIN, async || {
+            if let Some(status) = process.ended() {
+                panic!("istiod ended, {status}:\n{}", process.last_words());
+            }
+            wire::ask(address, "GET", "/ready", "").await
+        })
+        .await;
+    }
+
+    /// The sum of a metric over its labels.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = wire::ask((self.place.address, METRICS_PORT).into(), "GET", "/metrics", "").await;
+        let text = text.unwrap_or_else(|error| panic!("istiod's metrics: {error}"));
+        let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.sum::<f64>() as u64
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
+        self.process.last_words()
+    }
+
+    /// Set once it has ended by itself.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.process.ended()
+    }
+}

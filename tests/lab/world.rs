@@ -1,0 +1,247 @@
+//! The mesh: four clusters of the payments story, each with its network, API server, istiod, gateway and a few pods,
+//! and one Tradewind over them.
+
+use std::{path::PathBuf, time::Duration};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tradewind::sample;
+
+use crate::{
+    application,
+    certificates::Root,
+    enclosure,
+    istiod::Istiod,
+    network,
+    pod::{Endpoint, Kind, Plan, Pod},
+    roles,
+    support::{
+        Place, TestCluster,
+        controller::{self, Controller},
+        documents, eventually, istio, process,
+        process::Process,
+    },
+};
+
+/// The trust domain of every cluster, where a case does not say otherwise.
+pub const TRUST_DOMAIN: &str = "cluster.local";
+
+/// From a written policy to the proxy that has it, on a busy machine.
+pub const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the sample calls each gateway; the lab puts real addresses in their place.
+const PAPER_GATEWAYS: [&str; 4] = ["192.0.2.10", "198.51.100.20", "203.0.113.30", "192.0.2.40"];
+
+const MESH: &str = include_str!("manifests/mesh.yaml");
+const CLUSTER_4: &str = include_str!("manifests/cluster-4.yaml");
+/// Payments in cluster-4, the third region.
+pub const PAYMENTS_IN_4: &str = include_str!("manifests/cluster-4-payments.yaml");
+
+const PLANS: &[(u8, u8, &str, &str, Kind)] = &[
+    (1, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    (1, 1, "orders", "orders", Kind::Client),
+    (1, 2, "stranger", "strangers", Kind::Client),
+    (2, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    (2, 1, "reports", "reports", Kind::Client),
+    (2, 2, "payments", "payments-west", Kind::Server),
+    (3, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    (3, 1, "payments", "payments-east", Kind::Server),
+    (4, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    (4, 1, "payments", "payments-eu", Kind::Server),
+];
+
+/// One cluster of the mesh.
+pub struct Cluster {
+    /// 1 to 4.
+    pub number: u8,
+    /// Its API server.
+    pub api: TestCluster,
+    place: Place,
+    istiod: Mutex<Option<Istiod>>,
+    /// Its pods.
+    pub pods: Vec<Pod>,
+    // Killed with the cluster.
+    _names: Process,
+}
+
+/// All of it.
+pub struct World {
+    /// In the order of their numbers.
+    pub clusters: Vec<Cluster>,
+    root: Root,
+    controller: Mutex<Option<Controller>>,
+}
+
+impl World {
+    /// Brings everything up, and waits until every proxy serves.
+    pub async fn start(log: impl Fn(&str)) -> Self {
+        network::make_router();
+        enclosure::resolve_by(network::NAME_SERVER);
+        let root = Root::make("root of the lab");
+        let clusters = join_all((1..=4).map(Cluster::start)).await;
+        log("four API servers are ready");
+        join_all(clusters.iter().map(|cluster| cluster.furnish(&root))).await;
+        join_all(clusters.iter().map(Cluster::start_istiod)).await;
+        log("four istiods are ready");
+        let world = Self { clusters, root, controller: Mutex::default() };
+        let hub = &world.clusters[0].api;
+        let secrets =
+            world.clusters.iter().map(|Cluster { api, .. }| controller::cluster_secret(api.name(), &api.kubeconfig()));
+        hub.apply(secrets.collect()).await;
+        world.start_controller().await;
+        let pem = world.root.pem();
+        let pods = || world.clusters.iter().flat_map(|cluster| cluster.pods.iter().map(move |pod| (cluster, pod)));
+        join_all(pods().map(|(cluster, pod)| pod.start(&cluster.api, &pem, TRUST_DOMAIN))).await;
+        join_all(pods().map(|(_, pod)| pod.live())).await;
+        log("Tradewind is ready and every proxy is live");
+        world
+    }
+
+    /// Starts Tradewind, as after [`World::kill_controller`].
+    pub async fn start_controller(&self) {
+        let controller = Controller::start_with(&self.clusters[0].api, &["--sidecars=own"]).await;
+        controller.ready().await;
+        *self.controller.lock().await = Some(controller);
+    }
+
+    /// Ends Tradewind as a crash would.
+    pub async fn kill_controller(&self) {
+        self.controller.lock().await.take();
+    }
+
+    /// A cluster by its number.
+    pub fn cluster(&self, number: u8) -> &Cluster {
+        &self.clusters[usize::from(number) - 1]
+    }
+
+    /// A pod by the number of its cluster and its workload.
+    pub fn pod(&self, cluster: u8, app: &str) -> &Pod {
+        let mut pods = self.cluster(cluster).pods.iter();
+        pods.find(|pod| pod.plan.app == app).unwrap_or_else(|| panic!("no {app} in cluster-{cluster}"))
+    }
+
+    /// Starts a pod's programs again.
+    pub async fn restart(&self, cluster: u8, app: &str) {
+        let pem = self.root.pem();
+        self.pod(cluster, app).restart(&self.cluster(cluster).api, &pem, TRUST_DOMAIN).await;
+    }
+
+    /// Waits until a pod's proxy has what is expected for a host.
+    pub async fn proxy_has(&self, pod: &Pod, host: &str, expected: impl Fn(&[Endpoint]) -> bool) -> Vec<Endpoint> {
+        eventually(&format!("the proxy of {} has {host} as planned", pod.name()), CONVERGED_WITHIN, async || {
+            let endpoints = pod.endpoints(host, 80).await?;
+            if expected(&endpoints) { Ok(endpoints) } else { Err(format!("{endpoints:?}")) }
+        })
+        .await
+    }
+
+    /// Gives payments another policy.
+    pub async fn policy(&self, yaml: &str) {
+        self.cluster(3).api.apply_yaml(yaml).await;
+    }
+}
+
+impl Cluster {
+    async fn start(number: u8) -> Self {
+        let place = network::make_node(number);
+        let name = format!("cluster-{number}");
+        let plans = PLANS.iter().filter(|(cluster, ..)| *cluster == number);
+        let plans =
+            plans.map(|&(cluster, number, app, namespace, kind)| Plan { cluster, number, app, namespace, kind });
+        let pods: Vec<Pod> = plans.map(|plan| Pod::make(&name, plan)).collect();
+        let names = start_names(&place, &pods);
+        let api = TestCluster::start_in(&name, place.clone()).await;
+        Self { number, api, place, istiod: Mutex::default(), pods, _names: names }
+    }
+
+    /// Applies what is there before Tradewind comes.
+    async fn furnish(&self, root: &Root) {
+        istio::install_crds(&self.api).await;
+        self.api.apply_yaml(&controller::crds()).await;
+        self.api.apply(vec![root.cacerts(self.api.name())]).await;
+        self.api.apply_yaml(MESH).await;
+        let manifests = self.manifests();
+        self.api.apply_yaml(&manifests).await;
+        let node = format!("{}-node-1", self.api.name());
+        let mut objects: Vec<Value> = self.pods.iter().flat_map(|pod| pod.plan.objects(&node)).collect();
+        for Pod { plan, .. } in &self.pods {
+            match plan.kind {
+                Kind::Gateway => objects.push(plan.slice("istio-eastwestgateway", &[("tls", 15443)])),
+                Kind::Client => objects.push(plan.slice(plan.app, &[("http", application::HTTP_PORT)])),
+                Kind::Server => {
+                    objects.push(plan.slice(plan.app, &[("http", application::HTTP_PORT)]));
+                    objects.push(inbound(plan));
+                }
+            }
+        }
+        self.api.apply(objects.clone()).await;
+        // No cloud and no kubelet is here to say so.
+        let with_status = documents(&manifests).into_iter().chain(objects).filter(|object| !object["status"].is_null());
+        for object in with_status {
+            self.api.apply_status(&object.to_string()).await;
+        }
+    }
+
+    fn manifests(&self) -> String {
+        let of_cluster = sample::FILES.iter().filter(|(path, _)| path.starts_with(&format!("{}/", self.api.name())));
+        let mut text = of_cluster.map(|(_, text)| *text).collect::<Vec<_>>().join("\n---\n");
+        if self.number == 4 {
+            text.push_str(CLUSTER_4);
+        }
+        let index = usize::from(self.number) - 1;
+        text.replace(PAPER_GATEWAYS[index], &network::gateway_address(self.number).to_string())
+    }
+
+    /// Starts its istiod, as after [`Cluster::kill_istiod`].
+    pub async fn start_istiod(&self) {
+        let mut istiod = Istiod::start(&self.api, &self.place, TRUST_DOMAIN);
+        istiod.ready().await;
+        *self.istiod.lock().await = Some(istiod);
+    }
+
+    /// Ends its istiod as a crash would.
+    pub async fn kill_istiod(&self) {
+        self.istiod.lock().await.take();
+    }
+
+    /// A metric of its istiod.
+    pub async fn istiod_metric(&self, name: &str) -> u64 {
+        self.istiod.lock().await.as_ref().expect("a running istiod").metric(name).await
+    }
+}
+
+/// Where the proxy before an application listens: what interception would find out by itself.
+fn inbound(plan: &Plan) -> Value {
+    let listener = |name: &str, protocol: &str, port: u16| {
+        json!({
+            "port": {"number": port, "name": name, "protocol": protocol},
+            "bind": plan.address(), "captureMode": "NONE", "defaultEndpoint": format!("127.0.0.1:{port}"),
+        })
+    };
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+        "metadata": {"name": format!("{}-inbound", plan.app), "namespace": plan.namespace},
+        "spec": {
+            "workloadSelector": {"labels": {"app": plan.app}},
+            "ingress": [
+                listener("http", "HTTP", application::HTTP_PORT),
+                listener("grpc", "GRPC", application::GRPC_PORT),
+                listener("tcp", "TCP", application::TCP_PORT),
+            ],
+            "egress": [{"hosts": ["*/*"]}],
+        },
+    })
+}
+
+fn start_names(place: &Place, pods: &[Pod]) -> Process {
+    let lines = pods
+        .iter()
+        .map(|Pod { plan, .. }| format!("{}.{}.svc.cluster.local {}\n", plan.app, plan.namespace, plan.address()));
+    let dir = process::directory("names");
+    let table: PathBuf = dir.join("table");
+    std::fs::write(&table, lines.collect::<String>()).expect("a file of our own");
+    let mut command = place.command(&std::env::current_exe().expect("a program has a path"));
+    command.args([roles::FLAG, "names", &network::NAME_SERVER.to_string()]).arg(table);
+    Process::spawn(command, dir.join("log"))
+}
