@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: all build demo test test-fast lint parts bench golden clean
+.PHONY: all build demo test test-fast lab lab-shell lint parts bench golden clean
 
 all: build
 
@@ -18,6 +18,12 @@ test: parts ## Every test, on real kube-apiservers too
 
 test-fast: ## The inner loop: unit, golden and property tests
 	$(CARGO) test --locked --lib --test golden --test differential --test properties --test registry_scenarios --test ownership --test house_rules --test reference_pages
+
+lab: parts ## Four clusters, real istiods, Envoys and requests: prints what was counted
+	$(CARGO) test --locked --test lab
+
+lab-shell: parts ## The same mesh, and a shell inside
+	$(CARGO) test --locked --test lab -- --shell
 
 lint: ## What CI checks before the tests
 	$(CARGO) fmt --check

@@ -1,7 +1,8 @@
 //! The trust of the mesh: one root, and an intermediate for each cluster's istiod to sign with.
 
+use std::{fs, path::Path};
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use serde_json::{Value, json};
 
 /// The root of trust, whose key never leaves this process.
 pub struct Root(CertifiedIssuer<'static, KeyPair>);
@@ -18,21 +19,32 @@ impl Root {
         self.0.pem()
     }
 
-    /// The Secret that istiod reads its own authority from.
-    pub fn cacerts(&self, cluster: &str) -> Value {
+    /// An intermediate for one cluster.
+    pub fn intermediate(&self, cluster: &str) -> Intermediate {
         let key = KeyPair::generate().expect("a key");
-        let certificate =
-            authority(&format!("intermediate of {cluster}")).signed_by(&key, &self.0).expect("the root signs").pem();
-        json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "cacerts", "namespace": "istio-system"},
-            "stringData": {
-                "ca-cert.pem": certificate,
-                "ca-key.pem": key.serialize_pem(),
-                "root-cert.pem": self.pem(),
-                "cert-chain.pem": format!("{certificate}{}", self.pem()),
-            },
-        })
+        let certificate = authority(&format!("intermediate of {cluster}")).signed_by(&key, &self.0);
+        let certificate = certificate.expect("the root signs").pem();
+        let chain = format!("{certificate}{}", self.pem());
+        Intermediate([
+            ("ca-cert.pem", certificate),
+            ("ca-key.pem", key.serialize_pem()),
+            ("root-cert.pem", self.pem()),
+            ("cert-chain.pem", chain),
+        ])
+    }
+}
+
+/// What the Secret `cacerts` of a cluster holds, file by file.
+pub struct Intermediate([(&'static str, String); 4]);
+
+impl Intermediate {
+    /// Writes it where istiod has the Secret mounted, below its working directory.
+    pub fn mount(&self, working_directory: &Path) {
+        let directory = working_directory.join("etc/cacerts");
+        fs::create_dir_all(&directory).expect("a directory of our own");
+        for (name, content) in &self.0 {
+            fs::write(directory.join(name), content).expect("a file of our own");
+        }
     }
 }
 

@@ -39,8 +39,8 @@ pub fn flags() -> Result<Vec<&'static str>, String> {
     let mut refused = Vec::new();
     for way in ways {
         // Making a network and a bridge between networks is what is needed, so it is what is tried.
-        let trial = "mount -t tmpfs tmpfs /run && mkdir /run/netns && ip netns add a && ip link add b type bridge \
-                     && ip link add c type veth peer name d netns a && echo 1 >/proc/sys/net/ipv4/ip_forward";
+        let trial = "mount -t tmpfs tmpfs /run && mkdir /run/netns && ip netns add trial && ip link add bridge0 type bridge \
+                     && ip link add veth0 type veth peer name veth1 netns trial && echo 1 >/proc/sys/net/ipv4/ip_forward";
         match Command::new("unshare").args(&way).args(["sh", "-c", trial]).output() {
             Ok(output) if output.status.success() => return Ok(way),
             Ok(output) => {

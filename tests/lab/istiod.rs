@@ -3,10 +3,13 @@
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    certificates::Intermediate,
     support::{Place, TestCluster, eventually, parts, process::Process},
     wire,
 };
 
+/// Its name inside its cluster, which its certificate is for.
+pub const NAME: &str = "istiod.istio-system.svc";
 /// Where proxies ask for configuration and certificates.
 pub const XDS_PORT: u16 = 15012;
 const HTTP_PORT: u16 = 15080;
@@ -42,8 +45,8 @@ pub struct Istiod {
 }
 
 impl Istiod {
-    /// Starts one for a cluster whose Secret `cacerts` is there.
-    pub fn start(cluster: &TestCluster, place: &Place, trust_domain: &str) -> Self {
+    /// Starts one for a cluster, with an authority that proxies of other clusters trust.
+    pub fn start(cluster: &TestCluster, place: &Place, authority: &Intermediate, trust_domain: &str) -> Self {
         let dir = crate::support::process::directory(&format!("istiod-{}", cluster.name()));
         let file = |name: &str, content: &str| -> PathBuf {
             let path = dir.join(name);
@@ -52,6 +55,7 @@ impl Istiod {
         };
         let kubeconfig = file("kubeconfig", &cluster.kubeconfig());
         let mesh = file("mesh.yaml", &MESH.replace("TRUST_DOMAIN", trust_domain));
+        authority.mount(&dir);
         let address = place.address;
         let mut command = place.command(&parts::part("pilot-discovery"));
         command

@@ -183,8 +183,8 @@ impl Pod {
     }
 
     fn agent(&self, trust_domain: &str) -> Process {
-        let Plan { cluster, app, namespace, kind, .. } = &self.plan;
-        let discovery = format!("{}:{}", network::node_address(*cluster), istiod::XDS_PORT);
+        let Plan { app, namespace, kind, .. } = &self.plan;
+        let discovery = format!("{}:{}", istiod::NAME, istiod::XDS_PORT);
         let config = json!({
             "binaryPath": parts::part("envoy"),
             "configPath": self.dir.join("etc/istio/proxy"),
@@ -210,12 +210,15 @@ impl Pod {
             .env("ISTIO_META_NODE_NAME", format!("{}-node-1", self.cluster))
             .env("ISTIO_METAJSON_LABELS", self.plan.labels().to_string())
             .env("CA_ADDR", &discovery)
-            .env("ISTIOD_SAN", "istiod.istio-system.svc")
             .env("PROXY_CONFIG", config.to_string())
             .current_dir(&self.dir);
-        if *kind != Kind::Gateway {
-            command.env("ISTIO_META_INTERCEPTION_MODE", "NONE");
-        }
+        let network = format!("network-{}", self.plan.cluster);
+        command.env("ISTIO_META_NETWORK", &network);
+        match kind {
+            // As Istio's own chart and script for east-west gateways set it.
+            Kind::Gateway => command.env("ISTIO_META_REQUESTED_NETWORK_VIEW", &network),
+            Kind::Client | Kind::Server => command.env("ISTIO_META_INTERCEPTION_MODE", "NONE"),
+        };
         Process::spawn(command, self.dir.join("proxy.log"))
     }
 

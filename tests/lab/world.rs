@@ -10,9 +10,9 @@ use tradewind::sample;
 
 use crate::{
     application,
-    certificates::Root,
+    certificates::{Intermediate, Root},
     enclosure,
-    istiod::Istiod,
+    istiod::{self, Istiod},
     network,
     pod::{Endpoint, Kind, Plan, Pod},
     roles,
@@ -58,6 +58,7 @@ pub struct Cluster {
     /// Its API server.
     pub api: TestCluster,
     place: Place,
+    authority: Intermediate,
     istiod: Mutex<Option<Istiod>>,
     /// Its pods.
     pub pods: Vec<Pod>,
@@ -79,9 +80,9 @@ impl World {
         network::make_router();
         enclosure::resolve_by(network::NAME_SERVER);
         let root = Root::make("root of the lab");
-        let clusters = join_all((1..=4).map(Cluster::start)).await;
+        let clusters = join_all((1..=4).map(|number| Cluster::start(number, &root))).await;
         log("four API servers are ready");
-        join_all(clusters.iter().map(|cluster| cluster.furnish(&root))).await;
+        join_all(clusters.iter().map(Cluster::furnish)).await;
         join_all(clusters.iter().map(Cluster::start_istiod)).await;
         log("four istiods are ready");
         let world = Self { clusters, root, controller: Mutex::default() };
@@ -143,7 +144,7 @@ impl World {
 }
 
 impl Cluster {
-    async fn start(number: u8) -> Self {
+    async fn start(number: u8, root: &Root) -> Self {
         let place = network::make_node(number);
         let name = format!("cluster-{number}");
         let plans = PLANS.iter().filter(|(cluster, ..)| *cluster == number);
@@ -152,14 +153,14 @@ impl Cluster {
         let pods: Vec<Pod> = plans.map(|plan| Pod::make(&name, plan)).collect();
         let names = start_names(&place, &pods);
         let api = TestCluster::start_in(&name, place.clone()).await;
-        Self { number, api, place, istiod: Mutex::default(), pods, _names: names }
+        let authority = root.intermediate(&name);
+        Self { number, api, place, authority, istiod: Mutex::default(), pods, _names: names }
     }
 
     /// Applies what is there before Tradewind comes.
-    async fn furnish(&self, root: &Root) {
+    async fn furnish(&self) {
         istio::install_crds(&self.api).await;
         self.api.apply_yaml(&controller::crds()).await;
-        self.api.apply(vec![root.cacerts(self.api.name())]).await;
         self.api.apply_yaml(MESH).await;
         let manifests = self.manifests();
         self.api.apply_yaml(&manifests).await;
@@ -195,7 +196,7 @@ impl Cluster {
 
     /// Starts its istiod, as after [`Cluster::kill_istiod`].
     pub async fn start_istiod(&self) {
-        let mut istiod = Istiod::start(&self.api, &self.place, TRUST_DOMAIN);
+        let mut istiod = Istiod::start(&self.api, &self.place, &self.authority, TRUST_DOMAIN);
         istiod.ready().await;
         *self.istiod.lock().await = Some(istiod);
     }
@@ -239,6 +240,7 @@ fn start_names(place: &Place, pods: &[Pod]) -> Process {
         .iter()
         .map(|Pod { plan, .. }| format!("{}.{}.svc.cluster.local {}\n", plan.app, plan.namespace, plan.address()));
     let dir = process::directory("names");
+    let lines = lines.chain([format!("{} {}\n", istiod::NAME, place.address)]);
     let table: PathBuf = dir.join("table");
     std::fs::write(&table, lines.collect::<String>()).expect("a file of our own");
     let mut command = place.command(&std::env::current_exe().expect("a program has a path"));
