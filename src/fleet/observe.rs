@@ -39,8 +39,6 @@ const GATEWAY_PORT: u16 = 15443;
 const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
 /// Zone of a Node, in the same order.
 const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
-/// Network of a Namespace (Istio documentation, "Install Multi-Primary on different networks").
-const NETWORK_LABEL: &str = "topology.istio.io/network";
 
 /// Prunes objects by the rules of one set of settings.
 #[derive(Debug, Clone)]
@@ -238,8 +236,8 @@ impl Observer {
         Observed::Namespace(Namespace {
             id: id(Kind::Namespace, metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
-            network: filled(text(metadata.labels.as_ref(), NETWORK_LABEL)).map(Into::into),
-            facts: facts(metadata.annotations.as_ref()),
+            network: filled(text(metadata.labels.as_ref(), keys::NETWORK)).map(Into::into),
+            facts: facts(metadata),
         })
     }
 
@@ -383,8 +381,10 @@ impl Observer {
     }
 }
 
-fn facts(annotations: Option<&Labels>) -> Labels {
-    let facts = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
+fn facts(metadata: &ObjectMeta) -> Labels {
+    let told = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
+    let network = metadata.labels.iter().flatten().filter(|(key, _)| *key == keys::NETWORK);
+    let facts = told.chain(network);
     facts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -417,6 +417,7 @@ fn published_endpoint(endpoint: &istio::Endpoint, variant: Variant) -> Option<Pu
         cluster_label: label(keys::ENDPOINT_CLUSTER)?.to_owned(),
         address: endpoint.address.as_str().into(),
         locality,
+        network: filled(Some(endpoint.network.as_str())).map(Into::into),
         workload: label(keys::ENDPOINT_TYPE).and_then(Kind::of_endpoint_type),
         ports: endpoint.ports.clone(),
         weight: endpoint.weight,
@@ -640,7 +641,11 @@ mod tests {
         let Observed::Namespace(namespace) = observe(Kind::Namespace, &object) else { panic!() };
         assert_eq!(namespace.network.as_deref(), Some("net1"));
         assert!(namespace.ignored);
-        assert_eq!(namespace.facts, [("tradewind.io/cluster-domain".into(), "east.example".into())].into());
+        assert_eq!(
+            namespace.facts,
+            [("tradewind.io/cluster-domain".into(), "east.example".into()), (keys::NETWORK.into(), "net1".into()),]
+                .into()
+        );
     }
 
     #[test]

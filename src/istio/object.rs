@@ -77,6 +77,9 @@ pub mod keys {
     pub const ENDPOINT_TYPE: &str = "type";
     /// Endpoint label that makes Istio use mutual TLS (Istio documentation, `WorkloadEntry`).
     pub const TLS_MODE: &str = "security.istio.io/tlsMode";
+    /// Label of `istio-system` that names the cluster's network (Istio documentation, "Install Multi-Primary on different
+    /// networks").
+    pub const NETWORK: &str = "topology.istio.io/network";
 }
 
 /// Which labels and annotations are ours on an object; all others belong to somebody else and are not compared.

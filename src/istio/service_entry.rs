@@ -69,6 +69,9 @@ pub struct Endpoint {
     /// `region/zone`; empty when unknown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub locality: String,
+    /// Network it stands in; empty for that of whoever reads it. A gateway that serves its own network does not see others.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub network: String,
     /// Share of the traffic relative to the other endpoints of its tier; 0 for unset.
     #[serde(skip_serializing_if = "is_zero")]
     pub weight: u32,

@@ -213,6 +213,8 @@ pub struct PublishedEndpoint {
     pub address: Arc<str>,
     /// True locality: its region label, else its locality.
     pub locality: Option<Locality>,
+    /// Network of the gateway behind the address.
+    pub network: Option<Arc<str>>,
     /// Kind of workload behind it, where its label says so.
     pub workload: Option<Kind>,
     /// Port name to number at the address.

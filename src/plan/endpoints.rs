@@ -281,12 +281,15 @@ fn carried(source: &Source, last_known: &LastKnown, ports: &[PublishedPort]) -> 
     })
 }
 
+/// The network keeps a gateway from sending what reaches it on to the gateways of other networks, by the weights that are
+/// the client's to apply.
 fn remote(source: &Source, ports: &[PublishedPort]) -> Option<Endpoint> {
     let gateway = source.gateway.as_ref()?;
     Some(Endpoint {
         address: gateway.address.to_string(),
         ports: ports::at_gateway(ports, gateway.port),
         labels: labelled(source, source.workload),
+        network: source.network.as_deref().unwrap_or_default().to_owned(),
         ..Endpoint::default()
     })
 }

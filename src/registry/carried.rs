@@ -90,6 +90,12 @@ impl Carried {
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway))
     }
 
+    /// The network in which most of what was written places the cluster's gateway.
+    pub(super) fn network(&self, of: &ClusterName) -> Option<Arc<str>> {
+        let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
+        most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(|endpoint| endpoint.network.clone()))
+    }
+
     /// What most of the cluster's own names that were written end with.
     pub(super) fn domain(&self, of: &ClusterName) -> Option<Arc<str>> {
         let at_home = self.services.values().flatten().filter(|((cluster, _), _)| cluster == of);
@@ -177,6 +183,7 @@ mod tests {
             cluster_label: "east".into(),
             address: address.into(),
             locality: Some(Locality::region("us-east")),
+            network: Some("network-3".into()),
             workload: Some(Kind::Deployment),
             weight: 0,
             variant: Variant::Default,

@@ -14,6 +14,11 @@ impl Shard {
     pub(super) fn domain(&self) -> Arc<str> {
         self.place().domain(self.knows(Kind::Namespace))
     }
+
+    /// The network of its gateway.
+    pub(super) fn gateway_network(&self) -> Option<Arc<str>> {
+        self.place().network(self.knows(Kind::Namespace))
+    }
 }
 
 impl Registry {
@@ -50,8 +55,8 @@ impl Registry {
 
     /// Reminds a cluster of what was written about it before the restart.
     pub(super) fn recall(&self, cluster: &ClusterName) {
-        let (gateway, domain) = match self.carried.get(&cluster.label_value()) {
-            Some(carried) => (carried.gateway(cluster), carried.domain(cluster)),
+        let (gateway, domain, network) = match self.carried.get(&cluster.label_value()) {
+            Some(carried) => (carried.gateway(cluster), carried.domain(cluster), carried.network(cluster)),
             None => return,
         };
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };
@@ -60,6 +65,9 @@ impl Registry {
         }
         if let Some(domain) = domain {
             shard.place_mut().recall_domain(domain);
+        }
+        if let Some(network) = network {
+            shard.place_mut().recall_network(network);
         }
     }
 }

@@ -405,6 +405,7 @@ fn lift_source(
         domain: shard.domain(),
         locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
         gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),
+        network: shard.gateway_network(),
         workload,
         services,
         carried_ports,

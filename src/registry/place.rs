@@ -11,6 +11,7 @@ use std::{
 use super::gateways::{Apps, Gateways};
 use crate::{
     config::Settings,
+    istio::keys,
     model::{GatewayAddress, Labels, LocalService, Locality, Node, ObjectId, cluster_domain},
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Place {
     recalled_domain: Option<Arc<str>>,
     /// The trust domain of its certificates; none while nothing but the setting says it.
     trust_domain: Option<Arc<str>>,
+    network: Option<Arc<str>>,
+    recalled_network: Option<Arc<str>>,
     /// What is wrong with the facts it tells, in words.
     problems: Vec<String>,
     app_of_settings: Arc<str>,
@@ -77,6 +80,8 @@ impl Place {
             domain: None,
             recalled_domain: None,
             trust_domain: None,
+            network: None,
+            recalled_network: None,
             problems: Vec::new(),
             app_of_settings: app,
             nlb_app: settings.nlb_ingress_label.as_str().into(),
@@ -87,7 +92,8 @@ impl Place {
 
     fn change(&mut self, change: impl FnOnce(&mut Self)) -> Moved {
         let names = |place: &Self| (place.domain(true), place.trust_domain());
-        let seen = |place: &Self| (place.gateway(), place.locality(), names(place), place.regions());
+        let way = |place: &Self| (place.gateway(), place.network.clone());
+        let seen = |place: &Self| (way(place), place.locality(), names(place), place.regions());
         let before = seen(self);
         change(self);
         let after = seen(self);
@@ -101,7 +107,7 @@ impl Place {
 
     // ---- what the cluster tells of itself ----
 
-    /// The annotations of `istio-system` came, changed or went.
+    /// The annotations and the network of `istio-system` came, changed or went.
     pub(super) fn put_facts(&mut self, facts: &Labels) -> Moved {
         let filled = |key: &str| facts.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let app = filled(GATEWAY_APP).map_or_else(|| self.app_of_settings.clone(), Into::into);
@@ -116,8 +122,9 @@ impl Place {
         };
         let domain = domain_of(CLUSTER_DOMAIN, &self.domain_of_settings);
         let trust_domain = domain_of(TRUST_DOMAIN, &self.trust_domain_of_settings);
+        let network = filled(keys::NETWORK).map(Into::into);
         self.change(|place| {
-            (place.domain, place.trust_domain) = (domain, trust_domain);
+            (place.domain, place.trust_domain, place.network) = (domain, trust_domain, network);
             place.problems = problems;
             place.apps.pop();
             place.apps.push(app);
@@ -150,6 +157,16 @@ impl Place {
     /// The trust domain of its certificates; none while nothing but the setting says it.
     pub(super) fn trust_domain(&self) -> Option<Arc<str>> {
         self.trust_domain.clone()
+    }
+
+    /// The network of its gateway. While its Namespaces are not known, what was written before counts.
+    pub(super) fn network(&self, is_known: bool) -> Option<Arc<str>> {
+        self.network.clone().or_else(|| self.recalled_network.clone().filter(|_| !is_known))
+    }
+
+    /// The network of the endpoints at its gateway that were written before the restart.
+    pub(super) fn recall_network(&mut self, network: Arc<str>) {
+        self.recalled_network.get_or_insert(network);
     }
 
     /// What is wrong with the facts it tells, in words.

@@ -81,6 +81,8 @@ pub struct Source {
     pub locality: Option<Locality>,
     /// How other clusters reach it.
     pub gateway: Option<GatewayAddress>,
+    /// The network behind its gateway.
+    pub network: Option<Arc<str>>,
     /// Kind of workload that stands for it elsewhere: another than a Rollout where there is one (reference behaviour §7.3).
     pub workload: Kind,
     /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
