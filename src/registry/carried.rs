@@ -206,6 +206,7 @@ mod tests {
             assert_eq!(&*service.gateway.unwrap().address, "192.0.2.9");
             assert_eq!(&*service.local[0].address, "local.svc");
             assert_eq!(&*carried.gateway(&east).unwrap().address, "192.0.2.9");
+            assert_eq!(carried.network(&east).as_deref(), Some("network-3"));
             seen.reverse();
         }
     }

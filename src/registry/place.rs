@@ -412,4 +412,16 @@ mod tests {
         place.put_facts(&Labels::new());
         assert!(place.problems().is_empty());
     }
+
+    #[test]
+    fn the_network_is_the_label_then_what_was_written_while_that_cannot_be_read() {
+        let mut place = place();
+        assert_eq!(place.network(true), None);
+        place.recall_network("network-9".into());
+        assert_eq!((place.network(false).as_deref(), place.network(true)), (Some("network-9"), None));
+        assert!(place.put_facts(&facts(&[(keys::NETWORK, "network-1")])).endpoints);
+        assert_eq!(place.network(false).as_deref(), Some("network-1"));
+        assert!(place.put_facts(&Labels::new()).endpoints);
+        assert_eq!(place.network(true), None);
+    }
 }

@@ -12,12 +12,17 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Where it speaks HTTP/1.1.
+/// Where its proxy takes HTTP/1.1 for it.
 pub const HTTP_PORT: u16 = 8080;
-/// Where it speaks gRPC, without TLS.
+/// Where its proxy takes gRPC for it.
 pub const GRPC_PORT: u16 = 9090;
-/// Where it says who it is to whoever connects, and hangs up.
+/// Where its proxy takes connections for it; it says who it is and hangs up.
 pub const TCP_PORT: u16 = 9000;
+
+/// Where it listens itself, for the proxy on this port: apart from the ports that the pod calls others by.
+pub fn behind(port: u16) -> u16 {
+    port + 10_000
+}
 
 /// Runs it, for ever.
 pub async fn serve(name: &str) {
@@ -84,5 +89,5 @@ pub fn text(message: &[u8]) -> Option<String> {
 }
 
 async fn listen(port: u16) -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap_or_else(|error| panic!("port {port}: {error}"))
+    TcpListener::bind((Ipv4Addr::LOCALHOST, behind(port))).await.unwrap_or_else(|error| panic!("port {port}: {error}"))
 }

@@ -68,6 +68,8 @@ pub fn enter(flags: &[&str]) -> ExitCode {
         .arg(this)
         .args(env::args_os().skip(1))
         .env(INSIDE, "1")
+        // A failed row says what it found.
+        .env("RUST_BACKTRACE", "0")
         .env("TMPDIR", format!("{PRIVATE}/tmp"))
         .spawn()
         .expect("setpriv ran a moment ago");

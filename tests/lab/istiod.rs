@@ -20,6 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(150);
 
 const MESH: &str = "
 trustDomain: TRUST_DOMAIN
+trustDomainAliases: [ALIASES]
 accessLogFile: /dev/null
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 ";
@@ -38,6 +39,15 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("PILOT_DISABLE_MX_ALPN", "true"),
 ];
 
+/// Whose certificates a cluster has, and whose it takes for its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trust {
+    /// Its trust domain.
+    pub domain: &'static str,
+    /// Another one, or nothing.
+    pub alias: &'static str,
+}
+
 /// A running istiod; killed when dropped.
 pub struct Istiod {
     process: Process,
@@ -46,7 +56,7 @@ pub struct Istiod {
 
 impl Istiod {
     /// Starts one for a cluster, with an authority that proxies of other clusters trust.
-    pub fn start(cluster: &TestCluster, place: &Place, authority: &Intermediate, trust_domain: &str) -> Self {
+    pub fn start(cluster: &TestCluster, place: &Place, authority: &Intermediate, trust: &Trust) -> Self {
         let dir = crate::support::process::directory(&format!("istiod-{}", cluster.name()));
         let file = |name: &str, content: &str| -> PathBuf {
             let path = dir.join(name);
@@ -54,7 +64,7 @@ impl Istiod {
             path
         };
         let kubeconfig = file("kubeconfig", &cluster.kubeconfig());
-        let mesh = file("mesh.yaml", &MESH.replace("TRUST_DOMAIN", trust_domain));
+        let mesh = file("mesh.yaml", &MESH.replace("TRUST_DOMAIN", trust.domain).replace("ALIASES", trust.alias));
         authority.mount(&dir);
         let address = place.address;
         let mut command = place.command(&parts::part("pilot-discovery"));

@@ -131,12 +131,9 @@ async fn shell(world: &World) -> ExitCode {
 }
 
 fn print(rows: &[(&&cases::Case, &str, Vec<String>, Duration)], up: Duration, whole: Duration) {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::TableStyle::new());
-    table.set_header(["case", "shown", "counted", "", "s"]);
     for (case, state, figures, took) in rows {
-        table.add_row([case.name, case.shows, &figures.join("\n"), state, &took.as_secs().to_string()]);
+        println!("{state:<6} {:>3} s  {}: {}", took.as_secs(), case.name, case.shows);
+        figures.iter().for_each(|figure| println!("               {figure}"));
     }
-    println!("{table}");
     println!("The mesh was up after {:.0} s; all took {:.0} s.", up.as_secs_f64(), whole.as_secs_f64());
 }

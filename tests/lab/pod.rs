@@ -21,7 +21,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::{
-    istiod,
+    istiod::{self, Trust},
     load::{Order, Outcome},
     network, roles,
     support::{Place, TestCluster, eventually, parts, process, process::Process},
@@ -133,7 +133,7 @@ impl Pod {
     }
 
     /// Starts its programs. Its objects and the cluster's istiod are there.
-    pub async fn start(&self, api: &TestCluster, root_certificate: &str, trust_domain: &str) {
+    pub async fn start(&self, api: &TestCluster, root_certificate: &str, trust: Trust) {
         let write = |file: &str, content: &str| {
             let path = self.dir.join(file);
             fs::create_dir_all(path.parent().expect("is below the pod's directory")).expect("a directory");
@@ -148,8 +148,7 @@ impl Pod {
             command.arg(roles::FLAG).args(arguments);
             Process::spawn(command, self.dir.join(log))
         };
-        let mut programs =
-            vec![role(&["pod", &self.place.address.to_string()], "orders.log"), self.agent(trust_domain)];
+        let mut programs = vec![role(&["pod", &self.place.address.to_string()], "orders.log"), self.agent(trust)];
         if self.plan.kind == Kind::Server {
             programs.push(role(&["application", &self.name()], "application.log"));
         }
@@ -157,8 +156,8 @@ impl Pod {
     }
 
     /// Starts its programs again, after [`Pod::kill`].
-    pub async fn restart(&self, api: &TestCluster, root_certificate: &str, trust_domain: &str) {
-        self.start(api, root_certificate, trust_domain).await;
+    pub async fn restart(&self, api: &TestCluster, root_certificate: &str, trust: Trust) {
+        self.start(api, root_certificate, trust).await;
         self.live().await;
     }
 
@@ -182,7 +181,7 @@ impl Pod {
         answer.status.expect("an answered request").token
     }
 
-    fn agent(&self, trust_domain: &str) -> Process {
+    fn agent(&self, trust: Trust) -> Process {
         let Plan { app, namespace, kind, .. } = &self.plan;
         let discovery = format!("{}:{}", istiod::NAME, istiod::XDS_PORT);
         let config = json!({
@@ -204,7 +203,7 @@ impl Pod {
             .env("POD_NAMESPACE", namespace)
             .env("INSTANCE_IP", self.plan.address().to_string())
             .env("SERVICE_ACCOUNT", app)
-            .env("TRUST_DOMAIN", trust_domain)
+            .env("TRUST_DOMAIN", trust.domain)
             .env("ISTIO_META_CLUSTER_ID", &self.cluster)
             .env("ISTIO_META_MESH_ID", "lab")
             .env("ISTIO_META_NODE_NAME", format!("{}-node-1", self.cluster))

@@ -12,7 +12,7 @@ use crate::{
     application,
     certificates::{Intermediate, Root},
     enclosure,
-    istiod::{self, Istiod},
+    istiod::{self, Istiod, Trust},
     network,
     pod::{Endpoint, Kind, Plan, Pod},
     roles,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The trust domain of every cluster, where a case does not say otherwise.
-pub const TRUST_DOMAIN: &str = "cluster.local";
+pub const TRUST: Trust = Trust { domain: "cluster.local", alias: "" };
 
 /// From a written policy to the proxy that has it, on a busy machine.
 pub const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
@@ -49,6 +49,7 @@ const PLANS: &[(u8, u8, &str, &str, Kind)] = &[
     (3, 1, "payments", "payments-east", Kind::Server),
     (4, 0, "eastwestgateway", "istio-system", Kind::Gateway),
     (4, 1, "payments", "payments-eu", Kind::Server),
+    (4, 2, "stranger", "strangers", Kind::Client),
 ];
 
 /// One cluster of the mesh.
@@ -59,6 +60,7 @@ pub struct Cluster {
     pub api: TestCluster,
     place: Place,
     authority: Intermediate,
+    trust: std::sync::Mutex<Trust>,
     istiod: Mutex<Option<Istiod>>,
     /// Its pods.
     pub pods: Vec<Pod>,
@@ -93,7 +95,7 @@ impl World {
         world.start_controller().await;
         let pem = world.root.pem();
         let pods = || world.clusters.iter().flat_map(|cluster| cluster.pods.iter().map(move |pod| (cluster, pod)));
-        join_all(pods().map(|(cluster, pod)| pod.start(&cluster.api, &pem, TRUST_DOMAIN))).await;
+        join_all(pods().map(|(cluster, pod)| pod.start(&cluster.api, &pem, TRUST))).await;
         join_all(pods().map(|(_, pod)| pod.live())).await;
         log("Tradewind is ready and every proxy is live");
         world
@@ -101,7 +103,9 @@ impl World {
 
     /// Starts Tradewind, as after [`World::kill_controller`].
     pub async fn start_controller(&self) {
-        let controller = Controller::start_with(&self.clusters[0].api, &["--sidecars=own"]).await;
+        let controller =
+            Controller::start_with(&self.clusters[0].api, &["--sidecars=own", "--enable-sw-aware-ns-caches=true"])
+                .await;
         controller.ready().await;
         *self.controller.lock().await = Some(controller);
     }
@@ -125,7 +129,17 @@ impl World {
     /// Starts a pod's programs again.
     pub async fn restart(&self, cluster: u8, app: &str) {
         let pem = self.root.pem();
-        self.pod(cluster, app).restart(&self.cluster(cluster).api, &pem, TRUST_DOMAIN).await;
+        self.pod(cluster, app).restart(&self.cluster(cluster).api, &pem, self.cluster(cluster).trust()).await;
+    }
+
+    /// Gives a cluster another trust domain: its istiod and all its pods begin anew.
+    pub async fn retrust(&self, number: u8, trust: Trust) {
+        let cluster = self.cluster(number);
+        cluster.kill_istiod().await;
+        cluster.pods.iter().for_each(Pod::kill);
+        *cluster.trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trust;
+        cluster.start_istiod().await;
+        join_all(cluster.pods.iter().map(|pod| self.restart(number, pod.plan.app))).await;
     }
 
     /// Waits until a pod's proxy has what is expected for a host.
@@ -154,7 +168,7 @@ impl Cluster {
         let names = start_names(&place, &pods);
         let api = TestCluster::start_in(&name, place.clone()).await;
         let authority = root.intermediate(&name);
-        Self { number, api, place, authority, istiod: Mutex::default(), pods, _names: names }
+        Self { number, api, place, authority, trust: TRUST.into(), istiod: Mutex::default(), pods, _names: names }
     }
 
     /// Applies what is there before Tradewind comes.
@@ -196,14 +210,27 @@ impl Cluster {
 
     /// Starts its istiod, as after [`Cluster::kill_istiod`].
     pub async fn start_istiod(&self) {
-        let mut istiod = Istiod::start(&self.api, &self.place, &self.authority, TRUST_DOMAIN);
+        let mut istiod = Istiod::start(&self.api, &self.place, &self.authority, &self.trust());
         istiod.ready().await;
         *self.istiod.lock().await = Some(istiod);
+    }
+
+    fn trust(&self) -> Trust {
+        *self.trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Ends its istiod as a crash would.
     pub async fn kill_istiod(&self) {
         self.istiod.lock().await.take();
+    }
+
+    /// Panics when its istiod has ended by itself.
+    pub async fn assert_istiod_runs(&self) {
+        let mut istiod = self.istiod.lock().await;
+        let istiod = istiod.as_mut().expect("a started istiod");
+        if let Some(status) = istiod.ended() {
+            panic!("{}: istiod ended, {status}:\n{}", self.api.name(), istiod.last_words());
+        }
     }
 
     /// A metric of its istiod.
@@ -217,7 +244,7 @@ fn inbound(plan: &Plan) -> Value {
     let listener = |name: &str, protocol: &str, port: u16| {
         json!({
             "port": {"number": port, "name": name, "protocol": protocol},
-            "bind": plan.address(), "captureMode": "NONE", "defaultEndpoint": format!("127.0.0.1:{port}"),
+            "bind": plan.address(), "captureMode": "NONE", "defaultEndpoint": format!("127.0.0.1:{}", application::behind(port)),
         })
     };
     json!({

@@ -14,6 +14,12 @@ pub async fn prefixed(world: &World) -> Vec<String> {
     let east = policy::entry("east", &[("us-east", 100), ("us-west", 0)]);
     let default = policy::entry("default", &[("us-east", 90), ("us-west", 10)]);
     world.policy(&policy::of(&[default, west, east])).await;
+    // A new host is there for good when the gateways have it, too.
+    for cluster in [2, 3] {
+        for prefix in ["west", "east"] {
+            gateway_has(world, cluster, &format!("{prefix}.{PAYMENTS}")).await;
+        }
+    }
     let mut figures = Vec::new();
     for client in super::shares::clients(world) {
         for (prefix, cluster) in [("west", "cluster-2"), ("east", "cluster-3")] {
@@ -25,6 +31,17 @@ pub async fn prefixed(world: &World) -> Vec<String> {
         }
     }
     figures
+}
+
+/// Waits until the gateway of a cluster passes a host on.
+async fn gateway_has(world: &World, cluster: u8, host: &str) {
+    let gateway = world.pod(cluster, "eastwestgateway");
+    let sni = format!("outbound_.80_._.{host}");
+    eventually(&format!("{} has {host}", gateway.name()), CONVERGED_WITHIN, async || {
+        let listeners = gateway.admin("/config_dump?resource=dynamic_listeners").await?;
+        if listeners.contains(&sni) { Ok(()) } else { Err(format!("no {sni}")) }
+    })
+    .await;
 }
 
 /// The Service of payments with three ports, or with one.

@@ -1,5 +1,6 @@
 //! The rows of the lab's table. Each sets the policy it is about, waits until the proxies have it, and counts.
 
+mod accepted;
 mod crashes;
 mod edits;
 mod failover;
@@ -7,6 +8,7 @@ mod hosts;
 mod policy;
 mod shares;
 mod story;
+mod trust;
 
 use futures::future::LocalBoxFuture;
 
@@ -45,4 +47,6 @@ cases! {
     "api-server-killed", "serving goes on without an API server, and converges after", crashes::api_server;
     "istiod-killed", "serving goes on without an istiod, and converges after", crashes::istiod;
     "ports", "HTTP, gRPC and TCP by their ports", hosts::ports;
+    "trust-domains", "another trust domain is refused, and verified as an alias", trust::domains;
+    "golden-objects", "every golden object is accepted by an istiod and its proxies", accepted::golden_objects;
 }

@@ -29,5 +29,15 @@ pub async fn payments(world: &World) -> Vec<String> {
         let outcome = client.load(&Order::http(PAYMENTS, 1000)).await;
         figures.push(format!("{}: {}", client.name(), outcome.line()));
     }
+    // Nobody declared that strangers call payments: their proxies know nothing of it, in a cluster that has it and in
+    // one that does not even need it.
+    for cluster in [1, 4] {
+        let stranger = world.pod(cluster, "stranger");
+        let endpoints = stranger.endpoints(PAYMENTS, 80).await;
+        assert!(endpoints.is_err(), "{}: {endpoints:?}", stranger.name());
+        let outcome = stranger.load(&Order::http(PAYMENTS, 20)).await;
+        assert_eq!(outcome.failures(), outcome.total(), "{}: {}", stranger.name(), outcome.line());
+        figures.push(format!("{}, undeclared: {}", stranger.name(), outcome.line()));
+    }
     figures
 }

@@ -1,0 +1,144 @@
+//! What is written is valid to the last reader: every golden object is given to a real istiod with a proxy behind it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    enclosure,
+    support::{documents, eventually, parts},
+    world::World,
+};
+
+/// From the last applied object to the proxy that has all of them.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(120);
+
+/// The objects of one golden case for one cluster, under names of their own: cases repeat each other's.
+fn renamed(objects: Vec<Value>, prefix: &str) -> Vec<Value> {
+    let mut objects = objects;
+    for object in &mut objects {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        object["metadata"]["name"] = json!(short(&format!("{prefix}-{name}")));
+        // A namespace has one Sidecar; those of other cases would stand in its way.
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        object["metadata"]["namespace"] = json!(short_label(&format!("golden-{prefix}-{namespace}")));
+        let spec = object["spec"].as_object_mut().expect("a golden object has a spec");
+        for host in spec.get_mut("hosts").and_then(Value::as_array_mut).into_iter().flatten() {
+            *host = json!(format!("{prefix}-{}", host.as_str().unwrap_or_default()));
+        }
+        if let Some(host) = spec.get_mut("host") {
+            *host = json!(format!("{prefix}-{}", host.as_str().unwrap_or_default()));
+        }
+        // Exported to namespaces that are not here.
+        spec.remove("exportTo");
+    }
+    objects
+}
+
+fn short(name: &str) -> String {
+    const LONGEST_NAME: usize = 253;
+    name[..name.len().min(LONGEST_NAME)].trim_end_matches(['-', '.']).to_owned()
+}
+
+fn short_label(name: &str) -> String {
+    const LONGEST_LABEL: usize = 63;
+    name[..name.len().min(LONGEST_LABEL)].trim_end_matches('-').to_owned()
+}
+
+/// What cases expect to be written, file by file.
+fn golden_outputs() -> Vec<PathBuf> {
+    fn below(directory: &Path, found: &mut Vec<PathBuf>) {
+        let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        for path in entries.map(|entry| entry.expect("can be listed").path()) {
+            let is_output = path.parent().is_some_and(|parent| parent.ends_with("out"));
+            if path.is_dir() {
+                below(&path, found);
+            } else if is_output && path.extension().is_some_and(|extension| extension == "yaml") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), &mut found);
+    found.sort();
+    found
+}
+
+/// The last row: it leaves hundreds of hosts behind.
+pub async fn golden_objects(world: &World) -> Vec<String> {
+    let cluster = world.cluster(4);
+    let stranger = world.pod(4, "stranger");
+    let files = golden_outputs();
+    let (mut hosts, mut count) = (Vec::new(), 0);
+    for (number, file) in files.iter().enumerate() {
+        let text = fs::read_to_string(file).expect("a golden file");
+        let objects = renamed(documents(&text), &format!("g{number}"));
+        for entry in objects.iter().filter(|object| object["kind"] == "ServiceEntry") {
+            let host = entry["spec"]["hosts"][0].as_str().unwrap_or_default().to_lowercase();
+            let ports = entry["spec"]["ports"].as_array().into_iter().flatten();
+            hosts.extend(ports.map(|port| format!("outbound|{}||{host}", port["number"])));
+        }
+        count += objects.len();
+        cluster.api.apply(objects).await;
+    }
+    hosts.sort();
+    hosts.dedup();
+    assert!(count > 500, "the golden files moved");
+    eventually("a proxy has every golden host", DELIVERED_WITHIN, async || {
+        let known = stranger.admin("/clusters").await?;
+        let known: std::collections::HashSet<&str> = known.lines().filter_map(|line| line.split("::").next()).collect();
+        let missing: Vec<&String> = hosts.iter().filter(|host| !known.contains(host.as_str())).collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} missing, such as {:?}", missing.len(), &missing[..missing.len().min(5)]))
+        }
+    })
+    .await;
+    cluster.assert_istiod_runs().await;
+    let mut figures =
+        vec![format!("{count} objects of {} golden files: {} hosts and ports at a proxy", files.len(), hosts.len())];
+    figures.push(rejected(world).await);
+    figures.push(analyzed(world));
+    figures
+}
+
+/// No proxy ever refused what it was sent, and no istiod took note of a refusal.
+async fn rejected(world: &World) -> String {
+    let mut proxies = 0;
+    for cluster in &world.clusters {
+        assert_eq!(cluster.istiod_metric("pilot_total_xds_rejects").await, 0, "{}", cluster.api.name());
+        for pod in &cluster.pods {
+            assert_eq!(pod.stat("", "update_rejected").await, 0, "{}: see {}", pod.name(), pod.log().display());
+            proxies += 1;
+        }
+    }
+    format!("{proxies} proxies: no update rejected")
+}
+
+/// `istioctl analyze` finds no error.
+fn analyzed(world: &World) -> String {
+    let mut findings = Vec::new();
+    for cluster in &world.clusters {
+        let kubeconfig = Path::new(enclosure::PRIVATE).join(format!("analyze-{}", cluster.number));
+        fs::write(&kubeconfig, cluster.api.kubeconfig()).expect("a file of our own");
+        let output = Command::new(parts::part("istioctl"))
+            .args(["analyze", "--all-namespaces", "--failure-threshold=Error", "--output=json"])
+            .arg(format!("--kubeconfig={}", kubeconfig.display()))
+            .output()
+            .expect("istioctl");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("istioctl: {error}: {text}{}", String::from_utf8_lossy(&output.stderr)));
+        findings.extend(said.as_array().cloned().unwrap_or_default());
+    }
+    let of_level = |level: &str| findings.iter().filter(|finding| finding["level"] == level).collect::<Vec<_>>();
+    let errors = of_level("Error");
+    assert!(errors.is_empty(), "{errors:#?}");
+    format!("istioctl analyze: no error, {} warnings", of_level("Warning").len())
+}
