@@ -1,6 +1,7 @@
 //! What is written is valid to the last reader: every golden object is given to a real istiod with a proxy behind it.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -74,7 +75,9 @@ pub async fn golden_objects(world: &World) -> Vec<String> {
     let cluster = world.cluster(4);
     let stranger = world.pod(4, "stranger");
     let files = golden_outputs();
-    let (mut hosts, mut count) = (Vec::new(), 0);
+    let (mut hosts, mut all) = (Vec::new(), Vec::new());
+    // They bear Tradewind's mark, and it would take them away.
+    world.kill_controller().await;
     for (number, file) in files.iter().enumerate() {
         let text = fs::read_to_string(file).expect("a golden file");
         let objects = renamed(documents(&text), &format!("g{number}"));
@@ -83,21 +86,25 @@ pub async fn golden_objects(world: &World) -> Vec<String> {
             let ports = entry["spec"]["ports"].as_array().into_iter().flatten();
             hosts.extend(ports.map(|port| format!("outbound|{}||{host}", port["number"])));
         }
-        count += objects.len();
-        cluster.api.apply(objects).await;
+        all.extend(objects);
     }
+    let count = all.len();
+    cluster.api.apply(all).await;
     hosts.sort();
     hosts.dedup();
     assert!(count > 500, "the golden files moved");
+    eventually("a proxy has as many hosts", DELIVERED_WITHIN, async || {
+        let said = stranger.admin("/stats?filter=cluster_manager.active_clusters").await?;
+        let active: usize = said.trim().rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default();
+        if active >= hosts.len() { Ok(()) } else { Err(format!("{active} of {}", hosts.len())) }
+    })
+    .await;
     eventually("a proxy has every golden host", DELIVERED_WITHIN, async || {
-        let known = stranger.admin("/clusters").await?;
-        let known: std::collections::HashSet<&str> = known.lines().filter_map(|line| line.split("::").next()).collect();
+        let known = stranger.admin("/clusters").await?.to_lowercase();
+        let known: HashSet<&str> = known.lines().filter_map(|line| line.split("::").next()).collect();
         let missing: Vec<&String> = hosts.iter().filter(|host| !known.contains(host.as_str())).collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{} missing, such as {:?}", missing.len(), &missing[..missing.len().min(5)]))
-        }
+        let some = &missing[..missing.len().min(5)];
+        if missing.is_empty() { Ok(()) } else { Err(format!("{} missing, such as {some:?}", missing.len())) }
     })
     .await;
     cluster.assert_istiod_runs().await;
