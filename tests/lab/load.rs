@@ -22,8 +22,8 @@ use tokio::{
 
 use crate::{application, wire::Connection};
 
-/// One request; longer than any timeout of a proxy here, so that it is the proxy that gives up.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
+/// How long a client waits who leaves it to its proxy to give up.
+const PATIENT_MS: u64 = 40_000;
 
 /// How requests are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +51,22 @@ pub struct Order {
     pub workers: u32,
     /// How long each of them rests between two.
     pub pause_ms: u64,
+    /// How long each waits for an answer.
+    pub patience_ms: u64,
 }
 
 impl Order {
     /// HTTP requests to the main port of a service, four at once.
     pub fn http(host: &str, requests: u64) -> Self {
-        Self { host: host.to_owned(), port: 80, protocol: Protocol::Http, requests, workers: 4, pause_ms: 0 }
+        Self {
+            host: host.to_owned(),
+            port: 80,
+            protocol: Protocol::Http,
+            requests,
+            workers: 4,
+            pause_ms: 0,
+            patience_ms: PATIENT_MS,
+        }
     }
 }
 
@@ -186,7 +196,7 @@ async fn work(order: Order, stop: Arc<AtomicBool>, left: Arc<AtomicU64>, done: A
     let take = |left: u64| left.checked_sub(1);
     while !stop.load(Ordering::Relaxed) && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
         let begun = now_micros();
-        let kind = match timeout(ANSWERED_WITHIN, client.request()).await {
+        let kind = match timeout(Duration::from_millis(order.patience_ms), client.request()).await {
             Ok(Ok(who)) => who,
             Ok(Err(error)) => {
                 client.forget();
@@ -194,7 +204,7 @@ async fn work(order: Order, stop: Arc<AtomicBool>, left: Arc<AtomicU64>, done: A
             }
             Err(_) => {
                 client.forget();
-                format!("! no answer within {ANSWERED_WITHIN:?}")
+                format!("! no answer within {} s", order.patience_ms / 1000)
             }
         };
         let failed = kind.starts_with('!');

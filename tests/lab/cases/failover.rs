@@ -3,6 +3,7 @@
 use super::{PAYMENTS, policy, shares};
 use crate::{
     load::{Order, Outcome, now_micros},
+    network,
     pod::{Endpoint, Pod},
     support::eventually,
     world::{CONVERGED_WITHIN, PAYMENTS_IN_4, World},
@@ -96,6 +97,35 @@ pub async fn hundred_and_fallback(world: &World) -> Vec<String> {
             last_failure.map_or(0, |done| (done - died) / 1000)
         ),
         format!("us-east returned: the first answer after {} ms, none failed", (back - revived) / 1000),
+    ]
+}
+
+/// The region vanishes without a word: nothing that is sent there arrives, and nothing comes back.
+pub async fn silent_region(world: &World) -> Vec<String> {
+    two_regions(world).await;
+    policy::set(world, &[("us-east", 100), ("us-west", 0)]).await;
+    let client = world.pod(1, "orders");
+    client.load_start(&Order { patience_ms: 5_000, ..steady() }).await;
+    answered_by(client, &["cluster-3"]).await;
+    let gone = now_micros();
+    network::cut_outside(3);
+    let during = answered_by(client, &["cluster-2"]).await.since(gone);
+    network::mend_outside(3);
+    let mended = now_micros();
+    answered_by(client, &["cluster-3"]).await;
+    let after = client.load_stop().await.since(mended);
+    let first = |outcome: &Outcome, cluster: &str, from: u64| {
+        let answered = outcome.samples.iter().find(|sample| outcome.kind_of(sample).starts_with(cluster));
+        (answered.expect("was awaited").done - from) / 1000
+    };
+    vec![
+        format!(
+            "us-east vanished: {} failed of {}, the first by us-west after {} ms",
+            during.failures(),
+            during.total(),
+            first(&during, "cluster-2", gone)
+        ),
+        format!("it is back: the first by us-east after {} ms", first(&after, "cluster-3", mended)),
     ]
 }
 

@@ -38,6 +38,7 @@ cases! {
     "payments-story", "each client reaches both regions, local name inside, gateway outside; without a Dependency none", story::payments;
     "ninety-ten", "90/10 between regions, from every cluster", shares::ninety_ten;
     "fallback", "100/0 and a third region: it dies, requests go on; it returns, traffic returns", failover::hundred_and_fallback;
+    "silent-region", "a region that vanishes without a word, before clients that wait 5 s", failover::silent_region;
     "weights-and-tiers", "weights with a fallback, and how early it begins", failover::weights_and_tiers;
     "topology", "TOPOLOGY: local first, nearest next", failover::topology;
     "policy-edit", "a policy edited under load", edits::under_load;
