@@ -209,6 +209,7 @@ fn host_plan(namespace: &str) -> HostPlan {
                 ports: BTreeMap::from([("http".into(), 15443)]),
                 labels: BTreeMap::from([(keys::TLS_MODE.into(), "istio".into())]),
                 locality: "us-west-2".into(),
+                network: String::new(),
                 weight: 0,
             }],
             ..ServiceEntrySpec::default()
