@@ -94,13 +94,15 @@ async fn run(cases: &[&cases::Case]) -> ExitCode {
     let mut failed = 0;
     for case in cases {
         let case_begin = Instant::now();
-        // A failed case has said why; the next one sets everything that it needs.
+        // A failed case has said why; the next one sets the policy that it needs.
         let result = std::panic::AssertUnwindSafe((case.run)(&world)).catch_unwind().await;
         let took = case_begin.elapsed();
         let (state, figures) = match result {
             Ok(figures) => ("holds", figures),
             Err(_) => {
                 failed += 1;
+                // If even that fails, so does the rest, and says so.
+                let _ = std::panic::AssertUnwindSafe(world.mend()).catch_unwind().await;
                 ("FAILED", vec!["see above".to_owned()])
             }
         };

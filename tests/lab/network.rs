@@ -113,15 +113,9 @@ pub fn cut_outside(cluster: u8) {
     batch(None, &format!("route replace blackhole 172.18.{cluster}.0/24\n"));
 }
 
-/// Ends [`cut_outside`].
+/// Ends [`cut_outside`], if it was.
 pub fn mend_outside(cluster: u8) {
-    batch(
-        None,
-        &format!(
-            "route delete blackhole 172.18.{cluster}.0/24\n\
-             route add 172.18.{cluster}.0/24 via 172.17.{cluster}.2\n"
-        ),
-    );
+    batch(None, &format!("route replace 172.18.{cluster}.0/24 via 172.17.{cluster}.2\n"));
 }
 
 fn node_name(cluster: u8) -> String {

@@ -257,6 +257,11 @@ impl Pod {
         self.programs().clear();
     }
 
+    /// Whether it was started and not ended since.
+    pub fn runs(&self) -> bool {
+        !self.programs().is_empty()
+    }
+
     fn orders(&self) -> SocketAddr {
         (self.place.address, roles::ORDERS_PORT).into()
     }

@@ -67,7 +67,10 @@ async fn run(body: String) -> Json<Outcome> {
 
 async fn start(State(running): State<Running>, body: String) {
     let mut running = running.lock().await;
-    assert!(running.is_none(), "a load is under way");
+    // Of a case that failed.
+    if let Some(left) = running.take() {
+        left.stop().await;
+    }
     *running = Some(Load::start(&order(&body)));
 }
 

@@ -115,6 +115,22 @@ impl World {
         self.controller.lock().await.take();
     }
 
+    /// Starts again what a failed case left dead.
+    pub async fn mend(&self) {
+        for cluster in &self.clusters {
+            network::mend_outside(cluster.number);
+            if cluster.istiod.lock().await.is_none() {
+                cluster.start_istiod().await;
+            }
+            for pod in cluster.pods.iter().filter(|pod| !pod.runs()) {
+                self.restart(cluster.number, pod.plan.app).await;
+            }
+        }
+        if self.controller.lock().await.is_none() {
+            self.start_controller().await;
+        }
+    }
+
     /// A cluster by its number.
     pub fn cluster(&self, number: u8) -> &Cluster {
         &self.clusters[usize::from(number) - 1]
