@@ -157,6 +157,10 @@ impl Registry {
         let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
         let unread = self.carrying(key);
         for shard in &self.shards {
+            // A hub that is no cluster of the fleet has no routes.
+            if !shard.kinds().contains_key(&Kind::VirtualService) {
+                continue;
+            }
             // What cannot be read now may run it, and a user may route it there.
             let may_run = !shard.knows_workloads() && (shard.standing().holds(key) || unread.contains(shard.name()));
             let runs = may_run || !shard.namespaces_of(&key.identity).is_empty();

@@ -288,3 +288,23 @@ fn what_another_controller_wrote_beside_the_sync_namespace_is_left_alone() {
     let stands = |(name, id): &(ClusterName, ObjectId)| world.registry.written(name, id).is_some();
     assert!(!others.is_empty() && others.keys().all(stands), "and all of them stand");
 }
+
+#[test]
+fn a_hub_that_is_no_cluster_of_the_fleet_keeps_nothing_from_being_routed() {
+    let (settings, fleet) = (in_cluster(), payments());
+    let world = World::new(settings);
+    for (name, text) in &fleet {
+        list(&world, name, text, &Objects::new(), &[]);
+    }
+    let hub = ClusterName::hub();
+    world.registry.register_hub(&hub);
+    for kind in Kind::OF_HUB {
+        world.registry.reset(&hub, *kind, Vec::new());
+    }
+    let world = settled(world);
+    let routes = names(&world.picture().objects, Kind::VirtualService);
+    assert_eq!(
+        routes,
+        ["cluster-2 stage.payments.global-incluster-vs", "cluster-3 stage.payments.global-incluster-vs"]
+    );
+}
