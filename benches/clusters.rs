@@ -1,7 +1,7 @@
 //! Three real clusters (etcd and kube-apiserver each) with a few hundred services: what the controller takes from cold start
 //! to settled, per policy change, and at idle, beside the limit that the same machine sets.
 //!
-//! `cargo bench --bench clusters [-- SERVICES PROBES IDLE_SECONDS]`. Prints figures; asserts nothing about time.
+//! `cargo bench --bench clusters [-- SERVICES PROBES IDLE_SECONDS FLAGS]`, with flags of the controller. Prints figures; asserts nothing about time.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -134,9 +134,9 @@ async fn bare_loop(clients: &[Client], objects: &[Vec<(&'static str, Value)>]) -
 }
 
 /// Starts the controller and waits until it wrote `expected` objects, or until it stays quiet where that is not known yet.
-async fn settle(hub: &TestCluster, expected: Option<usize>) -> (Controller, Duration, Duration) {
+async fn settle(hub: &TestCluster, flags: &[&str], expected: Option<usize>) -> (Controller, Duration, Duration) {
     let begin = Instant::now();
-    let controller = Controller::start_with(hub, &[]).await;
+    let controller = Controller::start_with(hub, flags).await;
     controller.ready().await;
     let planned = begin.elapsed();
     let mut seen = (0, Instant::now());
@@ -241,7 +241,11 @@ async fn probe(seen: &Seen, client: &Client, service: usize, homes: &[[usize; 2]
 
 #[tokio::main]
 async fn main() {
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    // Cargo adds one of its own.
+    let is_flag = |argument: &&str| argument.starts_with("--") && *argument != "--bench";
+    let flags: Vec<&str> = arguments.iter().map(String::as_str).filter(is_flag).collect();
     let number = |index: usize, default| numbers.get(index).copied().unwrap_or(default);
     let (services, probes, idle_seconds) = (number(0, 300), number(1, 200), number(2, 60));
     let mut random = Lcg(7);
@@ -279,7 +283,7 @@ async fn main() {
     let clients: Vec<Client> = clusters.iter().map(TestCluster::client).collect();
 
     eprintln!("finding out which objects it comes to");
-    let (controller, _, _) = settle(hub, None).await;
+    let (controller, _, _) = settle(hub, &flags, None).await;
     drop(controller);
     let mut objects: Vec<Vec<(&'static str, Value)>> = Vec::new();
     for client in &clients {
@@ -303,7 +307,7 @@ async fn main() {
     for cluster in &clusters {
         marks.push(cluster.mark().await);
     }
-    let (controller, planned, cold) = settle(hub, Some(expected)).await;
+    let (controller, planned, cold) = settle(hub, &flags, Some(expected)).await;
     let mut writes: BTreeMap<(usize, String, String), usize> = BTreeMap::new();
     for (index, (cluster, mark)) in clusters.iter().zip(&marks).enumerate() {
         let ours = cluster.writes(*mark).await.into_iter().filter(|write| write.user_agent.starts_with("tradewind"));

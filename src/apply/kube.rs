@@ -246,7 +246,12 @@ impl KubeStore {
         loop {
             let page = format!("{base}?limit={LIST_PAGE_OBJECTS}{selector}{next}");
             let answer = self.send(Method::GET, &page, "", None).await?;
-            for item in answer.body["items"].as_array().into_iter().flatten() {
+            // What stands elsewhere is a user's, or another installation's.
+            let may_be_ours = |item: &&Value| {
+                let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
+                kind == Kind::Sidecar || self.namespaces.iter().any(|known| known == namespace)
+            };
+            for item in answer.body["items"].as_array().into_iter().flatten().filter(may_be_ours) {
                 listed.push(self.read(kind, item)?);
             }
             match answer.body["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
@@ -263,11 +268,7 @@ impl KubeStore {
             // Hosts of ours may stand in a Sidecar that is somebody else's.
             let selector = if *kind == Kind::Sidecar { "" } else { &ours };
             let found = self.list(*kind, namespace.as_deref(), selector).await?;
-            let is_here =
-                |one: &Written| *kind == Kind::Sidecar || self.namespaces.contains(&one.id.namespace.to_string());
-            owned.extend(
-                found.into_iter().filter(|one| is_merged(one) || one.owner == Owner::Tradewind && is_here(one)),
-            );
+            owned.extend(found.into_iter().filter(|one| is_merged(one) || one.owner == Owner::Tradewind));
         }
         Ok(owned)
     }

@@ -1,6 +1,6 @@
 //! `tradewind hand-back`: the way back to Admiral.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{http, output};
 use crate::{
-    apply::KubeStore,
+    apply::{KubeStore, WriteError},
     config,
     fleet::{
         Observer,
@@ -25,6 +25,11 @@ const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::Virtu
 
 /// The kinds that both also write into the namespace of routing, where another controller may have its own.
 const ROUTING_KINDS: [Kind; 3] = [Kind::DestinationRule, Kind::VirtualService, Kind::EnvoyFilter];
+
+/// How often an API server that asks for rest is asked again, as one does that has just learnt of a kind.
+const THROTTLED_TRIES: usize = 5;
+/// The rest where it asks for none in particular.
+const THROTTLED_REST: Duration = Duration::from_secs(1);
 
 /// Where a controller says whether it writes.
 const READ_ONLY: &str = "/health/ready?checkifreadonly=true";
@@ -127,6 +132,19 @@ async fn store(cluster: &FleetCluster, settings: &config::Settings) -> anyhow::R
     Ok(KubeStore::new(Box::new(move || Some(client.clone())), read, settings))
 }
 
+/// Lists what is ours, and waits as long as an API server asks for.
+async fn listed(store: &KubeStore, kind: Kind, namespace: &str) -> Result<Vec<Value>, WriteError> {
+    for _ in 0..THROTTLED_TRIES {
+        match store.ours(kind, namespace).await {
+            Err(WriteError::Throttled { retry_after }) => {
+                tokio::time::sleep(retry_after.unwrap_or(THROTTLED_REST)).await
+            }
+            answer => return answer,
+        }
+    }
+    store.ours(kind, namespace).await
+}
+
 /// Gives what is ours in a cluster. Answers what could not be given, and why.
 async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Settings) -> Vec<String> {
     let mut failures = Vec::new();
@@ -140,7 +158,7 @@ async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Setti
             let marked = || object["metadata"]["annotations"][keys::SYNC_NAMESPACE] == sync_namespace;
             !is_routing || namespace == sync_namespace || marked()
         };
-        let ours = match store.ours(kind, namespace).await {
+        let ours = match listed(store, kind, namespace).await {
             Ok(ours) => ours.into_iter().filter(is_here).collect::<Vec<_>>(),
             Err(error) => {
                 failures.push(format!("{cluster}: listing {}: {error}", kind.as_str()));

@@ -9,8 +9,10 @@ use super::{
     names::{NameError, ServiceKey, check_host_parts},
 };
 
-/// Longest host for which every object name fits Kubernetes' 253 characters: `<host>-default-dr` is the longest.
-pub const MAX_HOST_CHARS: usize = 253 - "-default-dr".len();
+/// Longest host that proxies take: the server name of its connections, `outbound_.<port>_._.<host>`, has at most 255 bytes (Envoy
+/// documentation, `UpstreamTlsContext.sni`); of a longer one a proxy refuses the update. The names of its objects then fit
+/// Kubernetes' 253 characters, too.
+pub const MAX_HOST_CHARS: usize = 255 - "outbound_.65535_._.".len();
 
 /// Why no host can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +20,9 @@ pub enum HostError {
     /// A part is not a DNS label.
     #[error("the host {0}")]
     Name(#[from] NameError),
-    /// Too long for the names of its objects.
+    /// Too long for the server names of its connections.
     #[error(
-        "the host {host:?} has {chars} characters; at most {MAX_HOST_CHARS} are allowed, so that the names of its objects fit 253"
+        "the host {host:?} has {chars} characters; at most {MAX_HOST_CHARS} are allowed, so that the server names of its connections fit 255"
     )]
     Long {
         /// The host.
@@ -38,7 +40,7 @@ impl Host {
     /// Takes a whole host name.
     ///
     /// # Errors
-    /// When it is not a DNS name, or too long for the objects that carry it.
+    /// When it is not a DNS name, or too long for proxies.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         check_host_parts(text)?;
         if text.len() > MAX_HOST_CHARS {

@@ -14,15 +14,12 @@ use super::{
 use crate::{
     config::Settings,
     istio::{Object, Opaque, keys},
-    model::{ClusterName, Host, NoteKind, Variant},
+    model::{ClusterName, Host, Variant},
     registry::{IN_CLUSTER_SUFFIX, Portion, ROUTING_NAMESPACE, ServiceSnapshot, Source, Target},
 };
 
 /// Protocols that Istio routes by VirtualService (Istio documentation, "Protocol selection").
 const HTTP: &[&str] = &["http", "http2", "grpc", "grpc-web"];
-
-/// Longest name of an object that Kubernetes accepts, in characters.
-const MAX_NAME_CHARS: usize = 253;
 
 /// Whether a cluster routes a service inside itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,12 +109,6 @@ pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
         }
         let spec = json!({"hosts": hosts, "http": routes, "exportTo": export_to});
         let name = format!("{}{IN_CLUSTER_SUFFIX}", main.as_str().to_ascii_lowercase());
-        if name.len() > MAX_NAME_CHARS {
-            let problem =
-                format!("the name {name:?} is longer than an object's can be; {} is not routed", target.cluster);
-            plan.notes.push(decided.note(false, NoteKind::HostInvalid, problem));
-            continue;
-        }
         let mut metadata = super::metadata(&snapshot.key, name, ROUTING_NAMESPACE, settings);
         metadata.labels.insert(keys::VS_ROUTING.into(), "enabled".into());
         metadata.labels.insert(keys::VS_ROUTING_TYPE.into(), "incluster".into());

@@ -123,6 +123,9 @@ async fn a_lost_history_is_listed_anew() {
     world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
 }
 
+/// A list of a kind that every cluster serves: one that is not installed is looked for again and again.
+const LISTS: &str = "/deployments?&limit=";
+
 /// A watch that broke goes on where it stopped, also where nothing happens: the cluster is whole again, and was not listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_watch_is_taken_up_where_it_stopped() {
@@ -131,7 +134,7 @@ async fn a_broken_watch_is_taken_up_where_it_stopped() {
     world.deploy(&[2], "payments").await;
     let controller = world.start(&[]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[2]]).await;
-    let lists = proxy.forwarded_with("limit=");
+    let lists = proxy.forwarded_with(LISTS);
     assert!(lists > 0);
     proxy.answer(Answer::with(500));
     proxy.cut();
@@ -139,7 +142,7 @@ async fn a_broken_watch_is_taken_up_where_it_stopped() {
     proxy.pass();
     unnoted(&controller, "cluster-unreachable", &["cluster-3"]).await;
     unnoted(&controller, "kind-unreadable", &["cluster-3"]).await;
-    assert_eq!(proxy.forwarded_with("limit="), lists);
+    assert_eq!(proxy.forwarded_with(LISTS), lists);
     world.undeploy(2, "payments").await;
     world.gone(0, &host("payments")).await;
 }

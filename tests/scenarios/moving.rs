@@ -202,8 +202,8 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
     controller.kill();
 
     let controller = world.start(&[&config, "--adopt-admiral", "--read-only"]).await;
-    let (code, would, _) = back(&["--dry-run"]);
-    assert_eq!((code, would.matches("would hand back").count()), (0, 6), "{would}");
+    let (code, would, errors) = back(&["--dry-run"]);
+    assert_eq!((code, would.matches("would hand back").count()), (0, 6), "{would}{errors}");
     assert_eq!(standing(&world).await, ours, "a dry run marks nothing");
     // A copy of a user's route is under a name that the reference would not know.
     let copy = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
