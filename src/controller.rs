@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -98,6 +98,19 @@ pub struct Controller {
     readiness: Readiness,
 }
 
+/// While a Service's pods are replaced, this long is waited for more of them, so that not every pod is a write in every
+/// cluster. A sidecar that ends goes on serving for five seconds (Istio documentation, `terminationDrainDuration`).
+const POD_BURST_MILLIS: u64 = 1_000;
+
+/// Lets the changes of pods count a little later. Never ends.
+async fn end_bursts(registry: &Registry) {
+    loop {
+        registry.pods_changed().await;
+        tokio::time::sleep(Duration::from_millis(POD_BURST_MILLIS)).await;
+        registry.pods_settled();
+    }
+}
+
 impl Controller {
     /// Puts the parts together. `readiness` learns of the first pass over the whole fleet.
     #[must_use]
@@ -107,6 +120,14 @@ impl Controller {
 
     /// Runs until `cancel`.
     pub async fn run(self, cancel: CancellationToken) {
+        let registry = self.registry.clone();
+        tokio::select! {
+            () = self.work(cancel) => {}
+            () = end_bursts(&registry) => {}
+        }
+    }
+
+    async fn work(self, cancel: CancellationToken) {
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,

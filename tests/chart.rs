@@ -367,6 +367,7 @@ const RESOURCES: &[&str] = &[
     "configmaps",
     "pods",
     "services",
+    "endpointslices.discovery.k8s.io",
     "nodes",
     "namespaces",
     "serviceaccounts",
@@ -508,8 +509,10 @@ async fn in_a_member_it_may_read_the_mesh_and_write_its_own_namespace() {
     let filters = "get list watch create patch delete: envoyfilters.networking.istio.io in istio-system";
     let routing = "get create patch delete: virtualservices.networking.istio.io destinationrules.networking.istio.io \
                    in istio-system";
-    let modes: [(&str, &str, &[&str]); 7] = [
+    let slices = "list watch: endpointslices.discovery.k8s.io";
+    let modes: [(&str, &str, &[&str]); 8] = [
         ("rights-default", "", &[read, write_own]),
+        ("rights-pods", "directEndpoints: true", &[read, write_own, slices]),
         ("rights-merge", "sidecars: merge", &[read, write_own, merge]),
         ("rights-own", "sidecars: own", &[read, write_own, own]),
         ("rights-create", "createSyncNamespace: true", &[read, write, "create: namespaces"]),

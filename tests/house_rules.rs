@@ -34,7 +34,9 @@ const IMPURE: &[&str] = &[
 const WAKING: &[(&str, &str)] = &[
     ("src/registry/dirty.rs", "tokio::sync::Notify"),
     ("src/registry/dirty.rs", "async fn changed"),
+    ("src/registry/dirty.rs", "async fn later_changed"),
     ("src/registry/lift.rs", "async fn dirty"),
+    ("src/registry/networks.rs", "async fn pods_changed"),
 ];
 
 #[test]

@@ -5,6 +5,8 @@ mod order;
 #[path = "registry_scenarios/place.rs"]
 mod place;
 mod planning;
+#[path = "registry_scenarios/pods.rs"]
+mod pods;
 #[path = "registry_scenarios/remembered.rs"]
 mod remembered;
 #[path = "registry_scenarios/routing.rs"]

@@ -149,6 +149,10 @@ settings! {
         nlb_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"), as "nlb_enabled_clusters";
         /// `app` label of that gateway Service.
         nlb_ingress_label: String = "istio-ingressgateway-nlb".into(), LABEL_VALUE, as "nlb_ingress_label";
+        /// Whether the pods of another cluster of the same network (label `topology.istio.io/network` of its Namespace istio-system) are endpoints themselves, without a gateway. Needs the right to list EndpointSlices.
+        direct_endpoints: bool = false, Check::any();
+        /// Most pods of one service in one cluster that are; a cluster with more is reached through its gateway, if it has one.
+        direct_endpoints_max_pods: usize = 100, check!("a whole number from 1", |n: &usize| *n > 0);
         /// DNS domain of the clusters. One may have another: annotation `tradewind.io/cluster-domain` of its Namespace istio-system.
         cluster_domain: String = "cluster.local".into(), DOMAIN;
         /// Annotation or label of the pod template, and of policies, that names the partition of an identity (needs `enableSwAwareNsCaches`).

@@ -33,9 +33,10 @@ impl Settings {
             Kind::VirtualService,
         ];
         let sidecars = (self.sidecars != Sidecars::Off).then_some(Kind::Sidecar);
+        let slices = self.direct_endpoints.then_some(Kind::EndpointSlice);
         let clients = self.client_kinds.iter();
         let routing: &[Kind] = if self.enable_routing_policy { &[Kind::RoutingPolicy, Kind::EnvoyFilter] } else { &[] };
-        let kinds = self.workload_kinds.iter().chain(clients).copied().chain(always).chain(sidecars);
+        let kinds = self.workload_kinds.iter().chain(clients).copied().chain(always).chain(sidecars).chain(slices);
         kinds.chain(routing.iter().copied()).collect()
     }
 

@@ -20,6 +20,7 @@ mod observe;
 mod observe_machines;
 mod observe_policy;
 mod observe_rollout;
+mod observe_slice;
 pub mod reference_addresses;
 mod run;
 mod secrets;

@@ -16,7 +16,7 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{observe_rollout, users_route};
+use super::{observe_rollout, observe_slice, users_route};
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
@@ -74,6 +74,7 @@ impl Observer {
             Kind::StatefulSet => self.stateful_set(&read(value)?),
             Kind::DaemonSet => self.daemon_set(&read(value)?),
             Kind::Service => self.service(&read(value)?),
+            Kind::EndpointSlice => observe_slice::read(&read(value)?),
             Kind::Node => self.node(&read(value)?),
             Kind::Namespace => self.namespace(&read(value)?),
             Kind::GlobalTrafficPolicy => self.policy(&read_metadata(value)?, read_spec(value)?),
@@ -418,6 +419,7 @@ fn published_endpoint(endpoint: &istio::Endpoint, variant: Variant) -> Option<Pu
         address: endpoint.address.as_str().into(),
         locality,
         network: filled(Some(endpoint.network.as_str())).map(Into::into),
+        direct: label(keys::ENDPOINT_DIRECT).is_some(),
         workload: label(keys::ENDPOINT_TYPE).and_then(Kind::of_endpoint_type),
         ports: endpoint.ports.clone(),
         weight: endpoint.weight,

@@ -29,6 +29,7 @@ struct Entry {
     ports: BTreeMap<String, u16>,
     labels: Labels,
     locality: String,
+    network: String,
     weight: u32,
     service_account: String,
 }
@@ -162,6 +163,7 @@ impl Observer {
                 address: address.into(),
                 ports: entry.ports,
                 locality: Locality::parse(&entry.locality),
+                network: filled(Some(&entry.network)).map(Into::into),
                 weight: entry.weight,
             }),
         }

@@ -73,6 +73,8 @@ pub mod keys {
     pub const ENDPOINT_REGION: &str = "tradewind.io/region";
     /// Endpoint label with an endpoint's true zone.
     pub const ENDPOINT_ZONE: &str = "tradewind.io/zone";
+    /// Endpoint label `true` of a pod or machine of another cluster that is reached without a gateway.
+    pub const ENDPOINT_DIRECT: &str = "tradewind.io/direct";
     /// Endpoint label with the kind of workload (reference behaviour §6.3).
     pub const ENDPOINT_TYPE: &str = "type";
     /// Endpoint label that makes Istio use mutual TLS (Istio documentation, `WorkloadEntry`).

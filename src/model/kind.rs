@@ -23,6 +23,8 @@ pub enum Kind {
     MonoVertex,
     /// `v1` Service.
     Service,
+    /// `discovery.k8s.io/v1` EndpointSlice (only while pods are reached directly).
+    EndpointSlice,
     /// `v1` Node.
     Node,
     /// `v1` Namespace.
@@ -71,6 +73,7 @@ pub struct Served {
 
 const APPS: &str = "apps";
 const BATCH: &str = "batch";
+const DISCOVERY: &str = "discovery.k8s.io";
 const ARGO: &str = "argoproj.io";
 const NUMAFLOW: &str = "numaflow.numaproj.io";
 const ADMIRAL: &str = "admiral.io";
@@ -95,6 +98,7 @@ impl Kind {
         Self::Vertex,
         Self::MonoVertex,
         Self::Service,
+        Self::EndpointSlice,
         Self::Node,
         Self::Namespace,
         Self::GlobalTrafficPolicy,
@@ -140,6 +144,7 @@ impl Kind {
             Self::Vertex => "Vertex",
             Self::MonoVertex => "MonoVertex",
             Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
             Self::Node => "Node",
             Self::Namespace => "Namespace",
             Self::GlobalTrafficPolicy => "GlobalTrafficPolicy",
@@ -172,6 +177,7 @@ impl Kind {
             Self::Vertex => (NUMAFLOW, V1ALPHA1, "vertices", true),
             Self::MonoVertex => (NUMAFLOW, V1ALPHA1, "monovertices", true),
             Self::Service => ("", V1, "services", false),
+            Self::EndpointSlice => (DISCOVERY, V1, "endpointslices", false),
             Self::Node => ("", V1, "nodes", false),
             Self::Namespace => ("", V1, "namespaces", false),
             Self::GlobalTrafficPolicy => (ADMIRAL, V1ALPHA1, "globaltrafficpolicies", false),
@@ -205,7 +211,10 @@ impl Kind {
     /// cannot be read. The others only say what our objects contain.
     #[must_use]
     pub fn decides_removals(self) -> bool {
-        !matches!(self, Self::OutlierDetection | Self::ClientConnectionConfig | Self::TrafficConfig)
+        !matches!(
+            self,
+            Self::EndpointSlice | Self::OutlierDetection | Self::ClientConnectionConfig | Self::TrafficConfig
+        )
     }
 
     /// The value of the endpoint label `type` (reference behaviour §6.3) for a workload of this kind.

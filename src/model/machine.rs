@@ -26,6 +26,8 @@ pub struct MachineAddress {
     pub ports: BTreeMap<String, u16>,
     /// Where it stands, where it says so; otherwise where its cluster stands.
     pub locality: Option<Locality>,
+    /// The network it stands in, where it names one; otherwise that of its cluster.
+    pub network: Option<Arc<str>>,
     /// Its share relative to the other machines of its cluster; 0 for an equal one.
     pub weight: u32,
 }

@@ -14,6 +14,7 @@ mod note;
 mod observed;
 mod rollout;
 mod route;
+mod slice;
 
 pub use alias::gateway_of_partition;
 pub use host::{Host, HostError, MAX_HOST_CHARS};
@@ -29,3 +30,4 @@ pub use observed::{
 pub use rollout::{Rollout, RolloutStrategy, RouteRef, Variant};
 pub(crate) use route::shares;
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};
+pub use slice::{EndpointSlice, ReadyPod};

@@ -117,6 +117,8 @@ note_kinds! {
     SuspensionQuestionable, "suspension-questionable", "Name an identity, an environment or a cluster.";
     /// The gateway of a cluster has no address; the last known one stays, otherwise the cluster is not reached from others.
     GatewayMissing, "gateway-missing", "Give the gateway Service an external address, or set the gateway label.";
+    /// A service has more pods in a cluster than may be endpoints themselves; others reach them through the gateway, if there is one.
+    PodsTooMany, "pods-too-many", "Raise directEndpointsMaxPods, or leave it at the gateway.";
     /// An annotation by which the Namespace `istio-system` tells of its cluster cannot be; the setting counts instead.
     ClusterFactInvalid, "cluster-fact-invalid", "Correct the annotation, or remove it.";
     /// A policy names no identity, or one that cannot be; it is ignored.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde_json::Value;
 
-use super::{ClusterName, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
+use super::{ClusterName, EndpointSlice, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
 use crate::{
     api::{
         ClientConnectionConfigSpec, DependencyProxySpec, GlobalTrafficPolicySpec, OutlierDetectionSpec,
@@ -213,8 +213,10 @@ pub struct PublishedEndpoint {
     pub address: Arc<str>,
     /// True locality: its region label, else its locality.
     pub locality: Option<Locality>,
-    /// Network of the gateway behind the address.
+    /// Network of its cluster.
     pub network: Option<Arc<str>>,
+    /// Whether the address is that of a pod or machine itself, seen from another cluster.
+    pub direct: bool,
     /// Kind of workload behind it, where its label says so.
     pub workload: Option<Kind>,
     /// Port name to number at the address.
@@ -293,6 +295,8 @@ pub enum Observed {
     Workload(Workload),
     /// Service.
     Service(LocalService),
+    /// EndpointSlice.
+    EndpointSlice(EndpointSlice),
     /// Node.
     Node(Node),
     /// Namespace.
@@ -328,6 +332,7 @@ impl Observed {
         match self {
             Self::Workload(o) => &o.id,
             Self::Service(o) => &o.id,
+            Self::EndpointSlice(o) => &o.id,
             Self::Node(o) => &o.id,
             Self::Namespace(o) => &o.id,
             Self::Policy(o) => &o.id,

@@ -1,6 +1,7 @@
 //! Which endpoints a cluster sees for a host, where each stands, and what share it gets.
 //!
-//! Inside a cluster that runs the service: the Service's own name. From any other cluster: the gateway.
+//! Inside a cluster that runs the service: the Service's own name. From any other cluster: the gateway, or the pods
+//! themselves (`direct`).
 //!
 //! Weighted shares and fallbacks hold at once because the ServiceEntry is contextual anyway ("Weights and
 //! failover in one policy", docs/concepts.md): the regions of the split take on the client's region, each as a
@@ -15,6 +16,7 @@ use std::{
 
 use super::{
     PlannedEndpoint,
+    direct::{self, Direct},
     ports::{self, PublishedPort},
     weights::{Shares, Weighted},
 };
@@ -22,7 +24,7 @@ use crate::{
     config::{Settings, Weights},
     istio::{Endpoint, keys},
     model::{Kind, Locality},
-    registry::{Backend, LastKnown, Portion, ServiceSnapshot, Source, Target},
+    registry::{Backend, LastKnown, Pods, Portion, ServiceSnapshot, Source, Target},
 };
 
 /// Largest factor by which percents are multiplied to split them into whole weights. Their sum is a hundred times that,
@@ -96,6 +98,8 @@ struct Reached<'a> {
     endpoint: Endpoint,
     /// What it counts beside the others.
     portion: Portion,
+    /// In another cluster: what it is where there is no gateway before it, or why there is one.
+    way: Result<&'static str, Option<&'static str>>,
 }
 
 /// The endpoints of a host as `target` reaches them.
@@ -109,7 +113,20 @@ fn reached<'a>(
     let mut kinds = BTreeSet::new();
     for source in &snapshot.sources {
         if source.cluster != target.cluster {
-            all.extend(remote(source, ports).map(|endpoint| Reached { source, endpoint, portion: Portion::WHOLE }));
+            match direct::pods(source, target, ports, settings) {
+                Ok(pods) => all.extend(pods.into_iter().map(|Direct { endpoint, portion, what }| Reached {
+                    source,
+                    endpoint,
+                    portion,
+                    way: Ok(what),
+                })),
+                Err(why) => all.extend(remote(source, ports).map(|endpoint| Reached {
+                    source,
+                    endpoint,
+                    portion: Portion::WHOLE,
+                    way: Err(why),
+                })),
+            }
             continue;
         }
         let known = source.services.iter();
@@ -121,7 +138,7 @@ fn reached<'a>(
         local.sort_by_cached_key(|(endpoint, ..)| (is_ip(&endpoint.address), endpoint.address.clone()));
         for (endpoint, portion, kind) in local {
             kinds.insert(kind);
-            all.push(Reached { source, endpoint, portion });
+            all.push(Reached { source, endpoint, portion, way: Err(None) });
         }
     }
     // Where a Rollout runs beside another kind, the kind of the endpoints elsewhere says nothing (reference behaviour §6.4).
@@ -162,19 +179,21 @@ fn relative_weights(reached: &[Reached<'_>]) -> Vec<u32> {
 fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
     let region = |of: &Reached<'_>| of.source.locality.as_ref().map(|locality| locality.region.clone());
     let relative = relative_weights(reached);
+    let mut clusters_in: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+    for (of, own) in reached.iter().zip(&relative) {
+        clusters_in.entry(region(of)).or_default().insert(&of.source.cluster);
+        *sums.entry(&of.source.cluster).or_default() += u64::from(*own);
+    }
     // Percent, and which part of how many of the region's share.
     let parts: Vec<Option<(u64, u64, u64)>> = reached
         .iter()
         .zip(&relative)
         .map(|(of, own)| {
             let percent = weighted.share(region(of).as_deref()?)?;
-            let same_region = reached.iter().filter(|other| region(other) == region(of));
-            let mut clusters: Vec<_> = same_region.map(|other| &other.source.cluster).collect();
-            clusters.dedup();
-            let beside = reached.iter().zip(&relative).filter(|(other, _)| other.source.cluster == of.source.cluster);
-            let (own, all) = (u64::from(*own), beside.map(|(_, weight)| u64::from(*weight)).sum());
+            let (own, all) = (u64::from(*own), sums[&of.source.cluster]);
             let common = gcd(own, all);
-            Some((u64::from(percent), own / common, clusters.len() as u64 * (all / common)))
+            Some((u64::from(percent), own / common, clusters_in[&region(of)].len() as u64 * (all / common)))
         })
         .collect();
     let scale = parts.iter().flatten().try_fold(1, |scale, (_, _, divisor)| lcm(scale, *divisor).filter(is_bearable));
@@ -208,7 +227,7 @@ fn lcm(a: u64, b: u64) -> Option<u64> {
     (a / gcd(a, b)).checked_mul(b)
 }
 
-fn labelled(source: &Source, workload: Kind) -> BTreeMap<String, String> {
+pub(super) fn labelled(source: &Source, workload: Kind) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (keys::ENDPOINT_TYPE.to_owned(), workload.endpoint_type().to_owned()),
         (keys::TLS_MODE.to_owned(), "istio".to_owned()),
@@ -224,7 +243,7 @@ fn labelled(source: &Source, workload: Kind) -> BTreeMap<String, String> {
 }
 
 /// A machine may stand elsewhere than its cluster.
-fn placed_at(mut labels: BTreeMap<String, String>, locality: Option<&Locality>) -> BTreeMap<String, String> {
+pub(super) fn placed_at(mut labels: BTreeMap<String, String>, locality: Option<&Locality>) -> BTreeMap<String, String> {
     if let Some(locality) = locality {
         labels.insert(keys::ENDPOINT_REGION.to_owned(), locality.region.to_string());
         labels.remove(keys::ENDPOINT_ZONE);
@@ -318,8 +337,12 @@ fn planned(
 }
 
 fn how(reached: &Reached<'_>, target: &Target) -> String {
-    let Reached { source, endpoint, portion } = reached;
-    let carried = if source.services.is_empty() { ", as last known" } else { "" };
+    let Reached { source, endpoint, portion, way } = reached;
+    let carried = if source.services.is_empty() || way.is_ok() && matches!(source.pods, Pods::Carried(_)) {
+        ", as last known"
+    } else {
+        ""
+    };
     if source.cluster == target.cluster {
         let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
         match (kind, portion) {
@@ -329,10 +352,13 @@ fn how(reached: &Reached<'_>, target: &Target) -> String {
             }
             _ => "local Service".to_owned(),
         }
-    } else if endpoint.address.parse::<Ipv4Addr>().is_ok() {
-        format!("gateway{carried}")
+    } else if let Ok(what) = way {
+        let zone = endpoint.labels.get(keys::ENDPOINT_ZONE).map(|zone| format!(" in zone {zone}")).unwrap_or_default();
+        format!("{what}{zone}{carried}")
     } else {
-        format!("gateway by name{carried}")
+        let by_name = if endpoint.address.parse::<Ipv4Addr>().is_ok() { "" } else { " by name" };
+        let why = way.err().flatten().map(|why| format!(", because {why}")).unwrap_or_default();
+        format!("gateway{by_name}{carried}{why}")
     }
 }
 
@@ -402,16 +428,19 @@ fn with_shares(mut placed: Vec<Placed>, shares: &Shares) -> Vec<Placed> {
     // Under `distribute` the endpoints of a region share its percent: equally, unless there are weights.
     let region = |of: &Placed| of.endpoint.labels.get(keys::ENDPOINT_REGION).cloned();
     let weight = |of: &Placed| f64::from(of.endpoint.weight.max(1));
-    let part = |of: &Placed, all: &[Placed]| match of.planned.tier {
+    let mut in_region: BTreeMap<_, f64> = BTreeMap::new();
+    for of in &placed {
+        *in_region.entry(region(of)).or_default() += weight(of);
+    }
+    let part = |of: &Placed| match of.planned.tier {
         Some(0) => f64::from(of.endpoint.weight),
         Some(_) => 0.0,
         None => {
             let percent = region(of).and_then(|region| weighted.listed_share(&region)).unwrap_or(0);
-            let in_region = all.iter().filter(|other| region(other) == region(of));
-            f64::from(percent) * weight(of) / in_region.map(weight).sum::<f64>().max(1.0)
+            f64::from(percent) * weight(of) / in_region[&region(of)].max(1.0)
         }
     };
-    let parts: Vec<f64> = placed.iter().map(|of| part(of, &placed)).collect();
+    let parts: Vec<f64> = placed.iter().map(part).collect();
     let sum: f64 = parts.iter().sum();
     for (of, part) in placed.iter_mut().zip(parts) {
         of.planned.share_percent = Some(if sum > 0.0 { part * 100.0 / sum } else { 0.0 });

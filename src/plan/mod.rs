@@ -11,6 +11,7 @@ mod connections;
 mod custom_routes;
 mod dependency_proxy;
 mod destination_rule;
+mod direct;
 mod duration;
 mod endpoints;
 mod envoy_filter;
@@ -48,7 +49,7 @@ use crate::{
     config::Settings,
     istio::{DestinationRule, Metadata, Object, ServiceEntry, keys},
     model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ObjectRef, Policy, ServiceKey, Variant},
-    registry::{AdditionalHosts, Claim, ServiceSnapshot, Target},
+    registry::{AdditionalHosts, Claim, ServiceSnapshot, Source, Target},
 };
 use hosts::WantedHost;
 use ports::PublishedPort;
@@ -368,6 +369,7 @@ impl Decided<'_> {
         let mut notes = Vec::new();
         // Without a host at all, no policy is to blame.
         let has_host = !self.governed.is_empty();
+        self.too_many_pods(&mut notes);
         notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
         notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
         for Governed { wanted, shares, claim, .. } in &self.governed {
@@ -401,6 +403,25 @@ impl Decided<'_> {
             notes.push(self.note(false, NoteKind::HostTaken, message));
         }
         notes
+    }
+
+    /// Where pods would be endpoints themselves, were there fewer.
+    fn too_many_pods(&self, notes: &mut Vec<Note>) {
+        let View { snapshot, ports } = &self.views[&Variant::Default];
+        for source in &snapshot.sources {
+            let is_seen = snapshot.targets.iter().any(|target| direct::on_one_network(source, target));
+            let Some(count) = direct::too_many(source, ports, self.settings).filter(|_| is_seen) else { continue };
+            let most = self.settings.direct_endpoints_max_pods;
+            let instead = if source.gateway.is_some() {
+                "clusters of the same network reach them through the gateway"
+            } else {
+                "all of them are endpoints, because the cluster has no gateway"
+            };
+            let mut note =
+                self.note(false, NoteKind::PodsTooMany, format!("has {count} pods, more than {most}; {instead}"));
+            note.object = service_of(source);
+            notes.push(note);
+        }
     }
 
     fn note(&self, about_policy: bool, kind: NoteKind, message: String) -> Note {
@@ -448,7 +469,10 @@ fn unreadable(kind: Kind, policy: &str, key: &ServiceKey) -> Note {
 }
 
 fn first_service(snapshot: &ServiceSnapshot) -> ObjectRef {
-    let source = &snapshot.sources[0];
+    service_of(&snapshot.sources[0])
+}
+
+fn service_of(source: &Source) -> ObjectRef {
     let (namespace, name) = source
         .services
         .first()

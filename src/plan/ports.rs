@@ -80,8 +80,7 @@ fn further(source: &Source) -> Vec<BTreeMap<u16, &str>> {
 pub(super) fn at_service(ports: &[PublishedPort], backend: &Backend) -> BTreeMap<String, u16> {
     if let Some(machine) = &backend.machine {
         let at = |port: &PublishedPort| {
-            let index = if port.number == MAIN_PORT { Some(0) } else { index_of(backend, port.number) };
-            index.and_then(|index| machine.ports.get(index).copied()).unwrap_or(port.number)
+            index_at(backend, port).and_then(|index| machine.ports.get(index).copied()).unwrap_or(port.number)
         };
         return ports.iter().map(|port| (port.name.clone(), at(port))).collect();
     }
@@ -90,9 +89,13 @@ pub(super) fn at_service(ports: &[PublishedPort], backend: &Backend) -> BTreeMap
     ports.iter().map(|port| (port.name.clone(), number(port))).collect()
 }
 
-fn index_of(backend: &Backend, number: u16) -> Option<usize> {
+/// Which of its ports is published as this one.
+pub(super) fn index_at(backend: &Backend, published: &PublishedPort) -> Option<usize> {
     // The main port is published as 80, whatever its number.
-    backend.ports.iter().skip(1).position(|port| port.number == number).map(|index| index + 1)
+    if published.number == MAIN_PORT {
+        return (!backend.ports.is_empty()).then_some(0);
+    }
+    backend.ports.iter().skip(1).position(|port| port.number == published.number).map(|index| index + 1)
 }
 
 /// Where the published ports are at a gateway: all behind the one port that routes by server name.

@@ -32,6 +32,8 @@ pub(super) struct CarriedService {
     pub(super) locality: Option<Locality>,
     /// Its endpoints as the cluster itself sees them.
     pub(super) local: Vec<LastKnown>,
+    /// Its pods as clusters of the same network see them, sorted.
+    pub(super) pods: Vec<LastKnown>,
 }
 
 /// All that is carried over of one cluster.
@@ -79,8 +81,13 @@ impl Carried {
             gateway: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway)),
             locality: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(place))
                 .or_else(|| most_frequent(endpoints().filter_map(place_of_cluster)))
-                .or_else(|| most_frequent(endpoints().filter_map(place))),
+                .or_else(|| most_frequent(endpoints().filter_map(place)))
+                .or_else(|| most_frequent(endpoints().filter_map(region))),
             local: local.unwrap_or_default(),
+            pods: most_frequent(
+                abroad.iter().map(|(_, shown)| directly(&shown.endpoints)).filter(|pods| !pods.is_empty()),
+            )
+            .unwrap_or_default(),
         })
     }
 
@@ -90,7 +97,7 @@ impl Carried {
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway))
     }
 
-    /// The network in which most of what was written places the cluster's gateway.
+    /// The network in which most of what was written places the cluster.
     pub(super) fn network(&self, of: &ClusterName) -> Option<Arc<str>> {
         let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(|endpoint| endpoint.network.clone()))
@@ -108,6 +115,12 @@ impl Carried {
         let at_home = self.services.values().flatten().filter(|((cluster, _), _)| cluster == of);
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(place))
             .or_else(|| most_frequent(at_home.flat_map(|(_, shown)| &shown.endpoints).filter_map(place_of_cluster)))
+            .or_else(|| most_frequent(self.directly_of(of).filter_map(region)))
+    }
+
+    fn directly_of(&self, of: &ClusterName) -> impl Iterator<Item = &PublishedEndpoint> {
+        let abroad = self.services.values().flatten().filter(move |((cluster, _), _)| cluster != of);
+        abroad.flat_map(|(_, shown)| &shown.endpoints).filter(|endpoint| endpoint.direct)
     }
 }
 
@@ -115,14 +128,19 @@ fn kind(endpoint: &PublishedEndpoint) -> Option<Kind> {
     endpoint.workload
 }
 
+/// Where a gateway places its cluster. A pod stands in a zone of its own.
 fn place(endpoint: &PublishedEndpoint) -> Option<Locality> {
-    endpoint.locality.clone()
+    endpoint.locality.clone().filter(|_| !endpoint.direct)
+}
+
+fn region(endpoint: &PublishedEndpoint) -> Option<Locality> {
+    endpoint.locality.as_ref().map(|locality| Locality::region(&locality.region))
 }
 
 /// Where a local endpoint places its cluster. A machine may stand elsewhere.
 fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
     let is_machine = matches!(endpoint.workload, Some(Kind::WorkloadEntry | Kind::ServiceEntry));
-    endpoint.locality.clone().filter(|_| !is_machine)
+    endpoint.locality.clone().filter(|_| !is_machine && !endpoint.direct)
 }
 
 impl Shown {
@@ -152,7 +170,28 @@ fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
     known.collect()
 }
 
+/// Pods as they were written in one ServiceEntry, sorted, each with its part of what their cluster counts.
+fn directly(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
+    let pods = || endpoints.iter().filter(|endpoint| endpoint.direct);
+    let weight = |endpoint: &PublishedEndpoint| endpoint.weight.max(1);
+    let sum = pods().map(|endpoint| u64::from(weight(endpoint))).sum();
+    let mut known: Vec<LastKnown> = pods()
+        .map(|endpoint| LastKnown {
+            address: endpoint.address.clone(),
+            workload: endpoint.workload.unwrap_or(Kind::Deployment),
+            locality: endpoint.locality.clone(),
+            ports: endpoint.ports.clone(),
+            portion: Portion::of_average(weight(endpoint), sum, 1),
+        })
+        .collect();
+    known.sort();
+    known
+}
+
 fn gateway(endpoint: &PublishedEndpoint) -> Option<GatewayAddress> {
+    if endpoint.direct {
+        return None;
+    }
     let port = *endpoint.ports.values().next()?;
     Some(GatewayAddress { address: endpoint.address.clone(), port })
 }
@@ -184,6 +223,7 @@ mod tests {
             address: address.into(),
             locality: Some(Locality::region("us-east")),
             network: Some("network-3".into()),
+            direct: false,
             workload: Some(Kind::Deployment),
             weight: 0,
             variant: Variant::Default,

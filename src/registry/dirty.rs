@@ -50,6 +50,9 @@ impl std::fmt::Display for Unit {
 pub(super) struct DirtyUnits {
     units: Mutex<HashSet<Unit>>,
     changed: Notify,
+    /// Those that may wait for more of the same burst of events.
+    later: Mutex<HashSet<Unit>>,
+    later_changed: Notify,
 }
 
 impl DirtyUnits {
@@ -62,13 +65,28 @@ impl DirtyUnits {
         }
     }
 
+    pub(super) fn mark_later(&self, units: impl IntoIterator<Item = Unit>) {
+        let mut later = self.later.lock();
+        let before = later.len();
+        later.extend(units);
+        if later.len() > before {
+            self.later_changed.notify_one();
+        }
+    }
+
+    /// Ends the waiting of those that may wait.
+    pub(super) fn hasten(&self) {
+        let later = std::mem::take(&mut *self.later.lock());
+        self.mark(later);
+    }
+
     /// Everything that waits, sorted, so that the same state is worked through in the same order.
     pub(super) fn take(&self) -> BTreeSet<Unit> {
         std::mem::take(&mut *self.units.lock()).into_iter().collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.units.lock().len()
+        self.units.lock().len() + self.later.lock().len()
     }
 
     pub(super) fn wake(&self) {
@@ -77,5 +95,9 @@ impl DirtyUnits {
 
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    pub(super) async fn later_changed(&self) {
+        self.later_changed.notified().await;
     }
 }

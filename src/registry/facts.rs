@@ -15,7 +15,7 @@ impl Shard {
         self.place().domain(self.knows(Kind::Namespace))
     }
 
-    /// The network of its gateway.
+    /// The network that it stands in.
     pub(super) fn gateway_network(&self) -> Option<Arc<str>> {
         self.place().network(self.knows(Kind::Namespace))
     }

@@ -68,6 +68,7 @@ impl Registry {
         }
         self.try_start();
         if changed && !loading {
+            self.note_networks();
             self.mark_everything();
         }
     }
@@ -115,6 +116,7 @@ impl Registry {
 
     /// What is wrong with the place of a cluster, where it runs services: its gateway and its regions.
     pub(super) fn note_place(&self, cluster: &ClusterName) {
+        let self_sufficient = self.needs_no_gateway(cluster);
         let Some(shard) = self.shards.get(cluster) else { return };
         let mut notes = Vec::new();
         if !shard.is_loading() && shard.workload_count() > 0 {
@@ -126,6 +128,7 @@ impl Registry {
                         format!("has no external address; its last known address {} stays in use", last.address);
                     notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
                 }
+                (_, None) if self_sufficient => {}
                 (Some(id), None) => {
                     let message = "has no external address; other clusters do not reach this one".to_owned();
                     notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));

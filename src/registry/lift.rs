@@ -14,7 +14,7 @@ use super::{
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
     shard::{Backends, Problem, Shard},
-    snapshot::{Claim, ClientNamespace, Principals, ServiceSnapshot, Source, Target},
+    snapshot::{Claim, ClientNamespace, Pods, Principals, ServiceSnapshot, Source, Target},
 };
 use crate::{
     config::WithoutDependency,
@@ -206,6 +206,7 @@ impl Registry {
                 Some(Target {
                     cluster: shard.key().clone(),
                     regions,
+                    network: shard.gateway_network().filter(|_| self.settings.direct_endpoints),
                     identity_namespaces: shard.namespaces_of(&key.identity),
                     dependent_namespaces: dependent_namespaces.into_iter().collect(),
                 })
@@ -370,6 +371,8 @@ fn lift_source(
     };
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
     let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
+    let (written_pods, written_ports) =
+        carried.as_ref().map(|carried| (carried.pods.clone(), carried.ports.clone())).unwrap_or_default();
     let carried = carried.and_then(|mut carried| {
         // A service may run on machines and in pods, of which only some can be read.
         carried.local.retain(|endpoint| unseen(endpoint.workload));
@@ -396,19 +399,28 @@ fn lift_source(
         shard.place().gateway_like(written_gateway.as_ref())
     };
     let services_unknown = loading || !shard.knows(Kind::Service);
-    let (carried_ports, carried_local, carried_gateway) = match carried {
-        Some(CarriedService { ports, local, gateway, .. }) => (ports, local, gateway),
-        None => Default::default(),
+    let pods_unknown = services_unknown || !shard.knows_pods() || carried.is_some();
+    let pods = if pods_unknown && !written_pods.is_empty() {
+        Pods::Carried(written_pods)
+    } else if shard.lists_pods() && !(pods_unknown && written_gateway.is_some()) {
+        let with_pods = services.iter_mut().filter(|backend| backend.machine.is_none());
+        with_pods.for_each(|backend| backend.pods = shard.pods(backend));
+        Pods::Known
+    } else {
+        Pods::Unknown
     };
+    let (carried_local, carried_gateway) =
+        carried.map_or_else(Default::default, |CarriedService { local, gateway, .. }| (local, gateway));
     Some(Source {
         cluster: shard.name().clone(),
         domain: shard.domain(),
         locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
         gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),
         network: shard.gateway_network(),
+        pods,
         workload,
         services,
-        carried_ports,
+        carried_ports: written_ports,
         carried_local,
         since_seconds: if loading { None } else { shard.oldest(key).map(|oldest| oldest.created_seconds) },
         principals: Principals {

@@ -54,10 +54,12 @@ pub(super) fn backends<'a>(
         workload: workload.id.kind,
         ports: published.iter().map(|(_, port)| port.clone()).collect(),
         portion: Portion::WHOLE,
+        pods: Vec::new(),
         machine: Some(Machine {
             address: at.address.clone(),
             ports: published.iter().map(|(index, _)| number_at(&offered[*index], at)).collect(),
             locality: at.locality.clone(),
+            network: at.network.clone(),
         }),
     };
     let id = &workload.id;

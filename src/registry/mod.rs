@@ -23,6 +23,7 @@ mod identity;
 mod lift;
 mod lists;
 mod machines;
+mod networks;
 mod notes;
 mod operations;
 mod partition;
@@ -35,6 +36,7 @@ mod remembered;
 mod rollouts;
 mod routes;
 mod shard;
+mod slices;
 mod snapshot;
 mod standing;
 mod status;
@@ -60,7 +62,7 @@ pub use portion::Portion;
 pub(crate) use propagation::without_air;
 pub use snapshot::{
     AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
-    Machine, Matching, Principals, Remembered, ServiceSnapshot, Source, Target,
+    Machine, Matching, Pod, Pods, Principals, Remembered, ServiceSnapshot, Source, Target,
 };
 pub use status::{ClusterStatus, KindState};
 pub(crate) use user_hosts::CREATED_FOR_ENV;
@@ -195,6 +197,7 @@ impl Registry {
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
         self.notes.forget_cluster(cluster);
+        self.note_networks();
         for key in &touched {
             self.leave(key, cluster);
         }
@@ -261,6 +264,7 @@ impl Registry {
                 }
                 Observed::Route(route) => self.in_shard(cluster, |shard| shard.put_route(*route)),
                 Observed::Service(service) => self.in_shard(cluster, |shard| shard.put_service(service)),
+                Observed::EndpointSlice(slice) => self.in_shard(cluster, |shard| shard.put_slice(slice)),
                 Observed::Node(node) => self.in_shard(cluster, |shard| shard.put_node(node)),
                 Observed::Namespace(namespace) => {
                     self.in_shard(cluster, |shard| shard.put_namespace(namespace, settings))
@@ -297,6 +301,7 @@ impl Registry {
                 self.in_shard(cluster, |shard| shard.remove_workload(id, &self.settings))
             }
             Kind::Service => self.in_shard(cluster, |shard| shard.remove_service(id)),
+            Kind::EndpointSlice => self.in_shard(cluster, |shard| shard.remove_slice(id)),
             Kind::Node => self.in_shard(cluster, |shard| shard.remove_node(id)),
             Kind::Namespace => self.in_shard(cluster, |shard| shard.remove_namespace(id)),
             kind if Policies::KINDS.contains(&kind) => self.remove_config(cluster, id),
@@ -390,6 +395,9 @@ impl Registry {
         if effects.place.any {
             self.note_place(cluster);
         }
+        if effects.place.network {
+            self.note_networks();
+        }
         for rollout in &effects.rollouts {
             self.note_workload(cluster, rollout);
         }
@@ -406,6 +414,7 @@ impl Registry {
                 dirty.extend(self.routing_policy_keys(Some(&destination)).into_iter().map(Unit::Service));
             }
         }
+        self.touch_pods(cluster, effects.pods);
         for (identity, _) in &effects.moved {
             dirty.extend(self.keys_of(identity).into_iter().map(Unit::Service));
             let dependencies = self.dependencies.read();

@@ -39,6 +39,8 @@ pub(super) struct Place {
     trust_domain: Option<Arc<str>>,
     network: Option<Arc<str>>,
     recalled_network: Option<Arc<str>>,
+    /// Whether pods of the same network are reached directly, so that its network decides what its clients see.
+    direct: bool,
     /// What is wrong with the facts it tells, in words.
     problems: Vec<String>,
     app_of_settings: Arc<str>,
@@ -54,8 +56,10 @@ pub(super) struct Moved {
     pub(super) endpoints: bool,
     /// What its own names end with.
     pub(super) domain: bool,
-    /// How its clients choose among endpoints: the regions.
+    /// How its clients reach endpoints and choose among them: the regions, and the network where that decides.
     pub(super) clients: bool,
+    /// Its network.
+    pub(super) network: bool,
     /// Something of which a note may speak.
     pub(super) any: bool,
 }
@@ -65,6 +69,7 @@ impl std::ops::BitOrAssign for Moved {
         self.endpoints |= other.endpoints;
         self.domain |= other.domain;
         self.clients |= other.clients;
+        self.network |= other.network;
         self.any |= other.any;
     }
 }
@@ -82,6 +87,7 @@ impl Place {
             trust_domain: None,
             network: None,
             recalled_network: None,
+            direct: settings.direct_endpoints,
             problems: Vec::new(),
             app_of_settings: app,
             nlb_app: settings.nlb_ingress_label.as_str().into(),
@@ -100,7 +106,8 @@ impl Place {
         Moved {
             endpoints: (&before.0, &before.1, &before.2) != (&after.0, &after.1, &after.2),
             domain: before.2 != after.2,
-            clients: before.3 != after.3,
+            clients: before.3 != after.3 || self.direct && before.0.1 != after.0.1,
+            network: before.0.1 != after.0.1,
             any: true,
         }
     }
@@ -159,7 +166,7 @@ impl Place {
         self.trust_domain.clone()
     }
 
-    /// The network of its gateway. While its Namespaces are not known, what was written before counts.
+    /// The network that it stands in. While its Namespaces are not known, what was written before counts.
     pub(super) fn network(&self, is_known: bool) -> Option<Arc<str>> {
         self.network.clone().or_else(|| self.recalled_network.clone().filter(|_| !is_known))
     }

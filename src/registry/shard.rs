@@ -3,6 +3,7 @@
 //! A shard answers questions about its own cluster only. It never decides what that means for others.
 
 mod backends;
+mod pods;
 mod rollouts;
 mod routes;
 
@@ -19,6 +20,7 @@ use super::{
     place::{Moved, Place},
     policies::Policies,
     routes::Routes,
+    slices::Slices,
     standing::Standing,
     status::KindState,
     user_hosts::{Routed, UserHosts},
@@ -47,6 +49,8 @@ struct Placed {
 pub(super) struct Effects {
     /// Services to be planned again.
     pub(super) services: BTreeSet<ServiceKey>,
+    /// Services whose pods alone changed.
+    pub(super) pods: BTreeSet<ServiceKey>,
     /// Identities that began or ended to run in a namespace of the cluster.
     pub(super) moved: BTreeSet<(Identity, Arc<str>)>,
     /// Namespaces whose Sidecar is to be planned again.
@@ -78,6 +82,7 @@ pub(super) struct Shard {
     services: BTreeMap<(Arc<str>, Arc<str>), LocalService>,
     /// Services by the hash of (namespace, first pair of the selector).
     services_by_pair: HashMap<u64, BTreeSet<Arc<str>>>,
+    slices: Slices,
     namespaces: HashMap<Arc<str>, Namespace>,
     /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
     gone_ignored: HashSet<Arc<str>>,
@@ -129,6 +134,7 @@ impl Shard {
             identities: HashMap::new(),
             services: BTreeMap::new(),
             services_by_pair: HashMap::new(),
+            slices: Slices::default(),
             namespaces: HashMap::new(),
             gone_ignored: HashSet::new(),
             policies: Policies::default(),
@@ -182,6 +188,7 @@ impl Shard {
             && self.knows(Kind::Node)
             && self.knows(Kind::Namespace)
             && self.knows_weights()
+            && self.knows_pods()
     }
 
     /// Whether every kind is known that could make an object of ours wanted.
@@ -494,6 +501,7 @@ impl Shard {
     pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
         match kind {
             Kind::Service => self.services.values().map(|service| service.id.clone()).collect(),
+            Kind::EndpointSlice => self.slices.ids(),
             Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
             kind if Policies::KINDS.contains(&kind) => self.policies.ids(kind),

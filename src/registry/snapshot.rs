@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
@@ -81,8 +81,10 @@ pub struct Source {
     pub locality: Option<Locality>,
     /// How other clusters reach it.
     pub gateway: Option<GatewayAddress>,
-    /// The network behind its gateway.
+    /// The network that it stands in, behind its gateway.
     pub network: Option<Arc<str>>,
+    /// What is known of its pods.
+    pub pods: Pods,
     /// Kind of workload that stands for it elsewhere: another than a Rollout where there is one (reference behaviour §7.3).
     pub workload: Kind,
     /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
@@ -95,6 +97,18 @@ pub struct Source {
     pub since_seconds: Option<i64>,
     /// Who its workloads run as.
     pub principals: Principals,
+}
+
+/// What is known of the pods of a [`Source`], for clusters of the same network, which reach them without a gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pods {
+    /// Nothing: nobody looks for them, or they cannot be read and the gateway was written.
+    #[default]
+    Unknown,
+    /// Those of its Services that are ready.
+    Known,
+    /// They cannot be read now: as others saw them, sorted.
+    Carried(Vec<LastKnown>),
 }
 
 /// Who the workloads of a service run as in one cluster.
@@ -119,7 +133,7 @@ pub struct Remembered {
     pub subject_names: BTreeSet<String>,
 }
 
-/// An endpoint inside its own cluster, as it was written earlier.
+/// An endpoint inside its own cluster, or a pod as others reach it, as it was written earlier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastKnown {
     /// Its address.
@@ -159,6 +173,8 @@ pub struct Backend {
     pub ports: Vec<BackendPort>,
     /// What it counts beside the other workloads of its cluster.
     pub portion: Portion,
+    /// Its pods that are ready, sorted by address, where [`Pods::Known`].
+    pub pods: Vec<Pod>,
     /// Where no Service stands before it: the machine itself. Namespace and name are then those of its object.
     pub machine: Option<Machine>,
 }
@@ -172,6 +188,19 @@ pub struct Machine {
     pub ports: Vec<u16>,
     /// Where it stands, where it says so.
     pub locality: Option<Locality>,
+    /// Its network, where it is another than that of its cluster or says so.
+    pub network: Option<Arc<str>>,
+}
+
+/// A pod behind a [`Backend`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pod {
+    /// Its address.
+    pub address: IpAddr,
+    /// Number of each port there, in the order of the backend's ports; none where the pod has no such port.
+    pub ports: Vec<Option<u16>>,
+    /// Its zone, where it is known.
+    pub zone: Option<Arc<str>>,
 }
 
 /// A port of a [`Backend`].
@@ -190,6 +219,8 @@ pub struct Target {
     pub cluster: ClusterName,
     /// The regions of its nodes, the most frequent first; empty when unknown.
     pub regions: Vec<Arc<str>>,
+    /// Its network, where the pods of others are reached directly.
+    pub network: Option<Arc<str>>,
     /// Namespaces there that run the service's identity.
     pub identity_namespaces: Vec<Arc<str>>,
     /// Namespaces there that run a dependent of it.

@@ -28,6 +28,7 @@ impl Registry {
         {
             let ports = std::mem::take(&mut written.ports);
             let host = written.host.clone().unwrap_or_default();
+            self.recall_network(cluster, &written);
             let mut by_cluster: BTreeMap<String, Vec<PublishedEndpoint>> = BTreeMap::new();
             for endpoint in std::mem::take(&mut written.endpoints) {
                 by_cluster.entry(endpoint.cluster_label.clone()).or_default().push(endpoint);

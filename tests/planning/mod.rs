@@ -70,6 +70,7 @@ impl World {
     /// Plans what is dirty until nothing is.
     pub fn settle(&mut self) {
         for _round in 0..100 {
+            self.registry.pods_settled();
             let units = self.registry.take_dirty();
             if units.is_empty() {
                 return;

@@ -17,6 +17,7 @@ mod operations;
 mod order;
 mod ownership;
 mod partition;
+mod pods;
 mod process;
 mod rollouts;
 mod routes;

@@ -71,6 +71,7 @@ impl Gathered {
                 workload: workload.kind,
                 ports: candidate.ports.clone(),
                 portion,
+                pods: Vec::new(),
                 machine: None,
             }
         });

@@ -1,0 +1,139 @@
+//! How a cluster reaches the service in another: by the pods themselves, on one network, or by the gateway.
+//!
+//! Decides which pods are endpoints, with which ports, and what each counts; never in which tier they are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{
+    endpoints::{labelled, placed_at},
+    ports::{self, PublishedPort},
+};
+use crate::{
+    config::Settings,
+    istio::{Endpoint, keys},
+    model::Locality,
+    registry::{Backend, LastKnown, Pod, Pods, Portion, Source, Target},
+};
+
+/// An endpoint of another cluster, without a gateway before it.
+pub(super) struct Direct {
+    pub(super) endpoint: Endpoint,
+    /// What it counts beside the others, of which its cluster counts one.
+    pub(super) portion: Portion,
+    /// What it is, in words.
+    pub(super) what: &'static str,
+}
+
+/// Whether two clusters are on one network, where that matters.
+pub(super) fn on_one_network(source: &Source, target: &Target) -> bool {
+    source.cluster != target.cluster && source.network.is_some() && source.network == target.network
+}
+
+/// The pods and machines of `source` as `target` reaches them.
+///
+/// # Errors
+/// Where it goes through the gateway of `source`, and why, if there is more to say than that networks differ.
+pub(super) fn pods(
+    source: &Source,
+    target: &Target,
+    ports: &[PublishedPort],
+    settings: &Settings,
+) -> Result<Vec<Direct>, Option<&'static str>> {
+    match &source.pods {
+        // What stands without a gateway is all there is.
+        Pods::Carried(pods) if on_one_network(source, target) || source.gateway.is_none() => {
+            let endpoints: Vec<Direct> = pods.iter().filter_map(|pod| carried(source, pod, ports)).collect();
+            if endpoints.is_empty() { Err(None) } else { Ok(sorted(endpoints)) }
+        }
+        Pods::Known if on_one_network(source, target) => known(source, ports, settings),
+        Pods::Known | Pods::Carried(_) | Pods::Unknown => Err(None),
+    }
+}
+
+/// Number of endpoints that a source has too many of, where others reach it directly.
+pub(super) fn too_many(source: &Source, ports: &[PublishedPort], settings: &Settings) -> Option<usize> {
+    let count = by_service(source, ports).iter().map(|(_, of)| of.len()).sum();
+    (source.pods == Pods::Known && count > settings.direct_endpoints_max_pods).then_some(count)
+}
+
+fn known(source: &Source, ports: &[PublishedPort], settings: &Settings) -> Result<Vec<Direct>, Option<&'static str>> {
+    let elsewhere = |network: &_| Some(network) != source.network.as_ref();
+    let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
+    if source.gateway.is_some() && machines.any(|machine| machine.network.as_ref().is_some_and(elsewhere)) {
+        return Err(Some("some of its machines are on another network"));
+    }
+    let by_service = by_service(source, ports);
+    if by_service.is_empty() {
+        return Err(Some("no pod is ready"));
+    }
+    if source.gateway.is_some() && too_many(source, ports, settings).is_some() {
+        return Err(Some("there are too many pods"));
+    }
+    let weights = Portion::weights(&by_service.iter().map(|(backend, _)| backend.portion).collect::<Vec<_>>());
+    let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
+    let each = by_service.into_iter().zip(weights).flat_map(|((backend, endpoints), weight)| {
+        let portion = Portion::of_average(weight, sum * endpoints.len() as u64, 1);
+        let what = if backend.machine.is_some() { "virtual machine" } else { "pod" };
+        endpoints.into_iter().map(move |endpoint| Direct { endpoint, portion, what })
+    });
+    Ok(sorted(each.collect()))
+}
+
+/// The endpoints of each Service and machine that has any. What is behind two Services counts for the first.
+fn by_service<'a>(source: &'a Source, ports: &[PublishedPort]) -> Vec<(&'a Backend, Vec<Endpoint>)> {
+    let mut seen = BTreeSet::new();
+    let of = |backend: &'a Backend| {
+        let mut endpoints: Vec<Endpoint> = match &backend.machine {
+            Some(machine) => {
+                let at = ports::at_service(ports, backend);
+                vec![endpoint(source, machine.address.to_string(), at, machine.locality.as_ref())]
+            }
+            None => backend.pods.iter().filter_map(|pod| of_pod(source, backend, pod, ports)).collect(),
+        };
+        endpoints.retain(|endpoint| seen.insert(endpoint.address.clone()));
+        (backend, endpoints)
+    };
+    source.services.iter().map(of).filter(|(_, endpoints)| !endpoints.is_empty()).collect()
+}
+
+/// A pod, unless it lacks a port that is published.
+fn of_pod(source: &Source, backend: &Backend, pod: &Pod, ports: &[PublishedPort]) -> Option<Endpoint> {
+    let number = |port: &PublishedPort| {
+        let index = ports::index_at(backend, port)?;
+        Some((port.name.clone(), (*pod.ports.get(index)?)?))
+    };
+    let at = ports.iter().map(number).collect::<Option<_>>()?;
+    let zone = pod.zone.clone().or_else(|| source.locality.as_ref()?.zone.clone());
+    let locality = source.locality.as_ref().map(|of_cluster| Locality { region: of_cluster.region.clone(), zone });
+    Some(endpoint(source, pod.address.to_string(), at, locality.as_ref()))
+}
+
+fn carried(source: &Source, pod: &LastKnown, ports: &[PublishedPort]) -> Option<Direct> {
+    let number = |port: &PublishedPort| {
+        let (name, _) = source.carried_ports.iter().find(|(_, (number, _))| *number == port.number)?;
+        Some((port.name.clone(), *pod.ports.get(name)?))
+    };
+    let at = ports.iter().map(number).collect::<Option<_>>()?;
+    let endpoint = endpoint(source, pod.address.to_string(), at, pod.locality.as_ref());
+    Some(Direct { endpoint, portion: pod.portion, what: "pod" })
+}
+
+/// The network says that nobody of another one reaches it so, and is remembered by it while its cluster cannot be read.
+fn endpoint(source: &Source, address: String, ports: BTreeMap<String, u16>, locality: Option<&Locality>) -> Endpoint {
+    let mut labels = placed_at(labelled(source, source.workload), locality);
+    labels.insert(keys::ENDPOINT_DIRECT.to_owned(), "true".to_owned());
+    let network = source.network.as_deref().unwrap_or_default().to_owned();
+    Endpoint { address, ports, labels, network, ..Endpoint::default() }
+}
+
+/// What is carried has no other order than this.
+fn sorted(mut endpoints: Vec<Direct>) -> Vec<Direct> {
+    endpoints.sort_by_cached_key(|Direct { endpoint, .. }| {
+        let address = &endpoint.address;
+        (address.parse::<IpAddr>().ok(), address.clone(), endpoint.ports.clone())
+    });
+    endpoints
+}

@@ -1,0 +1,75 @@
+//! Which clusters are on one network, and what follows from it: who reaches whose pods, and who needs a gateway.
+//!
+//! Decides whom a change of pods or of a network concerns; never what is written.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Registry, dirty::Unit};
+use crate::model::{ClusterName, Kind, ServiceKey, Written};
+
+impl Registry {
+    /// The networks of the other clusters that are published to; none for one that names none.
+    fn other_networks(&self, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
+        let members = self.shards.iter().filter(|shard| {
+            shard.key() != cluster && shard.kinds().contains_key(&Kind::ServiceEntry) && !shard.is_loading()
+        });
+        members.map(|shard| shard.gateway_network()).collect()
+    }
+
+    /// Whether every other cluster reaches the pods of this one directly, so that it needs no gateway.
+    pub(super) fn needs_no_gateway(&self, cluster: &ClusterName) -> bool {
+        if !self.settings.direct_endpoints {
+            return false;
+        }
+        let network = self.shards.get(cluster).and_then(|shard| shard.gateway_network());
+        network.is_some() && self.other_networks(cluster).into_iter().all(|other| other == network)
+    }
+
+    /// Pods of these services came, changed or went. What follows may wait for others of the same burst.
+    pub(super) fn touch_pods(&self, cluster: &ClusterName, services: BTreeSet<ServiceKey>) {
+        if services.is_empty() || !self.settings.direct_endpoints {
+            return;
+        }
+        let network = self.shards.get(cluster).and_then(|shard| shard.gateway_network());
+        if network.is_some() && self.other_networks(cluster).contains(&network) {
+            self.mark_later(services.into_iter().map(Unit::Service));
+        }
+    }
+
+    fn mark_later(&self, units: impl IntoIterator<Item = Unit>) {
+        if self.started.load(Ordering::Acquire) {
+            self.dirty.mark_later(units);
+        }
+    }
+
+    /// Waits until pods changed. Their services are dirty after [`Registry::pods_settled`].
+    pub async fn pods_changed(&self) {
+        self.dirty.later_changed().await;
+    }
+
+    /// Makes the services dirty whose pods changed: whoever waits for the end of a burst says that it is over.
+    pub fn pods_settled(&self) {
+        self.dirty.hasten();
+    }
+
+    /// A pod is only reached directly from its own network: where one stands, that is the network of the cluster, as long as
+    /// its Namespaces were not read.
+    pub(super) fn recall_network(&self, cluster: &ClusterName, written: &Written) {
+        let pod = written.endpoints.iter().find(|endpoint| endpoint.direct);
+        if let Some(network) = pod.and_then(|pod| pod.network.clone())
+            && let Some(mut shard) = self.shards.get_mut(cluster)
+        {
+            shard.place_mut().recall_network(network);
+        }
+    }
+
+    /// A cluster came to a network or left it: another may need a gateway now, or none any more.
+    pub(super) fn note_networks(&self) {
+        if self.settings.direct_endpoints {
+            self.cluster_names().iter().for_each(|cluster| self.note_place(cluster));
+        }
+    }
+}
