@@ -525,6 +525,19 @@ fn a_dependency_on_nobody_is_told_without_any_other_event_and_no_longer_than_it_
 }
 
 #[test]
+fn a_client_serves_no_dependency_until_a_workload_of_its_identity_comes_beside_it() {
+    let mut world = running(&Settings::default(), &payments());
+    let job = workload("Job", "batches", "stage").replace("apps/v1", "batch/v1");
+    apply(&mut world, "cluster-2", &job);
+    apply(&mut world, "cluster-1", &dependency("reports", "batches"));
+    assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    apply(&mut world, "cluster-2", &runs("batches"));
+    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    delete(&mut world, "cluster-2", &runs("batches"));
+    assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
+}
+
+#[test]
 fn an_event_marks_what_it_changes_and_nothing_else() {
     let fleet = with(payments(), "cluster-2", &(runs("greeting") + &runs("reports")));
     let world = running(&Settings::default(), &fleet);

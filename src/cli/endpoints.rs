@@ -51,8 +51,7 @@ pub(super) fn table(endpoints: &[EndpointChange]) -> String {
         let shown = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "-".into());
         table.add_row([change.host.clone(), change.cluster.to_string(), shown(&change.before), shown(&change.after)]);
     }
-    // Without the margin that the table gives each line.
-    output::aligned_block(&table).lines().map(|line| format!("{}\n", line.trim_start())).collect()
+    output::flush_left(&table)
 }
 
 /// Endpoints by host, address and ports; behind them locality and weight.

@@ -189,7 +189,7 @@ async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Setti
     }
     if staying > 0 {
         output::print(&format!(
-            "{cluster}: {staying} copies of users' routes stay; once Admiral has made its own, remove them: kubectl delete \
+            "{cluster}: copies of users' routes stay ({staying}); once Admiral has made its own, remove them: kubectl delete \
              virtualservices,destinationrules -n {} -l {}={}\n",
             settings.sync_namespace,
             keys::MANAGED_BY,

@@ -92,6 +92,11 @@ pub(super) fn aligned_block(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// A table without the margin that it gives each line.
+pub(super) fn flush_left(table: &Table) -> String {
+    aligned_block(table).lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+}
+
 fn indented(block: &str) -> String {
     block.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!(" {line}\n") }).collect()
 }

@@ -200,12 +200,12 @@ fn compare(
             continue;
         }
         let unit = Unit::Service(plan.key.clone());
-        let writes = preview(&*fleet.registry, cluster, &unit, &desired_in(plan, cluster), false);
         let is_live = fleet.live.contains(cluster);
+        let writes = is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired_in(plan, cluster), false));
         for host in hosts {
             let metadata = &host.service_entry.metadata;
             let id = ObjectId::new(Kind::ServiceEntry, &metadata.namespace, &metadata.name);
-            let stands = is_live.then(|| !writes.iter().any(|write| write.id == id));
+            let stands = writes.as_ref().map(|writes| !writes.iter().any(|write| write.id == id));
             let entry = format!("{}/{}", metadata.namespace, host.host);
             reports.push(of_host(host, proxy, reach(sidecar.as_ref(), &entry), stands));
         }
@@ -266,11 +266,7 @@ fn shown(reports: &[HostReport]) -> String {
             }
         }
     }
-    // Without the margin that the table gives each line.
-    let rows: String = output::aligned_block(&table)
-        .lines()
-        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
-        .collect();
+    let rows = output::flush_left(&table);
     if causes.is_empty() { rows } else { format!("{rows}\n{causes}") }
 }
 

@@ -421,7 +421,11 @@ impl Registry {
             for destination in dependencies.destinations_of(identity) {
                 dirty.extend(self.keys_of(&destination).into_iter().map(Unit::Service));
             }
-            self.unreviewed.lock().extend(dependencies.naming(identity).cloned());
+        }
+        if !effects.served.is_empty() {
+            let dependencies = self.dependencies.read();
+            let naming = effects.served.iter().flat_map(|key| dependencies.naming(&key.identity));
+            self.unreviewed.lock().extend(naming.cloned());
         }
         if effects.place.endpoints {
             dirty.extend(self.keys_running_in(cluster).into_iter().map(Unit::Service));

@@ -3,6 +3,7 @@
 //! A shard answers questions about its own cluster only. It never decides what that means for others.
 
 mod backends;
+mod namespaces;
 mod pods;
 mod rollouts;
 mod routes;
@@ -51,6 +52,8 @@ pub(super) struct Effects {
     pub(super) services: BTreeSet<ServiceKey>,
     /// Services whose pods alone changed.
     pub(super) pods: BTreeSet<ServiceKey>,
+    /// Services whose first workload came to the cluster, or whose last one left it.
+    pub(super) served: BTreeSet<ServiceKey>,
     /// Identities that began or ended to run in a namespace of the cluster.
     pub(super) moved: BTreeSet<(Identity, Arc<str>)>,
     /// Namespaces whose Sidecar is to be planned again.
@@ -246,6 +249,9 @@ impl Shard {
     fn enlist(&mut self, workload: Workload, classified: Classified, effects: &mut Effects) {
         let id = workload.id.clone();
         if let Classified::Service(key) = &classified {
+            if !self.by_service.contains_key(key) {
+                toggle(&mut effects.served, key.clone());
+            }
             self.by_service.entry(key.clone()).or_default().insert(id.clone());
             self.count_in(&key.identity, &id.namespace, effects);
             effects.services.insert(key.clone());
@@ -263,6 +269,9 @@ impl Shard {
         let placed = self.workloads.remove(id)?;
         if let Classified::Service(key) = &placed.classified {
             remove_from(&mut self.by_service, key, id);
+            if !self.by_service.contains_key(key) {
+                toggle(&mut effects.served, key.clone());
+            }
             self.count_out(&key.identity, &id.namespace, effects);
             effects.services.insert(key.clone());
         }
@@ -426,64 +435,6 @@ impl Shard {
 
     pub(super) fn place_mut(&mut self) -> &mut Place {
         &mut self.place
-    }
-
-    fn ignores(&self, namespace: &str) -> bool {
-        self.gone_ignored.contains(namespace)
-            || self.namespaces.get(namespace).is_some_and(|namespace| namespace.ignored)
-    }
-
-    pub(super) fn put_namespace(&mut self, namespace: Namespace, settings: &Settings) -> Effects {
-        let name = namespace.id.name.clone();
-        let before = self.ignores(&name);
-        self.gone_ignored.remove(&name);
-        let place = self.put_facts(&name, &namespace.facts);
-        self.namespaces.insert(name.clone(), namespace);
-        let mut effects = self.reclassify(&name, before, settings);
-        effects.place |= place;
-        effects
-    }
-
-    fn put_facts(&mut self, namespace: &str, facts: &Labels) -> Moved {
-        let known = self.namespaces.get(namespace).map(|namespace| &namespace.facts);
-        if namespace != CONTROL_PLANE || known.unwrap_or(&Labels::new()) == facts {
-            return Moved::default();
-        }
-        self.place.put_facts(facts)
-    }
-
-    pub(super) fn remove_namespace(&mut self, id: &ObjectId) -> Effects {
-        if self.ignores(&id.name) {
-            self.gone_ignored.insert(id.name.clone());
-        }
-        let place = self.put_facts(&id.name, &Labels::new());
-        self.namespaces.remove(&id.name);
-        Effects { place, ..Effects::default() }
-    }
-
-    fn reclassify(&mut self, namespace: &Arc<str>, ignored_before: bool, settings: &Settings) -> Effects {
-        let mut effects = Effects::default();
-        let ignored = self.ignores(namespace);
-        if ignored == ignored_before {
-            return effects;
-        }
-        let ids: Vec<ObjectId> = self.workloads.keys().filter(|id| id.namespace == *namespace).cloned().collect();
-        for id in ids {
-            if let Some(workload) = self.take_workload(&id, &mut effects) {
-                self.classify(workload, settings, &mut effects);
-            }
-        }
-        self.count_clients_of(namespace, ignored, &mut effects);
-        effects
-    }
-
-    pub(super) fn has_namespace(&self, name: &str) -> bool {
-        self.namespaces.contains_key(name)
-    }
-
-    /// Label `topology.istio.io/network` of `istio-system`.
-    pub(super) fn network(&self) -> Option<Arc<str>> {
-        self.namespaces.get(CONTROL_PLANE).and_then(|namespace| namespace.network.clone())
     }
 
     // ---- what was written ----

@@ -215,7 +215,7 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
     let (code, first, errors) = back(&["--controller", &controller.address(), "--clusters", "cluster-2"]);
     assert_eq!(code, 0, "{errors}");
     let stays = format!(
-        "cluster-2: 1 copies of users' routes stay; once Admiral has made its own, remove them: kubectl delete \
+        "cluster-2: copies of users' routes stay (1); once Admiral has made its own, remove them: kubectl delete \
          virtualservices,destinationrules -n {} -l app.kubernetes.io/managed-by=tradewind\n",
         world.sync_namespace()
     );
