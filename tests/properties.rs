@@ -194,6 +194,22 @@ fn node() -> impl Strategy<Value = Observed> {
     })
 }
 
+/// What the Namespace of the control plane tells of its cluster.
+fn control_plane() -> impl Strategy<Value = Observed> {
+    let planes = select(&["", "", "cluster-1", "cluster-2", "cluster-3,cluster-1", "cluster-9"][..]);
+    let network = option::of(select(&["network-1", "network-2"][..]));
+    (planes, network).prop_map(|(planes, network)| {
+        let planes = [("topology.istio.io/controlPlaneClusters".to_owned(), planes.to_owned())];
+        let of_network = network.map(|network| (keys::NETWORK.to_owned(), network.to_owned()));
+        Observed::Namespace(Namespace {
+            id: ObjectId::new(Kind::Namespace, "", "istio-system"),
+            ignored: false,
+            network: network.map(Into::into),
+            facts: planes.into_iter().chain(of_network).collect(),
+        })
+    })
+}
+
 fn namespace() -> impl Strategy<Value = Observed> {
     (select(&NAMESPACES[..]), prop::bool::weighted(0.2)).prop_map(|(name, ignored)| {
         Observed::Namespace(Namespace {
@@ -296,6 +312,7 @@ fn object(loses: bool) -> impl Strategy<Value = Observed> {
         2 => gateway(loses),
         2 => node(),
         1 => namespace(),
+        1 => control_plane(),
         3 => policy(),
         2 => dependency(),
         4 => route(),

@@ -9,6 +9,8 @@ mod planning;
 mod pods;
 #[path = "registry_scenarios/remembered.rs"]
 mod remembered;
+#[path = "registry_scenarios/remotes.rs"]
+mod remotes;
 #[path = "registry_scenarios/routing.rs"]
 mod routing;
 

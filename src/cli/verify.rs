@@ -186,6 +186,10 @@ fn compare(
     flags: &ArgMatches,
 ) -> anyhow::Result<Vec<HostReport>> {
     let asked: Vec<&String> = flags.get_many("HOST").into_iter().flatten().collect();
+    // Several istiods that serve a remote cluster all have the same for it.
+    let Some(cluster) = &fleet.registry.control_planes(cluster).pop_first() else {
+        bail!("no istiod of the fleet serves {cluster}: see the notes on its namespace istio-system");
+    };
     let is_meant = |host: &HostPlan| {
         asked.is_empty()
             || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.host.as_str()))

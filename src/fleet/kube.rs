@@ -240,7 +240,7 @@ impl Sink for KindSink {
     }
 
     fn failed(&mut self, trouble: &Trouble) {
-        if trouble.not_served && self.kind.served().optional {
+        if trouble.not_served {
             self.registry.absent(&self.cluster, self.kind, &trouble.words, now_seconds());
         } else {
             self.registry.unreadable(&self.cluster, self.kind, &trouble.words, now_seconds());

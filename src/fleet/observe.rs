@@ -384,8 +384,9 @@ impl Observer {
 
 fn facts(metadata: &ObjectMeta) -> Labels {
     let told = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
+    let planes = metadata.annotations.iter().flatten().filter(|(key, _)| *key == keys::CONTROL_PLANE_CLUSTERS);
     let network = metadata.labels.iter().flatten().filter(|(key, _)| *key == keys::NETWORK);
-    let facts = told.chain(network);
+    let facts = told.chain(planes).chain(network);
     facts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

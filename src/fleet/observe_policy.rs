@@ -12,7 +12,7 @@ use super::observe::{IGNORE, Observer, created_seconds, id, is_true, read_metada
 use crate::{
     config::{SanSource, Settings},
     istio::{Object, Owner, keys},
-    model::{Configured, Kind, Labels, Recalled},
+    model::{ClusterName, Configured, Kind, Labels, Recalled},
 };
 
 impl Observer {
@@ -72,6 +72,11 @@ pub(super) fn recalled(
     if owner == Owner::Tradewind && [Kind::ServiceEntry, Kind::DestinationRule].contains(&kind) {
         let region = |key: &str| annotations.get(key).map(|region| region.as_str().into());
         (recalled.primary, recalled.policy_region) = (region(keys::PRIMARY_REGION), region(keys::POLICY_REGION));
+    }
+    if owner == Owner::Tradewind && kind == Kind::ServiceEntry {
+        let clusters = annotations.get(keys::READ_IN).map(|list| list.split(',')).into_iter().flatten();
+        recalled.read_in = clusters.filter_map(|name| ClusterName::parse(name.trim()).ok()).collect();
+        recalled.read_in.sort();
     }
     recalled
 }

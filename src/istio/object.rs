@@ -32,6 +32,8 @@ pub mod keys {
     pub const IDENTITY: &str = "tradewind.io/identity";
     /// Annotation `cluster/namespace/name` of the policy in force.
     pub const POLICY: &str = "tradewind.io/policy";
+    /// Annotation of a ServiceEntry: the clusters whose proxies read it, where they are others than its own.
+    pub const READ_IN: &str = "tradewind.io/read-in";
     /// Annotation with the region that stays primary while no policy governs the host.
     pub const PRIMARY_REGION: &str = "tradewind.io/primary-region";
     /// Annotation of a ServiceEntry with the region to which the policy sends all traffic of the host.
@@ -82,6 +84,9 @@ pub mod keys {
     /// Label of `istio-system` that names the cluster's network (Istio documentation, "Install Multi-Primary on different
     /// networks").
     pub const NETWORK: &str = "topology.istio.io/network";
+    /// Annotation of `istio-system` in a remote cluster: the clusters whose istiods serve it, separated by commas (Istio
+    /// documentation, "Install Primary-Remote").
+    pub const CONTROL_PLANE_CLUSTERS: &str = "topology.istio.io/controlPlaneClusters";
 }
 
 /// Which labels and annotations are ours on an object; all others belong to somebody else and are not compared.

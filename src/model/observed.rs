@@ -148,7 +148,7 @@ pub struct Namespace {
     pub ignored: bool,
     /// Label `topology.istio.io/network`.
     pub network: Option<Arc<str>>,
-    /// Annotations `tradewind.io/...`: on `istio-system` they tell of the cluster.
+    /// Annotations `tradewind.io/...` and what Istio keeps there: on `istio-system` they tell of the cluster.
     pub facts: Labels,
 }
 
@@ -245,6 +245,8 @@ pub struct Recalled {
     pub primary: Option<Arc<str>>,
     /// The region to which the policy sent all traffic of the host.
     pub policy_region: Option<Arc<str>>,
+    /// The clusters whose proxies read a ServiceEntry of ours, where they are others than its own, sorted.
+    pub read_in: Vec<ClusterName>,
     /// Subject names of a ServiceEntry of ours, where they are made from service accounts.
     pub subject_names: Vec<String>,
 }

@@ -29,7 +29,7 @@ pub(super) struct Direct {
 
 /// Whether two clusters are on one network, where that matters.
 pub(super) fn on_one_network(source: &Source, target: &Target) -> bool {
-    source.cluster != target.cluster && source.network.is_some() && source.network == target.network
+    !target.is_read_only_in(&source.cluster) && source.network.is_some() && source.network == target.network
 }
 
 /// The pods and machines of `source` as `target` reaches them.

@@ -98,7 +98,7 @@ struct Reached<'a> {
     endpoint: Endpoint,
     /// What it counts beside the others.
     portion: Portion,
-    /// In another cluster: what it is where there is no gateway before it, or why there is one.
+    /// Seen from elsewhere: what it is where there is no gateway before it, or why there is one.
     way: Result<&'static str, Option<&'static str>>,
 }
 
@@ -112,7 +112,7 @@ fn reached<'a>(
     let mut all: Vec<Reached<'a>> = Vec::new();
     let mut kinds = BTreeSet::new();
     for source in &snapshot.sources {
-        if source.cluster != target.cluster {
+        if !target.is_read_only_in(&source.cluster) {
             match direct::pods(source, target, ports, settings) {
                 Ok(pods) => all.extend(pods.into_iter().map(|Direct { endpoint, portion, what }| Reached {
                     source,
@@ -143,7 +143,7 @@ fn reached<'a>(
     }
     // Where a Rollout runs beside another kind, the kind of the endpoints elsewhere says nothing (reference behaviour §6.4).
     if kinds.len() > 1 && kinds.contains(&Kind::Rollout) {
-        for reached in all.iter_mut().filter(|reached| reached.source.cluster != target.cluster) {
+        for reached in all.iter_mut().filter(|reached| !target.is_read_only_in(&reached.source.cluster)) {
             reached.endpoint.labels.remove(keys::ENDPOINT_TYPE);
         }
     }
@@ -343,7 +343,7 @@ fn how(reached: &Reached<'_>, target: &Target) -> String {
     } else {
         ""
     };
-    if source.cluster == target.cluster {
+    if target.is_read_only_in(&source.cluster) {
         let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
         match (kind, portion) {
             _ if !is_service(&endpoint.address) => "virtual machine".to_owned(),

@@ -56,7 +56,7 @@ pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let source = decided.source_of(governed, &target.cluster)?;
     let Shares::Weighted(weighted) = &governed.shares else { return None };
-    if governed.wanted.variant == Variant::Preview {
+    if governed.wanted.variant == Variant::Preview || !target.is_its_own() {
         return None;
     }
     let own = own_region(source)?;
@@ -82,7 +82,7 @@ pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed
 pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let Some(main) = decided.main_host() else { return };
-    for target in &snapshot.targets {
+    for target in snapshot.targets.iter().filter(|target| target.is_its_own()) {
         if routing(snapshot, &target.cluster, settings) != Routing::On {
             continue;
         }

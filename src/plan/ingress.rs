@@ -30,7 +30,11 @@ pub(super) fn is_enabled(cluster: &ClusterName, settings: &Settings) -> bool {
 pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let Some(main) = decided.main_host() else { return };
-    let here = snapshot.sources.iter().map(|source| &source.cluster);
+    // The gateways of several clusters would all lead to the Services of one.
+    let is_alone = |cluster: &&ClusterName| {
+        snapshot.targets.iter().any(|target| target.cluster == **cluster && target.is_its_own())
+    };
+    let here = snapshot.sources.iter().map(|source| &source.cluster).filter(is_alone);
     for cluster in here.filter(|cluster| is_enabled(cluster, settings)) {
         let mut routes: Vec<(String, Value)> = Vec::new();
         for governed in decided.published() {

@@ -319,11 +319,15 @@ impl Decided<'_> {
             subject_names: &[],
             primary: None,
             policy_region: None,
+            read_in: &[],
         };
         Some(additional::virtual_service(&common, main, self.settings))
     }
 
     fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
+        if target.held {
+            return None;
+        }
         let Governed { wanted, shares, primary, policy_region, claim } = governed;
         let claim = claim.filter(|claim| claim.taken_by.is_none())?;
         let View { snapshot, ports } = &self.views[&wanted.variant];
@@ -344,6 +348,7 @@ impl Decided<'_> {
             subject_names: &self.subject_names,
             primary: primary.as_deref(),
             policy_region: policy_region.as_deref(),
+            read_in: if target.is_its_own() { &[] } else { &target.readers },
         };
         let service_entry = service_entry::build(&common, ports, &endpoints, claim.address, self.settings);
         let destination_rule = destination_rule::build(

@@ -25,6 +25,8 @@ pub(super) struct Common<'a> {
     pub(super) primary: Option<&'a str>,
     /// The region to which the policy sends all traffic.
     pub(super) policy_region: Option<&'a str>,
+    /// The clusters whose proxies read it, where they are others than its own.
+    pub(super) read_in: &'a [ClusterName],
 }
 
 impl Common<'_> {
@@ -62,6 +64,10 @@ pub(super) fn build(
     }
     if let Some(region) = common.policy_region {
         metadata.annotations.insert(keys::POLICY_REGION.into(), region.to_owned());
+    }
+    if !common.read_in.is_empty() {
+        let clusters: Vec<&str> = common.read_in.iter().map(ClusterName::as_str).collect();
+        metadata.annotations.insert(keys::READ_IN.into(), clusters.join(","));
     }
     if let Some((cluster, policy)) = common.policy {
         let path = format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name);

@@ -126,9 +126,11 @@ impl Registry {
         let mut clients: Vec<(ClusterName, String)> = Vec::new();
         for shard in &self.shards {
             let spelled = dependents.iter().filter_map(|dependent| shard.spelled(dependent));
-            clients.extend(spelled.map(|client| (shard.name().clone(), client)));
+            let planes = self.control_planes(shard.name());
+            clients.extend(spelled.flat_map(|client| planes.iter().map(move |plane| (plane.clone(), client.clone()))));
         }
         clients.sort();
+        clients.dedup();
         clients
     }
 
@@ -200,7 +202,7 @@ impl Registry {
                 .shards
                 .iter()
                 .filter(|shard| clients.iter().any(|client| !shard.namespaces_of(client).is_empty()))
-                .map(|shard| shard.name().clone())
+                .flat_map(|shard| self.control_planes(shard.name()))
                 .collect();
             let problem = match earlier {
                 Some((of, first)) => Some(format!(
@@ -326,7 +328,8 @@ impl Registry {
         self.ready().ok()?;
         let (keys, standing, domain) = {
             let shard = self.shards.get(cluster)?;
-            let keys = if rules_wanted(&self.settings) { shard.keys_in(namespace) } else { BTreeSet::new() };
+            let wanted = rules_wanted(&self.settings) && !self.is_remote(cluster);
+            let keys = if wanted { shard.keys_in(namespace) } else { BTreeSet::new() };
             let standing = shard.standing().of_namespace(namespace);
             (keys, standing.iter().map(|written| written.id.clone()).collect(), shard.domain())
         };

@@ -18,6 +18,8 @@ type Seen = (ClusterName, Arc<str>);
 /// How one ServiceEntry shows a service of the cluster.
 #[derive(Debug, Clone)]
 struct Shown {
+    /// The cluster whose proxies read it, where they are those of one alone.
+    read_in: Option<ClusterName>,
     /// Name, number for clients and protocol of each port.
     ports: BTreeMap<String, (u16, String)>,
     endpoints: Vec<PublishedEndpoint>,
@@ -48,11 +50,17 @@ impl Carried {
         &mut self,
         key: &ServiceKey,
         seen: Seen,
+        read_in: &[ClusterName],
         endpoints: Vec<PublishedEndpoint>,
         ports: &[(String, u16, String)],
     ) {
+        let read_in = match read_in {
+            [] => Some(seen.0.clone()),
+            [alone] => Some(alone.clone()),
+            _ => None,
+        };
         let ports = ports.iter().map(|(name, number, protocol)| (name.clone(), (*number, protocol.clone()))).collect();
-        self.services.entry(key.clone()).or_default().insert(seen, Shown { ports, endpoints });
+        self.services.entry(key.clone()).or_default().insert(seen, Shown { read_in, ports, endpoints });
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
@@ -67,7 +75,7 @@ impl Carried {
     pub(super) fn service(&self, key: &ServiceKey, variant: Variant, of: &ClusterName) -> Option<CarriedService> {
         let shown: BTreeMap<&Seen, &Shown> =
             self.services.get(key)?.iter().filter(|(_, shown)| shown.is_of(variant)).collect();
-        let (at_home, abroad): (Vec<_>, Vec<_>) = shown.iter().partition(|((cluster, _), _)| cluster == of);
+        let (at_home, abroad): (Vec<_>, Vec<_>) = shown.iter().partition(|(_, shown)| shown.is_home_of(of));
         let endpoints = || abroad.iter().chain(&at_home).flat_map(|(_, shown)| &shown.endpoints);
         endpoints().next()?;
         let local = at_home.first().map(|(_, shown)| last_known(&shown.endpoints));
@@ -93,33 +101,33 @@ impl Carried {
 
     /// The address at which most of what was written reaches the cluster.
     pub(super) fn gateway(&self, of: &ClusterName) -> Option<GatewayAddress> {
-        let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
+        let abroad = self.services.values().flatten().filter(|(_, shown)| !shown.is_home_of(of));
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(gateway))
     }
 
     /// The network in which most of what was written places the cluster.
     pub(super) fn network(&self, of: &ClusterName) -> Option<Arc<str>> {
-        let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
+        let abroad = self.services.values().flatten().filter(|(_, shown)| !shown.is_home_of(of));
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(|endpoint| endpoint.network.clone()))
     }
 
     /// What most of the cluster's own names that were written end with.
     pub(super) fn domain(&self, of: &ClusterName) -> Option<Arc<str>> {
-        let at_home = self.services.values().flatten().filter(|((cluster, _), _)| cluster == of);
+        let at_home = self.services.values().flatten().filter(|(_, shown)| shown.is_home_of(of));
         most_frequent(at_home.flat_map(|(_, shown)| &shown.endpoints).filter_map(domain))
     }
 
     /// Where most of what was written places the cluster.
     pub(super) fn locality(&self, of: &ClusterName) -> Option<Locality> {
-        let abroad = self.services.values().flatten().filter(|((cluster, _), _)| cluster != of);
-        let at_home = self.services.values().flatten().filter(|((cluster, _), _)| cluster == of);
+        let abroad = self.services.values().flatten().filter(|(_, shown)| !shown.is_home_of(of));
+        let at_home = self.services.values().flatten().filter(|(_, shown)| shown.is_home_of(of));
         most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(place))
             .or_else(|| most_frequent(at_home.flat_map(|(_, shown)| &shown.endpoints).filter_map(place_of_cluster)))
             .or_else(|| most_frequent(self.directly_of(of).filter_map(region)))
     }
 
     fn directly_of(&self, of: &ClusterName) -> impl Iterator<Item = &PublishedEndpoint> {
-        let abroad = self.services.values().flatten().filter(move |((cluster, _), _)| cluster != of);
+        let abroad = self.services.values().flatten().filter(move |(_, shown)| !shown.is_home_of(of));
         abroad.flat_map(|(_, shown)| &shown.endpoints).filter(|endpoint| endpoint.direct)
     }
 }
@@ -144,6 +152,11 @@ fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
 }
 
 impl Shown {
+    /// Whether it shows a cluster as that sees itself.
+    fn is_home_of(&self, cluster: &ClusterName) -> bool {
+        self.read_in.as_ref() == Some(cluster)
+    }
+
     fn is_of(&self, variant: Variant) -> bool {
         self.endpoints.iter().all(|endpoint| endpoint.variant == variant)
     }
@@ -189,7 +202,8 @@ fn directly(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
 }
 
 fn gateway(endpoint: &PublishedEndpoint) -> Option<GatewayAddress> {
-    if endpoint.direct {
+    // A Service's own name means something in its cluster alone.
+    if endpoint.direct || domain(endpoint).is_some() {
         return None;
     }
     let port = *endpoint.ports.values().next()?;
@@ -240,7 +254,7 @@ mod tests {
             let mut carried = Carried::default();
             for (cluster, address) in seen {
                 let at = (ClusterName::parse(cluster).unwrap(), "stage.payments.global".into());
-                carried.learn(&key, at, vec![endpoint(address)], &[("http".into(), 80, "http".into())]);
+                carried.learn(&key, at, &[], vec![endpoint(address)], &[("http".into(), 80, "http".into())]);
             }
             let service = carried.service(&key, Variant::Default, &east).unwrap();
             assert_eq!(&*service.gateway.unwrap().address, "192.0.2.9");

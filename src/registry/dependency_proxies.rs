@@ -145,7 +145,7 @@ impl Registry {
         if self.settings.sidecars != Sidecars::Off {
             for shard in &self.shards {
                 let namespaces = sources.iter().flat_map(|source| shard.namespaces_of(source));
-                dirty.extend(namespaces.map(|namespace| Unit::Sidecar(shard.key().clone(), namespace)));
+                dirty.extend(namespaces.flat_map(|namespace| self.sidecars_of(shard.key(), &namespace)));
             }
         }
         self.mark(dirty);

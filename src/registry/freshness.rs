@@ -28,10 +28,11 @@ impl Registry {
         );
     }
 
-    /// A cluster does not serve a kind, and need not: there are no objects of it. Where some are known, that is doubted,
-    /// and they stay in force.
+    /// A cluster does not serve a kind. Where it need not, there are no objects of it; but if some are known, that is doubted,
+    /// and they stay in force. A remote cluster needs nothing of Istio's.
     pub fn absent(&self, cluster: &ClusterName, kind: Kind, reason: &str, now_seconds: i64) {
-        if self.ids(cluster, kind).is_empty() {
+        let is_needless = kind.served().optional || (Kind::WRITTEN.contains(&kind) && self.is_remote(cluster));
+        if is_needless && self.ids(cluster, kind).is_empty() {
             self.set_kind(cluster, kind, KindState::Absent);
         } else {
             self.unreadable(cluster, kind, reason, now_seconds);
@@ -56,6 +57,7 @@ impl Registry {
         drop(shard);
         if changed {
             self.recall(cluster);
+            self.recount_control_planes();
         }
         if knows_endpoints {
             self.carried.remove(&label);
@@ -118,7 +120,7 @@ impl Registry {
     pub(super) fn note_place(&self, cluster: &ClusterName) {
         let self_sufficient = self.needs_no_gateway(cluster);
         let Some(shard) = self.shards.get(cluster) else { return };
-        let mut notes = Vec::new();
+        let mut notes: Vec<Note> = self.note_of_control_planes(&shard).into_iter().collect();
         if !shard.is_loading() && shard.workload_count() > 0 {
             let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);

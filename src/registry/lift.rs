@@ -121,11 +121,13 @@ impl Registry {
         let outlier_detections = self.matching(key, &plain, &in_force, &mut notes);
         let connections = self.matching(key, &plain, &in_force, &mut notes);
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
+        let targets = self.at_control_planes(key, targets, &standing);
         let unreadable_policy = self.unreadable_policy(&in_force);
         let additional = self.additional_hosts(key);
         let remembered = self.remembered(&standing, key, &plain, keep_case);
         let routing_policies = self.naming(key, &plain);
-        let beside = self.beside(key, &identity, &standing, !routing_policies.is_empty());
+        let mut beside = self.beside(key, &identity, &standing, !routing_policies.is_empty());
+        beside.kept.extend(self.kept_at_control_planes(key, &targets));
         if sources.is_empty() {
             notes.extend(self.missing_proxy(key, &beside));
         }
@@ -205,10 +207,12 @@ impl Registry {
                 }
                 Some(Target {
                     cluster: shard.key().clone(),
+                    readers: vec![shard.key().clone()],
                     regions,
                     network: shard.gateway_network().filter(|_| self.settings.direct_endpoints),
                     identity_namespaces: shard.namespaces_of(&key.identity),
                     dependent_namespaces: dependent_namespaces.into_iter().collect(),
+                    held: false,
                 })
             })
             .collect();
@@ -270,23 +274,34 @@ impl Registry {
         clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)).collect()
     }
 
-    /// The namespaces, cluster by cluster, that run an identity which depends on the service.
+    /// The namespaces that run an identity which depends on the service, in the clusters whose istiods serve them.
     #[must_use]
     pub fn namespaces_of_dependents(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
         let dependents = self.dependencies.read().sources_of(&key.identity);
         let mut namespaces = BTreeSet::new();
         for shard in &self.shards {
             let here = dependents.iter().flat_map(|dependent| shard.namespaces_of(dependent));
-            namespaces.extend(here.map(|namespace| (shard.key().clone(), namespace)));
+            let planes = self.control_planes(shard.key());
+            namespaces
+                .extend(here.flat_map(|namespace| planes.iter().map(move |plane| (plane.clone(), namespace.clone()))));
         }
         namespaces
     }
 
-    /// One client namespace, or `None` while nothing may be planned.
+    /// One client namespace, or `None` while nothing may be planned, as long as clients there cannot be read.
     #[must_use]
     pub fn client_namespace(&self, cluster: &ClusterName, namespace: &str) -> Option<ClientNamespace> {
         self.ready().ok()?;
-        let clients = self.shards.get(cluster)?.identities_in(namespace);
+        if self.misses_readers(cluster) {
+            return None;
+        }
+        let read_in: Vec<ClusterName> = if self.is_remote(cluster) {
+            Vec::new()
+        } else {
+            [vec![cluster.clone()], self.remotes_of(cluster)].concat()
+        };
+        let identities = |of: &ClusterName| self.shards.get(of).map(|shard| shard.identities_in(namespace));
+        let clients: BTreeSet<Identity> = read_in.iter().filter_map(identities).flatten().collect();
         let destinations: BTreeSet<Identity> = {
             let dependencies = self.dependencies.read();
             clients.iter().flat_map(|client| dependencies.destinations_of(client)).collect()
@@ -294,9 +309,11 @@ impl Registry {
         let (mut hosts, mut local_services) = (BTreeSet::new(), BTreeSet::new());
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
             hosts.extend(self.hosts_of(&key));
-            let backends = self.shards.get(cluster).map(|shard| shard.backends(&key)).unwrap_or_default();
-            let of_services = backends.all().filter(|backend| backend.machine.is_none());
-            local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
+            for cluster in &read_in {
+                let backends = self.shards.get(cluster).map(|shard| shard.backends(&key)).unwrap_or_default();
+                let of_services = backends.all().filter(|backend| backend.machine.is_none());
+                local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
+            }
         }
         Some(ClientNamespace {
             cluster: cluster.clone(),

@@ -61,16 +61,16 @@ impl Registry {
         keys
     }
 
-    /// Every namespace with workloads that belong to a service.
+    /// Every namespace with workloads that belong to a service, in the clusters whose istiods serve them, sorted.
     #[must_use]
     pub fn client_namespaces(&self) -> Vec<(ClusterName, Arc<str>)> {
-        let mut namespaces: Vec<_> = self
-            .shards
-            .iter()
-            .flat_map(|shard| shard.client_namespaces().map(|n| (shard.key().clone(), n.clone())).collect::<Vec<_>>())
-            .collect();
-        namespaces.sort();
-        namespaces
+        let mut namespaces = BTreeSet::new();
+        for shard in &self.shards {
+            for plane in self.control_planes(shard.key()) {
+                namespaces.extend(shard.client_namespaces().map(|namespace| (plane.clone(), namespace.clone())));
+            }
+        }
+        namespaces.into_iter().collect()
     }
 
     /// Names of the registered clusters, sorted.
@@ -97,6 +97,7 @@ impl Registry {
                 regions: shard.place().regions(),
                 network: shard.network(),
                 gateway: shard.place().gateway(),
+                control_planes: self.remotes.read().get(name).into_iter().flatten().cloned().collect(),
                 workloads: shard.workload_count(),
                 services: shard.service_keys().count(),
                 written: shard.standing().owned().count(),
@@ -158,7 +159,9 @@ impl Registry {
     /// Whether all is known that could make an object of ours wanted in a cluster.
     #[must_use]
     pub fn may_remove(&self, cluster: &ClusterName) -> bool {
-        self.ready().is_ok() && self.shards.get(cluster).is_some_and(|shard| shard.knows_all_wanted())
+        self.ready().is_ok()
+            && self.shards.get(cluster).is_some_and(|shard| shard.knows_all_wanted())
+            && !self.misses_readers(cluster)
     }
 
     /// Whether a namespace exists; `None` when the namespaces of the cluster are not known.

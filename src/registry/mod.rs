@@ -12,6 +12,7 @@ mod addresses;
 mod beside;
 mod carried;
 mod clients;
+mod control_planes;
 mod dependencies;
 mod dependency_proxies;
 mod dirty;
@@ -101,6 +102,8 @@ pub struct Registry {
     carried: DashMap<String, Carried>,
     notes: NoteBook,
     dirty: DirtyUnits,
+    /// Clusters whose proxies the istiods of others serve.
+    remotes: RwLock<control_planes::Remotes>,
     listed: AtomicBool,
     started: AtomicBool,
 }
@@ -124,6 +127,7 @@ impl Registry {
             carried: DashMap::new(),
             notes: NoteBook::default(),
             dirty: DirtyUnits::default(),
+            remotes: RwLock::default(),
             listed: AtomicBool::new(false),
             started: AtomicBool::new(false),
         }
@@ -162,6 +166,7 @@ impl Registry {
         }
         self.labels.insert(cluster.label_value(), cluster.clone());
         self.shards.insert(cluster.clone(), self.new_shard(cluster));
+        self.recount_control_planes();
         if self.started.load(Ordering::Acquire) {
             self.mark_everything();
         }
@@ -198,6 +203,7 @@ impl Registry {
         self.carried.remove(&cluster.label_value());
         self.notes.forget_cluster(cluster);
         self.note_networks();
+        self.recount_control_planes();
         for key in &touched {
             self.leave(key, cluster);
         }
@@ -398,6 +404,9 @@ impl Registry {
         if effects.place.network {
             self.note_networks();
         }
+        if effects.place.control_planes {
+            self.recount_control_planes();
+        }
         for rollout in &effects.rollouts {
             self.note_workload(cluster, rollout);
         }
@@ -440,9 +449,7 @@ impl Registry {
             dirty.extend(effects.hosts.into_iter().map(Unit::Host));
         }
         dirty.extend(effects.services.iter().filter_map(|key| self.additional_rival_of(key)).map(Unit::Service));
-        if self.settings.sidecars != Sidecars::Off {
-            dirty.extend(effects.sidecars.iter().map(|namespace| Unit::Sidecar(cluster.clone(), namespace.clone())));
-        }
+        dirty.extend(effects.sidecars.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)));
         self.mark(dirty);
     }
 
@@ -497,10 +504,8 @@ impl Registry {
             .collect();
         if self.settings.sidecars != Sidecars::Off {
             for shard in &self.shards {
-                for source in &sources {
-                    let namespaces = shard.namespaces_of(source).into_iter();
-                    dirty.extend(namespaces.map(|namespace| Unit::Sidecar(shard.key().clone(), namespace)));
-                }
+                let namespaces = sources.iter().flat_map(|source| shard.namespaces_of(source));
+                dirty.extend(namespaces.flat_map(|namespace| self.sidecars_of(shard.key(), &namespace)));
             }
         }
         self.mark(dirty);
@@ -514,7 +519,7 @@ impl Registry {
             let clients = shard.client_namespaces().cloned();
             let standing = shard.standing().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
             let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
-            namespaces.into_iter().map(|namespace| Unit::Sidecar(cluster.clone(), namespace)).collect()
+            namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
         })
     }
 

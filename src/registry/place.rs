@@ -37,6 +37,8 @@ pub(super) struct Place {
     recalled_domain: Option<Arc<str>>,
     /// The trust domain of its certificates; none while nothing but the setting says it.
     trust_domain: Option<Arc<str>>,
+    /// The clusters whose istiods serve it, sorted; empty where its own does.
+    control_planes: Vec<Arc<str>>,
     network: Option<Arc<str>>,
     recalled_network: Option<Arc<str>>,
     /// Whether pods of the same network are reached directly, so that its network decides what its clients see.
@@ -60,6 +62,8 @@ pub(super) struct Moved {
     pub(super) clients: bool,
     /// Its network.
     pub(super) network: bool,
+    /// Whose istiods serve it.
+    pub(super) control_planes: bool,
     /// Something of which a note may speak.
     pub(super) any: bool,
 }
@@ -70,6 +74,7 @@ impl std::ops::BitOrAssign for Moved {
         self.domain |= other.domain;
         self.clients |= other.clients;
         self.network |= other.network;
+        self.control_planes |= other.control_planes;
         self.any |= other.any;
     }
 }
@@ -85,6 +90,7 @@ impl Place {
             domain: None,
             recalled_domain: None,
             trust_domain: None,
+            control_planes: Vec::new(),
             network: None,
             recalled_network: None,
             direct: settings.direct_endpoints,
@@ -100,7 +106,7 @@ impl Place {
         let names = |place: &Self| (place.domain(true), place.trust_domain());
         let way = |place: &Self| (place.gateway(), place.network.clone());
         let seen = |place: &Self| (way(place), place.locality(), names(place), place.regions());
-        let before = seen(self);
+        let (before, planes) = (seen(self), self.control_planes.clone());
         change(self);
         let after = seen(self);
         Moved {
@@ -108,6 +114,7 @@ impl Place {
             domain: before.2 != after.2,
             clients: before.3 != after.3 || self.direct && before.0.1 != after.0.1,
             network: before.0.1 != after.0.1,
+            control_planes: planes != self.control_planes,
             any: true,
         }
     }
@@ -130,9 +137,14 @@ impl Place {
         let domain = domain_of(CLUSTER_DOMAIN, &self.domain_of_settings);
         let trust_domain = domain_of(TRUST_DOMAIN, &self.trust_domain_of_settings);
         let network = filled(keys::NETWORK).map(Into::into);
+        let planes = filled(keys::CONTROL_PLANE_CLUSTERS).unwrap_or_default().split(',').map(str::trim);
+        let mut planes: Vec<Arc<str>> = planes.filter(|name| !name.is_empty()).map(Into::into).collect();
+        planes.sort();
+        planes.dedup();
         self.change(|place| {
             (place.domain, place.trust_domain, place.network) = (domain, trust_domain, network);
             place.problems = problems;
+            place.control_planes = planes;
             place.apps.pop();
             place.apps.push(app);
         })
@@ -164,6 +176,11 @@ impl Place {
     /// The trust domain of its certificates; none while nothing but the setting says it.
     pub(super) fn trust_domain(&self) -> Option<Arc<str>> {
         self.trust_domain.clone()
+    }
+
+    /// The clusters that it names as those whose istiods serve it, sorted; empty where its own does.
+    pub(super) fn control_planes(&self) -> &[Arc<str>] {
+        &self.control_planes
     }
 
     /// The network that it stands in. While its Namespaces are not known, what was written before counts.

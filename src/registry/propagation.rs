@@ -41,11 +41,13 @@ impl Registry {
             if !shard.kinds().contains_key(&Kind::ServiceEntry) {
                 continue;
             }
-            clusters.push(HostCluster {
-                name: shard.key().clone(),
-                known: ROUTES.into_iter().filter(|kind| shard.serves(*kind)).collect(),
-                others: shard.standing().others_routes(host, &self.settings.sync_namespace),
-            });
+            if !self.is_remote(shard.key()) {
+                clusters.push(HostCluster {
+                    name: shard.key().clone(),
+                    known: ROUTES.into_iter().filter(|kind| shard.serves(*kind)).collect(),
+                    others: shard.standing().others_routes(host, &self.settings.sync_namespace),
+                });
+            }
             routes.extend(shard.routes().of(host).into_iter().map(|route| HostRoute {
                 cluster: shard.key().clone(),
                 domain: shard.domain(),

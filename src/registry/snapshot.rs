@@ -217,14 +217,32 @@ pub struct BackendPort {
 pub struct Target {
     /// Its name.
     pub cluster: ClusterName,
-    /// The regions of its nodes, the most frequent first; empty when unknown.
+    /// The clusters whose proxies read these objects, sorted: itself, or those that its istiod serves.
+    pub readers: Vec<ClusterName>,
+    /// The regions of the readers' nodes, the most frequent first; empty when unknown.
     pub regions: Vec<Arc<str>>,
-    /// Its network, where the pods of others are reached directly.
+    /// The readers' network, where the pods of others are reached directly.
     pub network: Option<Arc<str>>,
     /// Namespaces there that run the service's identity.
     pub identity_namespaces: Vec<Arc<str>>,
     /// Namespaces there that run a dependent of it.
     pub dependent_namespaces: Vec<Arc<str>>,
+    /// Whether what stands there is to be left as it is, because a cluster that reads it cannot be read now.
+    pub held: bool,
+}
+
+impl Target {
+    /// Whether its objects are read in that cluster alone, so that names which mean something only there may stand in them.
+    #[must_use]
+    pub fn is_read_only_in(&self, cluster: &ClusterName) -> bool {
+        matches!(self.readers.as_slice(), [reader] if reader == cluster)
+    }
+
+    /// Whether it is what nearly every cluster is: read by its own proxies, and by no others.
+    #[must_use]
+    pub fn is_its_own(&self) -> bool {
+        !self.held && self.is_read_only_in(&self.cluster)
+    }
 }
 
 /// A host that a service asks for, and what came of it.

@@ -1,7 +1,7 @@
 //! What stands in one cluster of the kinds that Tradewind writes, whoever made it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     istio::Owner,
-    model::{Kind, ObjectId, ServiceKey, Written},
+    model::{ClusterName, Kind, ObjectId, ServiceKey, Written},
 };
 
 /// The ServiceEntries, DestinationRules and Sidecars of one cluster.
@@ -24,6 +24,8 @@ pub(super) struct Standing {
     sidecars: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// Copies of ours, and VirtualServices of others, by their host in lower case.
     by_host: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// Clusters whose proxies read objects of ours, where they are others than this one, with the number of these.
+    read_in: BTreeMap<ClusterName, usize>,
     /// Number of objects of ours.
     owned: usize,
 }
@@ -43,6 +45,9 @@ impl Standing {
         }
         if written.owner == Owner::Tradewind {
             self.owned += 1;
+            for cluster in &written.recalled.read_in {
+                *self.read_in.entry(cluster.clone()).or_default() += 1;
+            }
             if let Some(key) = &written.service {
                 self.by_service.entry(key.clone()).or_default().insert(written.id.clone());
             }
@@ -67,6 +72,12 @@ impl Standing {
         if written.owner == Owner::Tradewind {
             self.owned -= 1;
         }
+        for cluster in &written.recalled.read_in {
+            if let Some(count) = self.read_in.get_mut(cluster) {
+                *count -= 1;
+            }
+        }
+        self.read_in.retain(|_, count| *count > 0);
         remove_from(&mut self.sidecars, &written.id.namespace, &written.id);
         if let Some(key) = &written.service {
             remove_from(&mut self.by_service, key, &written.id);
@@ -88,6 +99,11 @@ impl Standing {
 
     pub(super) fn holds(&self, key: &ServiceKey) -> bool {
         self.by_service.contains_key(key)
+    }
+
+    /// The clusters whose proxies read objects of ours, where they are others than this one.
+    pub(super) fn read_in(&self) -> impl Iterator<Item = &ClusterName> {
+        self.read_in.keys()
     }
 
     /// Services of which objects of ours stand there.

@@ -53,6 +53,9 @@ pub struct ClusterStatus {
     /// Its network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Arc<str>>,
+    /// The clusters whose istiods serve it; empty where its own does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub control_planes: Vec<ClusterName>,
     /// Where other clusters reach it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayAddress>,

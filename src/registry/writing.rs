@@ -36,7 +36,13 @@ impl Registry {
             for (label, endpoints) in by_cluster {
                 if !self.is_known(&label) {
                     let seen = (cluster.clone(), host.clone());
-                    self.carried.entry(label).or_default().learn(key, seen, endpoints, &ports);
+                    self.carried.entry(label).or_default().learn(
+                        key,
+                        seen,
+                        &written.recalled.read_in,
+                        endpoints,
+                        &ports,
+                    );
                 }
             }
         }

@@ -62,6 +62,8 @@ struct ClusterView {
     regions: Vec<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    control_planes: BTreeSet<ClusterName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<String>,
     workloads: usize,
@@ -71,10 +73,12 @@ struct ClusterView {
 
 impl From<ClusterStatus> for ClusterView {
     fn from(status: ClusterStatus) -> Self {
-        let ClusterStatus { name, kinds, regions, network, gateway, workloads, services, written } = status;
+        let ClusterStatus { name, kinds, regions, network, control_planes, gateway, workloads, services, written } =
+            status;
+        let control_planes = control_planes.into_iter().collect();
         let kinds = kinds.into_iter().map(|(kind, state)| (kind.as_str(), state)).collect();
         let gateway = gateway.map(|GatewayAddress { address, port }| format!("{address}:{port}"));
-        Self { name, kinds, regions, network, gateway, workloads, services, written }
+        Self { name, kinds, regions, network, control_planes, gateway, workloads, services, written }
     }
 }
 

@@ -1,0 +1,208 @@
+//! Whose istiod serves which cluster: in a primary-remote mesh the proxies of a remote cluster read what is written into
+//! their primary (Istio documentation, "Install Primary-Remote").
+//!
+//! Decides into which clusters objects belong and who reads them there; never what they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Registry, Unit,
+    shard::{CONTROL_PLANE, Shard},
+    snapshot::Target,
+};
+use crate::{
+    config::Sidecars,
+    istio::keys,
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey},
+};
+
+/// The remote clusters of the fleet, each with the clusters whose istiods serve it: none where it names nobody of the fleet.
+pub(super) type Remotes = BTreeMap<ClusterName, BTreeSet<ClusterName>>;
+
+impl Registry {
+    /// The clusters whose istiods serve the proxies of a cluster: itself, unless its `istio-system` names others.
+    #[must_use]
+    pub fn control_planes(&self, cluster: &ClusterName) -> BTreeSet<ClusterName> {
+        self.remotes.read().get(cluster).cloned().unwrap_or_else(|| [cluster.clone()].into())
+    }
+
+    /// Whether the proxies of a cluster are served by others, so that nothing is written there.
+    #[must_use]
+    pub fn is_remote(&self, cluster: &ClusterName) -> bool {
+        self.remotes.read().contains_key(cluster)
+    }
+
+    /// The other clusters whose proxies read what is written into a cluster, sorted.
+    pub(super) fn remotes_of(&self, cluster: &ClusterName) -> Vec<ClusterName> {
+        let remotes = self.remotes.read();
+        remotes.iter().filter(|(_, planes)| planes.contains(cluster)).map(|(remote, _)| remote.clone()).collect()
+    }
+
+    /// Looks again at who serves whom, and plans everything again where that changed.
+    pub(super) fn recount_control_planes(&self) {
+        let mut named: Remotes = BTreeMap::new();
+        for shard in self.shards.iter().filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry)) {
+            let planes = shard.place().control_planes();
+            if shard.knows(Kind::Namespace)
+                && !planes.is_empty()
+                && !planes.iter().any(|of| **of == *shard.key().as_str())
+            {
+                let planes = planes.iter().filter_map(|name| ClusterName::parse(name).ok());
+                named.insert(shard.key().clone(), planes.collect());
+            }
+        }
+        let written: Vec<(ClusterName, ClusterName)> = self
+            .shards
+            .iter()
+            .flat_map(|shard| {
+                let read_in = shard.standing().read_in().filter(|reader| *reader != shard.key());
+                read_in.map(|reader| (reader.clone(), shard.key().clone())).collect::<Vec<_>>()
+            })
+            .collect();
+        for (remote, plane) in written {
+            if self.shards.get(&remote).is_some_and(|shard| !shard.knows(Kind::Namespace)) {
+                named.entry(remote).or_default().insert(plane);
+            }
+        }
+        let remotes: Remotes = named
+            .iter()
+            .map(|(remote, planes)| {
+                let serves = |plane: &&ClusterName| self.shards.contains_key(*plane) && !named.contains_key(*plane);
+                (remote.clone(), planes.iter().filter(serves).cloned().collect())
+            })
+            .collect();
+        let before = std::mem::replace(&mut *self.remotes.write(), remotes.clone());
+        if before != remotes {
+            before.keys().chain(remotes.keys()).for_each(|cluster| self.note_place(cluster));
+            self.mark_everything();
+        }
+    }
+
+    /// What is wrong with whom a cluster names as those that serve it.
+    pub(super) fn note_of_control_planes(&self, shard: &Shard) -> Option<Note> {
+        let planes = self.remotes.read().get(shard.name()).cloned()?;
+        let named = shard.place().control_planes();
+        let missing: Vec<&str> =
+            named.iter().map(|name| &**name).filter(|name| !planes.iter().any(|of| of.as_str() == *name)).collect();
+        if missing.is_empty() {
+            return None;
+        }
+        let then = if planes.is_empty() { "nothing is written for its clients" } else { "the others count" };
+        Some(Note {
+            kind: NoteKind::ClusterFactInvalid,
+            object: ObjectId::new(Kind::Namespace, "", CONTROL_PLANE).in_cluster(shard.name()),
+            service: None,
+            message: format!(
+                "the annotation {} names {}, which is no cluster of the fleet with an istiod of its own; {then}",
+                keys::CONTROL_PLANE_CLUSTERS,
+                missing.join(", ")
+            ),
+        })
+    }
+
+    /// Whether it is not known who runs in a remote cluster, or where.
+    fn is_unread(&self, remote: &ClusterName) -> bool {
+        self.shards.get(remote).is_none_or(|shard| {
+            shard.is_loading()
+                || !shard.knows_dependents()
+                || !shard.knows(Kind::Namespace)
+                || (shard.place().regions().is_empty() && !shard.knows(Kind::Node))
+        })
+    }
+
+    /// Whether clients of a cluster's istiod are not known, so that nothing may be taken away from them.
+    pub(super) fn misses_readers(&self, cluster: &ClusterName) -> bool {
+        self.remotes_of(cluster).iter().any(|remote| self.is_unread(remote))
+    }
+
+    /// Gives what remote clusters should have to those whose istiods serve them.
+    pub(super) fn at_control_planes(
+        &self,
+        key: &ServiceKey,
+        targets: Vec<Target>,
+        standing: &BTreeSet<ClusterName>,
+    ) -> Vec<Target> {
+        let remotes = self.remotes.read().clone();
+        if remotes.is_empty() {
+            return targets;
+        }
+        let mut gathered: BTreeMap<ClusterName, Target> = BTreeMap::new();
+        for target in targets {
+            let planes = self.control_planes(&target.cluster);
+            for plane in planes {
+                let here = Target { cluster: plane.clone(), ..target.clone() };
+                match gathered.get_mut(&plane) {
+                    Some(known) => known.join(here),
+                    None => drop(gathered.insert(plane, here)),
+                }
+            }
+        }
+        // What was written for a cluster that cannot be read stays as it is.
+        let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| self.is_unread(remote)).collect();
+        for plane in standing.iter().filter(|_| !unread.is_empty()) {
+            let written = self.shards.get(plane).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
+            if let Some(remote) = unread.iter().find(read_there) {
+                let held = Target::held(plane, remote);
+                gathered.entry(plane.clone()).or_insert(held).held = true;
+            }
+        }
+        gathered.into_values().collect()
+    }
+
+    /// The ids of what stands for a service where it is to be left as it is.
+    pub(super) fn kept_at_control_planes(&self, key: &ServiceKey, targets: &[Target]) -> Vec<(ClusterName, ObjectId)> {
+        let held = targets.iter().filter(|target| target.held);
+        let standing = held.filter_map(|target| {
+            let written = self.shards.get(&target.cluster)?.standing().of(key);
+            Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
+        });
+        standing.flatten().collect()
+    }
+
+    /// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.
+    pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &std::sync::Arc<str>) -> BTreeSet<Unit> {
+        if self.settings.sidecars == Sidecars::Off {
+            return BTreeSet::new();
+        }
+        let clusters = self.control_planes(cluster).into_iter().chain([cluster.clone()]);
+        clusters.map(|cluster| Unit::Sidecar(cluster, namespace.clone())).collect()
+    }
+}
+
+impl Target {
+    /// What is to be left as it is for a cluster that cannot be read.
+    fn held(cluster: &ClusterName, remote: &ClusterName) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            readers: vec![remote.clone()],
+            regions: Vec::new(),
+            network: None,
+            identity_namespaces: Vec::new(),
+            dependent_namespaces: Vec::new(),
+            held: true,
+        }
+    }
+
+    /// Adds another cluster whose proxies read the same objects.
+    fn join(&mut self, other: Self) {
+        fn add<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
+            more.into_iter().for_each(|item| {
+                if !list.contains(&item) {
+                    list.push(item)
+                }
+            });
+        }
+        if self.network != other.network {
+            self.network = None;
+        }
+        add(&mut self.readers, other.readers);
+        add(&mut self.regions, other.regions);
+        add(&mut self.identity_namespaces, other.identity_namespaces);
+        add(&mut self.dependent_namespaces, other.dependent_namespaces);
+        for list in [&mut self.identity_namespaces, &mut self.dependent_namespaces] {
+            list.sort();
+        }
+        self.readers.sort();
+    }
+}
