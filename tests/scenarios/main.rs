@@ -19,6 +19,7 @@ mod ownership;
 mod partition;
 mod pods;
 mod process;
+mod remotes;
 mod rollouts;
 mod routes;
 mod routing;
