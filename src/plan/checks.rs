@@ -42,7 +42,8 @@ fn of_host(plan: &HostPlan) -> Vec<String> {
         entry.endpoints.iter().all(|endpoint| names.iter().all(|name| endpoint.ports.contains_key(*name))),
         "an endpoint lacks a port",
     );
-    let distinct: BTreeSet<_> = entry.endpoints.iter().map(|e| (&e.address, &e.ports, &e.locality)).collect();
+    let distinct: BTreeSet<_> =
+        entry.endpoints.iter().map(|e| (&e.address, &e.ports, &e.locality, &e.network)).collect();
     must(distinct.len() == entry.endpoints.len(), "two endpoints are the same");
     let locality = rule.traffic_policy.load_balancer.locality_lb_setting.as_ref();
     let (distribute, failover) = locality.map_or((&[][..], &[][..]), |l| (&l.distribute[..], &l.failover[..]));

@@ -16,8 +16,7 @@ use crate::{
         DestinationRule, DestinationRuleSpec, Distribute, Endpoint, Failover, LoadBalancer, LocalityLbSetting,
         OutlierDetection, Tls, TrafficPolicy, keys,
     },
-    model::ClusterName,
-    registry::Target,
+    registry::{Reader, Target},
 };
 
 /// Defaults of the reference (reference behaviour §8).
@@ -150,8 +149,8 @@ fn outlier_detection(
 
 /// Whether an endpoint is the clients' own cluster's. Its name does not tell: clusters choose their domains.
 fn is_of(endpoint: &Endpoint, target: &Target) -> bool {
-    let is_label_of = |reader: &ClusterName| {
-        endpoint.labels.get(keys::ENDPOINT_CLUSTER).is_some_and(|label| *label == reader.label_value())
+    let is_label_of = |reader: &Reader| {
+        endpoint.labels.get(keys::ENDPOINT_CLUSTER).is_some_and(|label| *label == reader.cluster.label_value())
     };
     matches!(target.readers.as_slice(), [reader] if is_label_of(reader))
 }

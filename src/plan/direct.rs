@@ -27,9 +27,19 @@ pub(super) struct Direct {
     pub(super) what: &'static str,
 }
 
-/// Whether two clusters are on one network, where that matters.
-pub(super) fn on_one_network(source: &Source, target: &Target) -> bool {
-    !target.is_read_only_in(&source.cluster) && source.network.is_some() && source.network == target.network
+/// Whether all who read what is written into `target` reach the pods of `source`: on one network, or because the istiod that
+/// serves it sends those of other networks to its gateway.
+pub(super) fn reaches_pods(source: &Source, target: &Target) -> bool {
+    let is_served = target.is_read_in(&source.cluster) && target.readers.len() > 1;
+    source.network.is_some() && (is_served || !target.is_read_in(&source.cluster) && source.network == target.network)
+}
+
+/// Whether Services of `source` stand by their own names in objects that others read, whom no network tells that these mean others.
+pub(super) fn is_ambiguous(source: &Source, target: &Target, ports: &[PublishedPort], settings: &Settings) -> bool {
+    let mut others = target.readers.iter().filter(|reader| reader.cluster != source.cluster);
+    target.is_read_in(&source.cluster)
+        && others.any(|other| source.network.is_none() || other.network.is_none() || other.network == source.network)
+        && pods(source, target, ports, settings).is_err()
 }
 
 /// The pods and machines of `source` as `target` reaches them.
@@ -44,11 +54,11 @@ pub(super) fn pods(
 ) -> Result<Vec<Direct>, Option<&'static str>> {
     match &source.pods {
         // What stands without a gateway is all there is.
-        Pods::Carried(pods) if on_one_network(source, target) || source.gateway.is_none() => {
+        Pods::Carried(pods) if reaches_pods(source, target) || source.gateway.is_none() => {
             let endpoints: Vec<Direct> = pods.iter().filter_map(|pod| carried(source, pod, ports)).collect();
             if endpoints.is_empty() { Err(None) } else { Ok(sorted(endpoints)) }
         }
-        Pods::Known if on_one_network(source, target) => known(source, ports, settings),
+        Pods::Known if reaches_pods(source, target) => known(source, ports, settings),
         Pods::Known | Pods::Carried(_) | Pods::Unknown => Err(None),
     }
 }

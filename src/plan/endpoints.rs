@@ -1,7 +1,8 @@
 //! Which endpoints a cluster sees for a host, where each stands, and what share it gets.
 //!
 //! Inside a cluster that runs the service: the Service's own name. From any other cluster: the gateway, or the pods
-//! themselves (`direct`).
+//! themselves (`direct`). Where one istiod serves both, it sends who is on another network than the endpoint's to the
+//! gateway of that by itself (Istio documentation, `WorkloadEntry`, `network`), and a gateway of ours would send to itself.
 //!
 //! Weighted shares and fallbacks hold at once because the ServiceEntry is contextual anyway ("Weights and
 //! failover in one policy", docs/concepts.md): the regions of the split take on the client's region, each as a
@@ -114,20 +115,29 @@ fn reached<'a>(
     for source in &snapshot.sources {
         if !target.is_read_only_in(&source.cluster) {
             match direct::pods(source, target, ports, settings) {
-                Ok(pods) => all.extend(pods.into_iter().map(|Direct { endpoint, portion, what }| Reached {
-                    source,
-                    endpoint,
-                    portion,
-                    way: Ok(what),
-                })),
-                Err(why) => all.extend(remote(source, ports).map(|endpoint| Reached {
-                    source,
-                    endpoint,
-                    portion: Portion::WHOLE,
-                    way: Err(why),
-                })),
+                Ok(pods) => {
+                    let pods = pods.into_iter();
+                    all.extend(pods.map(|Direct { endpoint, portion, what }| Reached {
+                        source,
+                        endpoint,
+                        portion,
+                        way: Ok(what),
+                    }));
+                    continue;
+                }
+                // The gateway itself reads this, too.
+                Err(_) if target.is_read_in(&source.cluster) => {}
+                Err(why) => {
+                    let portion = Portion::WHOLE;
+                    all.extend(remote(source, ports).map(|endpoint| Reached {
+                        source,
+                        endpoint,
+                        portion,
+                        way: Err(why),
+                    }));
+                    continue;
+                }
             }
-            continue;
         }
         let known = source.services.iter();
         let known = known.map(|of| (local(source, of, ports, settings), of.portion, of.workload));
@@ -136,14 +146,17 @@ fn reached<'a>(
         let mut local: Vec<(Endpoint, Portion, Kind)> = known.chain(last_known).collect();
         // Of what is carried only the endpoint is known: nothing else may decide the order.
         local.sort_by_cached_key(|(endpoint, ..)| (is_ip(&endpoint.address), endpoint.address.clone()));
-        for (endpoint, portion, kind) in local {
+        for (mut endpoint, portion, kind) in local {
             kinds.insert(kind);
+            if !target.is_its_own() {
+                endpoint.network = source.network.as_deref().unwrap_or_default().to_owned();
+            }
             all.push(Reached { source, endpoint, portion, way: Err(None) });
         }
     }
     // Where a Rollout runs beside another kind, the kind of the endpoints elsewhere says nothing (reference behaviour §6.4).
     if kinds.len() > 1 && kinds.contains(&Kind::Rollout) {
-        for reached in all.iter_mut().filter(|reached| !target.is_read_only_in(&reached.source.cluster)) {
+        for reached in all.iter_mut().filter(|reached| !target.is_read_in(&reached.source.cluster)) {
             reached.endpoint.labels.remove(keys::ENDPOINT_TYPE);
         }
     }
@@ -343,13 +356,14 @@ fn how(reached: &Reached<'_>, target: &Target) -> String {
     } else {
         ""
     };
-    if target.is_read_only_in(&source.cluster) {
+    if target.is_read_in(&source.cluster) && way.is_err() {
         let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
         match (kind, portion) {
             _ if !is_service(&endpoint.address) => "virtual machine".to_owned(),
             (Some(Kind::Rollout), Portion { part, of }) if part != of => {
                 format!("local Service with {part} of {of} parts of its Rollout")
             }
+            _ if !endpoint.network.is_empty() => format!("local Service on {}", endpoint.network),
             _ => "local Service".to_owned(),
         }
     } else if let Ok(what) = way {
@@ -409,7 +423,7 @@ fn distinct(placed: Vec<Placed>) -> Vec<Placed> {
     for next in placed {
         let same = distinct.iter_mut().find(|known| {
             let (a, b) = (&known.endpoint, &next.endpoint);
-            (&a.address, &a.ports, &a.locality) == (&b.address, &b.ports, &b.locality)
+            (&a.address, &a.ports, &a.locality, &a.network) == (&b.address, &b.ports, &b.locality, &b.network)
         });
         match same {
             Some(known) if known.endpoint.weight > 0 && known.planned.tier == Some(0) => {

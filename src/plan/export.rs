@@ -17,7 +17,7 @@ pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: 
     if !settings.enable_sw_aware_ns_caches || !narrowed || !snapshot.declared {
         return Vec::new();
     }
-    let is_source = snapshot.sources.iter().any(|source| target.readers.contains(&source.cluster));
+    let is_source = snapshot.sources.iter().any(|source| target.is_read_in(&source.cluster));
     let mut namespaces: BTreeSet<String> = target.dependent_namespaces.iter().map(ToString::to_string).collect();
     if is_source {
         namespaces.insert("istio-system".into());

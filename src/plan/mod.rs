@@ -375,6 +375,7 @@ impl Decided<'_> {
         // Without a host at all, no policy is to blame.
         let has_host = !self.governed.is_empty();
         self.too_many_pods(&mut notes);
+        self.unreached_by_readers(&mut notes);
         notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
         notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
         for Governed { wanted, shares, claim, .. } in &self.governed {
@@ -414,7 +415,7 @@ impl Decided<'_> {
     fn too_many_pods(&self, notes: &mut Vec<Note>) {
         let View { snapshot, ports } = &self.views[&Variant::Default];
         for source in &snapshot.sources {
-            let is_seen = snapshot.targets.iter().any(|target| direct::on_one_network(source, target));
+            let is_seen = snapshot.targets.iter().any(|target| direct::reaches_pods(source, target));
             let Some(count) = direct::too_many(source, ports, self.settings).filter(|_| is_seen) else { continue };
             let most = self.settings.direct_endpoints_max_pods;
             let instead = if source.gateway.is_some() {
@@ -424,6 +425,27 @@ impl Decided<'_> {
             };
             let mut note =
                 self.note(false, NoteKind::PodsTooMany, format!("has {count} pods, more than {most}; {instead}"));
+            note.object = service_of(source);
+            notes.push(note);
+        }
+    }
+
+    /// Where one istiod serves several clusters and does not know which of their networks is which.
+    fn unreached_by_readers(&self, notes: &mut Vec<Note>) {
+        let View { snapshot, ports } = &self.views[&Variant::Default];
+        for source in &snapshot.sources {
+            let is_missed = |target: &&Target| direct::is_ambiguous(source, target, ports, self.settings);
+            let Some(target) = snapshot.targets.iter().find(is_missed) else { continue };
+            let others = target.readers.iter().filter(|reader| reader.cluster != source.cluster);
+            let others: Vec<&str> = others.map(|reader| reader.cluster.as_str()).collect();
+            let message = format!(
+                "clients in {} read it from the same istiod, that of {}, and no network tells {} from them: they do not reach it, or reach \
+                 a Service of its name",
+                others.join(", "),
+                target.cluster,
+                source.cluster
+            );
+            let mut note = self.note(false, NoteKind::NetworkAmbiguous, message);
             note.object = service_of(source);
             notes.push(note);
         }

@@ -7,6 +7,7 @@ use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
     model::{ClusterName, Host, Identity, Policy, ServiceKey, Variant},
+    registry::Reader,
 };
 
 /// What both objects of a host have in common.
@@ -26,7 +27,7 @@ pub(super) struct Common<'a> {
     /// The region to which the policy sends all traffic.
     pub(super) policy_region: Option<&'a str>,
     /// The clusters whose proxies read it, where they are others than its own.
-    pub(super) read_in: &'a [ClusterName],
+    pub(super) read_in: &'a [Reader],
 }
 
 impl Common<'_> {
@@ -66,7 +67,7 @@ pub(super) fn build(
         metadata.annotations.insert(keys::POLICY_REGION.into(), region.to_owned());
     }
     if !common.read_in.is_empty() {
-        let clusters: Vec<&str> = common.read_in.iter().map(ClusterName::as_str).collect();
+        let clusters: Vec<&str> = common.read_in.iter().map(|reader| reader.cluster.as_str()).collect();
         metadata.annotations.insert(keys::READ_IN.into(), clusters.join(","));
     }
     if let Some((cluster, policy)) = common.policy {

@@ -18,8 +18,8 @@ type Seen = (ClusterName, Arc<str>);
 /// How one ServiceEntry shows a service of the cluster.
 #[derive(Debug, Clone)]
 struct Shown {
-    /// The cluster whose proxies read it, where they are those of one alone.
-    read_in: Option<ClusterName>,
+    /// The clusters whose proxies read it.
+    read_in: Vec<ClusterName>,
     /// Name, number for clients and protocol of each port.
     ports: BTreeMap<String, (u16, String)>,
     endpoints: Vec<PublishedEndpoint>,
@@ -54,11 +54,7 @@ impl Carried {
         endpoints: Vec<PublishedEndpoint>,
         ports: &[(String, u16, String)],
     ) {
-        let read_in = match read_in {
-            [] => Some(seen.0.clone()),
-            [alone] => Some(alone.clone()),
-            _ => None,
-        };
+        let read_in = if read_in.is_empty() { vec![seen.0.clone()] } else { read_in.to_vec() };
         let ports = ports.iter().map(|(name, number, protocol)| (name.clone(), (*number, protocol.clone()))).collect();
         self.services.entry(key.clone()).or_default().insert(seen, Shown { read_in, ports, endpoints });
     }
@@ -92,10 +88,8 @@ impl Carried {
                 .or_else(|| most_frequent(endpoints().filter_map(place)))
                 .or_else(|| most_frequent(endpoints().filter_map(region))),
             local: local.unwrap_or_default(),
-            pods: most_frequent(
-                abroad.iter().map(|(_, shown)| directly(&shown.endpoints)).filter(|pods| !pods.is_empty()),
-            )
-            .unwrap_or_default(),
+            pods: most_frequent(shown.values().map(|shown| directly(&shown.endpoints)).filter(|pods| !pods.is_empty()))
+                .unwrap_or_default(),
         })
     }
 
@@ -106,9 +100,9 @@ impl Carried {
     }
 
     /// The network in which most of what was written places the cluster.
-    pub(super) fn network(&self, of: &ClusterName) -> Option<Arc<str>> {
-        let abroad = self.services.values().flatten().filter(|(_, shown)| !shown.is_home_of(of));
-        most_frequent(abroad.flat_map(|(_, shown)| &shown.endpoints).filter_map(|endpoint| endpoint.network.clone()))
+    pub(super) fn network(&self) -> Option<Arc<str>> {
+        let shown = self.services.values().flatten().flat_map(|(_, shown)| &shown.endpoints);
+        most_frequent(shown.filter_map(|endpoint| endpoint.network.clone()))
     }
 
     /// What most of the cluster's own names that were written end with.
@@ -152,9 +146,9 @@ fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
 }
 
 impl Shown {
-    /// Whether it shows a cluster as that sees itself.
+    /// Whether it shows a cluster as that sees itself: where others read it, too, it never shows its gateway.
     fn is_home_of(&self, cluster: &ClusterName) -> bool {
-        self.read_in.as_ref() == Some(cluster)
+        self.read_in.contains(cluster)
     }
 
     fn is_of(&self, variant: Variant) -> bool {
@@ -167,8 +161,9 @@ impl Shown {
 fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
     // service.namespace.svc.domain
     let namespace = |of: &PublishedEndpoint| of.address.split('.').nth(1).map(str::to_owned);
+    let endpoints: Vec<&PublishedEndpoint> = endpoints.iter().filter(|endpoint| !endpoint.direct).collect();
     let (of_rollouts, others): (Vec<_>, Vec<_>) =
-        endpoints.iter().partition(|endpoint| endpoint.workload == Some(Kind::Rollout));
+        endpoints.iter().copied().partition(|of| of.workload == Some(Kind::Rollout));
     let rollouts: BTreeSet<Option<String>> = of_rollouts.into_iter().map(namespace).collect();
     let workloads = (rollouts.len() + others.len()) as u64;
     let sum = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
@@ -260,7 +255,7 @@ mod tests {
             assert_eq!(&*service.gateway.unwrap().address, "192.0.2.9");
             assert_eq!(&*service.local[0].address, "local.svc");
             assert_eq!(&*carried.gateway(&east).unwrap().address, "192.0.2.9");
-            assert_eq!(carried.network(&east).as_deref(), Some("network-3"));
+            assert_eq!(carried.network().as_deref(), Some("network-3"));
             seen.reverse();
         }
     }

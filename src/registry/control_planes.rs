@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Registry, Unit,
     shard::{CONTROL_PLANE, Shard},
-    snapshot::Target,
+    snapshot::{Reader, Target},
 };
 use crate::{
     config::Sidecars,
@@ -175,7 +175,7 @@ impl Target {
     fn held(cluster: &ClusterName, remote: &ClusterName) -> Self {
         Self {
             cluster: cluster.clone(),
-            readers: vec![remote.clone()],
+            readers: vec![Reader { cluster: remote.clone(), network: None }],
             regions: Vec::new(),
             network: None,
             identity_namespaces: Vec::new(),

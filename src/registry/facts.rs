@@ -56,7 +56,7 @@ impl Registry {
     /// Reminds a cluster of what was written about it before the restart.
     pub(super) fn recall(&self, cluster: &ClusterName) {
         let (gateway, domain, network) = match self.carried.get(&cluster.label_value()) {
-            Some(carried) => (carried.gateway(cluster), carried.domain(cluster), carried.network(cluster)),
+            Some(carried) => (carried.gateway(cluster), carried.domain(cluster), carried.network()),
             None => return,
         };
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };

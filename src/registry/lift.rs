@@ -14,7 +14,7 @@ use super::{
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
     shard::{Backends, Problem, Shard},
-    snapshot::{Claim, ClientNamespace, Pods, Principals, ServiceSnapshot, Source, Target},
+    snapshot::{Claim, ClientNamespace, Pods, Principals, Reader, ServiceSnapshot, Source, Target},
 };
 use crate::{
     config::WithoutDependency,
@@ -207,7 +207,7 @@ impl Registry {
                 }
                 Some(Target {
                     cluster: shard.key().clone(),
-                    readers: vec![shard.key().clone()],
+                    readers: vec![Reader { cluster: shard.key().clone(), network: shard.gateway_network() }],
                     regions,
                     network: shard.gateway_network().filter(|_| self.settings.direct_endpoints),
                     identity_namespaces: shard.namespaces_of(&key.identity),

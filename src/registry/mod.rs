@@ -63,7 +63,7 @@ pub use portion::Portion;
 pub(crate) use propagation::without_air;
 pub use snapshot::{
     AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
-    Machine, Matching, Pod, Pods, Principals, Remembered, ServiceSnapshot, Source, Target,
+    Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source, Target,
 };
 pub use status::{ClusterStatus, KindState};
 pub(crate) use user_hosts::CREATED_FOR_ENV;

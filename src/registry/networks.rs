@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Registry, dirty::Unit};
-use crate::model::{ClusterName, Kind, ServiceKey, Written};
+use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, Written};
 
 impl Registry {
     /// The networks of the other clusters that are published to; none for one that names none.
@@ -56,9 +56,12 @@ impl Registry {
     }
 
     /// A pod is only reached directly from its own network: where one stands, that is the network of the cluster, as long as
-    /// its Namespaces were not read.
+    /// its Namespaces were not read. Where several clusters read, each endpoint says its own.
     pub(super) fn recall_network(&self, cluster: &ClusterName, written: &Written) {
-        let pod = written.endpoints.iter().find(|endpoint| endpoint.direct);
+        let label = cluster.label_value();
+        let is_shared = !written.recalled.read_in.is_empty();
+        let tells = |of: &&PublishedEndpoint| if is_shared { of.cluster_label == label } else { of.direct };
+        let pod = written.endpoints.iter().find(tells);
         if let Some(network) = pod.and_then(|pod| pod.network.clone())
             && let Some(mut shard) = self.shards.get_mut(cluster)
         {

@@ -218,10 +218,10 @@ pub struct Target {
     /// Its name.
     pub cluster: ClusterName,
     /// The clusters whose proxies read these objects, sorted: itself, or those that its istiod serves.
-    pub readers: Vec<ClusterName>,
+    pub readers: Vec<Reader>,
     /// The regions of the readers' nodes, the most frequent first; empty when unknown.
     pub regions: Vec<Arc<str>>,
-    /// The readers' network, where the pods of others are reached directly.
+    /// The network of all readers, where the pods of others are reached directly.
     pub network: Option<Arc<str>>,
     /// Namespaces there that run the service's identity.
     pub identity_namespaces: Vec<Arc<str>>,
@@ -231,11 +231,26 @@ pub struct Target {
     pub held: bool,
 }
 
+/// A cluster whose proxies read the objects of a [`Target`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reader {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// The network that it stands in.
+    pub network: Option<Arc<str>>,
+}
+
 impl Target {
-    /// Whether its objects are read in that cluster alone, so that names which mean something only there may stand in them.
+    /// Whether the proxies of that cluster read its objects.
+    #[must_use]
+    pub fn is_read_in(&self, cluster: &ClusterName) -> bool {
+        self.readers.iter().any(|reader| reader.cluster == *cluster)
+    }
+
+    /// Whether those of that cluster do, and no others.
     #[must_use]
     pub fn is_read_only_in(&self, cluster: &ClusterName) -> bool {
-        matches!(self.readers.as_slice(), [reader] if reader == cluster)
+        matches!(self.readers.as_slice(), [reader] if reader.cluster == *cluster)
     }
 
     /// Whether it is what nearly every cluster is: read by its own proxies, and by no others.
