@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `172.17.N.0/30` | the link of cluster N: the router is .1, the node .2 with API server and istiod | yes |
 //! | `172.18.N.0/24` | the outside of cluster N: its gateway is .20; what leaves pod P has the source .(100 + P) | yes |
-//! | `10.N.0.0/24` | pods of cluster N | no, unless [`Network::flatten`] |
+//! | `10.N.0.0/24` | pods of cluster N | between two that [`peer`] has joined |
+//! | `172.19.0.0/24` | the link between those two | |
 //! | `10.96.0.10` | the name server of each cluster | no |
 //!
 //! Each pod has an address on the outside because there is nothing here to translate addresses. Nobody is told of it.
@@ -116,6 +117,45 @@ pub fn cut_outside(cluster: u8) {
 /// Ends [`cut_outside`], if it was.
 pub fn mend_outside(cluster: u8) {
     batch(None, &format!("route replace 172.18.{cluster}.0/24 via 172.17.{cluster}.2\n"));
+}
+
+/// Joins the pod ranges of two clusters by a link of their own; pods still need [`reach`].
+pub fn peer(a: u8, b: u8) {
+    let (on_a, on_b) = (node_name(a), node_name(b));
+    batch(
+        Some(&on_a),
+        &format!(
+            "link add peer type veth peer name peer netns {on_b}\n\
+             address add 172.19.0.{a}/24 dev peer\n\
+             link set peer up\n"
+        ),
+    );
+    batch(Some(&on_b), &format!("address add 172.19.0.{b}/24 dev peer\nlink set peer up\n"));
+    for (netns, other) in [(on_a, b), (on_b, a)] {
+        batch(Some(&netns), &format!("route add 10.{other}.0.0/24 via 172.19.0.{other}\n"));
+    }
+}
+
+/// Ends [`peer`], if it was.
+pub fn unpeer(a: u8) {
+    // Where there is no such link, there is nothing to end.
+    let _ = Command::new("ip").args(["-netns", &node_name(a), "link", "delete", "peer"]).output();
+}
+
+/// A pod takes the pods of another cluster for its neighbours, and is known to them by its own address.
+pub fn reach(place: &Place, cluster: u8, pod: u8, other: u8) {
+    let source = pod_address(cluster, pod);
+    batch_in(place, &format!("route replace 10.{other}.0.0/24 via 10.{cluster}.0.1 src {source}\n"));
+}
+
+/// Ends [`reach`], if it was.
+pub fn unreach(place: &Place, other: u8) {
+    batch_in(place, &format!("route flush 10.{other}.0.0/24\n"));
+}
+
+fn batch_in(place: &Place, lines: &str) {
+    let netns = place.netns.file_name().and_then(|name| name.to_str()).expect("a name");
+    batch(Some(netns), lines);
 }
 
 fn node_name(cluster: u8) -> String {

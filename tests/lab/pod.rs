@@ -5,11 +5,15 @@
 //! the service, and an Envoy before an application listens where a Sidecar with an ingress listener says.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +39,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(120);
 const TOKEN: &str = "var/run/secrets/tokens/istio-token";
 const ROOT_CERTIFICATE: &str = "var/run/secrets/istio/root-cert.pem";
 
+/// Its place among the programs of a pod.
+const PROXY: usize = 1;
+
 /// What a pod is.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -42,6 +49,8 @@ pub struct Plan {
     pub cluster: u8,
     /// Its number in the cluster.
     pub number: u8,
+    /// Its own, by which it signs its answers.
+    pub name: &'static str,
     /// The workload it belongs to, which is its label `app` and its service account.
     pub app: &'static str,
     /// Where it is.
@@ -57,6 +66,8 @@ pub enum Kind {
     Client,
     /// An application that says who it is; the test's requests, too.
     Server,
+    /// As `Server`, on another node and behind no Service until a case puts it behind one.
+    Spare,
     /// The proxy is the cluster's east-west gateway.
     Gateway,
 }
@@ -68,24 +79,36 @@ pub struct Pod {
     cluster: String,
     place: Place,
     dir: PathBuf,
+    /// Number of the network that its proxy is on.
+    network: AtomicU8,
     programs: Mutex<Vec<Process>>,
 }
 
 impl Plan {
+    /// A pod that bears the name of its workload.
+    pub const fn of(cluster: u8, number: u8, app: &'static str, namespace: &'static str, kind: Kind) -> Self {
+        Self { cluster, number, name: app, app, namespace, kind }
+    }
+
     /// Inside the cluster.
     pub fn address(&self) -> Ipv4Addr {
         network::pod_address(self.cluster, self.number)
     }
 
+    /// The node it runs on.
+    fn node(&self) -> String {
+        format!("cluster-{}-node-{}", self.cluster, if self.kind == Kind::Spare { 2 } else { 1 })
+    }
+
     /// Its objects: the account and the pod, with a status as a kubelet reports it.
-    pub fn objects(&self, node: &str) -> [Value; 2] {
-        let (app, namespace, ip) = (self.app, self.namespace, self.address());
+    pub fn objects(&self) -> [Value; 2] {
+        let (name, app, namespace, ip, node) = (self.name, self.app, self.namespace, self.address(), self.node());
         let account = json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": app, "namespace": namespace},
         });
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": format!("{app}-0"), "namespace": namespace, "labels": self.labels()},
+            "metadata": {"name": format!("{name}-0"), "namespace": namespace, "labels": self.labels()},
             "spec": {
                 "nodeName": node, "serviceAccountName": app,
                 "containers": [{"name": app, "image": format!("registry.example/{app}:1.0")}],
@@ -101,35 +124,55 @@ impl Plan {
     fn labels(&self) -> Value {
         match self.kind {
             Kind::Gateway => json!({"app": self.app, "istio": "eastwestgateway"}),
-            Kind::Client | Kind::Server => json!({"app": self.app}),
+            Kind::Client | Kind::Server | Kind::Spare => json!({"app": self.app, "pod": self.name}),
         }
     }
 
-    /// Where a Service with these ports leads.
+    /// Where a Service with these ports leads, if to this pod alone.
     pub fn slice(&self, service: &str, ports: &[(&str, u16)]) -> Value {
-        let ports: Vec<Value> =
-            ports.iter().map(|(name, port)| json!({"name": name, "port": port, "protocol": "TCP"})).collect();
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {
-                "name": format!("{service}-0"), "namespace": self.namespace,
-                "labels": {"kubernetes.io/service-name": service},
-            },
-            "endpoints": [{
-                "addresses": [self.address()], "conditions": {"ready": true},
-                "targetRef": {"kind": "Pod", "name": format!("{}-0", self.app), "namespace": self.namespace},
-            }],
-            "ports": ports,
-        })
+        slice(service, ports, &[(self, Readiness::Ready)])
     }
+}
+
+/// What an EndpointSlice says of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Requests may go there.
+    Ready,
+    /// It ends, and serves to the last.
+    Terminating,
+}
+
+/// Where a Service with these ports leads. All pods are of one namespace.
+pub fn slice(service: &str, ports: &[(&str, u16)], pods: &[(&Plan, Readiness)]) -> Value {
+    let ports: Vec<Value> =
+        ports.iter().map(|(name, port)| json!({"name": name, "port": port, "protocol": "TCP"})).collect();
+    let endpoint = |(plan, readiness): &(&Plan, Readiness)| {
+        let ready = *readiness == Readiness::Ready;
+        json!({
+            "addresses": [plan.address()], "nodeName": plan.node(),
+            "conditions": {"ready": ready, "serving": true, "terminating": !ready},
+            "targetRef": {"kind": "Pod", "name": format!("{}-0", plan.name), "namespace": plan.namespace},
+        })
+    };
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": format!("{service}-0"), "namespace": pods[0].0.namespace,
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+        "ports": ports,
+    })
 }
 
 impl Pod {
     /// Makes the network of a pod.
     pub fn make(cluster: &str, plan: Plan) -> Self {
-        let place = network::make_pod(plan.cluster, plan.number, plan.app, plan.kind == Kind::Gateway);
-        let dir = process::directory(&format!("{}-{cluster}", plan.app));
-        Self { plan, cluster: cluster.to_owned(), place, dir, programs: Mutex::default() }
+        let place = network::make_pod(plan.cluster, plan.number, plan.name, plan.kind == Kind::Gateway);
+        let dir = process::directory(&format!("{}-{cluster}", plan.name));
+        let network = plan.cluster.into();
+        Self { plan, cluster: cluster.to_owned(), place, dir, network, programs: Mutex::default() }
     }
 
     /// Starts its programs. Its objects and the cluster's istiod are there.
@@ -149,7 +192,7 @@ impl Pod {
             Process::spawn(command, self.dir.join(log))
         };
         let mut programs = vec![role(&["pod", &self.place.address.to_string()], "orders.log"), self.agent(trust)];
-        if self.plan.kind == Kind::Server {
+        if matches!(self.plan.kind, Kind::Server | Kind::Spare) {
             programs.push(role(&["application", &self.name()], "application.log"));
         }
         *self.programs() = programs;
@@ -163,7 +206,7 @@ impl Pod {
 
     /// How it signs its answers.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.cluster, self.plan.app)
+        format!("{}/{}", self.cluster, self.plan.name)
     }
 
     fn programs(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
@@ -182,7 +225,7 @@ impl Pod {
     }
 
     fn agent(&self, trust: Trust) -> Process {
-        let Plan { app, namespace, kind, .. } = &self.plan;
+        let Plan { name, app, namespace, kind, .. } = &self.plan;
         let discovery = format!("{}:{}", istiod::NAME, istiod::XDS_PORT);
         let config = json!({
             "binaryPath": parts::part("envoy"),
@@ -199,24 +242,24 @@ impl Pod {
             .args(["--domain", &format!("{namespace}.svc.cluster.local")])
             .arg("--templateFile")
             .arg(parts::part("envoy-bootstrap"))
-            .env("POD_NAME", format!("{app}-0"))
+            .env("POD_NAME", format!("{name}-0"))
             .env("POD_NAMESPACE", namespace)
             .env("INSTANCE_IP", self.plan.address().to_string())
             .env("SERVICE_ACCOUNT", app)
             .env("TRUST_DOMAIN", trust.domain)
             .env("ISTIO_META_CLUSTER_ID", &self.cluster)
             .env("ISTIO_META_MESH_ID", "lab")
-            .env("ISTIO_META_NODE_NAME", format!("{}-node-1", self.cluster))
+            .env("ISTIO_META_NODE_NAME", self.plan.node())
             .env("ISTIO_METAJSON_LABELS", self.plan.labels().to_string())
             .env("CA_ADDR", &discovery)
             .env("PROXY_CONFIG", config.to_string())
             .current_dir(&self.dir);
-        let network = format!("network-{}", self.plan.cluster);
+        let network = format!("network-{}", self.network.load(Ordering::Relaxed));
         command.env("ISTIO_META_NETWORK", &network);
         match kind {
             // As Istio's own chart and script for east-west gateways set it.
             Kind::Gateway => command.env("ISTIO_META_REQUESTED_NETWORK_VIEW", &network),
-            Kind::Client | Kind::Server => command.env("ISTIO_META_INTERCEPTION_MODE", "NONE"),
+            Kind::Client | Kind::Server | Kind::Spare => command.env("ISTIO_META_INTERCEPTION_MODE", "NONE"),
         };
         Process::spawn(command, self.dir.join("proxy.log"))
     }
@@ -247,6 +290,30 @@ impl Pod {
         self.dir.join("proxy.log")
     }
 
+    /// Asks its proxy to end, as a kubelet does of a pod that is deleted: it goes on for a few seconds.
+    pub fn terminate(&self) {
+        self.programs()[PROXY].signal("TERM");
+    }
+
+    /// Waits until its proxy has ended by itself, and ends the rest.
+    pub async fn terminated(&self) {
+        eventually(&format!("the proxy of {} ends", self.name()), LIVE_WITHIN, async || {
+            self.programs()[PROXY].ended().map(drop).ok_or_else(|| "it runs".to_owned())
+        })
+        .await;
+        self.kill();
+    }
+
+    /// Puts its proxy on another network, from its next start on.
+    pub fn set_network(&self, network: u8) {
+        self.network.store(network, Ordering::Relaxed);
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Ends all that runs in it at once, as the loss of a node would.
     pub fn kill(&self) {
         let netns = Path::new(&self.place.netns).file_name().expect("a name").to_owned();
@@ -262,7 +329,8 @@ impl Pod {
         !self.programs().is_empty()
     }
 
-    fn orders(&self) -> SocketAddr {
+    /// Where it takes orders, and passes everything else on to its proxy's admin port.
+    pub fn orders(&self) -> SocketAddr {
         (self.place.address, roles::ORDERS_PORT).into()
     }
 
@@ -301,16 +369,40 @@ impl Pod {
 
     /// What its proxy has for a host, in order of priority and address.
     pub async fn endpoints(&self, host: &str, port: u16) -> Result<Vec<Endpoint>, String> {
-        let text = self.admin("/clusters?format=json").await?;
-        let clusters: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let name = format!("outbound|{port}||{host}");
-        let of_host = clusters["cluster_statuses"].as_array().into_iter().flatten();
-        let cluster = of_host.into_iter().find(|cluster| cluster["name"] == name.as_str());
+        let statuses = self.statuses().await?;
+        let cluster = statuses.iter().find(|cluster| cluster["name"] == name.as_str());
         let cluster = cluster.ok_or_else(|| format!("{} has no {name}", self.name()))?;
-        let mut endpoints: Vec<Endpoint> =
-            cluster["host_statuses"].as_array().into_iter().flatten().map(Endpoint::read).collect();
+        let mut endpoints: Vec<Endpoint> = hosts_of(cluster).map(Endpoint::read).collect();
         endpoints.sort();
         Ok(endpoints)
+    }
+
+    /// How often its proxy turned to anybody for a host: requests, or connections that it passed on unopened.
+    pub async fn turned_to(&self, host: &str) -> BTreeMap<String, u64> {
+        let statuses = self.statuses().await.expect("a proxy that runs");
+        let ends = format!(".{host}");
+        let of_host = |cluster: &&Value| {
+            let name = cluster["name"].as_str().unwrap_or_default();
+            name.ends_with(&ends) || name.ends_with(&format!("|{host}"))
+        };
+        let mut turned = BTreeMap::new();
+        for status in statuses.iter().filter(of_host).flat_map(hosts_of) {
+            let stats = status["stats"].as_array().into_iter().flatten();
+            let total = stats.filter(|stat| stat["name"] == "rq_total").filter_map(|stat| stat["value"].as_str());
+            let total: u64 = total.filter_map(|value| value.parse::<u64>().ok()).sum();
+            *turned.entry(Endpoint::read(status).address).or_default() += total;
+        }
+        turned
+    }
+
+    async fn statuses(&self) -> Result<Vec<Value>, String> {
+        let text = self.admin("/clusters?format=json").await?;
+        let mut clusters: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        match clusters["cluster_statuses"].take() {
+            Value::Array(statuses) => Ok(statuses),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// A counter or gauge of its proxy: the sum of all whose name holds both texts.
@@ -320,6 +412,10 @@ impl Pod {
             |line: &&str| line.split(':').next().is_some_and(|name| name.contains(part) && name.ends_with(end));
         text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
+}
+
+fn hosts_of(cluster: &Value) -> impl Iterator<Item = &Value> {
+    cluster["host_statuses"].as_array().into_iter().flatten()
 }
 
 /// An endpoint as a proxy has it.

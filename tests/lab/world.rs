@@ -1,7 +1,7 @@
 //! The mesh: four clusters of the payments story, each with its network, API server, istiod, gateway and a few pods,
 //! and one Tradewind over them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tradewind::sample;
 
 use crate::{
-    application,
+    application, cases,
     certificates::{Intermediate, Root},
     enclosure,
     istiod::{self, Istiod, Trust},
@@ -33,24 +33,38 @@ pub const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 /// What the sample calls each gateway; the lab puts real addresses in their place.
 const PAPER_GATEWAYS: [&str; 4] = ["192.0.2.10", "198.51.100.20", "203.0.113.30", "192.0.2.40"];
 
+const ROLLOUTS: &str = include_str!("../support/crds/argo-rollouts.yaml");
 const MESH: &str = include_str!("manifests/mesh.yaml");
 const CLUSTER_4: &str = include_str!("manifests/cluster-4.yaml");
 /// Payments in cluster-4, the third region.
 pub const PAYMENTS_IN_4: &str = include_str!("manifests/cluster-4-payments.yaml");
 
-const PLANS: &[(u8, u8, &str, &str, Kind)] = &[
-    (1, 0, "eastwestgateway", "istio-system", Kind::Gateway),
-    (1, 1, "orders", "orders", Kind::Client),
-    (1, 2, "stranger", "strangers", Kind::Client),
-    (2, 0, "eastwestgateway", "istio-system", Kind::Gateway),
-    (2, 1, "reports", "reports", Kind::Client),
-    (2, 2, "payments", "payments-west", Kind::Server),
-    (3, 0, "eastwestgateway", "istio-system", Kind::Gateway),
-    (3, 1, "payments", "payments-east", Kind::Server),
-    (4, 0, "eastwestgateway", "istio-system", Kind::Gateway),
-    (4, 1, "payments", "payments-eu", Kind::Server),
-    (4, 2, "stranger", "strangers", Kind::Client),
+const PLANS: &[Plan] = &[
+    Plan::of(1, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    Plan::of(1, 1, "orders", "orders", Kind::Client),
+    Plan::of(1, 2, "stranger", "strangers", Kind::Client),
+    Plan::of(2, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    Plan::of(2, 1, "reports", "reports", Kind::Client),
+    Plan::of(2, 2, "payments", "payments-west", Kind::Server),
+    Plan { name: "payments-next", ..Plan::of(2, 3, "payments", "payments-west", Kind::Spare) },
+    Plan::of(3, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    Plan::of(3, 1, "payments", "payments-east", Kind::Server),
+    Plan::of(4, 0, "eastwestgateway", "istio-system", Kind::Gateway),
+    Plan::of(4, 1, "payments", "payments-eu", Kind::Server),
+    Plan::of(4, 2, "stranger", "strangers", Kind::Client),
 ];
+
+/// Services that cases make in cluster-2, and the pod behind each: names are resolved by what the name server was told
+/// at its start.
+const SERVICES_OF_CASES: &[(&str, &str)] = &[
+    ("payments-stable", "payments"),
+    ("payments-canary", "payments-next"),
+    ("payments-active", "payments"),
+    ("payments-preview", "payments-next"),
+];
+
+/// The settings that every case has.
+const SETTINGS: [&str; 2] = ["--sidecars=own", "--enable-sw-aware-ns-caches=true"];
 
 /// One cluster of the mesh.
 pub struct Cluster {
@@ -74,6 +88,8 @@ pub struct World {
     pub clusters: Vec<Cluster>,
     root: Root,
     controller: Mutex<Option<Controller>>,
+    /// Settings of a case, beside [`SETTINGS`].
+    settings: std::sync::Mutex<&'static [&'static str]>,
 }
 
 impl World {
@@ -87,7 +103,7 @@ impl World {
         join_all(clusters.iter().map(Cluster::furnish)).await;
         join_all(clusters.iter().map(Cluster::start_istiod)).await;
         log("four istiods are ready");
-        let world = Self { clusters, root, controller: Mutex::default() };
+        let world = Self { clusters, root, controller: Mutex::default(), settings: std::sync::Mutex::default() };
         let hub = &world.clusters[0].api;
         let secrets =
             world.clusters.iter().map(|Cluster { api, .. }| controller::cluster_secret(api.name(), &api.kubeconfig()));
@@ -103,11 +119,21 @@ impl World {
 
     /// Starts Tradewind, as after [`World::kill_controller`].
     pub async fn start_controller(&self) {
-        let controller =
-            Controller::start_with(&self.clusters[0].api, &["--sidecars=own", "--enable-sw-aware-ns-caches=true"])
-                .await;
+        let controller = Controller::start_with(&self.clusters[0].api, &self.settings()).await;
         controller.ready().await;
         *self.controller.lock().await = Some(controller);
+    }
+
+    fn settings(&self) -> Vec<&'static str> {
+        let of_case = *self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        SETTINGS.iter().chain(of_case).copied().collect()
+    }
+
+    /// Starts Tradewind anew, with these settings beside those of every case.
+    pub async fn set(&self, settings: &'static [&'static str]) {
+        self.kill_controller().await;
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.start_controller().await;
     }
 
     /// Ends Tradewind as a crash would.
@@ -115,19 +141,48 @@ impl World {
         self.controller.lock().await.take();
     }
 
-    /// Starts again what a failed case left dead.
+    /// Puts two clusters on the network of the first: their pods reach each other.
+    pub async fn join(&self, a: u8, b: u8) {
+        network::peer(a, b);
+        for (of, other) in [(a, b), (b, a)] {
+            for pod in &self.cluster(of).pods {
+                network::reach(pod.place(), of, pod.plan.number, other);
+            }
+        }
+        self.cluster(b).renetwork(a).await;
+        self.begin_anew(b).await;
+    }
+
+    /// Ends [`World::join`], whether or not it came to its end.
+    pub async fn part(&self, a: u8, b: u8) {
+        network::unpeer(a);
+        for (of, other) in [(a, b), (b, a)] {
+            self.cluster(of).pods.iter().for_each(|pod| network::unreach(pod.place(), other));
+        }
+        self.cluster(b).renetwork(b).await;
+        self.begin_anew(b).await;
+    }
+
+    /// All pods of a cluster begin anew.
+    async fn begin_anew(&self, number: u8) {
+        let cluster = self.cluster(number);
+        cluster.pods.iter().filter(|pod| pod.runs()).for_each(Pod::kill);
+        join_all(cluster.pods.iter().map(|pod| self.restart(number, pod.plan.name))).await;
+    }
+
+    /// Starts again what a failed case left dead, and ends what it left on.
     pub async fn mend(&self) {
+        self.part(2, 3).await;
+        cases::rollouts::undo(self).await;
+        self.set(&[]).await;
         for cluster in &self.clusters {
             network::mend_outside(cluster.number);
             if cluster.istiod.lock().await.is_none() {
                 cluster.start_istiod().await;
             }
             for pod in cluster.pods.iter().filter(|pod| !pod.runs()) {
-                self.restart(cluster.number, pod.plan.app).await;
+                self.restart(cluster.number, pod.plan.name).await;
             }
-        }
-        if self.controller.lock().await.is_none() {
-            self.start_controller().await;
         }
     }
 
@@ -136,26 +191,25 @@ impl World {
         &self.clusters[usize::from(number) - 1]
     }
 
-    /// A pod by the number of its cluster and its workload.
-    pub fn pod(&self, cluster: u8, app: &str) -> &Pod {
+    /// A pod by the number of its cluster and its name.
+    pub fn pod(&self, cluster: u8, name: &str) -> &Pod {
         let mut pods = self.cluster(cluster).pods.iter();
-        pods.find(|pod| pod.plan.app == app).unwrap_or_else(|| panic!("no {app} in cluster-{cluster}"))
+        pods.find(|pod| pod.plan.name == name).unwrap_or_else(|| panic!("no {name} in cluster-{cluster}"))
     }
 
     /// Starts a pod's programs again.
-    pub async fn restart(&self, cluster: u8, app: &str) {
+    pub async fn restart(&self, cluster: u8, name: &str) {
         let pem = self.root.pem();
-        self.pod(cluster, app).restart(&self.cluster(cluster).api, &pem, self.cluster(cluster).trust()).await;
+        self.pod(cluster, name).restart(&self.cluster(cluster).api, &pem, self.cluster(cluster).trust()).await;
     }
 
     /// Gives a cluster another trust domain: its istiod and all its pods begin anew.
     pub async fn retrust(&self, number: u8, trust: Trust) {
         let cluster = self.cluster(number);
         cluster.kill_istiod().await;
-        cluster.pods.iter().for_each(Pod::kill);
-        *cluster.trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = trust;
+        *cluster.trust.lock().unwrap_or_else(PoisonError::into_inner) = trust;
         cluster.start_istiod().await;
-        join_all(cluster.pods.iter().map(|pod| self.restart(number, pod.plan.app))).await;
+        self.begin_anew(number).await;
     }
 
     /// Waits until a pod's proxy has what is expected for a host.
@@ -177,10 +231,8 @@ impl Cluster {
     async fn start(number: u8, root: &Root) -> Self {
         let place = network::make_node(number);
         let name = format!("cluster-{number}");
-        let plans = PLANS.iter().filter(|(cluster, ..)| *cluster == number);
-        let plans =
-            plans.map(|&(cluster, number, app, namespace, kind)| Plan { cluster, number, app, namespace, kind });
-        let pods: Vec<Pod> = plans.map(|plan| Pod::make(&name, plan)).collect();
+        let plans = PLANS.iter().filter(|plan| plan.cluster == number);
+        let pods: Vec<Pod> = plans.map(|plan| Pod::make(&name, plan.clone())).collect();
         let names = start_names(&place, &pods);
         let api = TestCluster::start_in(&name, place.clone()).await;
         let authority = root.intermediate(&name);
@@ -191,11 +243,11 @@ impl Cluster {
     async fn furnish(&self) {
         istio::install_crds(&self.api).await;
         self.api.apply_yaml(&controller::crds()).await;
+        self.api.apply_yaml(ROLLOUTS).await;
         self.api.apply_yaml(MESH).await;
         let manifests = self.manifests();
         self.api.apply_yaml(&manifests).await;
-        let node = format!("{}-node-1", self.api.name());
-        let mut objects: Vec<Value> = self.pods.iter().flat_map(|pod| pod.plan.objects(&node)).collect();
+        let mut objects: Vec<Value> = self.pods.iter().flat_map(|pod| pod.plan.objects()).collect();
         for Pod { plan, .. } in &self.pods {
             match plan.kind {
                 Kind::Gateway => objects.push(plan.slice("istio-eastwestgateway", &[("tls", 15443)])),
@@ -204,6 +256,7 @@ impl Cluster {
                     objects.push(plan.slice(plan.app, &[("http", application::HTTP_PORT)]));
                     objects.push(inbound(plan));
                 }
+                Kind::Spare => objects.push(inbound(plan)),
             }
         }
         self.api.apply(objects.clone()).await;
@@ -212,6 +265,20 @@ impl Cluster {
         for object in with_status {
             self.api.apply_status(&object.to_string()).await;
         }
+    }
+
+    /// Applies what the sample has of it, as at the beginning.
+    pub async fn apply_manifests(&self) {
+        self.api.apply_yaml(&self.manifests()).await;
+    }
+
+    /// Says on which network the cluster is: to istiod and Tradewind at once, to its pods when they begin anew.
+    async fn renetwork(&self, network: u8) {
+        let labels = json!({"topology.istio.io/network": format!("network-{network}")});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system", "labels": labels}});
+        self.api.apply(vec![namespace]).await;
+        self.pods.iter().for_each(|pod| pod.set_network(network));
     }
 
     fn manifests(&self) -> String {
@@ -232,7 +299,7 @@ impl Cluster {
     }
 
     fn trust(&self) -> Trust {
-        *self.trust.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends its istiod as a crash would.
@@ -265,9 +332,9 @@ fn inbound(plan: &Plan) -> Value {
     };
     json!({
         "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
-        "metadata": {"name": format!("{}-inbound", plan.app), "namespace": plan.namespace},
+        "metadata": {"name": format!("{}-inbound", plan.name), "namespace": plan.namespace},
         "spec": {
-            "workloadSelector": {"labels": {"app": plan.app}},
+            "workloadSelector": {"labels": {"pod": plan.name}},
             "ingress": [
                 listener("http", "HTTP", application::HTTP_PORT),
                 listener("grpc", "GRPC", application::GRPC_PORT),
@@ -279,9 +346,15 @@ fn inbound(plan: &Plan) -> Value {
 }
 
 fn start_names(place: &Place, pods: &[Pod]) -> Process {
-    let lines = pods
-        .iter()
-        .map(|Pod { plan, .. }| format!("{}.{}.svc.cluster.local {}\n", plan.app, plan.namespace, plan.address()));
+    let line =
+        |service: &str, plan: &Plan| format!("{service}.{}.svc.cluster.local {}\n", plan.namespace, plan.address());
+    let plans = || pods.iter().map(|pod| &pod.plan);
+    let behind_own = plans().filter(|plan| plan.kind != Kind::Spare).map(|plan| line(plan.app, plan));
+    let of_cases = SERVICES_OF_CASES.iter().flat_map(|(service, pod)| {
+        let behind = plans().filter(|plan| plan.namespace == "payments-west" && plan.name == *pod);
+        behind.map(|plan| line(service, plan))
+    });
+    let lines = behind_own.chain(of_cases);
     let dir = process::directory("names");
     let lines = lines.chain([format!("{} {}\n", istiod::NAME, place.address)]);
     let table: PathBuf = dir.join("table");

@@ -34,7 +34,7 @@ pub async fn prefixed(world: &World) -> Vec<String> {
 }
 
 /// Waits until the gateway of a cluster passes a host on.
-async fn gateway_has(world: &World, cluster: u8, host: &str) {
+pub async fn gateway_has(world: &World, cluster: u8, host: &str) {
     let gateway = world.pod(cluster, "eastwestgateway");
     let sni = format!("outbound_.80_._.{host}");
     eventually(&format!("{} has {host}", gateway.name()), CONVERGED_WITHIN, async || {
