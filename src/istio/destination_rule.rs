@@ -51,7 +51,7 @@ pub struct TrafficPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
-    /// `LEAST_REQUEST`.
+    /// `LEAST_REQUEST` or `ROUND_ROBIN`.
     pub simple: String,
     /// Slow start of new endpoints, as a duration (`45s`).
     #[serde(skip_serializing_if = "Option::is_none")]

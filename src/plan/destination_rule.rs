@@ -16,6 +16,7 @@ use crate::{
         DestinationRule, DestinationRuleSpec, Distribute, Endpoint, Failover, LoadBalancer, LocalityLbSetting,
         OutlierDetection, Tls, TrafficPolicy, keys,
     },
+    model::Kind,
     registry::{Reader, Target},
 };
 
@@ -44,7 +45,7 @@ pub(super) fn build(
             host: common.host.to_string(),
             traffic_policy: TrafficPolicy {
                 load_balancer: LoadBalancer {
-                    simple: "LEAST_REQUEST".into(),
+                    simple: if is_divided(endpoints) { "ROUND_ROBIN" } else { "LEAST_REQUEST" }.into(),
                     warmup_duration_secs: shaping.warmup.clone(),
                     locality_lb_setting: locality(target, shares, settings),
                 },
@@ -62,6 +63,17 @@ pub(super) fn build(
             export_to: common.export_to.to_vec(),
         },
     }
+}
+
+/// Whether a Rollout divides its traffic by weights. Between weighted endpoints of one locality `LEAST_REQUEST` evens out the
+/// more, the more requests are under way: 70/30 becomes 61/39 with four at a time.
+fn is_divided(endpoints: &[Endpoint]) -> bool {
+    let is_of_rollout = |endpoint: &&Endpoint| {
+        endpoint.labels.get(keys::ENDPOINT_TYPE).is_some_and(|of| of == Kind::Rollout.endpoint_type())
+    };
+    endpoints.iter().filter(is_of_rollout).any(|one| {
+        endpoints.iter().any(|other| other.locality == one.locality && other.weight.max(1) != one.weight.max(1))
+    })
 }
 
 fn locality(target: &Target, shares: &Shares, settings: &Settings) -> Option<LocalityLbSetting> {

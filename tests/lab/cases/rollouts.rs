@@ -17,6 +17,9 @@ use crate::{
 /// Requests per client and host.
 const REQUESTS: u64 = 2000;
 
+/// The gateway before the Rollout chooses for a connection: with one request each, its shares can be counted, too.
+const ONE_A_CONNECTION: &[&str] = &["--max-requests-per-connection=1"];
+
 /// So many answers in a row by the new pods mean that they were promoted.
 const IN_A_ROW: usize = 200;
 
@@ -118,9 +121,11 @@ pub async fn canary_and_preview(world: &World) -> Vec<String> {
     let mut figures = Vec::new();
     failover::two_regions(world).await;
     policy::set(world, &[("us-west", 100), ("us-east", 0)]).await;
+    world.set(ONE_A_CONNECTION).await;
     canary(world, &mut figures).await;
     preview(world, &mut figures).await;
     undo(world).await;
+    world.set(&[]).await;
     for client in super::shares::clients(world) {
         world.proxy_has(client, PAYMENTS, |endpoints| endpoints.len() == 2).await;
     }
@@ -137,7 +142,10 @@ async fn canary(world: &World, figures: &mut Vec<String>) {
     all_go_to(world, &format!("canary.{PAYMENTS}"), NEXT, figures).await;
 
     let client = world.pod(2, "reports");
-    split(world, client, (70, 30), figures).await;
+    has_split(world, client, (70, 30)).await;
+    for client in super::shares::clients(world) {
+        split(client, (70, 30), figures).await;
+    }
     // Argo goes on, under load.
     client.load_start(&failover::steady()).await;
     failover::more_answers(client).await;
@@ -154,16 +162,20 @@ async fn canary(world: &World, figures: &mut Vec<String>) {
     figures.push(format!("promoted under load: {}, none failed, then all by the canary", outcome.line()));
 }
 
-/// Counts how a client in the Rollout's cluster divides its requests.
-async fn split(world: &World, client: &Pod, (stable, next): (u64, u64), figures: &mut Vec<String>) {
+/// Waits until a client in the Rollout's cluster has both of its Services, with these weights.
+async fn has_split(world: &World, client: &Pod, (stable, next): (u64, u64)) {
     world
         .proxy_has(client, PAYMENTS, |endpoints| {
-            let mut first: Vec<u64> =
-                endpoints.iter().filter(|endpoint| endpoint.priority == 0).map(|endpoint| endpoint.weight).collect();
+            let first = endpoints.iter().filter(|endpoint| endpoint.priority == 0);
+            let mut first: Vec<u64> = first.map(|endpoint| endpoint.weight).collect();
             first.sort_unstable();
             first.len() == 2 && first[0] * stable == first[1] * next
         })
         .await;
+}
+
+/// Counts how a client's requests are divided.
+async fn split(client: &Pod, (stable, next): (u64, u64), figures: &mut Vec<String>) {
     let outcome = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
     assert_eq!(outcome.failures(), 0, "{}", outcome.line());
     for (pod, share) in [(STABLE, stable), (NEXT, next)] {
@@ -179,15 +191,15 @@ async fn preview(world: &World, figures: &mut Vec<String>) {
     replace(world, &strategy, &SERVICES[2..]).await;
     all_go_to(world, &format!("preview.{PAYMENTS}"), NEXT, figures).await;
     for client in super::shares::clients(world) {
-        failover_free(world, client).await;
+        active(world, client).await;
         let outcome = client.load(&Order::http(PAYMENTS, REQUESTS / 4)).await;
         assert_eq!(outcome.counts(), [(STABLE, REQUESTS / 4)].into(), "{} to {PAYMENTS}", client.name());
         figures.push(format!("{}, active: {}", client.name(), outcome.line()));
     }
 }
 
-/// Waits until one endpoint gets all that a client sends, and answers as the active one.
-async fn failover_free(world: &World, client: &Pod) {
+/// Waits until a client reaches the active pod and no other.
+async fn active(world: &World, client: &Pod) {
     world
         .proxy_has(client, PAYMENTS, |endpoints| {
             endpoints.iter().filter(|endpoint| endpoint.priority == 0).count() == 1
