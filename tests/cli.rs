@@ -372,6 +372,31 @@ fn verify_finds_a_real_proxy_as_planned() {
 }
 
 #[test]
+fn verify_expects_of_a_gateway_the_networks_that_it_asks_for() {
+    let gateway = dumped("gateway.json");
+    let (code, table, said) = verified(&gateway, &[]);
+    assert_eq!(code, 0, "{table}{said}");
+    assert!(said.ends_with("5 hosts in cluster-2: all as planned\n"), "{said}");
+    // Its tenth of the traffic is all that it gets, and of what it may not know it has nothing.
+    assert!(table.contains("us-west/tier0-us-west  0         100.0%  as planned"), "{table}");
+    assert!(!table.contains(":15443"), "{table}");
+    // Who asks for all networks must have the other gateways, too; who has them without asking differs.
+    let changed = |view: &str, dump: &serde_json::Value| {
+        let mut dump = dump.clone();
+        dump["configs"][0]["bootstrap"]["node"]["metadata"]["REQUESTED_NETWORK_VIEW"] = view.into();
+        verified(&dump, &["stage.payments.global"])
+    };
+    let (code, table, _) = changed("", &gateway);
+    assert!(code == 1 && table.contains("203.0.113.30:15443: the proxy does not have it"), "{table}");
+    let (code, table, _) = changed("network-2, network-3", &gateway);
+    assert!(code == 1 && table.contains("203.0.113.30:15443: the proxy does not have it"), "{table}");
+    let (code, table, _) = changed("network-1,network-2", &gateway);
+    assert_eq!(code, 0, "{table}");
+    let (code, table, _) = changed("network-2", &dumped("reports.json"));
+    assert!(code == 1 && table.contains("203.0.113.30:15443: it is not planned"), "{table}");
+}
+
+#[test]
 fn verify_names_each_difference_with_its_likely_cause() {
     let host = "outbound|80||stage.payments.global";
     let changed = |change: &dyn Fn(&mut serde_json::Value)| {

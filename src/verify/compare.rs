@@ -102,6 +102,10 @@ pub fn of_host(host: &HostPlan, proxy: &Proxy, reach: Reach, stands: Option<bool
     let ports = host.service_entry.spec.ports.iter().map(|port| {
         let upstream = proxy.upstreams.get(&(name.to_ascii_lowercase(), port.number));
         let upstream = upstream.or_else(|| proxy.upstreams.get(&(name.to_owned(), port.number)));
+        let expected = expected::endpoints(host, &port.name, proxy.locality.as_deref(), &proxy.networks);
+        // Istio makes nothing of a host all of whose endpoints are on networks that the proxy does not ask for.
+        let is_beyond = expected.is_empty() && !proxy.networks.is_empty();
+        let reach = if is_beyond && reach == Reach::Must { Reach::May } else { reach };
         match (upstream, reach) {
             (None, Reach::May | Reach::MustNot) => PortReport { port: port.number, differences: Vec::new(), endpoints: Vec::new() },
             (Some(upstream), Reach::MustNot) => PortReport {
@@ -112,11 +116,8 @@ pub fn of_host(host: &HostPlan, proxy: &Proxy, reach: Reach, stands: Option<bool
                 )],
                 endpoints: upstream.endpoints.iter().map(|one| row(one, upstream)).collect(),
             },
-            (None, Reach::Must) => missing(host, &port.name, port.number, stands),
-            (Some(upstream), Reach::Must | Reach::May) => {
-                let expected = expected::endpoints(host, &port.name, proxy.locality.as_deref());
-                of_port(host, port.number, &expected, upstream)
-            }
+            (None, Reach::Must) => missing(expected, port.number, stands),
+            (Some(upstream), Reach::Must | Reach::May) => of_port(host, port.number, &expected, upstream),
         }
     });
     HostReport { host: name.to_owned(), ports: ports.collect() }
@@ -127,7 +128,7 @@ fn is_exported(export_to: &[String], proxy: &Proxy) -> bool {
     export_to.is_empty() || proxy.namespace.is_none() || export_to.iter().any(is_meant)
 }
 
-fn missing(host: &HostPlan, port_name: &str, port: u16, stands: Option<bool>) -> PortReport {
+fn missing(expected: Vec<Expected>, port: u16, stands: Option<bool>) -> PortReport {
     let cause = match stands {
         Some(false) => "the ServiceEntry does not stand in the cluster as planned: see tradewind diff, and the notes",
         Some(true) => {
@@ -148,7 +149,7 @@ fn missing(host: &HostPlan, port_name: &str, port: u16, stands: Option<bool>) ->
     PortReport {
         port,
         differences: vec![Difference::new("the proxy does not have the host", cause)],
-        endpoints: expected::endpoints(host, port_name, None).into_iter().map(unseen).collect(),
+        endpoints: expected.into_iter().map(unseen).collect(),
     }
 }
 

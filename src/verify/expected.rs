@@ -19,8 +19,14 @@ pub(super) struct Expected {
     pub(super) share_percent: Option<f64>,
 }
 
-/// What a proxy at `locality` must have of a port of a host.
-pub(super) fn endpoints(host: &HostPlan, port_name: &str, locality: Option<&str>) -> Vec<Expected> {
+/// What a proxy at `locality` must have of a port of a host. One that asks for some networks alone has no endpoint that
+/// names another, and divides its traffic among the rest.
+pub(super) fn endpoints(
+    host: &HostPlan,
+    port_name: &str,
+    locality: Option<&str>,
+    networks: &[String],
+) -> Vec<Expected> {
     let policy = &host.destination_rule.spec.traffic_policy;
     let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
     let spec = &host.service_entry.spec;
@@ -34,20 +40,33 @@ pub(super) fn endpoints(host: &HostPlan, port_name: &str, locality: Option<&str>
                 .iter()
                 .any(|endpoint| endpoint.locality.split_once('/').is_some_and(|(region, _)| region == locality))
     };
-    let ranks: Vec<Option<u32>> = match locality.filter(|locality| is_whole(locality)) {
-        _ if !prefers_near || !setting.distribute.is_empty() => vec![Some(0); spec.endpoints.len()],
-        Some(locality) => compact(spec.endpoints.iter().map(|endpoint| rank(endpoint, locality, &setting)).collect()),
-        None => vec![None; spec.endpoints.len()],
+    let is_seen = |endpoint: &Endpoint| {
+        networks.is_empty() || endpoint.network.is_empty() || networks.contains(&endpoint.network)
     };
     let planned = host.endpoints.iter().map(|planned| planned.share_percent);
-    let each = spec.endpoints.iter().zip(ranks).zip(planned);
+    let (seen, shares): (Vec<&Endpoint>, Vec<Option<f64>>) =
+        spec.endpoints.iter().zip(planned).filter(|(endpoint, _)| is_seen(endpoint)).unzip();
+    let ranks: Vec<Option<u32>> = match locality.filter(|locality| is_whole(locality)) {
+        _ if !prefers_near || !setting.distribute.is_empty() => vec![Some(0); seen.len()],
+        Some(locality) => compact(seen.iter().map(|endpoint| rank(endpoint, locality, &setting)).collect()),
+        None => vec![None; seen.len()],
+    };
+    let is_whole = seen.len() == spec.endpoints.len();
+    let left: f64 = shares.iter().flatten().sum();
+    let share = |share: Option<f64>| match share {
+        share if is_whole => share,
+        // Of what remains, only fallbacks are left.
+        _ if left <= 0.0 => None,
+        share => share.map(|percent| percent / left * 100.0),
+    };
+    let each = seen.into_iter().zip(ranks).zip(shares);
     each.filter_map(|((endpoint, priority), share_percent)| {
         Some(Expected {
             address: endpoint.address.clone(),
             port: *endpoint.ports.get(port_name)?,
             locality: endpoint.locality.clone(),
             priority,
-            share_percent,
+            share_percent: share(share_percent),
         })
     })
     .collect()

@@ -27,6 +27,8 @@ pub struct Proxy {
     pub namespace: Option<String>,
     /// Locality, as `region/zone/subzone` without what is empty.
     pub locality: Option<String>,
+    /// The networks whose endpoints it asks for alone (metadata `REQUESTED_NETWORK_VIEW`), as east-west gateways do; empty: all.
+    pub networks: Vec<String>,
     /// By host and port, as in `outbound|80||stage.payments.global`.
     pub upstreams: BTreeMap<(String, u16), Upstream>,
 }
@@ -102,6 +104,7 @@ impl Proxy {
         self.id = text(&node["id"]).unwrap_or_default();
         self.cluster = text(&node["metadata"]["CLUSTER_ID"]);
         self.namespace = text(&node["metadata"]["NAMESPACE"]);
+        self.networks = networks(&node["metadata"]["REQUESTED_NETWORK_VIEW"]);
         self.locality = Some(locality(&node["locality"])).filter(|locality| !locality.is_empty());
     }
 
@@ -126,6 +129,12 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Istio writes a list with commas.
+fn networks(value: &Value) -> Vec<String> {
+    let list = value.as_array().into_iter().flatten().chain([value]).filter_map(Value::as_str);
+    list.flat_map(|list| list.split(',')).map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
 }
 
 /// Host and port of an outbound cluster without subset.
@@ -203,6 +212,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn networks_are_a_list_in_either_form() {
+        assert!(networks(&json!(null)).is_empty() && networks(&json!("")).is_empty());
+        assert_eq!(networks(&json!("network-1, network-2")), ["network-1", "network-2"]);
+        assert_eq!(networks(&json!(["network-1", "network-2"])), ["network-1", "network-2"]);
+    }
 
     #[test]
     fn a_dump_of_something_else_is_refused() {

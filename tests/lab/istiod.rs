@@ -2,6 +2,9 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+
 use crate::{
     certificates::Intermediate,
     support::{Place, TestCluster, eventually, parts, process::Process},
@@ -13,7 +16,12 @@ pub const NAME: &str = "istiod.istio-system.svc";
 /// Where proxies ask for configuration and certificates.
 pub const XDS_PORT: u16 = 15012;
 const HTTP_PORT: u16 = 15080;
+/// Where the API server asks whether an object is valid.
+const VALIDATION_PORT: u16 = 15017;
 const METRICS_PORT: u16 = 15014;
+
+/// Its metric of objects that its webhook refused.
+pub const FAILED: &str = "galley_validation_failed";
 
 /// From start to `/ready`. Alone it takes 8 s; the rest is for machines that build meanwhile.
 const READY_WITHIN: Duration = Duration::from_secs(150);
@@ -25,7 +33,8 @@ accessLogFile: /dev/null
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 ";
 
-/// What an upstream Envoy lacks is switched off; so is what needs an API server that calls back.
+/// What an upstream Envoy lacks is switched off; so is injection, and that istiod registers its validation by itself, which
+/// takes a Service with an address: [`validation`] names a URL instead.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("POD_NAME", "istiod-0"),
     ("POD_NAMESPACE", "istio-system"),
@@ -38,6 +47,32 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
     ("PILOT_DISABLE_MX_ALPN", "true"),
 ];
+
+/// What Istio's chart registers with an API server, so that it asks its istiod about every object of Istio, and takes none
+/// while that does not answer.
+pub fn validation(root_certificate: &str) -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "istio-validator-istio-system"},
+        "webhooks": [{
+            "name": "rev.validation.istio.io",
+            "clientConfig": {
+                "url": format!("https://{NAME}:{VALIDATION_PORT}/validate"),
+                "caBundle": base64(root_certificate),
+            },
+            "rules": [{
+                "operations": ["CREATE", "UPDATE"], "apiVersions": ["*"], "resources": ["*"],
+                "apiGroups": ["security.istio.io", "networking.istio.io", "telemetry.istio.io", "extensions.istio.io"],
+            }],
+            "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        }],
+    })
+}
+
+/// As JSON has bytes.
+fn base64(text: &str) -> Value {
+    serde_json::to_value(ByteString(text.as_bytes().to_vec())).expect("bytes are a text")
+}
 
 /// Whose certificates a cluster has, and whose it takes for its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +108,8 @@ impl Istiod {
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .arg(format!("--meshConfig={}", mesh.display()))
             .arg(format!("--clusterID={}", cluster.name()))
-            .args(["--httpsAddr=", "--grpcAddr=127.0.0.1:15010"])
+            .arg("--grpcAddr=127.0.0.1:15010")
+            .arg(format!("--httpsAddr={address}:{VALIDATION_PORT}"))
             .arg(format!("--secureGRPCAddr={address}:{XDS_PORT}"))
             .arg(format!("--httpAddr={address}:{HTTP_PORT}"))
             .arg(format!("--monitoringAddr={address}:{METRICS_PORT}"))

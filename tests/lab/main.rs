@@ -98,7 +98,10 @@ async fn run(cases: &[&cases::Case]) -> ExitCode {
         let result = std::panic::AssertUnwindSafe((case.run)(&world)).catch_unwind().await;
         let took = case_begin.elapsed();
         let (state, figures) = match result {
-            Ok(figures) => ("holds", figures),
+            Ok(mut figures) => {
+                figures.extend(world.found());
+                ("holds", figures)
+            }
             Err(_) => {
                 failed += 1;
                 // If even that fails, so does the rest, and says so.

@@ -1,7 +1,14 @@
 //! The mesh: four clusters of the payments story, each with its network, API server, istiod, gateway and a few pods,
 //! and one Tradewind over them.
 
-use std::{path::PathBuf, sync::PoisonError, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -66,6 +73,20 @@ const SERVICES_OF_CASES: &[(&str, &str)] = &[
 /// The settings that every case has.
 const SETTINGS: [&str; 2] = ["--sidecars=own", "--enable-sw-aware-ns-caches=true"];
 
+/// Valid to the schema, and not to istiod: the shares of `distribute` do not sum to 100.
+const INVALID: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: invalid, namespace: default}
+spec:
+  host: invalid.global
+  trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: us-west, to: {us-east: 60}}]}}}
+";
+
+/// How an API server passes on that istiod refuses an object.
+pub const REFUSED: &str =
+    "admission webhook \"rev.validation.istio.io\" denied the request: configuration is invalid: ";
+
 /// One cluster of the mesh.
 pub struct Cluster {
     /// 1 to 4.
@@ -76,6 +97,8 @@ pub struct Cluster {
     authority: Intermediate,
     trust: std::sync::Mutex<Trust>,
     istiod: Mutex<Option<Istiod>>,
+    /// Objects that its istiod was to refuse.
+    refused: AtomicU64,
     /// Its pods.
     pub pods: Vec<Pod>,
     // Killed with the cluster.
@@ -90,6 +113,8 @@ pub struct World {
     controller: Mutex<Option<Controller>>,
     /// Settings of a case, beside [`SETTINGS`].
     settings: std::sync::Mutex<&'static [&'static str]>,
+    /// Proxies that `tradewind verify` found as planned, and differences that it named where there had to be one.
+    found: [AtomicU64; 2],
 }
 
 impl World {
@@ -102,8 +127,15 @@ impl World {
         log("four API servers are ready");
         join_all(clusters.iter().map(Cluster::furnish)).await;
         join_all(clusters.iter().map(Cluster::start_istiod)).await;
+        join_all(clusters.iter().map(|cluster| cluster.validate(&root))).await;
         log("four istiods are ready");
-        let world = Self { clusters, root, controller: Mutex::default(), settings: std::sync::Mutex::default() };
+        let world = Self {
+            clusters,
+            root,
+            controller: Mutex::default(),
+            settings: std::sync::Mutex::default(),
+            found: Default::default(),
+        };
         let hub = &world.clusters[0].api;
         let secrets =
             world.clusters.iter().map(|Cluster { api, .. }| controller::cluster_secret(api.name(), &api.kubeconfig()));
@@ -221,6 +253,59 @@ impl World {
         .await
     }
 
+    /// What `tradewind verify` says of a pod's proxy, and its exit code: by the clusters themselves and the proxy's admin port.
+    pub async fn verify(&self, pod: &Pod) -> (Option<i32>, String) {
+        let mut fleet = "clusters:\n".to_owned();
+        for Cluster { api, .. } in &self.clusters {
+            let file = Path::new(enclosure::PRIVATE).join(format!("verify-{}", api.name()));
+            std::fs::write(&file, api.kubeconfig()).expect("a file of our own");
+            fleet += &format!("- {{name: {}, kubeconfig: {}}}\n", api.name(), file.display());
+        }
+        let file = Path::new(enclosure::PRIVATE).join("verify-fleet.yaml");
+        std::fs::write(&file, fleet).expect("a file of our own");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        command.arg("verify").arg(file).arg(format!("--envoy=http://{}", pod.orders())).args(self.settings());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("tradewind");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        (output.status.code(), said)
+    }
+
+    /// Waits until `tradewind verify` finds each of these proxies as planned.
+    pub async fn verified(&self, pods: &[&Pod]) {
+        join_all(pods.iter().map(async |pod| {
+            eventually(&format!("{} is verified", pod.name()), CONVERGED_WITHIN, async || {
+                match self.verify(pod).await {
+                    (Some(0), said) if said.contains("all as planned") => Ok(()),
+                    (code, said) => Err(format!("{code:?}: {said}")),
+                }
+            })
+            .await;
+        }))
+        .await;
+        self.found[0].fetch_add(pods.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Waits until `tradewind verify` finds a difference at a proxy, and names it in these words.
+    pub async fn differs(&self, pod: &Pod, words: &[&str]) {
+        eventually(&format!("{} is found to differ", pod.name()), CONVERGED_WITHIN, async || {
+            match self.verify(pod).await {
+                (Some(1), said) if words.iter().all(|words| said.contains(words)) => Ok(()),
+                (code, said) => Err(format!("{code:?}: {said}")),
+            }
+        })
+        .await;
+        self.found[1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What `tradewind verify` found since this was asked last.
+    pub fn found(&self) -> Option<String> {
+        let [planned, differing] = self.found.each_ref().map(|count| count.swap(0, Ordering::Relaxed));
+        let planned = (planned > 0).then(|| format!("{planned} proxies as planned"));
+        let differing = (differing > 0).then(|| format!("{differing} that differed, named with its cause"));
+        let found: Vec<String> = planned.into_iter().chain(differing).collect();
+        (!found.is_empty()).then(|| format!("tradewind verify: {}", found.join(", ")))
+    }
+
     /// Gives payments another policy.
     pub async fn policy(&self, yaml: &str) {
         self.cluster(3).api.apply_yaml(yaml).await;
@@ -236,7 +321,17 @@ impl Cluster {
         let names = start_names(&place, &pods);
         let api = TestCluster::start_in(&name, place.clone()).await;
         let authority = root.intermediate(&name);
-        Self { number, api, place, authority, trust: TRUST.into(), istiod: Mutex::default(), pods, _names: names }
+        Self {
+            number,
+            api,
+            place,
+            authority,
+            trust: TRUST.into(),
+            istiod: Mutex::default(),
+            refused: AtomicU64::default(),
+            pods,
+            _names: names,
+        }
     }
 
     /// Applies what is there before Tradewind comes.
@@ -295,7 +390,28 @@ impl Cluster {
     pub async fn start_istiod(&self) {
         let mut istiod = Istiod::start(&self.api, &self.place, &self.authority, &self.trust());
         istiod.ready().await;
+        self.refused.store(0, Ordering::Relaxed);
         *self.istiod.lock().await = Some(istiod);
+    }
+
+    /// From now on the API server asks istiod about every object of Istio.
+    async fn validate(&self, root: &Root) {
+        self.api.apply(vec![istiod::validation(&root.pem())]).await;
+        eventually(&format!("{} asks its istiod", self.api.name()), CONVERGED_WITHIN, async || {
+            match istio::strict_apply(&self.api, INVALID).await {
+                Err(refused) if refused.to_string().contains(REFUSED) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        self.api.delete("networking.istio.io/v1/DestinationRule", "default", "invalid").await;
+        self.refused.store(self.istiod_metric(istiod::FAILED).await, Ordering::Relaxed);
+    }
+
+    /// Panics when its istiod has refused an object that it was not to refuse.
+    pub async fn assert_none_refused(&self) {
+        let refused = self.istiod_metric(istiod::FAILED).await;
+        assert_eq!(refused, self.refused.load(Ordering::Relaxed), "{}: refused objects", self.api.name());
     }
 
     fn trust(&self) -> Trust {

@@ -23,6 +23,15 @@ pub async fn strict_apply(cluster: &TestCluster, yaml: &str) -> kube::Result<Val
     strict_apply_object(cluster, object).await
 }
 
+/// [`strict_apply`] of an object as it was read, which changes nothing.
+pub async fn dry_apply(cluster: &TestCluster, object: &Value) -> kube::Result<Value> {
+    let mut object = object.clone();
+    let metadata = object["metadata"].as_object_mut().expect("an object has metadata");
+    metadata.retain(|field, _| ["name", "namespace", "labels", "annotations"].contains(&field.as_str()));
+    let parameters = PatchParams::apply("tradewind-strict").force().validation_strict().dry_run();
+    cluster.apply_with(&cluster.client(), &object, &parameters).await
+}
+
 /// [`strict_apply`] of an object.
 pub async fn strict_apply_object(cluster: &TestCluster, object: &Value) -> kube::Result<Value> {
     let parameters = PatchParams::apply("tradewind-strict").force().validation_strict();

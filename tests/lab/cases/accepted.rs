@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     enclosure,
-    support::{documents, eventually, parts},
-    world::World,
+    support::{documents, eventually, istio, parts},
+    world::{REFUSED, World},
 };
 
 /// From the last applied object to the proxy that has all of them.
@@ -82,6 +82,81 @@ fn golden_outputs() -> Vec<PathBuf> {
     found
 }
 
+/// Objects that istiod's webhook accepted.
+const PASSED: &str = "galley_validation_passed";
+
+/// What each cluster has of Tradewind's.
+const WRITTEN: [&str; 3] = ["ServiceEntry", "DestinationRule", "Sidecar"];
+
+/// Wrong objects, each near to one that Tradewind writes, and what is said of them.
+const WRONG: [(&str, &str, &str); 4] = [
+    (
+        "a ServiceEntry without hosts",
+        "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: wrong, namespace: default}, \
+         spec: {ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}}",
+        "spec.hosts: Required value",
+    ),
+    (
+        "a host with an address of no family",
+        "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: wrong, namespace: default}, \
+         spec: {hosts: [wrong.global], addresses: ['240.0.0.300'], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}}",
+        REFUSED,
+    ),
+    (
+        "an endpoint with a port that is none",
+        "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: wrong, namespace: default}, \
+         spec: {hosts: [wrong.global], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS, \
+         endpoints: [{address: 192.0.2.1, ports: {grpc: 80}}]}}",
+        REFUSED,
+    ),
+    (
+        "shares of distribute that sum to 60",
+        "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: wrong, namespace: default}, \
+         spec: {host: wrong.global, trafficPolicy: {loadBalancer: {localityLbSetting: \
+         {distribute: [{from: us-west, to: {us-east: 60}}]}}}}}",
+        REFUSED,
+    ),
+];
+
+pub async fn validation(world: &World) -> Vec<String> {
+    super::failover::two_regions(world).await;
+    super::policy::set(world, &[("us-east", 90), ("us-west", 10)]).await;
+    world.verified(&super::shares::clients(world)).await;
+    let mut figures = Vec::new();
+    let mut written = 0;
+    for cluster in &world.clusters {
+        // Of all that was written since its istiod began.
+        cluster.assert_none_refused().await;
+        let passed = cluster.istiod_metric(PASSED).await;
+        let mut of_cluster = 0;
+        for kind in WRITTEN {
+            let objects = cluster.api.list(&format!("networking.istio.io/v1/{kind}"), None).await;
+            let ours = objects
+                .iter()
+                .filter(|object| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "tradewind");
+            for object in ours {
+                let applied = istio::dry_apply(&cluster.api, object).await;
+                applied.unwrap_or_else(|error| panic!("{}: {error}: {object}", cluster.api.name()));
+                of_cluster += 1;
+            }
+        }
+        let passed = cluster.istiod_metric(PASSED).await - passed;
+        assert!(passed >= of_cluster, "{}: {passed} of {of_cluster}", cluster.api.name());
+        written += of_cluster;
+    }
+    assert!(written > 20, "Tradewind wrote {written} objects");
+    figures.push(format!("{written} objects of Tradewind in four clusters: accepted, and none was refused before"));
+    let cluster = world.cluster(4);
+    for (what, object, expected) in WRONG {
+        let refused = istio::strict_apply(&cluster.api, object).await;
+        let said = refused.expect_err(what).to_string();
+        assert!(said.contains(expected), "{what}: {said}");
+        let said = said.split("denied the request: ").last().unwrap_or_default();
+        figures.push(format!("{what}: {}", said.lines().next().unwrap_or_default()));
+    }
+    figures
+}
+
 /// The last row: it leaves hundreds of hosts behind.
 pub async fn golden_objects(world: &World) -> Vec<String> {
     let cluster = world.cluster(4);
@@ -110,7 +185,10 @@ pub async fn golden_objects(world: &World) -> Vec<String> {
             format!("{} {}/{}", text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]))
         })
         .collect();
+    let passed = cluster.istiod_metric(PASSED).await;
     cluster.api.apply(all).await;
+    let passed = cluster.istiod_metric(PASSED).await - passed;
+    assert!(passed >= count as u64, "{passed} of {count} objects were validated");
     hosts.sort();
     hosts.dedup();
     assert!(count > 500, "the golden files moved");
@@ -131,6 +209,7 @@ pub async fn golden_objects(world: &World) -> Vec<String> {
     cluster.assert_istiod_runs().await;
     let mut figures =
         vec![format!("{count} objects of {} golden files: {} hosts and ports at a proxy", files.len(), hosts.len())];
+    figures.push(format!("Istio's validation: {passed} accepted, none refused"));
     figures.push(rejected(world).await);
     figures.push(analyzed(world, &copies));
     figures

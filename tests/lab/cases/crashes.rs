@@ -10,6 +10,9 @@ use crate::{
 const EAST: &[(&str, u32)] = &[("us-east", 100), ("us-west", 0)];
 const WEST: &[(&str, u32)] = &[("us-west", 100), ("us-east", 0)];
 
+/// What `tradewind verify` says of us-east at a proxy that does not know yet that it has no share any more.
+const OLD_SHARE: &str = "it gets 100.0 % of the traffic, planned are 0.0 %";
+
 async fn begin(world: &World) -> [&Pod; 3] {
     failover::two_regions(world).await;
     policy::set(world, EAST).await;
@@ -21,7 +24,7 @@ async fn begin(world: &World) -> [&Pod; 3] {
     clients
 }
 
-async fn end(clients: [&Pod; 3], wrong: &str, from: u64, until: u64) -> Vec<Outcome> {
+async fn end(world: &World, clients: [&Pod; 3], wrong: &str, from: u64, until: u64) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for client in clients {
         failover::answered_by(client, &["cluster-2"]).await;
@@ -35,6 +38,7 @@ async fn end(clients: [&Pod; 3], wrong: &str, from: u64, until: u64) -> Vec<Outc
         assert_eq!(early, 0, "{}: answers by {wrong} too early", client.name());
         outcomes.push(outcome);
     }
+    world.verified(&clients).await;
     outcomes
 }
 
@@ -51,9 +55,11 @@ pub async fn controller(world: &World) -> Vec<String> {
     for client in clients {
         failover::more_answers(client).await;
     }
+    // Of the policy it knows; what should be written is not.
+    world.differs(clients[0], &[OLD_SHARE, "likely: weights of an older ServiceEntry"]).await;
     let back = now_micros();
     world.start_controller().await;
-    let outcomes = end(clients, "cluster-2", killed, back).await;
+    let outcomes = end(world, clients, "cluster-2", killed, back).await;
     vec![line("Tradewind killed, policy edited meanwhile, started", &outcomes)]
 }
 
@@ -72,7 +78,7 @@ pub async fn api_server(world: &World) -> Vec<String> {
     failover::answered_by(clients[2], &["cluster-2"]).await;
     failover::answered_by(clients[1], &["cluster-3"]).await;
     api.start_apiserver().await;
-    let outcomes = end(clients, "cluster-2", killed, edited).await;
+    let outcomes = end(world, clients, "cluster-2", killed, edited).await;
     vec![line("API server of cluster-2 killed, policy edited meanwhile, started", &outcomes)]
 }
 
@@ -88,8 +94,9 @@ pub async fn istiod(world: &World) -> Vec<String> {
     failover::answered_by(clients[1], &["cluster-2"]).await;
     failover::answered_by(clients[2], &["cluster-2"]).await;
     failover::answered_by(clients[0], &["cluster-3"]).await;
+    world.differs(clients[0], &[OLD_SHARE, "likely: istiod has not sent the newest ServiceEntry"]).await;
     world.cluster(1).start_istiod().await;
     world.proxy_has(clients[0], PAYMENTS, |endpoints| endpoints.len() == 2).await;
-    let outcomes = end(clients, "cluster-2", killed, edited).await;
+    let outcomes = end(world, clients, "cluster-2", killed, edited).await;
     vec![line("istiod of cluster-1 killed, policy edited meanwhile, started", &outcomes)]
 }

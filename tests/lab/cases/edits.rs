@@ -52,6 +52,7 @@ async fn change(
         assert_eq!(outcome.failures(), 0, "{}: {}", client.name(), outcome.line());
         changes.push(Change { outcome: outcome.since(edited), edited });
     }
+    world.verified(clients).await;
     changes
 }
 

@@ -70,6 +70,7 @@ pub async fn hundred_and_fallback(world: &World) -> Vec<String> {
     policy::set(world, &[("us-east", 100), ("eu-west", 0)]).await;
     let client = world.pod(1, "orders");
     world.proxy_has(client, PAYMENTS, |endpoints| tiers(endpoints) == [(0, 100), (1, 1), (2, 1)]).await;
+    world.verified(&[client]).await;
     let healthy = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
     policy::assert_shares(&client.name(), &healthy, &[("cluster-3", 1.0)]);
 
@@ -78,12 +79,16 @@ pub async fn hundred_and_fallback(world: &World) -> Vec<String> {
     let died = now_micros();
     kill_region(world, 3);
     let during = answered_by(client, &["cluster-4"]).await.since(died);
+    world
+        .differs(client, &[&format!("{}:15443: it is taken out by outlier detection", network::gateway_address(3))])
+        .await;
     let last_failure =
         during.samples.iter().filter(|sample| during.kind_of(sample).starts_with('!')).map(|s| s.done).max();
     revive_region(world, 3).await;
     let revived = now_micros();
     answered_by(client, &["cluster-3"]).await;
     let whole = client.load_stop().await;
+    world.verified(&[client]).await;
     let after = whole.since(revived);
     let back = after.samples.iter().find(|sample| after.kind_of(sample).starts_with("cluster-3")).map(|s| s.done);
     let back = back.expect("was just awaited");
@@ -107,6 +112,7 @@ pub async fn silent_region(world: &World) -> Vec<String> {
     let client = world.pod(1, "orders");
     client.load_start(&Order { patience_ms: 5_000, ..steady() }).await;
     answered_by(client, &["cluster-3"]).await;
+    world.verified(&[client]).await;
     let gone = now_micros();
     network::cut_outside(3);
     let during = answered_by(client, &["cluster-2"]).await.since(gone);
@@ -134,6 +140,7 @@ pub async fn weights_and_tiers(world: &World) -> Vec<String> {
     policy::set(world, &[("us-east", 90), ("us-west", 10), ("eu-west", 0)]).await;
     let client = world.pod(1, "orders");
     world.proxy_has(client, PAYMENTS, |endpoints| tiers(endpoints) == [(0, 10), (0, 90), (1, 1)]).await;
+    world.verified(&[client]).await;
     let healthy = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
     policy::assert_shares(&client.name(), &healthy, &[("cluster-3", 0.9), ("cluster-2", 0.1)]);
     let mut figures = vec![format!("all healthy: {}", healthy.line())];
@@ -171,6 +178,7 @@ pub async fn topology(world: &World) -> Vec<String> {
         figures.push(format!("{}: {}", client.name(), outcome.line()));
         policy::assert_shares(&client.name(), &outcome, &[(nearest, 1.0)]);
     }
+    world.verified(&shares::clients(world)).await;
     // The nearest dies: the next, whichever Istio holds for nearer.
     let client = world.pod(2, "reports");
     client.load_start(&steady()).await;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Requests per client.
-const REQUESTS: u64 = 2000;
+const REQUESTS: u64 = 1000;
 
 /// So many answers in a row by others mean that a pod gets none any more.
 const IN_A_ROW: usize = 200;
@@ -79,6 +79,7 @@ async fn shares(world: &World) -> Vec<String> {
     );
     has(world, orders, &[gateway(2), gateway(3)]).await;
 
+    world.verified(&[orders, reports, payments, gateways[0], gateways[1]]).await;
     let before = [turned_to(gateways[0]).await, turned_to(gateways[1]).await];
     for client in [reports, payments] {
         let before: u64 = turned_to(client).await;

@@ -20,6 +20,7 @@ pub async fn prefixed(world: &World) -> Vec<String> {
             gateway_has(world, cluster, &format!("{prefix}.{PAYMENTS}")).await;
         }
     }
+    world.verified(&super::shares::clients(world)).await;
     let mut figures = Vec::new();
     for client in super::shares::clients(world) {
         for (prefix, cluster) in [("west", "cluster-2"), ("east", "cluster-3")] {
@@ -60,6 +61,7 @@ pub async fn ports(world: &World) -> Vec<String> {
     for (cluster, namespace) in [(2, "payments-west"), (3, "payments-east")] {
         world.cluster(cluster).api.apply_yaml(&service(namespace, MORE)).await;
     }
+    world.verified(&super::shares::clients(world)).await;
     let mut figures = Vec::new();
     for client in super::shares::clients(world) {
         for (port, protocol) in [(80, Protocol::Http), (9090, Protocol::Grpc), (9000, Protocol::Tcp)] {

@@ -53,5 +53,6 @@ cases! {
     "canary-and-preview", "Argo Rollouts: canary and preview hosts go to their Services, a canary gets its weight", rollouts::canary_and_preview;
     "flat-network", "one network: endpoints are pods, no gateway on the path, shares hold, a pod that ends takes no request along", flat::network;
     "trust-domains", "another trust domain is refused, and verified as an alias", trust::domains;
+    "validation", "Istio's own validation refuses what is wrong, and accepts all that Tradewind wrote", accepted::validation;
     "golden-objects", "every golden object is accepted by an istiod and its proxies", accepted::golden_objects;
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Requests per client and host.
-const REQUESTS: u64 = 2000;
+const REQUESTS: u64 = 500;
 
 /// The gateway before the Rollout chooses for a connection: with one request each, its shares can be counted, too.
 const ONE_A_CONNECTION: &[&str] = &["--max-requests-per-connection=1"];
@@ -101,8 +101,8 @@ async fn all_go_to(world: &World, host: &str, pod: &str, figures: &mut Vec<Strin
     for client in super::shares::clients(world) {
         world.proxy_has(client, host, |endpoints| endpoints.len() == 1).await;
         answered(client, host).await;
-        let outcome = client.load(&Order::http(host, REQUESTS / 4)).await;
-        assert_eq!(outcome.counts(), [(pod, REQUESTS / 4)].into(), "{} to {host}", client.name());
+        let outcome = client.load(&Order::http(host, REQUESTS)).await;
+        assert_eq!(outcome.counts(), [(pod, REQUESTS)].into(), "{} to {host}", client.name());
         let prefix = host.split('.').next().unwrap_or_default();
         figures.push(format!("{} to {prefix}.: {}", client.name(), outcome.line()));
     }
@@ -143,6 +143,7 @@ async fn canary(world: &World, figures: &mut Vec<String>) {
 
     let client = world.pod(2, "reports");
     has_split(world, client, (70, 30)).await;
+    world.verified(&super::shares::clients(world)).await;
     for client in super::shares::clients(world) {
         split(client, (70, 30), figures).await;
     }
@@ -190,10 +191,11 @@ async fn preview(world: &World, figures: &mut Vec<String>) {
     let strategy = json!({"blueGreen": {"activeService": "payments-active", "previewService": "payments-preview"}});
     replace(world, &strategy, &SERVICES[2..]).await;
     all_go_to(world, &format!("preview.{PAYMENTS}"), NEXT, figures).await;
+    world.verified(&super::shares::clients(world)).await;
     for client in super::shares::clients(world) {
         active(world, client).await;
-        let outcome = client.load(&Order::http(PAYMENTS, REQUESTS / 4)).await;
-        assert_eq!(outcome.counts(), [(STABLE, REQUESTS / 4)].into(), "{} to {PAYMENTS}", client.name());
+        let outcome = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
+        assert_eq!(outcome.counts(), [(STABLE, REQUESTS)].into(), "{} to {PAYMENTS}", client.name());
         figures.push(format!("{}, active: {}", client.name(), outcome.line()));
     }
 }

@@ -23,6 +23,9 @@ pub async fn ninety_ten(world: &World) -> Vec<String> {
     let mut figures = Vec::new();
     for client in clients(world) {
         world.proxy_has(client, PAYMENTS, |endpoints| weights(endpoints, &[10, 90])).await;
+    }
+    world.verified(&clients(world)).await;
+    for client in clients(world) {
         let outcome = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
         figures.push(format!("{}: {}", client.name(), outcome.line()));
         eprintln!("{}", figures.last().expect("was just pushed"));

@@ -39,5 +39,9 @@ pub async fn payments(world: &World) -> Vec<String> {
         assert_eq!(outcome.failures(), outcome.total(), "{}: {}", stranger.name(), outcome.line());
         figures.push(format!("{}, undeclared: {}", stranger.name(), outcome.line()));
     }
+    // What a gateway serves is a part of the plan of its cluster.
+    let gateways = [1, 2, 3, 4].map(|cluster| world.pod(cluster, "eastwestgateway"));
+    let strangers = [1, 4].map(|cluster| world.pod(cluster, "stranger"));
+    world.verified(&[&super::shares::clients(world)[..], &strangers, &gateways].concat()).await;
     figures
 }

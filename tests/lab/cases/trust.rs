@@ -21,6 +21,8 @@ pub async fn domains(world: &World) -> Vec<String> {
     world.retrust(3, Trust { domain: "east.example", alias: "" }).await;
     world.proxy_has(client, PAYMENTS, alone).await;
     let refused = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
+    // What the proxy has is right, and its only endpoint is never taken out.
+    world.verified(&[client]).await;
     let subject = world.pod(3, "payments").admin("/certs").await.expect("a proxy that runs");
 
     world.retrust(3, Trust { domain: "east.example", alias: TRUST.domain }).await;
@@ -32,6 +34,7 @@ pub async fn domains(world: &World) -> Vec<String> {
     })
     .await;
     let verified = client.load(&Order::http(PAYMENTS, REQUESTS)).await;
+    world.verified(&[client]).await;
     world.retrust(3, TRUST).await;
 
     assert!(subject.contains("spiffe://east.example/ns/payments-east/sa/payments"), "{subject}");
