@@ -95,7 +95,12 @@ async fn run(cases: &[&cases::Case]) -> ExitCode {
     for case in cases {
         let case_begin = Instant::now();
         // A failed case has said why; the next one sets the policy that it needs.
-        let result = std::panic::AssertUnwindSafe((case.run)(&world)).catch_unwind().await;
+        let row = async {
+            let figures = (case.run)(&world).await;
+            world.assert_none_refused().await;
+            figures
+        };
+        let result = std::panic::AssertUnwindSafe(row).catch_unwind().await;
         let took = case_begin.elapsed();
         let (state, figures) = match result {
             Ok(mut figures) => {

@@ -297,6 +297,11 @@ impl World {
         self.found[1].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Panics when an istiod has refused an object that it was not to refuse.
+    pub async fn assert_none_refused(&self) {
+        join_all(self.clusters.iter().map(Cluster::assert_none_refused)).await;
+    }
+
     /// What `tradewind verify` found since this was asked last.
     pub fn found(&self) -> Option<String> {
         let [planned, differing] = self.found.each_ref().map(|count| count.swap(0, Ordering::Relaxed));
@@ -405,11 +410,16 @@ impl Cluster {
         })
         .await;
         self.api.delete("networking.istio.io/v1/DestinationRule", "default", "invalid").await;
+        self.expect_refused().await;
+    }
+
+    /// What its istiod has refused until now was to be.
+    pub async fn expect_refused(&self) {
         self.refused.store(self.istiod_metric(istiod::FAILED).await, Ordering::Relaxed);
     }
 
     /// Panics when its istiod has refused an object that it was not to refuse.
-    pub async fn assert_none_refused(&self) {
+    async fn assert_none_refused(&self) {
         let refused = self.istiod_metric(istiod::FAILED).await;
         assert_eq!(refused, self.refused.load(Ordering::Relaxed), "{}: refused objects", self.api.name());
     }
@@ -420,6 +430,7 @@ impl Cluster {
 
     /// Ends its istiod as a crash would.
     pub async fn kill_istiod(&self) {
+        self.assert_none_refused().await;
         self.istiod.lock().await.take();
     }
 
