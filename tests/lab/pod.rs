@@ -124,7 +124,10 @@ impl Plan {
     fn labels(&self) -> Value {
         match self.kind {
             Kind::Gateway => json!({"app": self.app, "istio": "eastwestgateway"}),
-            Kind::Client | Kind::Server | Kind::Spare => json!({"app": self.app, "pod": self.name}),
+            // Injection says by the last that mutual TLS is spoken here.
+            Kind::Client | Kind::Server | Kind::Spare => {
+                json!({"app": self.app, "pod": self.name, "security.istio.io/tlsMode": "istio"})
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod edits;
 mod failover;
 mod flat;
 mod hosts;
+mod inside;
 mod policy;
 pub mod rollouts;
 mod shares;
@@ -50,6 +51,7 @@ cases! {
     "api-server-killed", "serving goes on without an API server, and converges after", crashes::api_server;
     "istiod-killed", "serving goes on without an istiod, and converges after", crashes::istiod;
     "ports", "HTTP, gRPC and TCP by their ports", hosts::ports;
+    "in-cluster-routing", "a VirtualService sends a cluster's own share to its own Service, shares hold", inside::routing;
     "canary-and-preview", "Argo Rollouts: canary and preview hosts go to their Services, a canary gets its weight", rollouts::canary_and_preview;
     "flat-network", "one network: endpoints are pods, no gateway on the path, shares hold, a pod that ends takes no request along", flat::network;
     "trust-domains", "another trust domain is refused, and verified as an alias", trust::domains;
