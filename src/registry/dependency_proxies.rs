@@ -96,6 +96,11 @@ impl Proxies {
         self.all.values().filter(move |found| found.destination == *destination).map(|found| &found.proxy.identity)
     }
 
+    /// The hosts under which somebody stands before a destination.
+    pub(super) fn hosts_before<'a>(&'a self, destination: &'a Identity) -> impl Iterator<Item = &'a Host> {
+        self.all.values().filter(move |found| found.destination == *destination).flat_map(|found| &found.hosts)
+    }
+
     /// The services that are proxies.
     pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
         self.all.values().map(|found| &found.proxy)

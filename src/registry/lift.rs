@@ -302,11 +302,16 @@ impl Registry {
         };
         let identities = |of: &ClusterName| self.shards.get(of).map(|shard| shard.identities_in(namespace));
         let clients: BTreeSet<Identity> = read_in.iter().filter_map(identities).flatten().collect();
-        let destinations: BTreeSet<Identity> = {
+        let (destinations, mut hosts): (BTreeSet<Identity>, BTreeSet<Host>) = {
             let dependencies = self.dependencies.read();
-            clients.iter().flat_map(|client| dependencies.destinations_of(client)).collect()
+            let destinations: BTreeSet<_> =
+                clients.iter().flat_map(|client| dependencies.destinations_of(client)).collect();
+            // A route for a host that the Sidecar leaves out never reaches the client's proxy.
+            let proxied = destinations.iter().flat_map(|destination| dependencies.proxies.hosts_before(destination));
+            let proxied = proxied.cloned().collect();
+            (destinations, proxied)
         };
-        let (mut hosts, mut local_services) = (BTreeSet::new(), BTreeSet::new());
+        let mut local_services = BTreeSet::new();
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
             hosts.extend(self.hosts_of(&key));
             for cluster in &read_in {

@@ -206,6 +206,7 @@ impl World {
     pub async fn mend(&self) {
         self.part(2, 3).await;
         cases::rollouts::undo(self).await;
+        cases::proxy::undo(self).await;
         self.set(&[]).await;
         for cluster in &self.clusters {
             network::mend_outside(cluster.number);
@@ -305,8 +306,11 @@ impl World {
     /// What `tradewind verify` found since this was asked last.
     pub fn found(&self) -> Option<String> {
         let [planned, differing] = self.found.each_ref().map(|count| count.swap(0, Ordering::Relaxed));
-        let planned = (planned > 0).then(|| format!("{planned} proxies as planned"));
-        let differing = (differing > 0).then(|| format!("{differing} that differed, named with its cause"));
+        let planned = (planned > 0).then(|| match planned {
+            1 => "1 proxy as planned".to_owned(),
+            _ => format!("{planned} proxies as planned"),
+        });
+        let differing = (differing > 0).then(|| format!("{differing} that differed, named with the cause"));
         let found: Vec<String> = planned.into_iter().chain(differing).collect();
         (!found.is_empty()).then(|| format!("tradewind verify: {}", found.join(", ")))
     }

@@ -8,6 +8,7 @@ mod flat;
 mod hosts;
 mod inside;
 mod policy;
+pub mod proxy;
 pub mod rollouts;
 mod shares;
 mod story;
@@ -52,6 +53,7 @@ cases! {
     "istiod-killed", "serving goes on without an istiod, and converges after", crashes::istiod;
     "ports", "HTTP, gRPC and TCP by their ports", hosts::ports;
     "in-cluster-routing", "a VirtualService sends a cluster's own share to its own Service, shares hold", inside::routing;
+    "dependency-proxy", "a destination that nobody runs is answered for by its proxy", proxy::dependency_proxy;
     "canary-and-preview", "Argo Rollouts: canary and preview hosts go to their Services, a canary gets its weight", rollouts::canary_and_preview;
     "flat-network", "one network: endpoints are pods, no gateway on the path, shares hold, a pod that ends takes no request along", flat::network;
     "trust-domains", "another trust domain is refused, and verified as an alias", trust::domains;
