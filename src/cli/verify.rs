@@ -17,7 +17,7 @@ use crate::{
     model::{ClusterName, Kind, ObjectId},
     plan::{HostPlan, SidecarWant},
     registry::Unit,
-    verify::{HostReport, Reach, Row, of_host, proxy::Proxy},
+    verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
 };
 
 /// Exit code where a proxy has something else, as in diff.
@@ -177,6 +177,16 @@ fn region_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Option<String> {
     }
 }
 
+/// The gateways that a cluster's istiod knows: of itself, and of the others that it serves.
+fn gateways_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Gateways {
+    let served = fleet
+        .registry
+        .clusters()
+        .into_iter()
+        .filter(|status| status.name == *cluster || status.control_planes.contains(cluster));
+    served.filter_map(|status| Some((status.network?.to_string(), status.gateway?))).collect()
+}
+
 // ---- the comparison ----
 
 fn compare(
@@ -195,6 +205,7 @@ fn compare(
             || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.host.as_str()))
     };
     let sidecar = proxy.namespace.as_ref().and_then(|namespace| plan_sidecar(&fleet.registry, cluster, namespace));
+    let gateways = gateways_of(cluster, fleet);
     let mut reports = Vec::new();
     for plan in fleet.plans.iter().filter(|plan| !plan.held) {
         let of_cluster = plan.clusters.iter().filter(|planned| planned.cluster == *cluster);
@@ -211,7 +222,7 @@ fn compare(
             let id = ObjectId::new(Kind::ServiceEntry, &metadata.namespace, &metadata.name);
             let stands = writes.as_ref().map(|writes| !writes.iter().any(|write| write.id == id));
             let entry = format!("{}/{}", metadata.namespace, host.host);
-            reports.push(of_host(host, proxy, reach(sidecar.as_ref(), &entry), stands));
+            reports.push(of_host(host, proxy, &gateways, reach(sidecar.as_ref(), &entry), stands));
         }
     }
     let is_reported = |host: &&&String| reports.iter().any(|r| r.host.eq_ignore_ascii_case(host.trim_end_matches('.')));

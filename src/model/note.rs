@@ -119,8 +119,8 @@ note_kinds! {
     GatewayMissing, "gateway-missing", "Give the gateway Service an external address, or set the gateway label.";
     /// A service has more pods in a cluster than may be endpoints themselves; others reach them through the gateway, if there is one.
     PodsTooMany, "pods-too-many", "Raise directEndpointsMaxPods, or leave it at the gateway.";
-    /// One istiod serves several clusters, and a Service's own name is read in others than its own, without a network to tell them apart.
-    NetworkAmbiguous, "network-ambiguous", "Label istio-system of each with topology.istio.io/network; for clusters of one network set directEndpoints, too.";
+    /// One istiod serves several clusters, and a Service's own name is read in others than its own.
+    NameShared, "name-shared", "Set directEndpoints, and label istio-system of each with topology.istio.io/network; gateways need IP addresses.";
     /// An annotation by which the Namespace `istio-system` tells of its cluster cannot be; the setting counts instead.
     ClusterFactInvalid, "cluster-fact-invalid", "Correct the annotation, or remove it.";
     /// A policy names no identity, or one that cannot be; it is ignored.

@@ -28,18 +28,37 @@ pub(super) struct Direct {
 }
 
 /// Whether all who read what is written into `target` reach the pods of `source`: on one network, or because the istiod that
-/// serves it sends those of other networks to its gateway.
+/// serves it leads those of other networks to its gateway, as it does where all endpoints are addresses ([`is_by_address`]).
 pub(super) fn reaches_pods(source: &Source, target: &Target) -> bool {
     let is_served = target.is_read_in(&source.cluster) && target.readers.len() > 1;
     source.network.is_some() && (is_served || !target.is_read_in(&source.cluster) && source.network == target.network)
 }
 
-/// Whether Services of `source` stand by their own names in objects that others read, whom no network tells that these mean others.
-pub(super) fn is_ambiguous(source: &Source, target: &Target, ports: &[PublishedPort], settings: &Settings) -> bool {
-    let mut others = target.readers.iter().filter(|reader| reader.cluster != source.cluster);
-    target.is_read_in(&source.cluster)
-        && others.any(|other| source.network.is_none() || other.network.is_none() || other.network == source.network)
-        && pods(source, target, ports, settings).is_err()
+/// Whether the endpoints that several clusters read may all be addresses. By names, Envoy asks for them itself, and istiod leads
+/// nobody to a gateway.
+pub(super) fn is_by_address(sources: &[Source], target: &Target) -> bool {
+    let is_address = |address: &str| address.parse::<IpAddr>().is_ok();
+    let elsewhere = |source: &Source| source.gateway.as_ref().is_none_or(|gateway| is_address(&gateway.address));
+    let machines = |source: &Source| {
+        let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
+        machines.all(|machine| is_address(&machine.address))
+    };
+    sources.iter().all(|source| machines(source) && (target.is_read_in(&source.cluster) || elsewhere(source)))
+}
+
+/// The endpoints of a cluster whose proxies read the object together with others: its pods, if all of these reach them.
+///
+/// # Errors
+/// Where its Services' own names must do, which others do not reach.
+pub(super) fn pods_for_all(
+    sources: &[Source],
+    source: &Source,
+    target: &Target,
+    ports: &[PublishedPort],
+    settings: &Settings,
+) -> Result<Vec<Direct>, Option<&'static str>> {
+    let is_one_network = target.readers.iter().all(|reader| reader.network == source.network);
+    if is_one_network || is_by_address(sources, target) { pods(source, target, ports, settings) } else { Err(None) }
 }
 
 /// The pods and machines of `source` as `target` reaches them.

@@ -114,7 +114,12 @@ fn reached<'a>(
     let mut kinds = BTreeSet::new();
     for source in &snapshot.sources {
         if !target.is_read_only_in(&source.cluster) {
-            match direct::pods(source, target, ports, settings) {
+            let direct = if target.is_read_in(&source.cluster) {
+                direct::pods_for_all(&snapshot.sources, source, target, ports, settings)
+            } else {
+                direct::pods(source, target, ports, settings)
+            };
+            match direct {
                 Ok(pods) => {
                     let pods = pods.into_iter();
                     all.extend(pods.map(|Direct { endpoint, portion, what }| Reached {

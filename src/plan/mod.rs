@@ -430,22 +430,25 @@ impl Decided<'_> {
         }
     }
 
-    /// Where one istiod serves several clusters and does not know which of their networks is which.
+    /// Where one istiod serves several clusters, and a Service's own name is read in others than its own.
     fn unreached_by_readers(&self, notes: &mut Vec<Note>) {
         let View { snapshot, ports } = &self.views[&Variant::Default];
         for source in &snapshot.sources {
-            let is_missed = |target: &&Target| direct::is_ambiguous(source, target, ports, self.settings);
+            let is_missed = |target: &&Target| {
+                target.is_read_in(&source.cluster)
+                    && target.readers.len() > 1
+                    && direct::pods_for_all(&snapshot.sources, source, target, ports, self.settings).is_err()
+            };
             let Some(target) = snapshot.targets.iter().find(is_missed) else { continue };
             let others = target.readers.iter().filter(|reader| reader.cluster != source.cluster);
             let others: Vec<&str> = others.map(|reader| reader.cluster.as_str()).collect();
             let message = format!(
-                "clients in {} read it from the same istiod, that of {}, and no network tells {} from them: they do not reach it, or reach \
-                 a Service of its name",
+                "clients in {} read its own name from the istiod of {}, too: they do not reach it, or reach a Service of that name of \
+                 their own",
                 others.join(", "),
-                target.cluster,
-                source.cluster
+                target.cluster
             );
-            let mut note = self.note(false, NoteKind::NetworkAmbiguous, message);
+            let mut note = self.note(false, NoteKind::NameShared, message);
             note.object = service_of(source);
             notes.push(note);
         }

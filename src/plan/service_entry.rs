@@ -1,6 +1,10 @@
 //! The ServiceEntry of a host (reference behaviour §6.2).
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use super::{endpoints::Placed, ports::PublishedPort};
 use crate::{
@@ -85,10 +89,17 @@ pub(super) fn build(
                 .map(|port| Port { number: port.number, name: port.name.clone(), protocol: port.protocol.clone() })
                 .collect(),
             location: "MESH_INTERNAL".into(),
-            resolution: "DNS".into(),
+            resolution: resolution(common, endpoints).into(),
             endpoints: endpoints.iter().map(|placed| placed.endpoint.clone()).collect(),
             export_to: common.export_to.to_vec(),
             subject_alt_names: common.subject_names.to_vec(),
         },
     }
+}
+
+/// Names must be asked for. Where several clusters read only addresses, istiod is to lead each to those of its network, which it
+/// does of what it sends itself.
+fn resolution(common: &Common<'_>, endpoints: &[Placed]) -> &'static str {
+    let is_address = |placed: &Placed| placed.endpoint.address.parse::<IpAddr>().is_ok();
+    if !common.read_in.is_empty() && endpoints.iter().all(is_address) { "STATIC" } else { "DNS" }
 }

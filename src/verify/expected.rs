@@ -1,11 +1,18 @@
 //! What a proxy must have of a planned host, by Istio's own rules (Istio documentation, "Locality Load Balancing"):
 //! `distribute` sets shares and no priorities; else, with outlier detection, the nearer an endpoint the lower its priority,
-//! with the region of `failover` before all others.
+//! with the region of `failover` before all others. Endpoints on another network are at the gateway that istiod knows for it.
 
+use std::collections::BTreeMap;
+
+use super::proxy::Proxy;
 use crate::{
     istio::{Endpoint, LocalityLbSetting},
+    model::GatewayAddress,
     plan::HostPlan,
 };
+
+/// The gateways that an istiod knows, by network: those of the clusters whose proxies it serves.
+pub type Gateways = BTreeMap<String, GatewayAddress>;
 
 /// An endpoint that a proxy must have.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,14 +26,10 @@ pub(super) struct Expected {
     pub(super) share_percent: Option<f64>,
 }
 
-/// What a proxy at `locality` must have of a port of a host. One that asks for some networks alone has no endpoint that
-/// names another, and divides its traffic among the rest.
-pub(super) fn endpoints(
-    host: &HostPlan,
-    port_name: &str,
-    locality: Option<&str>,
-    networks: &[String],
-) -> Vec<Expected> {
+/// What a proxy must have of a port of a host. One that asks for some networks alone has no endpoint that names another, and
+/// divides its traffic among the rest.
+pub(super) fn endpoints(host: &HostPlan, port_name: &str, proxy: &Proxy, gateways: &Gateways) -> Vec<Expected> {
+    let (locality, networks) = (proxy.locality.as_deref(), &proxy.networks);
     let policy = &host.destination_rule.spec.traffic_policy;
     let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
     let spec = &host.service_entry.spec;
@@ -40,8 +43,11 @@ pub(super) fn endpoints(
                 .iter()
                 .any(|endpoint| endpoint.locality.split_once('/').is_some_and(|(region, _)| region == locality))
     };
+    // Regions that `distribute` does not name for a client get nothing, and Istio leaves their endpoints out.
+    let distributed = locality.and_then(|from| setting.distribute.iter().find(|one| is_at(&one.from, from)));
     let is_seen = |endpoint: &Endpoint| {
-        networks.is_empty() || endpoint.network.is_empty() || networks.contains(&endpoint.network)
+        (networks.is_empty() || endpoint.network.is_empty() || networks.contains(&endpoint.network))
+            && distributed.is_none_or(|one| one.to.keys().any(|to| is_at(to, &endpoint.locality)))
     };
     let planned = host.endpoints.iter().map(|planned| planned.share_percent);
     let (seen, shares): (Vec<&Endpoint>, Vec<Option<f64>>) =
@@ -59,17 +65,30 @@ pub(super) fn endpoints(
         _ if left <= 0.0 => None,
         share => share.map(|percent| percent / left * 100.0),
     };
-    let each = seen.into_iter().zip(ranks).zip(shares);
-    each.filter_map(|((endpoint, priority), share_percent)| {
-        Some(Expected {
-            address: endpoint.address.clone(),
-            port: *endpoint.ports.get(port_name)?,
-            locality: endpoint.locality.clone(),
-            priority,
-            share_percent: share(share_percent),
-        })
-    })
-    .collect()
+    let mut expected: Vec<Expected> = Vec::new();
+    for ((endpoint, priority), share_percent) in seen.into_iter().zip(ranks).zip(shares) {
+        let Some(port) = endpoint.ports.get(port_name) else { continue };
+        let elsewhere = proxy.network.as_ref().is_some_and(|network| *network != endpoint.network);
+        let gateway = gateways.get(&endpoint.network).filter(|_| elsewhere);
+        let (address, port) =
+            gateway.map_or_else(|| (endpoint.address.clone(), *port), |of| (of.address.to_string(), of.port));
+        let (locality, share_percent) = (endpoint.locality.clone(), share(share_percent));
+        // What is behind one gateway is one endpoint.
+        let same = |of: &&mut Expected| {
+            gateway.is_some() && (&of.address, of.port, &of.locality) == (&address, port, &locality)
+        };
+        match expected.iter_mut().find(same) {
+            Some(known) => known.share_percent = known.share_percent.zip(share_percent).map(|(one, other)| one + other),
+            None => expected.push(Expected { address, port, locality, priority, share_percent }),
+        }
+    }
+    expected
+}
+
+/// Whether a locality is one that `distribute` means: `*`, `region`, `region/*` or `region/zone`.
+fn is_at(pattern: &str, locality: &str) -> bool {
+    let mut parts = locality.split('/');
+    pattern.split('/').all(|part| part == "*" || parts.next() == Some(part))
 }
 
 /// How far an endpoint is from a proxy.
@@ -103,6 +122,20 @@ fn compact(ranks: Vec<u32>) -> Vec<Option<u32>> {
 mod tests {
     use super::*;
     use crate::istio::Failover;
+
+    #[test]
+    fn a_pattern_means_what_is_below_it() {
+        for (pattern, locality, is) in [
+            ("*", "us-west", true),
+            ("us-west", "us-west/us-west-2a", true),
+            ("us-west/*", "us-west", true),
+            ("us-west/*", "us-west/us-west-2a/rack", true),
+            ("us-west/us-west-2a", "us-west/us-west-2b", false),
+            ("us-west", "us-west-2", false),
+        ] {
+            assert_eq!(is_at(pattern, locality), is, "{pattern} {locality}");
+        }
+    }
 
     #[test]
     fn the_nearer_the_lower_and_the_failover_region_before_the_rest() {

@@ -27,6 +27,8 @@ pub struct Proxy {
     pub namespace: Option<String>,
     /// Locality, as `region/zone/subzone` without what is empty.
     pub locality: Option<String>,
+    /// The network that it stands in (metadata `NETWORK`).
+    pub network: Option<String>,
     /// The networks whose endpoints it asks for alone (metadata `REQUESTED_NETWORK_VIEW`), as east-west gateways do; empty: all.
     pub networks: Vec<String>,
     /// By host and port, as in `outbound|80||stage.payments.global`.
@@ -104,6 +106,7 @@ impl Proxy {
         self.id = text(&node["id"]).unwrap_or_default();
         self.cluster = text(&node["metadata"]["CLUSTER_ID"]);
         self.namespace = text(&node["metadata"]["NAMESPACE"]);
+        self.network = text(&node["metadata"]["NETWORK"]);
         self.networks = networks(&node["metadata"]["REQUESTED_NETWORK_VIEW"]);
         self.locality = Some(locality(&node["locality"])).filter(|locality| !locality.is_empty());
     }

@@ -2,6 +2,7 @@
 //! and one Tradewind over them.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{
         PoisonError,
@@ -101,8 +102,7 @@ pub struct Cluster {
     refused: AtomicU64,
     /// Its pods.
     pub pods: Vec<Pod>,
-    // Killed with the cluster.
-    _names: Process,
+    names: Mutex<Option<Process>>,
 }
 
 /// All of it.
@@ -195,6 +195,36 @@ impl World {
         self.begin_anew(b).await;
     }
 
+    /// Has the istiod of one cluster serve the proxies of another, which has none then, as in a primary-remote mesh (Istio
+    /// documentation, "Install Primary-Remote on different networks").
+    pub async fn serve(&self, primary: u8, remote: u8) {
+        let (primary, remote) = (self.cluster(primary), self.cluster(remote));
+        primary.api.apply(vec![remote_secret(remote.api.name(), &remote.api.kubeconfig())]).await;
+        // What those proxies listen to is configuration, too, and read where the rest is.
+        let servers = remote.pods.iter().filter(|pod| pod.plan.kind == Kind::Server);
+        primary.api.apply(servers.map(|pod| inbound(&pod.plan)).collect()).await;
+        remote.api.apply(remote.control_plane(json!({CONTROL_PLANES: primary.api.name()}))).await;
+        remote.kill_istiod().await;
+        remote.name_istiod(primary.place.address).await;
+        self.begin_anew(remote.number).await;
+    }
+
+    /// Ends [`World::serve`], whether or not it came to its end.
+    pub async fn serve_itself(&self, primary: u8, remote: u8) {
+        let (primary, remote) = (self.cluster(primary), self.cluster(remote));
+        remote.api.apply(remote.control_plane(json!({}))).await;
+        if remote.istiod.lock().await.is_none() {
+            remote.start_istiod().await;
+        }
+        remote.name_istiod(remote.place.address).await;
+        self.begin_anew(remote.number).await;
+        for pod in remote.pods.iter().filter(|pod| pod.plan.kind == Kind::Server) {
+            let name = format!("{}-inbound", pod.plan.name);
+            primary.api.delete("Sidecar.networking.istio.io", pod.plan.namespace, &name).await;
+        }
+        primary.api.delete("v1/Secret", "istio-system", &remote_secret_name(remote.api.name())).await;
+    }
+
     /// All pods of a cluster begin anew.
     async fn begin_anew(&self, number: u8) {
         let cluster = self.cluster(number);
@@ -205,6 +235,7 @@ impl World {
     /// Starts again what a failed case left dead, and ends what it left on.
     pub async fn mend(&self) {
         self.part(2, 3).await;
+        self.serve_itself(1, 4).await;
         cases::rollouts::undo(self).await;
         cases::proxy::undo(self).await;
         self.set(&[]).await;
@@ -327,7 +358,7 @@ impl Cluster {
         let name = format!("cluster-{number}");
         let plans = PLANS.iter().filter(|plan| plan.cluster == number);
         let pods: Vec<Pod> = plans.map(|plan| Pod::make(&name, plan.clone())).collect();
-        let names = start_names(&place, &pods);
+        let names = Mutex::new(Some(start_names(&place, &pods, place.address)));
         let api = TestCluster::start_in(&name, place.clone()).await;
         let authority = root.intermediate(&name);
         Self {
@@ -339,7 +370,7 @@ impl Cluster {
             istiod: Mutex::default(),
             refused: AtomicU64::default(),
             pods,
-            _names: names,
+            names,
         }
     }
 
@@ -374,6 +405,31 @@ impl Cluster {
     /// Applies what the sample has of it, as at the beginning.
     pub async fn apply_manifests(&self) {
         self.api.apply_yaml(&self.manifests()).await;
+    }
+
+    /// Has the cluster's name for istiod lead to another address.
+    async fn name_istiod(&self, address: Ipv4Addr) {
+        let mut names = self.names.lock().await;
+        // Its port must be free.
+        drop(names.take());
+        *names = Some(start_names(&self.place, &self.pods, address));
+    }
+
+    /// The namespace of the control plane with these annotations, and the gateway with the network that istiods know it by.
+    fn control_plane(&self, annotations: Value) -> Vec<Value> {
+        let network = json!({"topology.istio.io/network": format!("network-{}", self.number)});
+        let manifests = documents(&self.manifests());
+        let mut gateway = manifests
+            .into_iter()
+            .find(|object| object["kind"] == "Service" && object["metadata"]["namespace"] == "istio-system")
+            .expect("a gateway");
+        gateway["metadata"]["labels"]["topology.istio.io/network"] = network["topology.istio.io/network"].clone();
+        gateway.as_object_mut().expect("an object").remove("status");
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "istio-system", "labels": network, "annotations": annotations},
+        });
+        vec![namespace, gateway]
     }
 
     /// Says on which network the cluster is: to istiod and Tradewind at once, to its pods when they begin anew.
@@ -453,6 +509,25 @@ impl Cluster {
     }
 }
 
+/// Annotation of `istio-system`: whose istiods serve a cluster.
+const CONTROL_PLANES: &str = "topology.istio.io/controlPlaneClusters";
+
+fn remote_secret_name(cluster: &str) -> String {
+    format!("istio-remote-secret-{cluster}")
+}
+
+/// What `istioctl create-remote-secret` makes: how an istiod reads another cluster.
+fn remote_secret(cluster: &str, kubeconfig: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": remote_secret_name(cluster), "namespace": "istio-system",
+            "labels": {"istio/multiCluster": "true"}, "annotations": {"networking.istio.io/cluster": cluster},
+        },
+        "stringData": {cluster: kubeconfig},
+    })
+}
+
 /// Where the proxy before an application listens: what interception would find out by itself.
 fn inbound(plan: &Plan) -> Value {
     let listener = |name: &str, protocol: &str, port: u16| {
@@ -476,7 +551,8 @@ fn inbound(plan: &Plan) -> Value {
     })
 }
 
-fn start_names(place: &Place, pods: &[Pod]) -> Process {
+/// Starts a cluster's name server, by which its istiod is at this address.
+fn start_names(place: &Place, pods: &[Pod], istiod: Ipv4Addr) -> Process {
     let line =
         |service: &str, plan: &Plan| format!("{service}.{}.svc.cluster.local {}\n", plan.namespace, plan.address());
     let plans = || pods.iter().map(|pod| &pod.plan);
@@ -487,7 +563,7 @@ fn start_names(place: &Place, pods: &[Pod]) -> Process {
     });
     let lines = behind_own.chain(of_cases);
     let dir = process::directory("names");
-    let lines = lines.chain([format!("{} {}\n", istiod::NAME, place.address)]);
+    let lines = lines.chain([format!("{} {istiod}\n", istiod::NAME)]);
     let table: PathBuf = dir.join("table");
     std::fs::write(&table, lines.collect::<String>()).expect("a file of our own");
     let mut command = place.command(&std::env::current_exe().expect("a program has a path"));

@@ -9,6 +9,7 @@ mod hosts;
 mod inside;
 mod policy;
 pub mod proxy;
+mod remote;
 pub mod rollouts;
 mod shares;
 mod story;
@@ -56,6 +57,7 @@ cases! {
     "dependency-proxy", "a destination that nobody runs is answered for by its proxy", proxy::dependency_proxy;
     "canary-and-preview", "Argo Rollouts: canary and preview hosts go to their Services, a canary gets its weight", rollouts::canary_and_preview;
     "flat-network", "one network: endpoints are pods, no gateway on the path, shares hold, a pod that ends takes no request along", flat::network;
+    "primary-remote", "one istiod for two clusters: written once, into the primary, and obeyed in the remote", remote::primary_remote;
     "trust-domains", "another trust domain is refused, and verified as an alias", trust::domains;
     "validation", "Istio's own validation refuses what is wrong, and accepts all that Tradewind wrote", accepted::validation;
     "golden-objects", "every golden object is accepted by an istiod and its proxies", accepted::golden_objects;
