@@ -66,13 +66,19 @@ pub(super) fn build(
 }
 
 /// Whether a Rollout divides its traffic by weights. Between weighted endpoints of one locality `LEAST_REQUEST` evens out the
-/// more, the more requests are under way: 70/30 becomes 61/39 with four at a time.
+/// more, the more requests are under way: 70/30 becomes 61/39 with four at a time. Its Services count at 50/50, too, so that
+/// a step on the way changes the weights alone.
 fn is_divided(endpoints: &[Endpoint]) -> bool {
     let is_of_rollout = |endpoint: &&Endpoint| {
-        endpoint.labels.get(keys::ENDPOINT_TYPE).is_some_and(|of| of == Kind::Rollout.endpoint_type())
+        endpoint.weight > 0
+            && endpoint.labels.get(keys::ENDPOINT_TYPE).is_some_and(|of| of == Kind::Rollout.endpoint_type())
     };
+    let is_service =
+        |endpoint: &&Endpoint| is_of_rollout(endpoint) && !endpoint.labels.contains_key(keys::ENDPOINT_DIRECT);
     endpoints.iter().filter(is_of_rollout).any(|one| {
-        endpoints.iter().any(|other| other.locality == one.locality && other.weight.max(1) != one.weight.max(1))
+        let mut beside =
+            endpoints.iter().filter(|other| other.locality == one.locality && other.address != one.address);
+        beside.any(|other| other.weight != one.weight || (is_service(&one) && is_service(&other)))
     })
 }
 
