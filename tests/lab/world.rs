@@ -203,6 +203,7 @@ impl World {
         // What those proxies listen to is configuration, too, and read where the rest is.
         let servers = remote.pods.iter().filter(|pod| pod.plan.kind == Kind::Server);
         primary.api.apply(servers.map(|pod| inbound(&pod.plan)).collect()).await;
+        primary.api.apply(primary.control_plane(json!({}))).await;
         remote.api.apply(remote.control_plane(json!({CONTROL_PLANES: primary.api.name()}))).await;
         remote.kill_istiod().await;
         remote.name_istiod(primary.place.address).await;
@@ -212,7 +213,8 @@ impl World {
     /// Ends [`World::serve`], whether or not it came to its end.
     pub async fn serve_itself(&self, primary: u8, remote: u8) {
         let (primary, remote) = (self.cluster(primary), self.cluster(remote));
-        remote.api.apply(remote.control_plane(json!({}))).await;
+        remote.apply_manifests().await;
+        primary.apply_manifests().await;
         if remote.istiod.lock().await.is_none() {
             remote.start_istiod().await;
         }
