@@ -34,16 +34,20 @@ pub(super) fn reaches_pods(source: &Source, target: &Target) -> bool {
     source.network.is_some() && (is_served || !target.is_read_in(&source.cluster) && source.network == target.network)
 }
 
-/// Whether the endpoints that several clusters read may all be addresses. By names, Envoy asks for them itself, and istiod leads
-/// nobody to a gateway.
-pub(super) fn is_by_address(sources: &[Source], target: &Target) -> bool {
+/// Whether the endpoints that several clusters read may all be addresses. With a name among them, Envoy asks for it itself, and
+/// istiod leads nobody to a gateway.
+fn is_by_address(sources: &[Source], target: &Target, ports: &[PublishedPort], settings: &Settings) -> bool {
     let is_address = |address: &str| address.parse::<IpAddr>().is_ok();
     let elsewhere = |source: &Source| source.gateway.as_ref().is_none_or(|gateway| is_address(&gateway.address));
     let machines = |source: &Source| {
         let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
         machines.all(|machine| is_address(&machine.address))
     };
-    sources.iter().all(|source| machines(source) && (target.is_read_in(&source.cluster) || elsewhere(source)))
+    sources.iter().all(|source| {
+        let is_read_there = target.is_read_in(&source.cluster);
+        machines(source)
+            && if is_read_there { pods(source, target, ports, settings).is_ok() } else { elsewhere(source) }
+    })
 }
 
 /// The endpoints of a cluster whose proxies read the object together with others: its pods, if all of these reach them.
@@ -58,7 +62,11 @@ pub(super) fn pods_for_all(
     settings: &Settings,
 ) -> Result<Vec<Direct>, Option<&'static str>> {
     let is_one_network = target.readers.iter().all(|reader| reader.network == source.network);
-    if is_one_network || is_by_address(sources, target) { pods(source, target, ports, settings) } else { Err(None) }
+    if is_one_network || is_by_address(sources, target, ports, settings) {
+        pods(source, target, ports, settings)
+    } else {
+        Err(None)
+    }
 }
 
 /// The pods and machines of `source` as `target` reaches them.

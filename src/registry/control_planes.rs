@@ -3,7 +3,10 @@
 //!
 //! Decides into which clusters objects belong and who reads them there; never what they say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Registry, Unit,
@@ -161,7 +164,7 @@ impl Registry {
     }
 
     /// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.
-    pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &std::sync::Arc<str>) -> BTreeSet<Unit> {
+    pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &Arc<str>) -> BTreeSet<Unit> {
         if self.settings.sidecars == Sidecars::Off {
             return BTreeSet::new();
         }
