@@ -213,12 +213,13 @@ impl World {
     /// Ends [`World::serve`], whether or not it came to its end.
     pub async fn serve_itself(&self, primary: u8, remote: u8) {
         let (primary, remote) = (self.cluster(primary), self.cluster(remote));
-        remote.apply_manifests().await;
-        primary.apply_manifests().await;
         if remote.istiod.lock().await.is_none() {
             remote.start_istiod().await;
         }
         remote.name_istiod(remote.place.address).await;
+        // Only now: what is written there is validated, over a connection that stays.
+        remote.apply_manifests().await;
+        primary.apply_manifests().await;
         self.begin_anew(remote.number).await;
         for pod in remote.pods.iter().filter(|pod| pod.plan.kind == Kind::Server) {
             let name = format!("{}-inbound", pod.plan.name);
