@@ -34,7 +34,9 @@ impl Registry {
             return;
         }
         let network = self.shards.get(cluster).and_then(|shard| shard.gateway_network());
-        if network.is_some() && self.other_networks(cluster).contains(&network) {
+        // Who is served by the same istiod sees them from other networks, too.
+        let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
+        if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
             self.mark_later(services.into_iter().map(Unit::Service));
         }
     }

@@ -7,7 +7,7 @@ fn direct() -> Settings {
     Settings { direct_endpoints: true, ..Settings::default() }
 }
 
-fn network(name: &str) -> String {
+pub(super) fn network(name: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Namespace
@@ -33,7 +33,7 @@ endpoints: [{}]
     )
 }
 
-fn slice(pods: &[&str]) -> String {
+pub(super) fn slice(pods: &[&str]) -> String {
     slice_of("payments", "payments-abcde", pods)
 }
 

@@ -1,7 +1,10 @@
 //! One istiod for several clusters: a cluster becomes a remote and is none any more, cannot be read after a restart, and serves
 //! nothing of Istio's itself.
 
-use super::*;
+use super::{
+    pods::{self, slice},
+    *,
+};
 
 /// A Namespace of the control plane that names who serves its cluster.
 fn served_by(planes: &str) -> String {
@@ -51,12 +54,13 @@ fn a_cluster_becomes_a_remote_and_is_none_any_more() {
 
 /// The fleet with another word of cluster-2 on who serves it.
 fn with_facts(fleet: &Manifests, planes: &str) -> Manifests {
+    with_text(fleet, "cluster-2", &served_by("cluster-1"), &served_by(planes))
+}
+
+fn with_text(fleet: &Manifests, name: &str, text: &str, instead: &str) -> Manifests {
     let mut fleet = fleet.clone();
-    for (name, text) in &mut fleet {
-        if name.as_str() == "cluster-2" {
-            *text = text.replace(&served_by("cluster-1"), &served_by(planes));
-        }
-    }
+    let manifests = fleet.get_mut(&cluster(name)).expect("is in the fleet");
+    *manifests = manifests.replace(text, instead);
     fleet
 }
 
@@ -136,4 +140,22 @@ fn a_primary_that_leaves_the_fleet_is_told_of() {
     world.settle();
     assert!(has_note(&world.picture(), NoteKind::ClusterFactInvalid));
     assert_eq!(in_clusters(&world.picture().objects, &["cluster-2"]), Objects::new());
+}
+
+#[test]
+fn pods_of_a_remote_on_a_network_of_its_own_are_followed() {
+    let settings = Settings { direct_endpoints: true, ..Settings::default() };
+    let network = |of: &str| format!("labels: {{topology.istio.io/network: {of}}}, annotations");
+    let facts = served_by("cluster-1").replace("annotations", &network("network-2"));
+    let fleet =
+        with_text(&remote(), "cluster-2", &served_by("cluster-1"), &(facts + &slice(&["10.2.0.1", "10.2.0.2"])));
+    let fleet = with(fleet, "cluster-1", &(workload("Deployment", "reports", "stage") + &pods::network("network-1")));
+    let mut world = running(&settings, &fleet);
+    assert_eq!(gateways(&world), Some(vec!["10.2.0.1".into(), "10.2.0.2".into(), "192.0.2.3".into()]));
+    for object in manifests(&world.observer, &slice(&["10.2.0.2", "10.2.0.7"])) {
+        world.registry.apply(&cluster("cluster-2"), object);
+    }
+    world.registry.pods_settled();
+    world.settle();
+    assert_eq!(gateways(&world), Some(vec!["10.2.0.2".into(), "10.2.0.7".into(), "192.0.2.3".into()]));
 }
