@@ -150,7 +150,6 @@ fn main() {
             Observed::Namespace(Namespace {
                 id: ObjectId::new(Kind::Namespace, "", &name),
                 ignored: false,
-                network: None,
                 facts: Labels::new(),
             })
         };

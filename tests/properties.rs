@@ -204,7 +204,6 @@ fn control_plane() -> impl Strategy<Value = Observed> {
         Observed::Namespace(Namespace {
             id: ObjectId::new(Kind::Namespace, "", "istio-system"),
             ignored: false,
-            network: network.map(Into::into),
             facts: planes.into_iter().chain(of_network).collect(),
         })
     })
@@ -212,12 +211,7 @@ fn control_plane() -> impl Strategy<Value = Observed> {
 
 fn namespace() -> impl Strategy<Value = Observed> {
     (select(&NAMESPACES[..]), prop::bool::weighted(0.2)).prop_map(|(name, ignored)| {
-        Observed::Namespace(Namespace {
-            id: ObjectId::new(Kind::Namespace, "", name),
-            ignored,
-            network: None,
-            facts: Labels::new(),
-        })
+        Observed::Namespace(Namespace { id: ObjectId::new(Kind::Namespace, "", name), ignored, facts: Labels::new() })
     })
 }
 

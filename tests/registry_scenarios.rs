@@ -190,6 +190,14 @@ fn delete(world: &mut World, name: &str, text: &str) {
     world.settle();
 }
 
+/// A cluster cannot be read any more.
+fn lose(world: &mut World, name: &str) {
+    for kind in everything() {
+        world.registry.unreadable(&cluster(name), kind, REASON, 7);
+    }
+    world.settle();
+}
+
 fn in_clusters(objects: &Objects, names: &[&str]) -> Objects {
     objects
         .iter()
@@ -334,10 +342,7 @@ fn a_cluster_that_is_lost_while_running_stays_as_it_was() {
     let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
     let mut world = running(&settings, &fleet);
     let before = world.picture();
-    for kind in everything() {
-        world.registry.unreadable(&cluster("cluster-3"), kind, REASON, 7);
-    }
-    world.settle();
+    lose(&mut world, "cluster-3");
     assert_eq!(world.picture().objects, before.objects);
     assert_eq!(world.write_back(), 0);
     for kind in everything() {

@@ -237,7 +237,6 @@ impl Observer {
         Observed::Namespace(Namespace {
             id: id(Kind::Namespace, metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
-            network: filled(text(metadata.labels.as_ref(), keys::NETWORK)).map(Into::into),
             facts: facts(metadata),
         })
     }
@@ -642,7 +641,6 @@ mod tests {
                                          "annotations": {"admiral.io/ignore": "true", "a.example/b": "c",
                                                          "tradewind.io/cluster-domain": "east.example"}}});
         let Observed::Namespace(namespace) = observe(Kind::Namespace, &object) else { panic!() };
-        assert_eq!(namespace.network.as_deref(), Some("net1"));
         assert!(namespace.ignored);
         assert_eq!(
             namespace.facts,

@@ -146,9 +146,7 @@ pub struct Namespace {
     pub id: ObjectId,
     /// Whether `admiral.io/ignore: "true"` stands on it.
     pub ignored: bool,
-    /// Label `topology.istio.io/network`.
-    pub network: Option<Arc<str>>,
-    /// Annotations `tradewind.io/...` and what Istio keeps there: on `istio-system` they tell of the cluster.
+    /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on `istio-system` they tell of the cluster.
     pub facts: Labels,
 }
 

@@ -95,7 +95,7 @@ impl Registry {
                 name: name.clone(),
                 kinds: shard.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
                 regions: shard.place().regions(),
-                network: shard.network(),
+                network: shard.gateway_network(),
                 gateway: shard.place().gateway(),
                 control_planes: self.remotes.read().get(name).into_iter().flatten().cloned().collect(),
                 workloads: shard.workload_count(),

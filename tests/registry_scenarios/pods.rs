@@ -267,10 +267,7 @@ fn the_setting_may_be_taken_back_while_a_cluster_is_away() {
 fn pods_of_a_cluster_that_is_lost_while_running_stay_as_they_were() {
     let mut world = running(&direct(), &flat());
     let before = world.picture();
-    for kind in everything() {
-        world.registry.unreadable(&cluster("cluster-3"), kind, REASON, 7);
-    }
-    world.settle();
+    lose(&mut world, "cluster-3");
     assert_eq!(world.picture().objects, before.objects);
     assert_eq!(world.write_back(), 0);
 }

@@ -103,10 +103,7 @@ fn names(objects: &Objects, name: &str) -> Vec<ObjectId> {
 fn a_remote_that_is_lost_while_running_changes_nothing() {
     let mut world = running(&narrow(), &remote());
     let before = world.picture().objects;
-    for kind in kinds(&world) {
-        world.registry.unreadable(&cluster("cluster-2"), kind, REASON, 7);
-    }
-    world.settle();
+    lose(&mut world, "cluster-2");
     assert_eq!(world.picture().objects, before);
 }
 

@@ -62,9 +62,4 @@ impl Shard {
     pub(in crate::registry) fn has_namespace(&self, name: &str) -> bool {
         self.namespaces.contains_key(name)
     }
-
-    /// Label `topology.istio.io/network` of `istio-system`.
-    pub(in crate::registry) fn network(&self) -> Option<Arc<str>> {
-        self.namespaces.get(CONTROL_PLANE).and_then(|namespace| namespace.network.clone())
-    }
 }
