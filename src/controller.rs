@@ -4,7 +4,7 @@
 //! way; it takes microseconds a unit. Writing runs beside it, one writer per cluster.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -14,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::{Desired, Writers},
-    config::Sidecars,
     model::{ClusterName, ServiceKey},
-    plan::{self, RoutePlan, ServicePlan, SidecarWant},
+    plan::{self, ClusterPlan, RoutePlan, ServicePlan, SidecarWant},
     registry::{NoteSource, Registry, Unit},
     server::{Metrics, Readiness},
 };
@@ -75,9 +74,11 @@ pub fn plan_rules(registry: &Registry, cluster: &ClusterName, namespace: &str) -
 #[must_use]
 pub fn desired_in(plan: &ServicePlan, cluster: &ClusterName) -> Desired {
     let of_cluster = plan.clusters.iter().find(|planned| planned.cluster == *cluster);
-    of_cluster.map_or_else(Desired::nothing, |planned| {
-        Desired::hosts(&planned.hosts).and(&planned.others).keeping(&planned.kept)
-    })
+    of_cluster.map_or_else(Desired::nothing, desired_of)
+}
+
+fn desired_of(planned: &ClusterPlan) -> Desired {
+    Desired::hosts(&planned.hosts).and(&planned.others).keeping(&planned.kept)
 }
 
 /// What a client namespace should hold.
@@ -134,12 +135,14 @@ impl Controller {
                 () = self.registry.dirty() => {}
             }
             let since = Instant::now();
-            for unit in self.registry.take_dirty() {
+            let mut units = self.registry.take_dirty();
+            while let Some(unit) = units.pop_first() {
                 let timer = self.metrics.plan_duration.start_timer();
                 if catch_unwind(AssertUnwindSafe(|| self.plan(&unit, since))).is_err() {
                     // A bug of ours; it must not keep all other services from being planned.
                     tracing::error!(%unit, "planning ended by a bug; what stands of it stays as it is");
                 }
+                units.extend(self.registry.followers(&unit));
                 drop(timer);
                 // A whole fleet may be dirty: let the writers and watches breathe.
                 tokio::task::yield_now().await;
@@ -159,15 +162,8 @@ impl Controller {
                 if plan.held {
                     return;
                 }
-                // Before the routes that lead by them.
-                for (cluster, namespace) in self.registry.ruled_namespaces(key) {
-                    self.plan_rules(&cluster, &namespace, since);
-                }
-                self.hand_over(unit, &plan.first, since, |cluster| desired_in(&plan, cluster));
-                self.plan_sidecars_beside(key, since);
-                for host in self.registry.routed_hosts_of(key) {
-                    self.plan_routes(&host, since);
-                }
+                let wanted = plan.clusters.iter().map(|planned| (planned.cluster.clone(), desired_of(planned)));
+                self.hand_over(unit, &plan.first, since, wanted.collect());
             }
             Unit::Host(host) => self.plan_routes(host, since),
             Unit::Sidecar(cluster, namespace) => self.plan_sidecar(cluster, namespace, since),
@@ -181,17 +177,13 @@ impl Controller {
         unit: &Unit,
         first: &BTreeSet<ClusterName>,
         since: Instant,
-        desired_in: impl Fn(&ClusterName) -> Desired,
+        mut wishes: BTreeMap<ClusterName, Desired>,
     ) {
-        let mut wishes = Vec::new();
-        for cluster in self.registry.cluster_names() {
-            let desired = desired_in(&cluster);
-            if !desired.is_nothing() || !self.registry.written_of(&cluster, unit).is_empty() {
-                wishes.push((cluster, desired));
-            } else {
-                self.writers.withdraw(&cluster, unit);
-            }
+        wishes.retain(|_, desired| !desired.is_nothing());
+        for cluster in self.registry.clusters_holding(unit) {
+            wishes.entry(cluster).or_insert_with(Desired::nothing);
         }
+        self.writers.withdraw_beside(unit, &wishes);
         self.writers.submit_in_order(unit, first, wishes, since);
     }
 
@@ -201,7 +193,8 @@ impl Controller {
         self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
         if !plan.held {
             let unit = Unit::Host(host.clone());
-            self.hand_over(&unit, &BTreeSet::new(), since, |cluster| desired_routes(&plan, cluster));
+            let wanted = plan.clusters.keys().map(|cluster| (cluster.clone(), desired_routes(&plan, cluster)));
+            self.hand_over(&unit, &BTreeSet::new(), since, wanted.collect());
         }
     }
 
@@ -220,16 +213,6 @@ impl Controller {
             self.writers.withdraw(cluster, &unit);
         } else {
             self.writers.submit(cluster, unit, desired, since);
-        }
-    }
-
-    /// The Sidecars of those who depend on a service follow its local Services.
-    fn plan_sidecars_beside(&self, key: &ServiceKey, since: Instant) {
-        if self.registry.settings().sidecars == Sidecars::Off {
-            return;
-        }
-        for (cluster, namespace) in self.registry.namespaces_of_dependents(key) {
-            self.plan_sidecar(&cluster, &namespace, since);
         }
     }
 }

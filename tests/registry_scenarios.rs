@@ -552,7 +552,7 @@ fn an_event_marks_what_it_changes_and_nothing_else() {
         for object in manifests(&world.observer, text) {
             world.registry.apply(&cluster("cluster-2"), object);
         }
-        world.registry.take_dirty()
+        world.registry.take_dirty().into_iter().collect()
     };
     let services = |identities: &[&str]| -> Vec<Unit> {
         identities.iter().map(|identity| Unit::Service(key(identity, "stage"))).collect()

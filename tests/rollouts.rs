@@ -222,7 +222,7 @@ fn a_weight_of_argo_changes_one_object_where_the_rollout_is() {
         world.registry.apply(&cluster(HOME), object);
     }
     let routed = || Unit::Host("payments.team.svc.cluster.local".into());
-    assert_eq!(world.registry.take_dirty(), [Unit::Service(key("payments", "stage")), routed()]);
+    assert_eq!(world.registry.take_dirty(), [Unit::Service(key("payments", "stage")), routed()].into());
     world.registry.mark([Unit::Service(key("payments", "stage"))]);
     world.settle();
     assert_eq!(seen(&world, HOME, HOST), ["canary 1 rollout", "stable 1 rollout", "192.0.2.2 2 deployment"]);
@@ -233,7 +233,7 @@ fn a_weight_of_argo_changes_one_object_where_the_rollout_is() {
     for object in manifests(&world.observer, &(route("other", 1, 99) + &route("route", 50, 50))) {
         world.registry.apply(&cluster(HOME), object);
     }
-    assert_eq!(world.registry.take_dirty(), [routed()]);
+    assert_eq!(world.registry.take_dirty(), [routed()].into());
     let is_rollouts = |name: &str| {
         world.registry.is_rollout_route(&cluster(HOME), &ObjectId::new(Kind::VirtualService, "team", name))
     };
@@ -374,7 +374,7 @@ fn a_client_comes_and_goes_and_so_does_what_it_depends_on() {
     for object in manifests(&world.observer, &job("reports-2", "reports")) {
         world.registry.apply(&cluster(HOME), object);
     }
-    assert_eq!(world.registry.take_dirty(), [], "one more run changes nothing");
+    assert_eq!(world.registry.take_dirty(), [].into(), "one more run changes nothing");
     delete(&mut world, HOME, &job("reports-1", "reports"));
     assert_eq!(seen(&world, HOME, HOST), ["192.0.2.2 0 deployment"]);
     apply(&mut world, HOME, &job("reports-2", "orders"));

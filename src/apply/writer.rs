@@ -173,8 +173,15 @@ impl ClusterWriter {
         !self.shared.known.can_write(&self.cluster) || self.state.lock().pace.pause_until(Instant::now()).is_some()
     }
 
+    /// Nothing is wanted of a unit and nothing of it stands: drops what waits, and what was said of it.
+    pub(super) fn withdraw(&self, unit: &Unit) {
+        if self.minds(unit) {
+            self.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now());
+        }
+    }
+
     /// Whether a unit waits, is under way, or has something said or remembered of it.
-    pub(super) fn minds(&self, unit: &Unit) -> bool {
+    fn minds(&self, unit: &Unit) -> bool {
         let state = self.state.lock();
         state.queue.has(unit)
             || state.guard.has(unit)

@@ -1,7 +1,7 @@
 //! All writers: one per cluster, made when something is first wanted there, ended when the cluster leaves.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -130,7 +130,7 @@ impl Writers {
         &self,
         unit: &Unit,
         first: &BTreeSet<ClusterName>,
-        wishes: Vec<(ClusterName, Desired)>,
+        wishes: BTreeMap<ClusterName, Desired>,
         since: Instant,
     ) {
         if self.leaving.is_closed() {
@@ -159,9 +159,13 @@ impl Writers {
     /// Makes no writer where none was needed so far.
     pub fn withdraw(&self, cluster: &ClusterName, unit: &Unit) {
         let running = self.running.lock().get(cluster).map(|running| Arc::clone(&running.writer));
-        if let Some(writer) = running.filter(|writer| writer.minds(unit)) {
-            writer.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now());
-        }
+        running.into_iter().for_each(|writer| writer.withdraw(unit));
+    }
+
+    /// As [`Writers::withdraw`] in every cluster for which there is no wish.
+    pub fn withdraw_beside(&self, unit: &Unit, wishes: &BTreeMap<ClusterName, Desired>) {
+        let beside = self.writers().into_iter().filter(|writer| !wishes.contains_key(&writer.cluster));
+        beside.for_each(|writer| writer.withdraw(unit));
     }
 
     /// Looks whether something that waited can happen now, as planning again does.
@@ -683,7 +687,7 @@ mod tests {
     fn submit_in_order(writers: &Writers, address: &str) {
         let names = ["behind", "ahead"].map(|name| ClusterName::parse(name).unwrap());
         let first = BTreeSet::from([names[1].clone()]);
-        let wishes = names.map(|name| (name, wanted("a", address))).to_vec();
+        let wishes = names.map(|name| (name, wanted("a", address))).into();
         writers.submit_in_order(&unit("a"), &first, wishes, Instant::now());
     }
 

@@ -92,7 +92,7 @@ impl Registry {
         &self,
         key: &ServiceKey,
         plain: &Identity,
-        standing: &BTreeSet<ClusterName>,
+        standing: &[ClusterName],
         has_policies: bool,
     ) -> Beside {
         let settings = &self.settings;
@@ -124,10 +124,13 @@ impl Registry {
     fn clients_of(&self, identity: &Identity) -> Vec<(ClusterName, String)> {
         let dependents = self.dependencies.read().sources_of(identity);
         let mut clients: Vec<(ClusterName, String)> = Vec::new();
-        for shard in &self.shards {
-            let spelled = dependents.iter().filter_map(|dependent| shard.spelled(dependent));
-            let planes = self.control_planes(shard.name());
-            clients.extend(spelled.flat_map(|client| planes.iter().map(move |plane| (plane.clone(), client.clone()))));
+        for dependent in &dependents {
+            for cluster in self.running.of(dependent).iter() {
+                let Some(client) = self.shards.get(cluster).and_then(|shard| shard.spelled(dependent)) else {
+                    continue;
+                };
+                clients.extend(self.control_planes(cluster).into_iter().map(|plane| (plane, client.clone())));
+            }
         }
         clients.sort();
         clients.dedup();
@@ -135,12 +138,7 @@ impl Registry {
     }
 
     /// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
-    fn keep_filters(
-        &self,
-        key: &ServiceKey,
-        standing: &BTreeSet<ClusterName>,
-        kept: &mut Vec<(ClusterName, ObjectId)>,
-    ) {
+    fn keep_filters(&self, key: &ServiceKey, standing: &[ClusterName], kept: &mut Vec<(ClusterName, ObjectId)>) {
         for cluster in standing {
             let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
             for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
@@ -155,7 +153,7 @@ impl Registry {
     }
 
     /// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
-    fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &BTreeSet<ClusterName>, beside: &mut Beside) {
+    fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &[ClusterName], beside: &mut Beside) {
         let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
         let unread = self.carrying(key);
         for shard in &self.shards {
@@ -198,12 +196,9 @@ impl Registry {
         let mut proxied = Vec::new();
         for ((cluster, id), proxy, earlier) in dependencies.proxies.of(key) {
             let clients = dependencies.declared_sources_of(&proxy.destination);
-            let clusters: BTreeSet<ClusterName> = self
-                .shards
-                .iter()
-                .filter(|shard| clients.iter().any(|client| !shard.namespaces_of(client).is_empty()))
-                .flat_map(|shard| self.control_planes(shard.name()))
-                .collect();
+            let running: BTreeSet<ClusterName> =
+                clients.iter().flat_map(|client| self.running.of(client).iter().cloned().collect::<Vec<_>>()).collect();
+            let clusters = running.iter().flat_map(|cluster| self.control_planes(cluster)).collect();
             let problem = match earlier {
                 Some((of, first)) => Some(format!(
                     "shares a host with the DependencyProxy {}/{} of {of}, which comes first; it has no effect",
@@ -270,7 +265,11 @@ impl Registry {
             return BTreeSet::new();
         }
         let mut keys = BTreeSet::new();
-        for shard in &self.shards {
+        let clusters = match identity {
+            Some(identity) => self.named_for_routing.of(identity),
+            None => self.shards.iter().map(|shard| shard.key().clone()).collect(),
+        };
+        for shard in clusters.iter().filter_map(|cluster| self.shards.get(cluster)) {
             let of_shard = shard.policies.routing.keys();
             keys.extend(of_shard.filter(|key| identity.is_none_or(|identity| key.identity == *identity)).cloned());
         }
@@ -278,13 +277,12 @@ impl Registry {
     }
 
     /// The namespaces in which a service runs, where their rules are wanted.
-    #[must_use]
-    pub fn ruled_namespaces(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
+    pub(super) fn ruled_namespaces(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
         if !rules_wanted(&self.settings) {
             return BTreeSet::new();
         }
         let mut namespaces = BTreeSet::new();
-        for shard in &self.shards {
+        for shard in self.clusters_of.of(key).iter().filter_map(|cluster| self.shards.get(cluster)) {
             namespaces.extend(shard.homes(key).into_iter().map(|namespace| (shard.name().clone(), namespace)));
         }
         namespaces

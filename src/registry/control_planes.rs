@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::Sidecars,
     istio::keys,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey},
+    model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey},
 };
 
 /// The remote clusters of the fleet, each with the clusters whose istiods serve it: none where it names nobody of the fleet.
@@ -123,7 +123,7 @@ impl Registry {
         &self,
         key: &ServiceKey,
         targets: Vec<Target>,
-        standing: &BTreeSet<ClusterName>,
+        standing: &[ClusterName],
     ) -> Vec<Target> {
         let remotes = self.remotes.read().clone();
         if remotes.is_empty() {
@@ -161,6 +161,15 @@ impl Registry {
             Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
         });
         standing.flatten().collect()
+    }
+
+    /// The Sidecars of all namespaces that run one of some identities.
+    pub(super) fn sidecars_beside<'a>(&self, identities: impl IntoIterator<Item = &'a Identity>) -> BTreeSet<Unit> {
+        let namespaces = self.namespaces_running(identities);
+        let of = |(cluster, namespaces): (&ClusterName, &BTreeSet<Arc<str>>)| {
+            namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect::<Vec<_>>()
+        };
+        namespaces.iter().flat_map(of).collect()
     }
 
     /// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.

@@ -148,10 +148,7 @@ impl Registry {
         }
         let mut dirty: BTreeSet<Unit> = keys.into_iter().map(Unit::Service).collect();
         if self.settings.sidecars != Sidecars::Off {
-            for shard in &self.shards {
-                let namespaces = sources.iter().flat_map(|source| shard.namespaces_of(source));
-                dirty.extend(namespaces.flat_map(|namespace| self.sidecars_of(shard.key(), &namespace)));
-            }
+            dirty.extend(self.sidecars_beside(&sources));
         }
         self.mark(dirty);
     }

@@ -10,18 +10,18 @@ use tokio::sync::Notify;
 
 use crate::model::{ClusterName, ServiceKey};
 
-/// What is planned at once.
+/// What is planned at once, in the order in which it is planned: the rules of a namespace before the routes of its services
+/// that lead by them, and the services, which say what is published, before the Sidecars and copies that follow them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
+    /// The rules for all Services of one namespace of one cluster.
+    Namespace(ClusterName, Arc<str>),
     /// A service, in all clusters.
     Service(ServiceKey),
     /// The Sidecar of one client namespace of one cluster.
     Sidecar(ClusterName, Arc<str>),
-    /// The copies of users' routes for one host (whole, in lower case), in all clusters. Comes after the services, which
-    /// say what is published.
+    /// The copies of users' routes for one host (whole, in lower case), in all clusters.
     Host(Arc<str>),
-    /// The rules for all Services of one namespace of one cluster.
-    Namespace(ClusterName, Arc<str>),
 }
 
 impl Unit {

@@ -16,18 +16,32 @@ use crate::{
 /// Kind and `cluster/namespace/name` of a policy by which something was written.
 pub(super) type InForce = BTreeSet<(Kind, Arc<str>)>;
 
+/// A service as policies may name it.
+pub(super) struct Named<'a> {
+    key: &'a ServiceKey,
+    /// Its key without partition.
+    plain: &'a ServiceKey,
+    /// Clusters whose policies name it.
+    clusters: BTreeSet<ClusterName>,
+}
+
 impl Registry {
-    /// The policies of one kind that match a service, whose key without partition is `plain`: those in a namespace that runs
+    /// A service as policies may name it; `plain` is its key without partition.
+    pub(super) fn named<'a>(&self, key: &'a ServiceKey, plain: &'a ServiceKey) -> Named<'a> {
+        let clusters = [key, plain].map(|key| self.named.of(key));
+        Named { key, plain, clusters: clusters.iter().flat_map(|clusters| clusters.iter()).cloned().collect() }
+    }
+
+    /// The policies of one kind that match a service: those in a namespace that runs
     /// it (reference behaviour §9, §10). Those in other namespaces are noted.
     pub(super) fn matching<S: Kept>(
         &self,
-        key: &ServiceKey,
-        plain: &ServiceKey,
+        &Named { key, plain, ref clusters }: &Named<'_>,
         in_force: &InForce,
         notes: &mut Vec<Note>,
     ) -> Matching<S> {
         let mut matching = Vec::new();
-        for shard in &self.shards {
+        for shard in clusters.iter().filter_map(|cluster| self.shards.get(cluster)) {
             // Half a picture does not tell which policies are at home; those in force are waited for.
             if shard.is_loading() {
                 continue;
@@ -57,9 +71,10 @@ impl Registry {
     }
 
     /// The policies of one kind that name a service, wherever they stand.
-    pub(super) fn naming<S: Kept>(&self, key: &ServiceKey, plain: &ServiceKey) -> Matching<S> {
+    pub(super) fn naming<S: Kept>(&self, &Named { key, plain, ref clusters }: &Named<'_>) -> Matching<S> {
         let mut naming = Vec::new();
-        for shard in self.shards.iter().filter(|shard| !shard.is_loading()) {
+        let shards = clusters.iter().filter_map(|cluster| self.shards.get(cluster));
+        for shard in shards.filter(|shard| !shard.is_loading()) {
             let configs = naming_in::<S>(&shard.policies, key, plain);
             naming.extend(configs.map(|(config, _)| (shard.name().clone(), config.clone())));
         }
@@ -67,7 +82,7 @@ impl Registry {
     }
 
     /// The policies by which the service's objects were written.
-    pub(super) fn policies_in_force(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey) -> InForce {
+    pub(super) fn policies_in_force(&self, standing: &[ClusterName], key: &ServiceKey) -> InForce {
         let mut policies = BTreeSet::new();
         for cluster in standing {
             let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();

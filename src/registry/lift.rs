@@ -17,7 +17,7 @@ use super::{
     snapshot::{Claim, ClientNamespace, Pods, Principals, Reader, ServiceSnapshot, Source, Target},
 };
 use crate::{
-    config::WithoutDependency,
+    config::{Sidecars, WithoutDependency},
     model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant},
 };
 
@@ -31,12 +31,30 @@ impl Registry {
 
     /// Takes everything that has to be planned, sorted.
     #[must_use]
-    pub fn take_dirty(&self) -> Vec<Unit> {
+    pub fn take_dirty(&self) -> BTreeSet<Unit> {
         if !self.started.load(Ordering::Acquire) {
-            return Vec::new();
+            return BTreeSet::new();
         }
         self.review_dependencies();
-        self.dirty.take().into_iter().collect()
+        let mut units = self.dirty.take();
+        let ruled: BTreeSet<_> =
+            units.iter().filter_map(Unit::service).flat_map(|key| self.ruled_namespaces(key)).collect();
+        units.extend(ruled.into_iter().map(|(cluster, namespace)| Unit::Namespace(cluster, namespace)));
+        units
+    }
+
+    /// What follows the plan of a unit, once its hosts are claimed: the Sidecars of those who depend on a service, and the
+    /// copies of users' routes for its hosts. It comes later in the order of units, so that many services make one piece of
+    /// work of it.
+    #[must_use]
+    pub fn followers(&self, unit: &Unit) -> BTreeSet<Unit> {
+        let Some(key) = unit.service() else { return BTreeSet::new() };
+        let mut units: BTreeSet<Unit> = self.routed_hosts_of(key).into_iter().map(Unit::Host).collect();
+        if self.settings.sidecars != Sidecars::Off {
+            let clients = self.namespaces_of_dependents(key).into_iter();
+            units.extend(clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)));
+        }
+        units
     }
 
     /// Number of units that wait.
@@ -61,9 +79,8 @@ impl Registry {
     pub fn snapshot(&self, key: &ServiceKey) -> Option<ServiceSnapshot> {
         self.ready().ok()?;
         let mut notes = Vec::new();
-        let standing: BTreeSet<ClusterName> =
-            self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
-        let mut candidates = standing.clone();
+        let standing = self.clusters_of.of(key);
+        let mut candidates: BTreeSet<ClusterName> = standing.iter().cloned().collect();
         candidates.extend(self.carrying(key));
         let dependents = self.dependencies.read().sources_of(&key.identity);
 
@@ -117,15 +134,16 @@ impl Registry {
             keep_case: false,
         });
         let plain = ServiceKey { identity: identity.clone(), environment: key.environment.clone() };
-        let policies = self.matching(key, &plain, &in_force, &mut notes);
-        let outlier_detections = self.matching(key, &plain, &in_force, &mut notes);
-        let connections = self.matching(key, &plain, &in_force, &mut notes);
+        let named = self.named(key, &plain);
+        let policies = self.matching(&named, &in_force, &mut notes);
+        let outlier_detections = self.matching(&named, &in_force, &mut notes);
+        let connections = self.matching(&named, &in_force, &mut notes);
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let targets = self.at_control_planes(key, targets, &standing);
         let unreadable_policy = self.unreadable_policy(&in_force);
         let additional = self.additional_hosts(key);
         let remembered = self.remembered(&standing, key, &plain, keep_case);
-        let routing_policies = self.naming(key, &plain);
+        let routing_policies = self.naming(&named);
         let mut beside = self.beside(key, &identity, &standing, !routing_policies.is_empty());
         beside.kept.extend(self.kept_at_control_planes(key, &targets));
         if sources.is_empty() {
@@ -142,7 +160,7 @@ impl Registry {
             policies,
             outlier_detections,
             connections,
-            slow_starts: self.naming(key, &plain),
+            slow_starts: self.naming(&named),
             routing_policies,
             beside,
             unreadable_policy,
@@ -153,7 +171,7 @@ impl Registry {
     }
 
     /// The identity without partition that the service's objects show, where no workload of it can be read.
-    fn written_identity(&self, standing: &BTreeSet<ClusterName>, key: &ServiceKey) -> Option<Identity> {
+    fn written_identity(&self, standing: &[ClusterName], key: &ServiceKey) -> Option<Identity> {
         standing.iter().find_map(|cluster| {
             let written = self.shards.get(cluster)?.standing().of(key);
             let shown = written.iter().filter_map(|written| Identity::parse(written.identity.as_deref()?).ok());
@@ -178,7 +196,7 @@ impl Registry {
         &self,
         key: &ServiceKey,
         sources: &[Source],
-        standing: &BTreeSet<ClusterName>,
+        standing: &[ClusterName],
         dependents: &[Identity],
         declared: bool,
     ) -> Vec<Target> {
@@ -186,16 +204,24 @@ impl Registry {
             return Vec::new();
         }
         let everywhere = !declared && self.settings.without_dependency == WithoutDependency::All;
-        let mut targets: Vec<Target> = self
-            .shards
+        let mut dependent_namespaces = self.namespaces_running(dependents);
+        let mut candidates: BTreeSet<ClusterName> = if everywhere {
+            self.shards.iter().map(|shard| shard.key().clone()).collect()
+        } else {
+            dependent_namespaces.keys().chain(standing).cloned().collect()
+        };
+        candidates.extend(sources.iter().map(|source| source.cluster.clone()));
+        candidates
             .iter()
+            .filter_map(|cluster| self.shards.get(cluster))
             .filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry))
             .filter_map(|shard| {
-                let dependent_namespaces: BTreeSet<Arc<str>> =
-                    dependents.iter().flat_map(|dependent| shard.namespaces_of(dependent)).collect();
+                let dependent_namespaces = dependent_namespaces.remove(shard.key()).unwrap_or_default();
                 let is_source = sources.iter().any(|source| source.cluster == *shard.key());
                 // Who depends on it there is not known: what stands there is kept up.
-                let kept = standing.contains(shard.key()) && shard.standing().holds(key) && !shard.knows_dependents();
+                let kept = standing.binary_search(shard.key()).is_ok()
+                    && shard.standing().holds(key)
+                    && !shard.knows_dependents();
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
                 }
@@ -215,26 +241,23 @@ impl Registry {
                     held: false,
                 })
             })
-            .collect();
-        targets.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        targets
+            .collect()
     }
 
     /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address.
     /// Services that waited for a host that became free are marked.
     pub fn claim(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
         let runs = |other: &ServiceKey| {
-            let clusters = self.clusters_of.get(other).map(|clusters| clusters.clone()).unwrap_or_default();
-            clusters.iter().any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(other)))
+            self.clusters_of
+                .of(other)
+                .iter()
+                .any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(other)))
                 || !self.carrying(other).is_empty()
         };
         self.yield_to_owners(key, hosts);
         let Claimed { claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
-        if !changed.is_empty() {
-            self.mark(self.client_units(key));
-            self.mark(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host));
-        }
+        self.mark(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host));
         self.mark(freed_for.into_iter().map(Unit::Service));
         let conflicts = conflicts.into_iter().map(|(host, address)| {
             (host, format!("its written address {address} belongs to another host; it gets another one"))
@@ -266,24 +289,31 @@ impl Registry {
         self.addresses.lock().held_count()
     }
 
-    fn client_units(&self, key: &ServiceKey) -> Vec<Unit> {
-        if self.settings.sidecars == crate::config::Sidecars::Off {
-            return Vec::new();
-        }
-        let clients = self.namespaces_of_dependents(key).into_iter();
-        clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)).collect()
-    }
-
     /// The namespaces that run an identity which depends on the service, in the clusters whose istiods serve them.
-    #[must_use]
-    pub fn namespaces_of_dependents(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
+    fn namespaces_of_dependents(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
         let dependents = self.dependencies.read().sources_of(&key.identity);
         let mut namespaces = BTreeSet::new();
-        for shard in &self.shards {
-            let here = dependents.iter().flat_map(|dependent| shard.namespaces_of(dependent));
-            let planes = self.control_planes(shard.key());
-            namespaces
-                .extend(here.flat_map(|namespace| planes.iter().map(move |plane| (plane.clone(), namespace.clone()))));
+        for (cluster, here) in self.namespaces_running(&dependents) {
+            for plane in self.control_planes(&cluster) {
+                namespaces.extend(here.iter().map(|namespace| (plane.clone(), namespace.clone())));
+            }
+        }
+        namespaces
+    }
+
+    /// The namespaces that run one of some identities, by cluster.
+    pub(super) fn namespaces_running<'a>(
+        &self,
+        identities: impl IntoIterator<Item = &'a Identity>,
+    ) -> BTreeMap<ClusterName, BTreeSet<Arc<str>>> {
+        let mut namespaces: BTreeMap<ClusterName, BTreeSet<Arc<str>>> = BTreeMap::new();
+        for identity in identities {
+            for cluster in self.running.of(identity).iter() {
+                let here = self.shards.get(cluster).map(|shard| shard.namespaces_of(identity)).unwrap_or_default();
+                if !here.is_empty() {
+                    namespaces.entry(cluster.clone()).or_default().extend(here);
+                }
+            }
         }
         namespaces
     }
@@ -332,12 +362,12 @@ impl Registry {
 
     /// The hosts of a service: those it holds, or those that stand while its policy cannot be read and it claims none.
     pub(super) fn hosts_of(&self, key: &ServiceKey) -> BTreeSet<Host> {
-        let standing = self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
+        let standing = self.clusters_of.of(key);
         if self.unreadable_policy(&self.policies_in_force(&standing, key)).is_none() {
             return self.addresses.lock().held_by(key).into_iter().collect();
         }
         let mut hosts = BTreeSet::new();
-        for cluster in &standing {
+        for cluster in standing.iter() {
             let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
             let entries = written.iter().filter(|written| written.id.kind == Kind::ServiceEntry);
             hosts.extend(entries.filter_map(|entry| Host::parse(entry.host.as_deref()?).ok()));
@@ -369,8 +399,7 @@ impl Registry {
 
     fn runs_anywhere(&self, identity: &Identity) -> bool {
         self.keys_of(identity).iter().any(|key| {
-            let clusters = self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
-            clusters.iter().any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(key)))
+            self.clusters_of.of(key).iter().any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(key)))
                 || !self.carrying(key).is_empty()
         })
     }

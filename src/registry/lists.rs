@@ -14,7 +14,7 @@ impl Registry {
     /// Every service that runs, or has objects of ours, or runs in a cluster that cannot be read.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceKey> {
-        let mut services: BTreeSet<ServiceKey> = self.clusters_of.iter().map(|entry| entry.key().clone()).collect();
+        let mut services: BTreeSet<ServiceKey> = self.clusters_of.keys();
         services.extend(self.carried.iter().flat_map(|carried| carried.keys().cloned().collect::<Vec<_>>()));
         // Their clients get filters, wherever the service itself runs.
         services.extend(self.routing_policy_keys(None));
@@ -117,6 +117,20 @@ impl Registry {
             Unit::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
             Unit::Host(host) => shard.standing().copies_of(host),
             Unit::Namespace(_, namespace) => shard.standing().of_namespace(namespace),
+        }
+    }
+
+    /// The clusters in which objects of ours for a service or a host stand.
+    #[must_use]
+    pub fn clusters_holding(&self, unit: &Unit) -> BTreeSet<ClusterName> {
+        let holding = |clusters: &[ClusterName]| {
+            let holds = |cluster: &&ClusterName| !self.written_of(cluster, unit).is_empty();
+            clusters.iter().filter(holds).cloned().collect()
+        };
+        match unit {
+            Unit::Service(key) => holding(&self.clusters_of.of(key)),
+            Unit::Host(_) => holding(&self.cluster_names()),
+            Unit::Sidecar(cluster, _) | Unit::Namespace(cluster, _) => holding(std::slice::from_ref(cluster)),
         }
     }
 

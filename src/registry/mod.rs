@@ -32,6 +32,7 @@ mod place;
 mod policies;
 mod portion;
 mod ports;
+mod presence;
 mod propagation;
 mod remembered;
 mod rollouts;
@@ -78,6 +79,7 @@ use dependencies::Dependencies;
 use dirty::DirtyUnits;
 use operations::Operations;
 use policies::Policies;
+use presence::Presence;
 use shard::{Effects, Shard};
 
 /// The registry.
@@ -86,7 +88,13 @@ pub struct Registry {
     settings: Arc<Settings>,
     shards: DashMap<ClusterName, Shard>,
     /// Where each service runs or has objects of ours.
-    clusters_of: DashMap<ServiceKey, BTreeSet<ClusterName>>,
+    clusters_of: Presence<ServiceKey>,
+    /// Where workloads or clients of each identity run.
+    running: Presence<Identity>,
+    /// Where policies name each service.
+    named: Presence<ServiceKey>,
+    /// Where RoutingPolicies name a service of each identity.
+    named_for_routing: Presence<Identity>,
     /// The services of each identity that run or have objects of ours anywhere.
     services_of: DashMap<Identity, BTreeSet<ServiceKey>>,
     /// Cluster names by their label value.
@@ -117,7 +125,10 @@ impl Registry {
             nlb_clusters: RwLock::new(settings.nlb_enabled_clusters.iter().cloned().collect()),
             settings,
             shards: DashMap::new(),
-            clusters_of: DashMap::new(),
+            clusters_of: Presence::default(),
+            running: Presence::default(),
+            named: Presence::default(),
+            named_for_routing: Presence::default(),
             services_of: DashMap::new(),
             labels: DashMap::new(),
             dependencies: RwLock::default(),
@@ -205,7 +216,11 @@ impl Registry {
         self.note_networks();
         self.recount_control_planes();
         for key in &touched {
-            self.leave(key, cluster);
+            self.recount(key, cluster);
+            self.recount_policies(key, cluster);
+        }
+        for identity in shard.identities() {
+            self.recount_identity(&identity, cluster);
         }
         self.try_start();
         self.mark_everything();
@@ -398,6 +413,9 @@ impl Registry {
             dirty.insert(Unit::Service(key.clone()));
             dirty.extend(self.named_without_partition(key).map(Unit::Service));
         }
+        for (identity, _) in &effects.moved {
+            self.recount_identity(identity, cluster);
+        }
         if effects.place.any {
             self.note_place(cluster);
         }
@@ -453,30 +471,6 @@ impl Registry {
         self.mark(dirty);
     }
 
-    /// Brings the indexes of a service in line with one cluster's shard.
-    fn recount(&self, key: &ServiceKey, cluster: &ClusterName) {
-        if self.shards.get(cluster).is_some_and(|shard| shard.runs(key) || shard.standing().holds(key)) {
-            self.clusters_of.entry(key.clone()).or_default().insert(cluster.clone());
-            self.services_of.entry(key.identity.clone()).or_default().insert(key.clone());
-        } else {
-            self.leave(key, cluster);
-        }
-    }
-
-    fn leave(&self, key: &ServiceKey, cluster: &ClusterName) {
-        let gone = self.clusters_of.get_mut(key).is_none_or(|mut clusters| {
-            clusters.remove(cluster);
-            clusters.is_empty()
-        });
-        if gone {
-            self.clusters_of.remove_if(key, |_, clusters| clusters.is_empty());
-            if let Some(mut services) = self.services_of.get_mut(&key.identity) {
-                services.remove(key);
-            }
-            self.services_of.remove_if(&key.identity, |_, services| services.is_empty());
-        }
-    }
-
     fn set_dependency(&self, cluster: &ClusterName, id: &ObjectId, counted: Option<dependencies::Counted>) {
         let of = (cluster.clone(), id.clone());
         let gone = counted.is_none();
@@ -503,10 +497,7 @@ impl Registry {
             .map(Unit::Service)
             .collect();
         if self.settings.sidecars != Sidecars::Off {
-            for shard in &self.shards {
-                let namespaces = sources.iter().flat_map(|source| shard.namespaces_of(source));
-                dirty.extend(namespaces.flat_map(|namespace| self.sidecars_of(shard.key(), &namespace)));
-            }
+            dirty.extend(self.sidecars_beside(&sources));
         }
         self.mark(dirty);
     }
@@ -531,6 +522,10 @@ impl Registry {
     }
 
     fn mark_everything(&self) {
+        // It is done once the fleet has been read.
+        if !self.started.load(Ordering::Acquire) {
+            return;
+        }
         let mut units: BTreeSet<Unit> = self.services().into_iter().map(Unit::Service).collect();
         for shard in &self.shards {
             // Of services that run nowhere there is still to say that the policy has no effect.

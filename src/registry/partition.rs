@@ -107,7 +107,7 @@ impl Registry {
             let identity = Identity::parse(&folded[at + 1..]).ok()?;
             Some(ServiceKey { identity, environment: key.environment.clone() })
         });
-        plain.filter(|plain| self.shards.iter().any(|shard| shard.policies.name(plain)))
+        plain.filter(|plain| self.named.has(plain))
     }
 
     /// The key of a partitioned service without its partition; none for one that has no partition or does not run there.

@@ -26,6 +26,8 @@ const TRUST_DOMAIN: &str = "tradewind.io/trust-domain";
 #[derive(Debug)]
 pub(super) struct Place {
     nodes: HashMap<Arc<str>, Option<Locality>>,
+    /// Number of nodes at each locality.
+    localities: BTreeMap<Option<Locality>, usize>,
     gateways: Gateways,
     /// Labels `app` of its gateways.
     apps: Apps,
@@ -84,6 +86,7 @@ impl Place {
         let app: Arc<str> = settings.gateway_app.as_str().into();
         Self {
             nodes: HashMap::new(),
+            localities: BTreeMap::new(),
             gateways: Gateways::default(),
             apps: vec![app.clone()],
             prefers_nlb: false,
@@ -247,18 +250,32 @@ impl Place {
         if self.nodes.get(&node.id.name) == Some(&node.locality) {
             return Moved::default();
         }
-        self.change(|place| {
-            place.nodes.insert(node.id.name, node.locality);
-        })
+        self.change(|place| place.set_node(node.id.name, Some(node.locality)))
     }
 
     pub(super) fn remove_node(&mut self, id: &ObjectId) -> Moved {
         if !self.nodes.contains_key(&id.name) {
             return Moved::default();
         }
-        self.change(|place| {
-            place.nodes.remove(&id.name);
-        })
+        self.change(|place| place.set_node(id.name.clone(), None))
+    }
+
+    fn set_node(&mut self, name: Arc<str>, now: Option<Option<Locality>>) {
+        let before = match now.clone() {
+            Some(locality) => self.nodes.insert(name, locality),
+            None => self.nodes.remove(&name),
+        };
+        if let Some(locality) = now {
+            *self.localities.entry(locality).or_default() += 1;
+        }
+        if let Some(locality) = before
+            && let Some(count) = self.localities.get_mut(&locality)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.localities.remove(&locality);
+            }
+        }
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -272,8 +289,10 @@ impl Place {
     /// Regions of the nodes, the most frequent first, then by name.
     pub(super) fn regions(&self) -> Vec<Arc<str>> {
         let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
-        for locality in self.nodes.values().flatten() {
-            *counts.entry(&locality.region).or_default() += 1;
+        for (locality, count) in &self.localities {
+            if let Some(locality) = locality {
+                *counts.entry(&locality.region).or_default() += count;
+            }
         }
         let mut regions: Vec<_> = counts.into_iter().collect();
         regions.sort_by(|(a, many), (b, few)| few.cmp(many).then(a.cmp(b)));
@@ -283,10 +302,9 @@ impl Place {
     /// Locality of the cluster's endpoints: the most frequent region, with the zone where all nodes agree.
     pub(super) fn locality(&self) -> Option<Locality> {
         let region = self.regions().into_iter().next()?;
-        let mut nodes = self.nodes.values();
-        let first = nodes.next()?.clone();
         // Zones of two regions may share a name and are two zones all the same.
-        let agreed = first.filter(|first| nodes.all(|other| other.as_ref() == Some(first)));
+        let mut localities = self.localities.keys();
+        let agreed = localities.next().filter(|_| localities.next().is_none()).cloned().flatten();
         Some(Locality { region, zone: agreed.and_then(|locality| locality.zone) })
     }
 }

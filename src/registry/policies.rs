@@ -179,6 +179,7 @@ impl Registry {
         let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
         let services = shard.policies.remove(id);
         drop(shard);
+        services.iter().for_each(|key| self.recount_policies(key, cluster));
         Effects { services: self.with_partitions(services), ..Effects::default() }
     }
 
@@ -193,6 +194,7 @@ impl Registry {
         let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
         let services = S::of_mut(&mut shard.policies).put(config, keys);
         drop(shard);
+        services.iter().for_each(|key| self.recount_policies(key, cluster));
         let services = if S::COVERS_PARTITIONS { self.with_partitions(services) } else { services };
         let object = id.in_cluster(cluster);
         let note = |(kind, message)| Note { kind, object: object.clone(), service: None, message };

@@ -115,8 +115,7 @@ impl Registry {
     }
 
     /// The hosts of a service of which users said something, or copies stand.
-    #[must_use]
-    pub fn routed_hosts_of(&self, key: &ServiceKey) -> Vec<Arc<str>> {
+    pub(super) fn routed_hosts_of(&self, key: &ServiceKey) -> Vec<Arc<str>> {
         self.hosts_of(key).iter().filter_map(|host| self.routed(host)).collect()
     }
 
@@ -148,7 +147,7 @@ impl Registry {
     }
 
     fn asks_for_additional_hosts(&self, key: &ServiceKey) -> bool {
-        let mut clusters = self.clusters_of.get(key).map(|clusters| clusters.clone()).unwrap_or_default();
+        let mut clusters: BTreeSet<ClusterName> = self.clusters_of.of(key).iter().cloned().collect();
         clusters.extend(self.carrying(key));
         let mut half_known = false;
         for cluster in &clusters {
@@ -178,7 +177,7 @@ impl Registry {
             return None;
         }
         let rival = ServiceKey::parse(key.identity.as_str(), &format!("{}{AIR}", key.environment)).ok()?;
-        self.clusters_of.contains_key(&rival).then_some(rival)
+        self.clusters_of.has(&rival).then_some(rival)
     }
 }
 

@@ -18,7 +18,7 @@ impl Registry {
     /// `plain` is the key without partition.
     pub(super) fn remembered(
         &self,
-        standing: &BTreeSet<ClusterName>,
+        standing: &[ClusterName],
         key: &ServiceKey,
         plain: &ServiceKey,
         keep_case: bool,
@@ -77,7 +77,7 @@ impl Registry {
         let name = text.strip_suffix(&self.settings.hostname_suffix)?.strip_suffix('.')?;
         name.match_indices('.').find_map(|(at, _)| {
             let key = ServiceKey::parse(&name[at + 1..], &name[..at]).ok()?;
-            let clusters = self.clusters_of.get(&key).map(|clusters| clusters.clone())?;
+            let clusters = self.clusters_of.of(&key);
             let publishes = |cluster: &ClusterName| {
                 self.shards
                     .get(cluster)

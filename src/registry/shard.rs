@@ -323,6 +323,11 @@ impl Shard {
         self.identities.get(identity).map_or_else(Vec::new, |namespaces| namespaces.keys().cloned().collect())
     }
 
+    /// Whether workloads or clients of an identity run here.
+    pub(super) fn has(&self, identity: &Identity) -> bool {
+        self.identities.contains_key(identity)
+    }
+
     pub(super) fn identities_in(&self, namespace: &str) -> BTreeSet<Identity> {
         let ids = self.by_namespace.get(namespace).into_iter().flatten();
         ids.filter_map(|id| match &self.workloads.get(id)?.classified {

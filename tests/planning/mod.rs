@@ -71,12 +71,13 @@ impl World {
     pub fn settle(&mut self) {
         for _round in 0..100 {
             self.registry.pods_settled();
-            let units = self.registry.take_dirty();
+            let mut units = self.registry.take_dirty();
             if units.is_empty() {
                 return;
             }
-            for unit in units {
+            while let Some(unit) = units.pop_first() {
                 self.plan(&unit);
+                units.extend(self.registry.followers(&unit));
             }
         }
         panic!("planning makes work for itself without end");
@@ -94,15 +95,6 @@ impl World {
                 }
                 let wanted = Wanted { objects: objects_of(&plan), merged: Vec::new(), kept: kept_of(&plan) };
                 self.wanted.insert(unit.clone(), wanted);
-                for (cluster, namespace) in self.registry.ruled_namespaces(key) {
-                    self.plan(&Unit::Namespace(cluster, namespace));
-                }
-                for (cluster, namespace) in self.registry.namespaces_of_dependents(key) {
-                    self.plan(&Unit::Sidecar(cluster, namespace));
-                }
-                for host in self.registry.routed_hosts_of(key) {
-                    self.plan(&Unit::Host(host));
-                }
             }
             Unit::Host(host) => {
                 let Some(plan) = plan_routes(&self.registry, host) else { return };

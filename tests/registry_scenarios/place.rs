@@ -120,7 +120,7 @@ fn the_list_of_nlb_clusters_marks_what_runs_in_those_that_change() {
     ] {
         world.registry.set_nlb_clusters(list.iter().map(ToString::to_string));
         let dirty = world.registry.take_dirty();
-        assert_eq!(dirty, marked);
+        assert_eq!(dirty, marked.into_iter().collect());
         world.registry.mark(dirty);
         world.settle();
         assert_eq!(payments(&world), seen, "{list:?}");

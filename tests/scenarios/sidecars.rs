@@ -104,6 +104,25 @@ async fn a_namespace_without_a_sidecar_gets_ours_and_loses_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_of_many_hosts_is_written_once() {
+    let world = World::shared().await;
+    world.register(&ALL).await;
+    world.deploy(&[0], "web").await;
+    let destinations: Vec<String> = (1..=12).map(|n| format!("shop-{n}")).collect();
+    for destination in &destinations {
+        world.deploy(&[1], destination).await;
+    }
+    world.depend("web", &destinations.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let since = world.marks().await;
+    let _controller = world.start(&["--sidecars=own"]).await;
+    let ours = destinations.iter().map(|identity| format!("{}/{}", world.sync_namespace(), host(identity)));
+    lists(&world, &["./*".to_owned(), "istio-system/*".into()].into_iter().chain(ours).collect::<Vec<_>>()).await;
+    world.sentinel(&ALL).await;
+    let writes = world.writes(&since).await;
+    assert!(writes.values().all(|count| *count == 1), "{writes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn objects_are_exported_to_those_who_depend_on_them() {
     let world = World::shared().await;
     world.register(&ALL).await;
