@@ -36,8 +36,17 @@ const SWITCH: &str = "TRADEWIND_LAB";
 const SHELL: &str = "--shell";
 
 /// Built outside, where there is a network.
-const PARTS: &[&str] =
-    &["kube-apiserver", "etcd", "istio-crds", "pilot-discovery", "pilot-agent", "istioctl", "envoy-bootstrap", "envoy"];
+const PARTS: &[&str] = &[
+    "kube-apiserver",
+    "etcd",
+    "istio-crds",
+    "pilot-discovery",
+    "pilot-agent",
+    "istioctl",
+    "envoy-bootstrap",
+    "envoy",
+    "routing-plugin",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

