@@ -457,6 +457,32 @@ fn verify_names_each_difference_with_its_likely_cause() {
 }
 
 #[test]
+fn verify_judges_no_proxy_of_a_cluster_that_cannot_be_read() {
+    let fleet = fleet();
+    let at = |file: &str| fleet.path().join(file);
+    // Nobody listens there.
+    let kubeconfig = serde_json::json!({
+        "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "x", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}], "current-context": "x",
+    });
+    fs::write(at("cluster-2.kubeconfig"), kubeconfig.to_string()).expect("a file of our own");
+    let clusters = "clusters:\n- {name: cluster-1, directory: cluster-1}\n- {name: cluster-3, directory: cluster-3}\n\
+                    - {name: cluster-2, kubeconfig: cluster-2.kubeconfig}\n";
+    fs::write(at("fleet.yaml"), clusters).expect("a file of our own");
+    let verified = |dump: &str, host: &str| {
+        let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/verify").join(dump);
+        let output = tradewind(&["verify", text(&at("fleet.yaml")), "--dump", text(&dump), host]);
+        (code(&output), stdout(&output), stderr(&output))
+    };
+    let (code, table, said) = verified("reports.json", "stage.payments.global");
+    assert!(code == 2 && table.is_empty() && said.contains("cluster-2 cannot be read now"), "{table}{said}");
+    assert!(said.contains("refuses connections"), "{said}");
+    // The others are.
+    let (code, table, said) = verified("orders.json", "east.stage.payments.global");
+    assert!(code == 1 && table.contains("203.0.113.30:15443"), "{table}{said}");
+}
+
+#[test]
 fn verify_refuses_what_it_cannot_compare() {
     let (code, _, said) = verified(&serde_json::json!({"a": 1}), &[]);
     assert!(code == 2 && said.contains("this is no config dump of an Envoy"), "{said}");

@@ -88,6 +88,12 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let cluster = cluster_of(&proxy, &fleet, flags)?;
     output::print_notes(&fleet.notes());
+    let decides = fleet.registry.control_planes(&cluster).into_iter().chain([cluster.clone()]);
+    if let Some(unread) = decides.into_iter().find(|of| !fleet.registry.can_write(of)) {
+        bail!(
+            "{unread} cannot be read now, so what its proxies should have is not known; those of other clusters can be verified"
+        );
+    }
     if proxy.locality.is_none() {
         proxy.locality = region_of(&cluster, &fleet);
     }
