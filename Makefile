@@ -17,7 +17,7 @@ test: parts ## Every test, on real kube-apiservers too
 	$(CARGO) test --locked
 
 test-fast: ## The inner loop: unit, golden and property tests
-	$(CARGO) test --locked --lib --test golden --test differential --test properties --test registry_scenarios --test ownership --test house_rules --test reference_pages
+	$(CARGO) test --locked --lib --test golden --test differential --test properties --test registry_scenarios --test ownership --test rollouts --test rest --test cli --test house_rules --test reference_pages
 
 lab: parts ## Four clusters, real istiods, Envoys and requests: prints what was counted
 	$(CARGO) test --locked --test lab

@@ -303,6 +303,37 @@ fn config_from_admiral_reads_flags_and_its_manifest() {
 }
 
 #[test]
+fn diff_names_what_it_leaves_alone() {
+    let fleet = fleet();
+    let rendered = tradewind(&["render", text(fleet.path()), "-d", text(fleet.path())]);
+    assert_eq!(code(&rendered), 0, "{}", stderr(&rendered));
+    let diff = |further: &[&str]| tradewind(&[&["diff", text(fleet.path())], further].concat());
+    assert!(code(&diff(&[])) == 0 && stderr(&diff(&[])).ends_with("nothing differs\n"), "{}", stderr(&diff(&[])));
+    // All of it was made by Admiral, and differs.
+    for entry in walk(fleet.path()) {
+        let written = fs::read_to_string(&entry).expect("a file");
+        if written.contains("app.kubernetes.io/created-by: tradewind") {
+            let made =
+                written.replace("app.kubernetes.io/created-by: tradewind", "app.kubernetes.io/created-by: admiral");
+            let made = made.replace("    app.kubernetes.io/managed-by: tradewind\n", "");
+            fs::write(&entry, made).expect("a file of ours");
+        }
+    }
+    edit(&policy_of(fleet.path()), "weight: 90", "weight: 80");
+    let left = diff(&[]);
+    assert_eq!((code(&left), stdout(&left)), (0, String::new()), "{}", stderr(&left));
+    let told = "ServiceEntry admiral-sync/stage.payments.global-se: was made by Admiral and stands where Tradewind wants its own";
+    assert!(stderr(&left).contains("object-foreign") && stderr(&left).contains(told), "{}", stderr(&left));
+    let adopted = diff(&["--adopt-admiral=true"]);
+    assert!(code(&adopted) == 1 && stdout(&adopted).contains("stage.payments.global-se"), "{}", stdout(&adopted));
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
 fn diff_of_endpoints_shows_them_alone() {
     let (old, new) = (fleet(), fleet());
     let between = |further: &[&str]| tradewind(&[&["diff", text(old.path()), text(new.path())], further].concat());

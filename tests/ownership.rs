@@ -137,7 +137,7 @@ proptest! {
         });
         let known = Standing(there.collect());
         let desired = Desired::hosts(&WANTED[..wanted]);
-        for write in preview(&known, &cluster(), &Unit::Service(payments()), &desired, adopts) {
+        for write in preview(&known, &cluster(), &Unit::Service(payments()), &desired, adopts).writes {
             let owner = known.0.get(&write.id).map(|written| written.owner);
             let allowed = match write.verb {
                 Verb::Create => owner.is_none(),

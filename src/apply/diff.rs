@@ -210,6 +210,7 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
     for wanted in &desired.wanted {
         let group = match wanted {
             Wanted::Host(pair) => changes.host(pair, view),
+            Wanted::Object(object) if object.id().kind == Kind::Sidecar => changes.sidecar(object, view),
             Wanted::Object(object) => changes.object(object, view).change.into_iter().collect(),
             Wanted::Chain(objects) => objects.iter().filter_map(|object| changes.object(object, view).change).collect(),
             Wanted::Kept(id) => {
@@ -292,10 +293,35 @@ impl Changes {
         Compared { change, exists: true, foreign: false }
     }
 
+    /// A Sidecar of ours for a whole namespace, which may have one only (Istio documentation, `Sidecar`).
+    fn sidecar(&mut self, object: &Object, view: &View<'_>) -> Vec<Change> {
+        let id = object.id();
+        let other = others_sidecar(&id, view);
+        if let Some(other) = &other {
+            self.wanted.insert(id.clone());
+            let stands = (view.find)(&id).is_some_and(|standing| standing.owner == Owner::Tradewind);
+            let then = if stands { "Istio takes one of the two" } else { "Tradewind makes none beside it" };
+            let message = format!("is for the whole namespace, as Tradewind's {} is; {then}", id.name);
+            self.obstacles.push(Obstacle { id: other.clone(), kind: NoteKind::SidecarUnmergeable, message });
+            if !stands {
+                return Vec::new();
+            }
+        }
+        self.object(object, view).change.into_iter().collect()
+    }
+
     fn merge(&mut self, id: &ObjectId, hosts: &[String], view: &View<'_>) -> Option<Change> {
         self.wanted.insert(id.clone());
-        // A namespace without a Sidecar sees everything: there is nothing to add to.
-        let over = (view.find)(id)?;
+        let Some(over) = (view.find)(id) else {
+            // A namespace without a Sidecar sees everything: there is nothing to add to.
+            let other = others_sidecar(id, view)?;
+            let message = format!(
+                "is for the whole namespace and not named {} (workloadSidecarName); Tradewind's hosts are not added",
+                id.name
+            );
+            self.obstacles.push(Obstacle { id: other, kind: NoteKind::SidecarUnmergeable, message });
+            return None;
+        };
         let sidecar = over.sidecar.as_ref()?;
         let unmergeable = if sidecar.has_selector {
             "has a workload selector, so it is not the whole namespace's"
@@ -316,6 +342,13 @@ impl Changes {
         self.obstacles.push(Obstacle { id: id.clone(), kind: NoteKind::SidecarUnmergeable, message });
         None
     }
+}
+
+/// Another Sidecar for the whole namespace that is not ours.
+fn others_sidecar(id: &ObjectId, view: &View<'_>) -> Option<ObjectId> {
+    let is_whole = |written: &&Arc<Written>| written.sidecar.as_ref().is_some_and(|sidecar| !sidecar.has_selector);
+    let others = view.of_unit.iter().filter(|written| written.owner != Owner::Tradewind && written.id != *id);
+    others.filter(is_whole).map(|written| written.id.clone()).min()
 }
 
 /// Keeps the hosts that stand there, in their places. Tells whether any had been unwanted.
@@ -451,6 +484,42 @@ mod tests {
             ..(*merged[0]).clone()
         });
         assert_eq!(compare(&desired(&["s/b"]), &[selector]).obstacles[0].kind, NoteKind::SidecarUnmergeable);
+    }
+
+    #[test]
+    fn a_namespace_keeps_the_sidecar_it_has_under_whatever_name() {
+        let named = |name: &str, has_selector: bool| {
+            let standing = sidecar("team", &["./*"], &[]);
+            let hosts = standing.sidecar.clone().map(|s| crate::model::SidecarHosts { has_selector, ..s });
+            Arc::new(Written { id: ObjectId::new(Kind::Sidecar, "team", name), sidecar: hosts, ..standing })
+        };
+        let told =
+            |changes: &Changes| changes.obstacles.iter().map(|o| (o.id.name.to_string(), o.kind)).collect::<Vec<_>>();
+        let theirs = || vec![("theirs".to_owned(), NoteKind::SidecarUnmergeable)];
+        let merged = Desired::merged_sidecar("team", "default", vec!["s/a".into()]);
+        let changes = compare(&merged, &[named("theirs", false)]);
+        assert!(changes.groups.is_empty() && told(&changes) == theirs(), "{changes:?}");
+        assert!(told(&compare(&merged, &[named("theirs", true)])).is_empty(), "it is for some of the workloads");
+
+        let metadata = crate::istio::Metadata {
+            name: "default".into(),
+            namespace: "team".into(),
+            labels: [(keys::MANAGED_BY.into(), keys::TRADEWIND.into())].into(),
+            annotations: Default::default(),
+        };
+        let own = |hosts: &[&str]| {
+            let egress = vec![crate::istio::Egress { hosts: hosts.iter().map(|h| (*h).to_owned()).collect() }];
+            crate::istio::Sidecar { metadata: metadata.clone(), spec: crate::istio::SidecarSpec { egress } }
+        };
+        let (before, now) = (Desired::sidecar(own(&["s/a"])), Desired::sidecar(own(&["s/b"])));
+        let changes = compare(&now, &[named("theirs", false)]);
+        assert!(changes.groups.is_empty() && told(&changes) == theirs(), "{changes:?}");
+        assert_eq!(steps(&compare(&now, &[named("theirs", true)])), [["create Sidecar"]]);
+        // Ours was there first: it goes on, and is no surprise to anybody.
+        let both = [standing(&before), vec![named("theirs", false)]].concat();
+        let changes = compare(&now, &both);
+        assert_eq!((steps(&changes), told(&changes)), (vec![vec!["update Sidecar".to_owned()]], theirs()));
+        assert!(changes.removals.is_empty());
     }
 
     #[test]

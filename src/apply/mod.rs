@@ -32,6 +32,6 @@ pub use hand_back::handed_back;
 pub use known::Known;
 pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;
-pub use preview::{Preview, preview};
+pub use preview::{Preview, Previewed, preview};
 pub use store::{Outcome, ReadWritten, Store, Verb, WriteError};
 pub use writers::{SecretNames, Stores, Withheld, Writers, WritersConfig};

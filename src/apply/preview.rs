@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use super::{
-    diff::{Change, Desired, View, diff},
+    diff::{Change, Desired, Obstacle, View, diff},
     known::Known,
     merge::Hosts,
     store::{Verb, is_merged},
 };
 use crate::{
     istio::{Object, keys},
-    model::{ClusterName, ObjectId, Written},
+    model::{ClusterName, Note, ObjectId, Written},
     registry::Unit,
 };
 
@@ -27,7 +27,16 @@ pub struct Preview {
     pub after: Option<Value>,
 }
 
-/// What would be written into a cluster for one unit, in the order of writing.
+/// What applying would come to for one unit in one cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Previewed {
+    /// What would be written, in the order of writing.
+    pub writes: Vec<Preview>,
+    /// What would be left alone, and why.
+    pub notes: Vec<Note>,
+}
+
+/// What would be written into a cluster for one unit, and what would not.
 #[must_use]
 pub fn preview(
     known: &dyn Known,
@@ -35,7 +44,7 @@ pub fn preview(
     unit: &Unit,
     desired: &Desired,
     adopt_reference: bool,
-) -> Vec<Preview> {
+) -> Previewed {
     let of_unit = known.written_of(cluster, unit);
     let changes = diff(
         desired,
@@ -48,6 +57,13 @@ pub fn preview(
         },
     );
     let content = |written: &Written| written.content.as_ref().map(|object| object.manifest());
+    let notes = changes.obstacles.into_iter().map(|Obstacle { id, kind, message }| Note {
+        kind,
+        object: id.in_cluster(cluster),
+        service: unit.service().cloned(),
+        message,
+    });
+    let notes = notes.collect();
     let writes = changes.groups.into_iter().flatten().map(|change| {
         let (id, verb) = (change.id(), change.verb());
         let (before, after) = match change {
@@ -66,7 +82,7 @@ pub fn preview(
             Preview { id: written.id.clone(), verb: Verb::Delete, before: content(written), after: None }
         }
     });
-    writes.chain(removals).collect()
+    Previewed { writes: writes.chain(removals).collect(), notes }
 }
 
 /// A user's Sidecar with these hosts as ours.

@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{fleet, output, run};
 use crate::{
-    config::{self, Settings},
+    config::Settings,
     controller::view_service,
     model::{ClusterName, Note},
     sample,
@@ -41,7 +41,7 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Where the sample is written and followed; a directory that is not empty is followed as it is [default: a temporary directory]"),
         )
-        .args(config::args())
+        .args(super::settings_args())
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {

@@ -12,9 +12,8 @@ use super::{
     output, render,
 };
 use crate::{
-    apply::{Preview, preview},
-    config,
-    model::{ClusterName, ObjectId},
+    apply::{Preview, Previewed, preview},
+    model::{ClusterName, Note, ObjectId},
 };
 
 /// Exit code where there are differences, as in diff and kubectl diff.
@@ -41,7 +40,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Compare endpoints alone: host, address, ports, locality, weight"),
         )
-        .args(config::args())
+        .args(super::settings_args())
 }
 
 /// One object that differs.
@@ -60,8 +59,11 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut incomplete = fleet.incomplete.clone();
     let changes = match flags.get_one::<PathBuf>("OTHER") {
         None => {
-            output::print_notes(&fleet.notes());
-            fleet.clusters.iter().flat_map(|cluster| against_what_stands(&fleet, cluster)).collect()
+            let (changes, mut notes): (Vec<Vec<Change>>, Vec<Vec<Note>>) =
+                fleet.clusters.iter().map(|cluster| against_what_stands(&fleet, cluster)).unzip();
+            notes.insert(0, fleet.notes());
+            output::print_notes(&notes.concat());
+            changes.into_iter().flatten().collect()
         }
         Some(other) => {
             let other = fleet::read(other, settings)?;
@@ -97,12 +99,14 @@ fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
     manifests.into_iter().map(|manifest| (id(&manifest), manifest)).collect()
 }
 
-fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Change> {
+/// What would change in a cluster, and what would be left alone there.
+fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> (Vec<Change>, Vec<Note>) {
     let registry = &*fleet.registry;
     let adopts = registry.settings().adopt_admiral;
-    let mut changes: Vec<Change> = Vec::new();
+    let (mut changes, mut notes): (Vec<Change>, Vec<Note>) = Default::default();
     for (unit, desired) in fleet.desired(cluster) {
-        let writes = preview(registry, cluster, &unit, &desired, adopts);
+        let Previewed { writes, notes: of_unit } = preview(registry, cluster, &unit, &desired, adopts);
+        notes.extend(of_unit);
         changes.extend(writes.into_iter().map(|Preview { id, verb, before, after }| Change {
             cluster: cluster.clone(),
             id,
@@ -112,7 +116,8 @@ fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Chang
         }));
     }
     changes.sort_by(|a, b| a.id.cmp(&b.id));
-    changes
+    notes.sort();
+    (changes, notes)
 }
 
 fn between(old: &PlannedFleet, new: &PlannedFleet) -> Vec<Change> {

@@ -29,6 +29,9 @@ pub(super) fn changed(changes: &[Change]) -> Vec<EndpointChange> {
 
 /// What the operator wants to know first.
 pub(super) fn summary(changes: &[Change], endpoints: usize) -> String {
+    if changes.is_empty() {
+        return "nothing differs".to_owned();
+    }
     let entries: Vec<&Change> = changes.iter().filter(|change| change.id.kind == Kind::ServiceEntry).collect();
     let moving = entries.iter().filter(|change| !of_entry(change).is_empty()).count();
     let (objects, objects_differ) = counted(changes.len(), "object differs", "objects differ");
@@ -172,7 +175,7 @@ mod tests {
             summary(&changes[..1], 1),
             "1 object differs; 1 of 1 ServiceEntry with other endpoints; 1 endpoint changes"
         );
-        assert_eq!(summary(&[], 0), "0 objects differ; 0 of 0 ServiceEntries with other endpoints; 0 endpoints change");
+        assert_eq!(summary(&[], 0), "nothing differs");
         assert!(table(&found).starts_with("HOST") && table(&[]).is_empty());
     }
 }

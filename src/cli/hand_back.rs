@@ -39,7 +39,7 @@ pub(super) fn command() -> Command {
         .about("Mark Tradewind's objects as Admiral's again")
         .long_about(
             "Gives the ServiceEntries, DestinationRules and VirtualServices of Tradewind in the sync namespace of every \
-             cluster of a fleet file back to Admiral, and what routes in istio-system: the annotation \
+             cluster of a fleet file back to Admiral, and its routes, rules and filters in istio-system: the annotation \
              app.kubernetes.io/created-by becomes admiral, Tradewind's label and annotations go, and nothing else changes, so \
              that endpoints stay. Copies of users' routes, \
              which Admiral names differently, stay and are counted. Each object is marked over exactly the version that was \
@@ -63,7 +63,7 @@ pub(super) fn command() -> Command {
         )
         .arg(Arg::new("stopped").long("stopped").action(ArgAction::SetTrue).help("No Tradewind runs"))
         .group(ArgGroup::new("quiet").args(["controller", "stopped"]))
-        .args(config::args())
+        .args(super::settings_args())
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {

@@ -10,10 +10,7 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::output;
-use crate::{
-    config,
-    lint::{Finding, Linter, Severity},
-};
+use crate::lint::{Finding, Linter, Severity};
 
 /// Exit code where something is wrong with a manifest.
 const FOUND: u8 = 1;
@@ -39,7 +36,7 @@ pub(super) fn command() -> Command {
         )
         .arg(output::format_arg("table").help("table (one line for each finding), yaml or json (a list of findings)"))
         .arg(Arg::new("strict").long("strict").action(ArgAction::SetTrue).help("Warnings count as errors"))
-        .args(config::args())
+        .args(super::settings_args())
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {

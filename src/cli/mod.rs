@@ -19,7 +19,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 /// Exit code of a command that failed.
 const FAILED: u8 = 2;
@@ -77,6 +77,11 @@ fn in_one_line(error: &anyhow::Error) -> String {
             _ => format!("{said}: {cause}"),
         }
     })
+}
+
+/// The settings as flags, in `--help` alone: a command that does not run the controller needs few of them.
+fn settings_args() -> impl Iterator<Item = Arg> {
+    crate::config::args().into_iter().map(|arg| arg.hide_short_help(true))
 }
 
 fn settings(flags: &ArgMatches) -> anyhow::Result<crate::config::Settings> {

@@ -12,7 +12,7 @@ use super::{
     fleet::{self, PlannedFleet},
     output,
 };
-use crate::{apply::DirectoryOutput, config, istio::Object, model::ClusterName};
+use crate::{apply::DirectoryOutput, istio::Object, model::ClusterName};
 
 pub(super) fn command() -> Command {
     Command::new("render")
@@ -20,7 +20,7 @@ pub(super) fn command() -> Command {
         .long_about(
             "Reads a fleet (a directory with one sub-directory of manifests per cluster, or a fleet file), plans it, and \
              prints the objects of every cluster, or writes them into directories for GitOps. Notes go to standard error. \
-             Exit code 0: all was read; 2: some manifest could not be read, or worse.",
+             Exit code 0: all was read; 2: some manifest could not be read, or the command failed.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(output::format_arg("yaml"))
@@ -33,7 +33,7 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Write DIR/<cluster>/<kind>-<name>.yaml instead, and remove files of ours that are no longer wanted"),
         )
-        .args(config::args())
+        .args(super::settings_args())
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,6 @@
 //! `tradewind run`: the controller. Puts the rooms together and takes them apart again.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Command};
@@ -29,7 +29,8 @@ pub(super) fn command() -> Command {
         .about("Run the controller")
         .long_about(
             "Watches the clusters that Secrets on the hub register (or those of a fleet file), plans every service, and \
-             writes what changed into each cluster. Stops on SIGTERM or SIGINT after the writes under way.",
+             writes what changed into each cluster; of a fleet file's directories, into files in the sync namespace's \
+             sub-directory. Stops on SIGTERM or SIGINT after the writes under way.",
         )
         .args(config::args())
 }
@@ -52,7 +53,10 @@ fn init_logs(settings: &Settings) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warn,tradewind={level}"));
     // kube-client logs the bodies of answers that it cannot read, and a body may be a Secret.
     let filter = tracing_subscriber::EnvFilter::new(format!("{wanted},kube_client=off"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match settings.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     apply::preview,
-    config,
     controller::{desired_in, plan_sidecar},
     model::{ClusterName, Kind, ObjectId},
     plan::{HostPlan, SidecarWant},
@@ -72,7 +71,7 @@ pub(super) fn command() -> Command {
                 .help("Locality of the proxy, where it does not say so itself"),
         )
         .arg(output::format_arg("table").help("table, yaml or json"))
-        .args(config::args())
+        .args(super::settings_args())
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
@@ -222,7 +221,8 @@ fn compare(
         }
         let unit = Unit::Service(plan.key.clone());
         let is_live = fleet.live.contains(cluster);
-        let writes = is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired_in(plan, cluster), false));
+        let writes =
+            is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired_in(plan, cluster), false).writes);
         for host in hosts {
             let metadata = &host.service_entry.metadata;
             let id = ObjectId::new(Kind::ServiceEntry, &metadata.namespace, &metadata.name);

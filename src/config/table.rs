@@ -128,10 +128,10 @@ settings! {
             check!("Job, CronJob, Vertex, MonoVertex", |kinds: &Vec<Kind>| kinds.iter().all(|kind| Kind::CLIENTS.contains(kind))),
             instead of "enable_client_discovery";
         /// Clusters in which Jobs and CronJobs are looked for. Empty: all.
-        client_discovery_clusters_for_jobs: Vec<String> = Vec::new(), Check::said("names of clusters"),
+        client_discovery_clusters_for_jobs: Vec<String> = Vec::new(), Check::said("cluster names"),
             as "client_discovery_clusters_for_jobs";
         /// Clusters in which Vertices and MonoVertices of Numaflow are looked for. Empty: all.
-        client_discovery_clusters_for_numaflow: Vec<String> = Vec::new(), Check::said("names of clusters"),
+        client_discovery_clusters_for_numaflow: Vec<String> = Vec::new(), Check::said("cluster names"),
             as "client_discovery_clusters_for_numaflow";
         /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
@@ -218,7 +218,7 @@ settings! {
     "Sidecars and visibility" {
         /// What is done with Sidecars of client namespaces.
         sidecars: Sidecars = Sidecars::Off, Check::any(), as "workload_sidecar_update";
-        /// Name of the Sidecars.
+        /// Name of the Sidecars that are made, or get hosts added.
         workload_sidecar_name: String = "default".into(), OBJECT_NAME_OR_EMPTY, as "workload_sidecar_name";
         /// Whether `exportTo` is narrowed to the namespaces of dependents.
         enable_sw_aware_ns_caches: bool = false, Check::any(), as "enable_sw_aware_ns_caches";

@@ -95,7 +95,7 @@ words! {
     Sidecars {
         /// Nothing.
         Off = "off" | "disabled",
-        /// The namespace's own Sidecar gets the hosts added.
+        /// A namespace's Sidecar of the name `workloadSidecarName` gets the hosts added.
         Merge = "merge" | "enabled",
         /// A namespace without a Sidecar gets one.
         Own = "own",

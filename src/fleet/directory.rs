@@ -1,4 +1,5 @@
-//! A cluster that is a directory of manifests: read whole, watched for edits, never written.
+//! A cluster that is a directory of manifests: read whole and watched for edits. What is written into it is written elsewhere
+//! (`apply/directory.rs`).
 //!
 //! Reads every `*.yaml`, `*.yml` and `*.json` below the directory, in the order of their paths; hidden files are
 //! skipped and links to directories are not followed. What stands in the sync namespace is what was written there,

@@ -155,8 +155,8 @@ note_kinds! {
     AddressConflict, "address-conflict", "Widen the address range, or remove the double entry.";
     /// The plan of a service would break an invariant: a defect of Tradewind. Nothing of the service is written.
     PlanRefused, "plan-refused", "Report it with the service's objects; the service stays as it is meanwhile.";
-    /// A user's Sidecar cannot be merged (no egress, several of them); it is left alone.
-    SidecarUnmergeable, "sidecar-unmergeable", "Give the Sidecar one egress entry with hosts.";
+    /// A user's Sidecar cannot take our hosts (another name, a workload selector, no egress entry), or stands where ours would; it is left alone.
+    SidecarUnmergeable, "sidecar-unmergeable", "Keep one Sidecar for the namespace: named as workloadSidecarName says, without a selector, with an egress entry.";
 }
 
 impl Serialize for NoteKind {

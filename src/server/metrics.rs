@@ -214,7 +214,7 @@ async fn metrics(State(views): State<Arc<Views>>) -> Response {
 #[must_use]
 pub fn reference_page() -> String {
     let mut page = String::from(
-        "# Metrics\n\n\
+        "<!-- Generated from src/server/metrics.rs by tests/reference_pages.rs. Do not edit. -->\n# Metrics\n\n\
          Served in Prometheus' text format under `/metrics` of the metrics address. Names carry their unit; labels are\n\
          clusters, kinds and outcomes, never objects. On Linux the usual `process_*` metrics come on top.\n\n\
          | Name | Type | Labels | Meaning |\n|---|---|---|---|\n",

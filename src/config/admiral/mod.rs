@@ -186,7 +186,7 @@ impl File {
     fn text(&self, strict: bool) -> String {
         let mut text = String::from("# Settings of Tradewind that do what Admiral does with its flags.\n");
         if !strict {
-            text += "# Tradewind also publishes every port, StatefulSets and DaemonSets, shows services that no Dependency\n\
+            text += "# Tradewind also publishes every port, StatefulSets, DaemonSets and machines, counts CronJobs, shows services that no Dependency\n\
                      # names to every cluster, and gives weights a fallback; --strict adds what switches that off.\n";
         }
         for setting in TABLE.iter().filter(|setting| self.differs(setting)) {
