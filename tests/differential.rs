@@ -4,7 +4,8 @@
 //! file gets nothing). They are compared with `out/` field by field. Each difference must be named in `case.yaml` under
 //! `reference:` as `{path, because}`, or in `tests/golden/reasons.yaml` as one that is everywhere; a name that covers nothing
 //! fails too. A path is `<cluster> <Kind>/<name> <field>`; a missing object has no field; `*` stands for anything. Endpoints go
-//! by their address, ports by their number, copies of users' routes by their name without the hash that ours ends with.
+//! by their address, ports by their number, routes and subsets by their name, copies of users' routes by their name without the
+//! hash that ours ends with.
 //!
 //! In every cluster that runs a service the reference also writes a VirtualService and a DestinationRule for routes inside the
 //! cluster, whatever its flags. They stand where a case is about them (`in-cluster/*`, `slow-start/*`), and nowhere else.
@@ -189,7 +190,7 @@ fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
         Value::Array(items) if !items.is_empty() => {
             let mut seen = BTreeMap::<String, usize>::new();
             for (index, item) in items.iter().enumerate() {
-                let key = ["address", "number", "from"].iter().find_map(|key| item.get(key));
+                let key = ["address", "number", "from", "name"].iter().find_map(|key| item.get(key));
                 let key = match key {
                     Some(Value::String(text)) => text.clone(),
                     Some(key) => key.to_string(),
