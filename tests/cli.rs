@@ -302,6 +302,31 @@ fn config_from_admiral_reads_flags_and_its_manifest() {
     assert!(code(&other) == 2 && stderr(&other).contains("holds no Deployment"), "{}", stderr(&other));
 }
 
+/// The block of the README that begins so.
+fn shown_in_readme(begin: &str) -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
+    let blocks = readme.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let found = blocks.map(|(_, block)| block).find(|block| block.starts_with(begin));
+    found.unwrap_or_else(|| panic!("the README shows nothing that begins with {begin:?}")).to_owned()
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let demo = stdout(&tradewind(&["demo", "--once"]));
+    let mut rest = demo.lines().map(str::trim_end);
+    for line in shown_in_readme("Seen from cluster-1").lines().filter(|line| !line.is_empty()) {
+        assert!(rest.any(|printed| printed == line), "not printed, or not in this order: {line}\n{demo}");
+    }
+    let (old, new) = (fleet(), fleet());
+    let rendered = stdout(&tradewind(&["render", text(old.path()), "-c", "cluster-2"]));
+    let entry = shown_in_readme("apiVersion: networking.istio.io/v1\nkind: ServiceEntry");
+    assert!(rendered.contains(&entry), "{rendered}");
+    edit(&policy_of(new.path()), "weight: 90", "weight: 50");
+    edit(&policy_of(new.path()), "weight: 10\n", "weight: 50\n");
+    let changes = stdout(&tradewind(&["diff", text(old.path()), text(new.path())]));
+    assert!(changes.contains(&shown_in_readme("update cluster-1/ServiceEntry/")), "{changes}");
+}
+
 #[test]
 fn diff_names_what_it_leaves_alone() {
     let fleet = fleet();
