@@ -101,6 +101,24 @@ async fn writes(clusters: &[TestCluster], since: &[Mark]) -> BTreeMap<String, us
     counts
 }
 
+/// Its log names every object once per cluster, and shows nothing of what is in it.
+async fn each_write_is_one_line(controller: &Controller) {
+    for host in HOSTS {
+        for kind in ["ServiceEntry", "DestinationRule"] {
+            eventually(&format!("each write of the {kind} of {host} is in the log"), CONVERGE, async || {
+                let log = controller.log();
+                let (kind, name) = (format!("kind=\"{kind}\""), format!("name=\"{host}-"));
+                let lines: Vec<&str> =
+                    log.lines().filter(|line| line.contains(&kind) && line.contains(&name)).collect();
+                if lines.len() == PAYMENTS.len() { Ok(()) } else { Err(lines.join("\n")) }
+            })
+            .await;
+        }
+    }
+    let log = controller.log();
+    assert!(!PAYMENTS.iter().flatten().any(|address| log.contains(address)), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cluster_reaches_payments_with_one_write_per_object() {
     let clusters = start_three().await;
@@ -110,6 +128,7 @@ async fn every_cluster_reaches_payments_with_one_write_per_object() {
     let controller = Controller::start(&clusters[0], &clusters).await;
     story_holds(&clusters, 10, 90).await;
     objects_are_valid_to_the_letter(&clusters).await;
+    each_write_is_one_line(&controller).await;
 
     // The next life finds everything as it should be. That it wrote nothing shows in the count below.
     controller.kill();
