@@ -76,6 +76,10 @@ impl Registry {
             .collect();
         let before = std::mem::replace(&mut *self.remotes.write(), remotes.clone());
         if before != remotes {
+            for (remote, planes) in &before {
+                let shard = self.shards.get(remote);
+                self.mark(self.sidecars_at(planes, shard.iter().flat_map(|shard| shard.client_namespaces())));
+            }
             before.keys().chain(remotes.keys()).for_each(|cluster| self.note_place(cluster));
             self.mark_everything();
         }
@@ -161,6 +165,22 @@ impl Registry {
             Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
         });
         standing.flatten().collect()
+    }
+
+    /// The Sidecars of some namespaces in the clusters whose istiods serve them: wished for there although nobody runs there,
+    /// and perhaps not written yet.
+    pub(super) fn sidecars_at<'a>(
+        &self,
+        planes: &BTreeSet<ClusterName>,
+        namespaces: impl Iterator<Item = &'a Arc<str>>,
+    ) -> BTreeSet<Unit> {
+        if self.settings.sidecars == Sidecars::Off {
+            return BTreeSet::new();
+        }
+        let at = |namespace: &Arc<str>| {
+            planes.iter().map(|plane| Unit::Sidecar(plane.clone(), namespace.clone())).collect::<Vec<_>>()
+        };
+        namespaces.flat_map(at).collect()
     }
 
     /// The Sidecars of all namespaces that run one of some identities.

@@ -192,6 +192,7 @@ impl Registry {
 
     /// A cluster leaves: its endpoints leave the others.
     pub fn deregister(&self, cluster: &ClusterName) {
+        let planes = self.control_planes(cluster);
         let Some((_, shard)) = self.shards.remove(cluster) else { return };
         let declared = self.dependencies.read().of_cluster(cluster);
         for id in declared {
@@ -225,6 +226,7 @@ impl Registry {
         self.try_start();
         self.mark_everything();
         self.mark(touched.into_iter().map(Unit::Service).chain(routed));
+        self.mark(self.sidecars_at(&planes, shard.client_namespaces()));
     }
 
     /// Every cluster has been registered once.

@@ -52,6 +52,26 @@ fn a_cluster_becomes_a_remote_and_is_none_any_more() {
     assert_eq!(world.picture().objects, before);
 }
 
+#[test]
+fn what_is_wished_for_a_remote_ends_with_it_written_or_not() {
+    let of_reports = (cluster("cluster-1"), ObjectId::new(Kind::Sidecar, "reports", "default"));
+    // Nobody runs what they depend on: no plan of a service brings their Sidecar along.
+    let fleet =
+        with(with(payments(), "cluster-2", &served_by("cluster-1")), "cluster-1", &dependency("reports", "ledger"));
+    for end in ["leaves", "serves itself"] {
+        let mut world = running(&narrow(), &fleet);
+        apply(&mut world, "cluster-2", &workload("Deployment", "reports", "stage"));
+        assert!(world.wanted().contains_key(&of_reports));
+        match end {
+            "leaves" => world.leave(&cluster("cluster-2")),
+            _ => apply(&mut world, "cluster-2", &served_by("")),
+        }
+        world.settle();
+        assert!(!world.wanted().contains_key(&of_reports), "{end}");
+        assert_eq!(world.wanted(), world.picture().objects, "{end}");
+    }
+}
+
 /// The fleet with another word of cluster-2 on who serves it.
 fn with_facts(fleet: &Manifests, planes: &str) -> Manifests {
     with_text(fleet, "cluster-2", &served_by("cluster-1"), &served_by(planes))
