@@ -138,11 +138,15 @@ impl Controller {
             let mut units = self.registry.take_dirty();
             while let Some(unit) = units.pop_first() {
                 let timer = self.metrics.plan_duration.start_timer();
-                if catch_unwind(AssertUnwindSafe(|| self.plan(&unit, since))).is_err() {
+                let planned = catch_unwind(AssertUnwindSafe(|| {
+                    self.plan(&unit, since);
+                    self.registry.followers(&unit)
+                }));
+                match planned {
+                    Ok(followers) => units.extend(followers),
                     // A bug of ours; it must not keep all other services from being planned.
-                    tracing::error!(%unit, "planning ended by a bug; what stands of it stays as it is");
+                    Err(_) => tracing::error!(%unit, "planning ended by a bug; what stands of it stays as it is"),
                 }
-                units.extend(self.registry.followers(&unit));
                 drop(timer);
                 // A whole fleet may be dirty: let the writers and watches breathe.
                 tokio::task::yield_now().await;

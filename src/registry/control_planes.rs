@@ -185,6 +185,9 @@ impl Registry {
 
     /// The Sidecars of all namespaces that run one of some identities.
     pub(super) fn sidecars_beside<'a>(&self, identities: impl IntoIterator<Item = &'a Identity>) -> BTreeSet<Unit> {
+        if self.settings.sidecars == Sidecars::Off {
+            return BTreeSet::new();
+        }
         let namespaces = self.namespaces_running(identities);
         let of = |(cluster, namespaces): (&ClusterName, &BTreeSet<Arc<str>>)| {
             namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect::<Vec<_>>()

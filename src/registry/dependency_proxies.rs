@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Registry, dirty::Unit, identity::environment_of};
 use crate::{
     api::DependencyProxySpec,
-    config::{Settings, Sidecars},
+    config::Settings,
     model::{ClusterName, Configured, Environment, Host, Identity, ObjectId, ServiceKey},
 };
 
@@ -147,9 +147,7 @@ impl Registry {
             keys.extend(self.keys_of(&proxy.proxy.identity));
         }
         let mut dirty: BTreeSet<Unit> = keys.into_iter().map(Unit::Service).collect();
-        if self.settings.sidecars != Sidecars::Off {
-            dirty.extend(self.sidecars_beside(&sources));
-        }
+        dirty.extend(self.sidecars_beside(&sources));
         self.mark(dirty);
     }
 }

@@ -498,9 +498,7 @@ impl Registry {
             .flat_map(|identity| self.keys_of(identity))
             .map(Unit::Service)
             .collect();
-        if self.settings.sidecars != Sidecars::Off {
-            dirty.extend(self.sidecars_beside(&sources));
-        }
+        dirty.extend(self.sidecars_beside(&sources));
         self.mark(dirty);
     }
 
