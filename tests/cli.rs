@@ -353,6 +353,45 @@ fn diff_names_what_it_leaves_alone() {
     assert!(code(&adopted) == 1 && stdout(&adopted).contains("stage.payments.global-se"), "{}", stdout(&adopted));
 }
 
+#[test]
+fn beside_admiral_a_zone_that_all_nodes_share_changes_no_endpoint() {
+    let fleet = fleet();
+    for (cluster, zones) in [("cluster-1", 2), ("cluster-2", 3), ("cluster-3", 2)] {
+        let mesh = fleet.path().join(cluster).join("mesh.yaml");
+        let region = if cluster == "cluster-3" { "us-east" } else { "us-west" };
+        (2..=zones).for_each(|zone| edit(&mesh, &format!("{region}-{zone}"), &format!("{region}-1")));
+    }
+    let made = tradewind(&["config", "from-admiral", "--strict"]);
+    let settings = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(settings.path(), stdout(&made)).expect("a file of our own");
+    let config = format!("--config={}", text(settings.path()));
+    // Admiral's own objects: localities are regions, and there are neither marks nor endpoint labels.
+    let rendered = tradewind(&["render", text(fleet.path()), &config, "-d", text(fleet.path())]);
+    assert_eq!(code(&rendered), 0, "{}", stderr(&rendered));
+    let mut localities = 0;
+    for file in walk(fleet.path()) {
+        let written = fs::read_to_string(&file).expect("a file");
+        if written.contains("app.kubernetes.io/created-by: tradewind") {
+            assert!(!written.contains("locality: us-west/") && !written.contains("locality: us-east/"), "{written}");
+            localities += written.matches("locality: us-").count();
+            let line = |line: &&str| !line.trim_start().starts_with("tradewind.io/") && !line.contains("managed-by");
+            let made: Vec<&str> = written.lines().filter(line).collect();
+            fs::write(&file, made.join("\n").replace("created-by: tradewind", "created-by: admiral")).expect("ours");
+        }
+    }
+    assert!(localities > 0, "no entry was written");
+    let diff = |further: &[&str]| {
+        let command = ["diff", text(fleet.path()), &config, "--adopt-admiral", "--endpoints"];
+        tradewind(&[&command, further].concat())
+    };
+    let strict = diff(&[]);
+    assert_eq!((code(&strict), stdout(&strict)), (0, String::new()), "{}", stderr(&strict));
+    assert!(stderr(&strict).contains(" 0 endpoints change\n"), "{}", stderr(&strict));
+    let zoned = diff(&["--endpoint-zones=true"]);
+    assert_eq!(code(&zoned), 1, "{}", stderr(&zoned));
+    assert!(stdout(&zoned).contains("us-east/us-east-1"), "{}", stdout(&zoned));
+}
+
 fn walk(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

@@ -184,6 +184,8 @@ settings! {
         without_dependency: WithoutDependency = WithoutDependency::All, Check::any();
         /// Which ports of a Service are published.
         published_ports: PublishedPorts = PublishedPorts::All, Check::any();
+        /// Whether localities of endpoints name the zone, where all nodes of a cluster (or an endpoint by itself) have one. Without it, the region alone; endpoints are labelled with their zone all the same.
+        endpoint_zones: bool = true, Check::any();
         /// Whether subject names are written.
         enable_san: bool = false, Check::any(), as "enable_san";
         /// First part of subject names, behind `spiffe://`.

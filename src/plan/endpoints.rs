@@ -60,12 +60,13 @@ pub(super) fn place(
     settings: &Settings,
 ) -> (Vec<Placed>, bool) {
     let mut reached = reached(snapshot, target, ports, settings);
+    let zones = settings.endpoint_zones;
     let untiered_all = |reached: Vec<Reached<'_>>, rule: &str| -> Vec<Placed> {
         let is_weighted = reached.iter().any(|of| of.portion != Portion::WHOLE);
         let weights = relative_weights(&reached);
         let each = reached.into_iter().zip(weights);
         let weight = |weight| if is_weighted { weight } else { 0 };
-        distinct(each.map(|(of, of_all)| untiered(of, weight(of_all), ports, target, rule)).collect())
+        distinct(each.map(|(of, of_all)| untiered(of, weight(of_all), ports, (target, zones), rule)).collect())
     };
     if target.regions.is_empty() {
         return (untiered_all(reached, "the region of the clients is not known"), false);
@@ -87,7 +88,7 @@ pub(super) fn place(
         .zip(weights)
         .filter_map(|(reached, weight)| {
             let tier = tier_of(reached.source)?;
-            Some(tiered(reached, ports, &tier, weight, (target, client_region)))
+            Some(tiered(reached, ports, &tier, weight, (target, client_region, zones)))
         })
         .collect();
     (with_shares(distinct(placed), shares), true)
@@ -386,11 +387,26 @@ fn is_service(address: &str) -> bool {
     address.split('.').nth(2) == Some("svc")
 }
 
-fn untiered(reached: Reached<'_>, weight: u32, ports: &[PublishedPort], target: &Target, rule: &str) -> Placed {
+/// The locality that an endpoint is written with. Its labels name its zone even where its locality does not.
+fn written_locality(endpoint: &Endpoint, zones: bool) -> String {
+    match true_locality(endpoint) {
+        None => String::new(),
+        Some(locality) if zones => locality.to_string(),
+        Some(locality) => locality.region.to_string(),
+    }
+}
+
+fn untiered(
+    reached: Reached<'_>,
+    weight: u32,
+    ports: &[PublishedPort],
+    (target, zones): (&Target, bool),
+    rule: &str,
+) -> Placed {
     let reason = format!("{}; {rule}", how(&reached, target));
     let Reached { source, mut endpoint, .. } = reached;
     endpoint.weight = weight;
-    endpoint.locality = true_locality(&endpoint).as_ref().map(Locality::to_string).unwrap_or_default();
+    endpoint.locality = written_locality(&endpoint, zones);
     Placed { planned: planned(source, &endpoint, ports, None, reason), endpoint }
 }
 
@@ -399,7 +415,7 @@ fn tiered(
     ports: &[PublishedPort],
     tier: &Tier,
     weight: u32,
-    (target, client_region): (&Target, &str),
+    (target, client_region, zones): (&Target, &str, bool),
 ) -> Placed {
     let region = reached.source.locality.as_ref().map(|locality| locality.region.to_string()).unwrap_or_default();
     let how = how(&reached, target);
@@ -408,7 +424,7 @@ fn tiered(
     endpoint.locality = match tier {
         Tier::First { .. } => format!("{client_region}/tier0-{region}"),
         _ if region == client_region => fallback_region(client_region),
-        _ => true_locality(&endpoint).as_ref().map(Locality::to_string).unwrap_or_default(),
+        _ => written_locality(&endpoint, zones),
     };
     let why = if matches!(tier, Tier::Unlisted { passive: true, .. }) { "passive" } else { "not in the policy" };
     let (number, rule) = match tier {

@@ -177,6 +177,9 @@ impl File {
         self.comments.insert("published_ports", "Strict: one port per service.");
         self.settings.without_dependency = WithoutDependency::None;
         self.comments.insert("without_dependency", "Strict: a service that no Dependency names stays where it runs.");
+        self.settings.endpoint_zones = false;
+        self.comments
+            .insert("endpoint_zones", "Strict: localities are regions, without the zone that all nodes share.");
         self.settings.workload_kinds.retain(|kind| matches!(kind, Kind::Deployment | Kind::Rollout));
         self.comments.insert("workload_kinds", "Strict: the workload kinds that Admiral knows.");
         self.settings.client_kinds.retain(|kind| *kind != Kind::CronJob);
@@ -315,6 +318,7 @@ mod tests {
             (Weights::Distribute, PublishedPorts::Main, WithoutDependency::None),
             "{text}"
         );
+        assert!(!strict.endpoint_zones, "{text}");
         assert!(!strict.workload_kinds.contains(&Kind::StatefulSet), "{text}");
     }
 
