@@ -10,6 +10,11 @@ use std::{
 
 use tradewind::sample;
 
+#[path = "cli/addresses.rs"]
+mod addresses;
+#[path = "cli/streams.rs"]
+mod streams;
+
 /// For a process that has to notice an edit, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 

@@ -91,14 +91,17 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
             if now != shown {
                 output::print(&now.0);
                 output::print_notes(&now.1);
-                eprintln!(
+                output::say(format_args!(
                     "Sample: {} (edit a file there and watch). Views: http://{}/api/clusters, metrics: http://{}/metrics. Ctrl-C ends.",
                     directory.display(),
                     running.server.main_address(),
                     running.server.metrics_address()
-                );
+                ));
                 shown = now;
             }
+        }
+        if output::is_closed() {
+            break;
         }
         tokio::select! {
             () = &mut stop => break,

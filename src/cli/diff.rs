@@ -83,7 +83,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         (true, "yaml") => output::print(&output::yaml(&changed)?),
         (true, _) => output::print(&endpoints::table(&changed)),
     }
-    eprintln!("{}", endpoints::summary(&changes, changed.len()));
+    output::say(format_args!("{}", endpoints::summary(&changes, changed.len())));
     let differs = if only_endpoints { !changed.is_empty() } else { !changes.is_empty() };
     Ok(if differs { ExitCode::from(DIFFERENCES) } else { ExitCode::SUCCESS })
 }

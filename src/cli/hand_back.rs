@@ -87,7 +87,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
             failures.extend(give(&name, &store, &settings).await);
         }
         for failure in &failures {
-            eprintln!("error: {failure}");
+            output::say(format_args!("error: {failure}"));
         }
         Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
     })

@@ -43,7 +43,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut linter = Linter::new(super::settings(flags)?);
     let mut unreadable = 0;
     let mut told = |path: &Path, error: &io::Error| {
-        eprintln!("error: {}: {error}", path.display());
+        output::say(format_args!("error: {}: {error}", path.display()));
         unreadable += 1;
     };
     for path in flags.get_many::<PathBuf>("FILE").into_iter().flatten() {
@@ -71,7 +71,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     print(&findings, output::format(flags))?;
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    eprintln!("objects: {objects}, errors: {errors}, warnings: {warnings}");
+    output::say(format_args!("objects: {objects}, errors: {errors}, warnings: {warnings}"));
     Ok(if unreadable > 0 {
         ExitCode::from(super::FAILED)
     } else if errors > 0 || (flags.get_flag("strict") && warnings > 0) {

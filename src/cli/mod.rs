@@ -48,7 +48,10 @@ fn command() -> Command {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(shown) => return output::exit_code(usage(&shown)),
+    };
     let outcome = match matches.subcommand() {
         Some(("run", flags)) => run::main(flags),
         Some(("demo", flags)) => demo::main(flags),
@@ -61,10 +64,21 @@ pub fn main() -> ExitCode {
         Some(("hand-back", flags)) => hand_back::main(flags),
         _ => unreachable!("clap requires one of the commands"),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {}", in_one_line(&error));
+    output::exit_code(outcome.unwrap_or_else(|error| {
+        output::say(format_args!("error: {}", in_one_line(&error)));
         ExitCode::from(FAILED)
-    })
+    }))
+}
+
+/// Shows help and versions on standard output, wrong arguments on standard error.
+fn usage(shown: &clap::Error) -> ExitCode {
+    if shown.use_stderr() {
+        // Nothing could be told of a failure.
+        let _ = shown.print();
+        return ExitCode::from(FAILED);
+    }
+    output::write(|_| shown.print());
+    ExitCode::SUCCESS
 }
 
 /// The error with its causes, each said once: some errors quote their cause already.

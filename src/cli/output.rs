@@ -1,9 +1,18 @@
-//! How commands print: YAML, JSON, tables, notes.
+//! How commands print: YAML, JSON, tables, notes; and what becomes of a command whose output cannot be written.
+//!
+//! A reader that has closed the pipe got what it wanted: nothing more is printed, and the exit code stays the command's
+//! own. Any other failed write to standard output is an error of the command. Standard error is never checked: nothing
+//! could be told of it.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Arg, ArgMatches, builder::PossibleValuesParser};
 use comfy_table::{Table, TableStyle};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
@@ -38,17 +47,48 @@ pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Prints to standard output; a reader that goes away ends the program quietly, as it does for cat.
+/// The first error of a write to standard output; after it, nothing more is written there.
+static FAILED_WRITE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Prints to standard output. [`exit_code`] tells of a failed write.
 pub(super) fn print(text: &str) {
-    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
-        std::process::exit(0);
+    write(|out| out.write_all(text.as_bytes()));
+}
+
+/// Runs `write` on standard output and keeps its error.
+pub(super) fn write(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) {
+    let mut failed = FAILED_WRITE.lock();
+    if failed.is_none() {
+        let mut out = io::stdout().lock();
+        *failed = write(&mut out).and_then(|()| out.flush()).err();
+    }
+}
+
+/// Whether standard output takes nothing more.
+pub(super) fn is_closed() -> bool {
+    FAILED_WRITE.lock().is_some()
+}
+
+/// Prints a line to standard error, where it can be written.
+pub(super) fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The exit code of a command that ended with `code`: an error where its output could not be written.
+pub(super) fn exit_code(code: ExitCode) -> ExitCode {
+    match &*FAILED_WRITE.lock() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(format_args!("error: writing to standard output: {error}"));
+            ExitCode::from(super::FAILED)
+        }
+        _ => code,
     }
 }
 
 /// Notes, one a line, on standard error.
 pub(super) fn print_notes(notes: &[Note]) {
     for note in notes {
-        eprintln!("note: {note}");
+        say(format_args!("note: {note}"));
     }
 }
 

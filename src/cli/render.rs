@@ -63,7 +63,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         }
     }
     for problem in &fleet.incomplete {
-        eprintln!("error: {problem}");
+        output::say(format_args!("error: {problem}"));
     }
     Ok(if fleet.incomplete.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
 }
@@ -83,7 +83,7 @@ fn write(fleet: &PlannedFleet, clusters: &[&ClusterName], directory: &Path) -> a
         let objects = desired.iter().flat_map(|(_, desired)| desired.objects());
         // What is missing from a plan that could not read everything is not known to be unwanted.
         let synced = output.write(cluster, objects, fleet.incomplete.is_empty())?;
-        eprintln!("{cluster}: {synced}");
+        output::say(format_args!("{cluster}: {synced}"));
     }
     Ok(())
 }

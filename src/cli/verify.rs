@@ -97,9 +97,9 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         proxy.locality = region_of(&cluster, &fleet);
     }
     if proxy.locality.is_none() {
-        eprintln!(
+        output::say(format_args!(
             "note: the locality of the proxy is not known, so priorities are not compared; say it with --locality"
-        );
+        ));
     }
     let reports = compare(&fleet, &cluster, &proxy, flags)?;
     match output::format(flags) {
@@ -117,7 +117,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         1 => "1 difference".to_owned(),
         many => format!("{many} differences"),
     };
-    eprintln!("{hosts} in {cluster}: {found}");
+    output::say(format_args!("{hosts} in {cluster}: {found}"));
     Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })
 }
 

@@ -360,8 +360,13 @@ pub async fn hub(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Con
 /// Makes a client. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// When certificates, keys or headers cannot be used; the reason is free of them.
+/// When the server is not an absolute http or https address, or certificates, keys or headers cannot be used; the reason is
+/// free of them.
 pub fn connect(config: Config) -> Result<Client, ConnectError> {
+    // The client would panic on it with the first request.
+    if !matches!(config.cluster_url.scheme_str(), Some("https" | "http")) || config.cluster_url.host().is_none() {
+        return Err(ConnectError::Client("the server is not an http or https address".to_owned()));
+    }
     Client::try_from(config).map_err(|error| ConnectError::Client(client_error(&error)))
 }
 
