@@ -41,15 +41,11 @@ fn pairs(pairs: &[(&str, &str)]) -> Labels {
 fn workload(service: usize) -> Observed {
     let name = format!("service-{service}");
     Observed::Workload(Workload {
-        id: ObjectId::new(Kind::Deployment, &format!("team-{}", service % NAMESPACES), &name),
         created_seconds: 1,
-        ignored: false,
         template_labels: pairs(&[("app", &name), ("identity", &name), ("env", "stage")]),
         template_annotations: pairs(&[("sidecar.istio.io/inject", "true")]),
-        machines: None,
-        additional_hosts: false,
         service_accounts: vec!["default".into()],
-        rollout: None,
+        ..Workload::new(ObjectId::new(Kind::Deployment, &format!("team-{}", service % NAMESPACES), &name))
     })
 }
 

@@ -20,9 +20,9 @@ use tradewind::{
     config::{Propagate, Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
-        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
-        Note, NoteKind, ObjectId, Observed, Policy, Rollout, RolloutStrategy, Route, RouteRef, ServicePort, TargetPort,
-        Workload,
+        Availability, ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
+        Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout, RolloutStrategy, Route, RouteRef,
+        ServicePort, TargetPort, Workload,
     },
 };
 
@@ -60,22 +60,22 @@ fn workload() -> impl Strategy<Value = Observed> {
     let place = (select(&NAMESPACES[..]), select(&APPS[..]), select(Settings::default().workload_kinds));
     let service =
         (option::weighted(0.9, select(&IDENTITIES[..])), option::of(select(&["stage", "prod", "stage-air"][..])));
-    let marks = (prop::bool::weighted(0.1), prop::bool::weighted(0.9), 0..3_i64);
+    let marks = (prop::bool::weighted(0.1), prop::bool::weighted(0.9), prop::bool::weighted(0.2), 0..3_i64);
     (place, service, marks, rollout()).prop_map(
-        |((namespace, app, kind), (identity, environment), (ignored, injected, created_seconds), rollout)| {
+        |((namespace, app, kind), (identity, environment), (ignored, injected, idle, created_seconds), rollout)| {
             let mut template_labels = labels(&[("app", app)]);
             template_labels.extend(identity.map(|identity| ("identity".into(), identity.into())));
             template_labels.extend(environment.map(|environment| ("env".into(), environment.into())));
             Observed::Workload(Workload {
-                id: ObjectId::new(kind, namespace, app),
                 created_seconds,
                 ignored,
                 template_labels,
                 template_annotations: labels(&[("sidecar.istio.io/inject", if injected { "true" } else { "false" })]),
-                machines: None,
                 additional_hosts: app == "web",
                 rollout: (kind == Kind::Rollout).then(|| Box::new(rollout)),
                 service_accounts: vec!["default".into()],
+                availability: if idle { Availability::Unavailable } else { Availability::Available },
+                ..Workload::new(ObjectId::new(kind, namespace, app))
             })
         },
     )
@@ -128,15 +128,10 @@ fn client() -> impl Strategy<Value = Observed> {
     (place, select(&IDENTITIES[..]), prop::bool::weighted(0.1)).prop_map(
         |((namespace, name, kind), identity, ignored)| {
             Observed::Workload(Workload {
-                id: ObjectId::new(kind, namespace, name),
-                created_seconds: 0,
                 ignored,
                 template_labels: labels(&[("identity", identity)]),
                 template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
-                machines: None,
-                additional_hosts: false,
-                rollout: None,
-                service_accounts: Vec::new(),
+                ..Workload::new(ObjectId::new(kind, namespace, name))
             })
         },
     )
@@ -552,15 +547,10 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
             registry.apply(
                 name,
                 Observed::Workload(Workload {
-                    id: ObjectId::new(Kind::Deployment, "team", service),
-                    created_seconds: 0,
-                    ignored: false,
                     template_labels: labels(&[("app", service), ("identity", "payments"), ("env", "stage")]),
                     template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
-                    machines: None,
-                    additional_hosts: false,
                     service_accounts: vec!["default".into()],
-                    rollout: None,
+                    ..Workload::new(ObjectId::new(Kind::Deployment, "team", service))
                 }),
             );
         }

@@ -13,6 +13,8 @@ mod remembered;
 mod remotes;
 #[path = "registry_scenarios/routing.rs"]
 mod routing;
+#[path = "registry_scenarios/scaling.rs"]
+mod scaling;
 
 use std::collections::BTreeMap;
 

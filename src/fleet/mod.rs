@@ -17,6 +17,7 @@ mod kube;
 pub mod kubeconfig;
 pub(crate) mod manifests;
 mod observe;
+mod observe_availability;
 mod observe_machines;
 mod observe_policy;
 mod observe_rollout;

@@ -16,16 +16,16 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{observe_rollout, observe_slice, users_route};
+use super::{observe_availability, observe_rollout, observe_slice, users_route};
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
     fleet::observe_policy::{configs_of, recalled},
     istio::{self, Owner, keys},
     model::{
-        Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId,
-        Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Variant, Workload,
-        Written,
+        Availability, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
+        ObjectId, Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Variant,
+        Workload, Written,
     },
 };
 
@@ -85,9 +85,11 @@ impl Observer {
             Kind::Sidecar | Kind::EnvoyFilter => self.written(kind, value)?,
             Kind::DestinationRule | Kind::VirtualService => self.route(kind, value)?,
             Kind::Rollout => self.rollout(value)?,
-            Kind::Job => self.of_template(kind, value, "/spec/template/metadata")?,
-            Kind::CronJob => self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?,
-            Kind::Vertex | Kind::MonoVertex => self.of_template(kind, value, "/spec/metadata")?,
+            Kind::Job => Observed::Workload(self.of_template(kind, value, "/spec/template/metadata")?),
+            Kind::CronJob => {
+                Observed::Workload(self.of_template(kind, value, "/spec/jobTemplate/spec/template/metadata")?)
+            }
+            Kind::Vertex | Kind::MonoVertex => Observed::Workload(self.of_template(kind, value, "/spec/metadata")?),
             Kind::OutlierDetection => Observed::OutlierDetection(self.configured(kind, value)?),
             Kind::ClientConnectionConfig => Observed::ClientConnectionConfig(self.configured(kind, value)?),
             Kind::RoutingPolicy => Observed::RoutingPolicy(self.configured(kind, value)?),
@@ -100,51 +102,59 @@ impl Observer {
     #[must_use]
     pub fn deployment(&self, object: &Deployment) -> Observed {
         let template = object.spec.as_ref().map(|spec| &spec.template);
-        let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
-        let template = template.and_then(|template| template.metadata.as_ref());
-        self.workload(Kind::Deployment, &object.metadata, template, account)
+        let availability = observe_availability::of_deployment(object);
+        self.of_pods(Kind::Deployment, &object.metadata, template, availability)
     }
 
     /// Prunes a StatefulSet.
     #[must_use]
     pub fn stateful_set(&self, object: &StatefulSet) -> Observed {
         let template = object.spec.as_ref().map(|spec| &spec.template);
-        let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
-        let template = template.and_then(|template| template.metadata.as_ref());
-        self.workload(Kind::StatefulSet, &object.metadata, template, account)
+        let availability = observe_availability::of_stateful_set(object);
+        self.of_pods(Kind::StatefulSet, &object.metadata, template, availability)
     }
 
     /// Prunes a DaemonSet.
     #[must_use]
     pub fn daemon_set(&self, object: &DaemonSet) -> Observed {
         let template = object.spec.as_ref().map(|spec| &spec.template);
+        let availability = observe_availability::of_daemon_set(object);
+        self.of_pods(Kind::DaemonSet, &object.metadata, template, availability)
+    }
+
+    /// Prunes a workload of a kind of Kubernetes' own.
+    fn of_pods(
+        &self,
+        kind: Kind,
+        metadata: &ObjectMeta,
+        template: Option<&core::PodTemplateSpec>,
+        availability: Availability,
+    ) -> Observed {
         let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
         let template = template.and_then(|template| template.metadata.as_ref());
-        self.workload(Kind::DaemonSet, &object.metadata, template, account)
+        Observed::Workload(Workload { availability, ..self.workload(kind, metadata, template, account) })
     }
 
     /// Prunes a workload of a custom kind, whose pod template's metadata stand at `template`.
-    fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Observed, String> {
+    fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Workload, String> {
         let metadata = read_metadata(value)?;
         // A pod template has a spec of its own; a vertex is its own template.
         let of_pods = template.strip_suffix("/metadata").filter(|template| *template != "/spec");
         let account = of_pods.map_or("/spec".to_owned(), |template| format!("{template}/spec"));
         let account = value.pointer(&format!("{account}/serviceAccountName")).and_then(Value::as_str);
         let template = value.pointer(template).map(read::<ObjectMeta>).transpose()?;
-        let mut observed = self.workload(kind, &metadata, template.as_ref(), account);
-        if let Observed::Workload(client) = &mut observed
-            && Kind::CLIENTS.contains(&kind)
-        {
+        let mut workload = self.workload(kind, &metadata, template.as_ref(), account);
+        if Kind::CLIENTS.contains(&kind) {
             // Of clients the mark counts in the template, too (reference behaviour §2).
-            client.ignored |= is_true(template.as_ref().and_then(|template| template.annotations.as_ref()), IGNORE);
+            workload.ignored |= is_true(template.as_ref().and_then(|template| template.annotations.as_ref()), IGNORE);
         }
-        Ok(observed)
+        Ok(workload)
     }
 
     fn rollout(&self, value: &Value) -> Result<Observed, String> {
-        let observed = self.of_template(Kind::Rollout, value, "/spec/template/metadata")?;
-        let Observed::Workload(mut workload) = observed else { unreachable!("what has a template is a workload") };
+        let mut workload = self.of_template(Kind::Rollout, value, "/spec/template/metadata")?;
         workload.rollout = Some(Box::new(observe_rollout::read(value)?));
+        workload.availability = observe_availability::of_rollout(value);
         Ok(Observed::Workload(workload))
     }
 
@@ -310,18 +320,16 @@ impl Observer {
         metadata: &ObjectMeta,
         template: Option<&ObjectMeta>,
         service_account: Option<&str>,
-    ) -> Observed {
-        Observed::Workload(Workload {
-            id: id(kind, metadata),
+    ) -> Workload {
+        Workload {
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
             template_labels: template.and_then(|template| template.labels.clone()).unwrap_or_default(),
             template_annotations: self.observed_annotations(template.and_then(|t| t.annotations.as_ref())),
-            machines: None,
             additional_hosts: self.has_additional_hosts(metadata.labels.as_ref()),
             service_accounts: vec![filled(service_account).unwrap_or("default").into()],
-            rollout: None,
-        })
+            ..Workload::new(id(kind, metadata))
+        }
     }
 
     /// By the labels of the workload itself (reference behaviour §13.5).

@@ -10,7 +10,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::observe::{Observer, created_seconds, filled, id, is_true, metadata_text, read_at, read_metadata};
+use super::{
+    observe::{Observer, created_seconds, filled, id, is_true, metadata_text, read_at, read_metadata},
+    observe_availability,
+};
 use crate::{
     istio::{Metadata, Owner, keys},
     model::{Kind, Labels, Locality, MachineAddress, Machines, Observed, ServicePort, TargetPort, Workload},
@@ -74,7 +77,9 @@ impl Observer {
         let mut machines = Machines { ports, ..Machines::default() };
         let account = filled(Some(&entry.service_account)).map(Into::into);
         self.take(entry, &mut machines);
-        Ok(self.machine(Kind::WorkloadEntry, &metadata, labels, machines, account.into_iter().collect()))
+        let availability = observe_availability::of_workload_entry(metadata.annotations.as_ref(), value);
+        let machine = self.machine(Kind::WorkloadEntry, &metadata, labels, machines, account.into_iter().collect());
+        Ok(Observed::Workload(Workload { availability, ..machine }))
     }
 
     /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere machines, where a user labelled it with an
@@ -102,7 +107,7 @@ impl Observer {
         let accounts = spec.endpoints.iter().filter_map(|entry| filled(Some(&entry.service_account)));
         let accounts = accounts.map(Into::into).collect();
         let machines = self.machines(spec);
-        Ok(self.machine(Kind::ServiceEntry, &metadata, labels, machines, accounts))
+        Ok(Observed::Workload(self.machine(Kind::ServiceEntry, &metadata, labels, machines, accounts)))
     }
 
     fn machines(&self, spec: ServiceEntry) -> Machines {
@@ -181,18 +186,17 @@ impl Observer {
         labels: Labels,
         machines: Machines,
         service_accounts: BTreeSet<Arc<str>>,
-    ) -> Observed {
-        Observed::Workload(Workload {
-            id: id(kind, metadata),
+    ) -> Workload {
+        Workload {
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
             additional_hosts: self.has_additional_hosts(Some(&labels)),
             template_labels: labels,
             template_annotations: self.observed_annotations(metadata.annotations.as_ref()),
             service_accounts: service_accounts.into_iter().collect(),
-            rollout: None,
             machines: Some(Box::new(machines)),
-        })
+            ..Workload::new(id(kind, metadata))
+        }
     }
 }
 

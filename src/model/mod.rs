@@ -24,8 +24,9 @@ pub use machine::{MachineAddress, Machines};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
-    Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node, ObjectId, Observed,
-    Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload, Written,
+    Availability, Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node,
+    ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload,
+    Written,
 };
 pub use rollout::{Rollout, RolloutStrategy, RouteRef, Variant};
 pub(crate) use route::shares;

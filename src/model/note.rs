@@ -99,6 +99,8 @@ note_kinds! {
     HostTaken, "host-taken", "Rename the identity, environment or prefix.";
     /// A workload has no Service with a usable port; the cluster contributes no endpoint for it.
     ServiceMissing, "service-missing", "Create a Service whose selector matches the pods and that has the port.";
+    /// No workload of a service has pods or machines that can serve in a cluster: all are scaled to 0, without a node, or unhealthy. The cluster is no endpoint while another one has some; while none has, the endpoints stay.
+    WorkloadsUnavailable, "workloads-unavailable", "Nothing, if it is meant; otherwise scale a workload up, or mend its health checks.";
     /// A Service cannot be published (no ports, no selector, type ExternalName).
     ServiceUnusable, "service-unusable", "Give the Service a selector and a port, or mark it with admiral.io/ignore: \"true\".";
     /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar).

@@ -69,6 +69,40 @@ pub struct Workload {
     pub service_accounts: Vec<Arc<str>>,
     /// For a Rollout.
     pub rollout: Option<Box<Rollout>>,
+    /// Whether it has pods, or machines, that can serve.
+    pub availability: Availability,
+}
+
+impl Workload {
+    /// A workload of which nothing more is known than its name.
+    #[must_use]
+    pub fn new(id: ObjectId) -> Self {
+        Self {
+            id,
+            created_seconds: 0,
+            ignored: false,
+            template_labels: Labels::new(),
+            template_annotations: Labels::new(),
+            machines: None,
+            additional_hosts: false,
+            service_accounts: Vec::new(),
+            rollout: None,
+            availability: Availability::Available,
+        }
+    }
+}
+
+/// Whether a workload has pods, or machines, that can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Availability {
+    /// None, by its own specification or by its failed health checks.
+    Unavailable,
+    /// It wants some, and none is ready. After a scale-up they are yet to come; during an update that takes all pods down they
+    /// will be back. Only what was known before tells these apart.
+    Starting,
+    /// Some are ready, or nothing is known of them.
+    #[default]
+    Available,
 }
 
 /// A Service, and the address of its load balancer where it may be a gateway.

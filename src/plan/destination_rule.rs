@@ -143,7 +143,7 @@ fn outlier_detection(
         });
     }
     let max_ejection_percent = match endpoints {
-        [one] if is_of(one, target) || one.address.parse::<std::net::Ipv4Addr>().is_ok() => return None,
+        [one] if is_of(one, target) || one.address.parse::<std::net::IpAddr>().is_ok() => return None,
         [_] => MAX_EJECTION_PERCENT_OF_ONE,
         _ => MAX_EJECTION_PERCENT,
     };

@@ -12,7 +12,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use super::{
@@ -69,6 +69,7 @@ pub(super) fn place(
         distinct(each.map(|(of, of_all)| untiered(of, weight(of_all), ports, (target, zones), rule)).collect())
     };
     if target.regions.is_empty() {
+        retain_available(&mut reached, |_| true);
         return (untiered_all(reached, "the region of the clients is not known"), false);
     }
     let tiers = match (shares, tier_region(target, settings)) {
@@ -76,11 +77,16 @@ pub(super) fn place(
         _ => None,
     };
     let Some((weighted, client_region)) = tiers else {
+        retain_available(&mut reached, |source| match shares {
+            Shares::Weighted(weighted) => region_of(source).is_some_and(|region| weighted.share(region).is_some()),
+            _ => true,
+        });
         let rule = if matches!(shares, Shares::Weighted(_)) { "by the weights of its region" } else { "nearest first" };
         return (with_shares(untiered_all(reached, rule), shares), false);
     };
     let tier_of = |source: &Source| tier(source, weighted, client_region);
     reached.retain(|reached| tier_of(reached.source).is_some());
+    retain_available(&mut reached, |_| true);
     let weights = tier_weights(&reached, weighted);
     // With the whole split out of reach (no gateway has an address) there is nothing to prefer.
     let placed = reached
@@ -169,6 +175,18 @@ fn reached<'a>(
     all
 }
 
+/// Leaves out the clusters without pods that can serve while another one that gets traffic has some. While none has, all stay:
+/// nothing would be won by moving clients from one empty cluster to another, or by taking the host from them.
+fn retain_available(reached: &mut Vec<Reached<'_>>, gets_traffic: impl Fn(&Source) -> bool) {
+    if reached.iter().any(|of| of.source.is_available() && gets_traffic(of.source)) {
+        reached.retain(|of| of.source.is_available());
+    }
+}
+
+fn region_of(source: &Source) -> Option<&str> {
+    source.locality.as_ref().map(|locality| &*locality.region)
+}
+
 enum Tier {
     First { percent: u32 },
     NamedFallback { first: bool },
@@ -176,7 +194,7 @@ enum Tier {
 }
 
 fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tier> {
-    let region = source.locality.as_ref().map(|locality| &*locality.region);
+    let region = region_of(source);
     if let Some(percent) = region.and_then(|region| weighted.share(region)) {
         return Some(Tier::First { percent });
     }
@@ -357,12 +375,13 @@ fn planned(
 
 fn how(reached: &Reached<'_>, target: &Target) -> String {
     let Reached { source, endpoint, portion, way } = reached;
+    let without_pods = if source.is_available() { "" } else { ", without pods that can serve" };
     let carried = if source.services.is_empty() || way.is_ok() && matches!(source.pods, Pods::Carried(_)) {
         ", as last known"
     } else {
         ""
     };
-    if target.is_read_in(&source.cluster) && way.is_err() {
+    let how = if target.is_read_in(&source.cluster) && way.is_err() {
         let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
         match (kind, portion) {
             _ if !is_service(&endpoint.address) => "virtual machine".to_owned(),
@@ -376,10 +395,11 @@ fn how(reached: &Reached<'_>, target: &Target) -> String {
         let zone = endpoint.labels.get(keys::ENDPOINT_ZONE).map(|zone| format!(" in zone {zone}")).unwrap_or_default();
         format!("{what}{zone}{carried}")
     } else {
-        let by_name = if endpoint.address.parse::<Ipv4Addr>().is_ok() { "" } else { " by name" };
+        let by_name = if endpoint.address.parse::<IpAddr>().is_ok() { "" } else { " by name" };
         let why = way.err().flatten().map(|why| format!(", because {why}")).unwrap_or_default();
         format!("gateway{by_name}{carried}{why}")
-    }
+    };
+    format!("{how}{without_pods}")
 }
 
 /// Whether an address inside its own cluster is that of a Service, and not of a machine.

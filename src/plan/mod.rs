@@ -376,6 +376,7 @@ impl Decided<'_> {
         let has_host = !self.governed.is_empty();
         self.too_many_pods(&mut notes);
         self.unreached_by_readers(&mut notes);
+        self.without_pods(&mut notes);
         notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
         notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
         for Governed { wanted, shares, claim, .. } in &self.governed {
@@ -427,6 +428,36 @@ impl Decided<'_> {
                 self.note(false, NoteKind::PodsTooMany, format!("has {count} pods, more than {most}; {instead}"));
             note.object = service_of(source);
             notes.push(note);
+        }
+    }
+
+    /// Clusters in which no workload has pods that can serve.
+    fn without_pods(&self, notes: &mut Vec<Note>) {
+        let sources = &self.views[&Variant::Default].snapshot.sources;
+        let is_served = sources.iter().any(Source::is_available);
+        for source in sources {
+            let Some(workload) = source.unavailable.first() else { continue };
+            let why = match workload.kind {
+                Kind::WorkloadEntry => "fails its health checks",
+                Kind::DaemonSet => "has no node to run on",
+                _ => "is scaled to 0",
+            };
+            let others = match source.unavailable.len() - 1 {
+                0 => String::new(),
+                1 => ", and 1 more workload cannot serve either".to_owned(),
+                count => format!(", and {count} more workloads cannot serve either"),
+            };
+            let then = if is_served {
+                "clients go to other clusters until one of the workloads can serve again"
+            } else {
+                "no cluster can serve; its endpoints stay as they are"
+            };
+            notes.push(Note {
+                kind: NoteKind::WorkloadsUnavailable,
+                object: workload.in_cluster(&source.cluster),
+                service: Some(self.snapshot.key.clone()),
+                message: format!("{why}{others}; {then}"),
+            });
         }
     }
 

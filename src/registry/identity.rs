@@ -235,15 +235,9 @@ mod tests {
         let mut template_annotations = labels(annotations);
         template_annotations.entry("sidecar.istio.io/inject".into()).or_insert_with(|| "true".into());
         Workload {
-            id: ObjectId::new(Kind::Deployment, namespace, "greeting"),
-            created_seconds: 0,
-            ignored: false,
             template_labels: labels(template_labels),
             template_annotations,
-            machines: None,
-            additional_hosts: false,
-            service_accounts: Vec::new(),
-            rollout: None,
+            ..Workload::new(ObjectId::new(Kind::Deployment, namespace, "greeting"))
         }
     }
 

@@ -462,8 +462,10 @@ fn lift_source(
     };
     let (carried_local, carried_gateway) =
         carried.map_or_else(Default::default, |CarriedService { local, gateway, .. }| (local, gateway));
+    let may_have_more = services.is_empty() || !carried_local.is_empty();
     Some(Source {
         cluster: shard.name().clone(),
+        unavailable: if may_have_more { Vec::new() } else { backends.unavailable.clone() },
         domain: shard.domain(),
         locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
         gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),

@@ -31,7 +31,10 @@ use rollouts::References;
 
 use crate::{
     config::Settings,
-    model::{ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, ServiceKey, Workload},
+    model::{
+        Availability, ClusterName, Identity, Kind, Labels, LocalService, Namespace, Node, ObjectId, ServiceKey,
+        Workload,
+    },
 };
 
 /// Namespace that tells of its cluster.
@@ -212,8 +215,13 @@ impl Shard {
             self.put_client(&workload, ignored, settings, &mut effects);
             return effects;
         }
-        let workload = self.with_template(workload);
-        if self.workloads.get(&workload.id).is_some_and(|placed| placed.workload == workload) {
+        let mut workload = self.with_template(workload);
+        let known = self.workloads.get(&workload.id).map(|placed| &placed.workload);
+        if workload.availability == Availability::Starting {
+            // A rolling update stays what it was; a scale-up counts from its first ready pod.
+            workload.availability = known.map_or(Availability::Available, |known| known.availability);
+        }
+        if known == Some(&workload) {
             return effects;
         }
         let before = self.take_workload(&workload.id, &mut effects);

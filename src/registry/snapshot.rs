@@ -97,6 +97,16 @@ pub struct Source {
     pub since_seconds: Option<i64>,
     /// Who its workloads run as.
     pub principals: Principals,
+    /// Its workloads, sorted, where none of them has pods or machines that can serve; empty where one has, or may have.
+    pub unavailable: Vec<ObjectId>,
+}
+
+impl Source {
+    /// Whether it has pods or machines that can serve, or may have.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.unavailable.is_empty()
+    }
 }
 
 /// What is known of the pods of a [`Source`], for clusters of the same network, which reach them without a gateway.

@@ -10,7 +10,7 @@ use std::{
 
 use super::{Classified, INBOUND_PORTS, Placed, Shard, pair_hash, selects};
 use crate::{
-    model::{Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
+    model::{Availability, Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
     registry::{
         machines,
         portion::Portion,
@@ -37,6 +37,8 @@ pub(in crate::registry) struct Backends {
     of: BTreeMap<Variant, Vec<Backend>>,
     /// The kind of workload that stands for all of them: another than a Rollout where there is one.
     pub(in crate::registry) workload: Option<Kind>,
+    /// The workloads behind them, sorted, where none has pods that can serve; empty where one has.
+    pub(in crate::registry) unavailable: Vec<ObjectId>,
     pub(in crate::registry) problems: Vec<Problem>,
 }
 
@@ -138,10 +140,25 @@ impl Shard {
     }
 
     /// The Services behind which the pods of a service run, and what keeps others from counting.
+    ///
+    /// A workload without pods that can serve makes no backend while another one has some.
     pub(in crate::registry) fn backends(&self, key: &ServiceKey) -> Backends {
+        let serving = self.gather(key, &|workload| workload.availability == Availability::Available);
+        let is_unavailable = |workload: &&Workload| workload.availability != Availability::Available;
+        if serving.all().next().is_some() || !self.workloads_of(key).any(|workload| is_unavailable(&workload)) {
+            return serving;
+        }
+        let mut unavailable: Vec<ObjectId> =
+            self.workloads_of(key).filter(is_unavailable).map(|workload| workload.id.clone()).collect();
+        unavailable.sort();
+        Backends { unavailable, ..self.gather(key, &|_| true) }
+    }
+
+    fn gather(&self, key: &ServiceKey, counts: &dyn Fn(&Workload) -> bool) -> Backends {
         let mut gathered = Gathered::default();
         let mut others = None;
-        let placed = || self.by_service.get(key).into_iter().flatten().filter_map(|id| self.workloads.get(id));
+        let all = || self.by_service.get(key).into_iter().flatten().filter_map(|id| self.workloads.get(id));
+        let placed = || all().filter(|placed| counts(&placed.workload));
         // A Service that a Rollout splits its traffic by says nothing more for a Deployment behind it.
         for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_some()) {
             self.gather_rollout(workload, &mut gathered);
@@ -155,8 +172,8 @@ impl Shard {
                 }
                 None if let Some(of) = &workload.machines => {
                     let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
-                    let beside = placed().map(|placed| &placed.workload);
-                    let (found, reasons) = machines::backends(workload, of, beside, hint);
+                    let entries = all().map(|placed| &placed.workload);
+                    let (found, reasons) = machines::backends(workload, of, entries, hint);
                     gathered.put_machines(found);
                     reasons.iter().for_each(|reason| gathered.machine_problem(&workload.id, reason));
                 }
@@ -173,7 +190,7 @@ impl Shard {
         let (of, problems) = gathered.into_sorted();
         let kinds = || of.get(&Variant::Default).into_iter().flatten().map(|backend| backend.workload);
         let workload = kinds().find(|kind| *kind != Kind::Rollout).or(others).or(kinds().next());
-        Backends { of, workload, problems }
+        Backends { of, workload, unavailable: Vec::new(), problems }
     }
 
     fn gather_rollout(&self, workload: &Workload, gathered: &mut Gathered) {
