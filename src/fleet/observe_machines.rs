@@ -23,6 +23,9 @@ use crate::{
 const IGNORE: &str = "admiral.io/ignore";
 /// Protocols that make a port the main one of a WorkloadEntry, whose ports have no order.
 const MAIN_PROTOCOLS: [&str; 2] = ["http", "grpc"];
+/// `location` of a ServiceEntry in the mesh. Any other value, and none, means outside of it: `MESH_EXTERNAL` is the zero value
+/// (Istio API, `networking/v1alpha3/service_entry.proto`, `ServiceEntry.Location`).
+const IN_MESH: &str = "MESH_INTERNAL";
 
 /// Istio's `WorkloadEntry`: a resource, or an endpoint of a ServiceEntry.
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +46,7 @@ struct Entry {
 struct ServiceEntry {
     hosts: Vec<String>,
     ports: Vec<Port>,
+    location: String,
     resolution: String,
     endpoints: Vec<Entry>,
     workload_selector: Selector,
@@ -111,6 +115,10 @@ impl Observer {
     }
 
     fn machines(&self, spec: ServiceEntry) -> Machines {
+        if spec.location != IN_MESH {
+            // A workloadSelector applies to services in the mesh only, so the ports do not count for others either.
+            return Machines { external: true, ..Machines::default() };
+        }
         let tcp = spec.ports.iter().filter(|port| !port.protocol.eq_ignore_ascii_case("udp"));
         let mut machines = Machines {
             ports: tcp

@@ -13,6 +13,8 @@ pub struct Machines {
     pub ports: Vec<ServicePort>,
     /// `workloadSelector` of a ServiceEntry: the machines are the WorkloadEntries that it selects.
     pub selector: Labels,
+    /// Whether a ServiceEntry stands for something outside the mesh, which has no sidecar.
+    pub external: bool,
     /// Why some or all of it cannot be published, in words.
     pub problems: Vec<String>,
 }

@@ -103,8 +103,8 @@ note_kinds! {
     WorkloadsUnavailable, "workloads-unavailable", "Nothing, if it is meant; otherwise scale a workload up, or mend its health checks.";
     /// A Service cannot be published (no ports, no selector, type ExternalName).
     ServiceUnusable, "service-unusable", "Give the Service a selector and a port, or mark it with admiral.io/ignore: \"true\".";
-    /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar).
-    MachineUnusable, "machine-unusable", "Give it an address and a port, or remove the identity label.";
+    /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar, outside the mesh).
+    MachineUnusable, "machine-unusable", "Give it an address and a port, and a ServiceEntry of the mesh location: MESH_INTERNAL; or remove the identity label.";
     /// Part of a Rollout, or of the VirtualService with its weights, makes no sense; the rest of it counts.
     RolloutQuestionable, "rollout-questionable", "Correct the Rollout, or what it names: Services, a VirtualService, a Deployment.";
     /// The clusters disagree on the ports of a service; only what all offer is published.

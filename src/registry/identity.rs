@@ -33,6 +33,41 @@ pub(super) enum Classified {
     Ignored,
     /// It means to belong to a service whose host cannot be.
     Invalid(NameError),
+    /// It names a service, and cannot be called by mutual TLS.
+    LeftOut(LeftOut),
+}
+
+impl Classified {
+    /// Whether it means to take part in the mesh, so that its namespace is one of clients.
+    pub(super) fn takes_part(&self) -> bool {
+        matches!(self, Self::Service(_) | Self::Invalid(_))
+    }
+
+    /// Whether a note says why it belongs to no service.
+    pub(super) fn is_noted(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::LeftOut(_))
+    }
+}
+
+/// Why a workload with an identity has no sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftOut {
+    /// A ServiceEntry for something outside the mesh.
+    External,
+}
+
+impl LeftOut {
+    /// The kind of the note about it, and its message.
+    pub(super) fn note(self) -> (NoteKind, String) {
+        match self {
+            Self::External => (
+                NoteKind::MachineUnusable,
+                "its location is not MESH_INTERNAL: what it stands for is outside the mesh and has no sidecar; it is no \
+                 endpoint, whatever its identity label says"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// Identity and environment of a workload. `namespace_ignored` is the ignore annotation of its namespace.
@@ -41,6 +76,9 @@ pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &
     let Some(identity) = marked_identity(workload, settings).filter(|_| !namespace_ignored) else {
         return Classified::Ignored;
     };
+    if workload.machines.as_ref().is_some_and(|machines| machines.external) {
+        return Classified::LeftOut(LeftOut::External);
+    }
     let environment = non_empty(annotations, &settings.env_key)
         .or_else(|| non_empty(labels, &settings.env_key))
         .or_else(|| non_empty(labels, "env"))

@@ -427,8 +427,8 @@ impl Registry {
         if effects.place.control_planes {
             self.recount_control_planes();
         }
-        for rollout in &effects.rollouts {
-            self.note_workload(cluster, rollout);
+        for id in &effects.noted {
+            self.note_workload(cluster, id);
         }
         if !self.started.load(Ordering::Acquire) {
             // Everything is planned, and every Dependency reviewed, when the fleet has been read.

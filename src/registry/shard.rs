@@ -63,8 +63,8 @@ pub(super) struct Effects {
     pub(super) sidecars: BTreeSet<Arc<str>>,
     /// Hosts for which users' routes changed.
     pub(super) hosts: BTreeSet<Arc<str>>,
-    /// Rollouts whose notes are to be looked at again.
-    pub(super) rollouts: BTreeSet<ObjectId>,
+    /// Workloads and clients whose notes are to be looked at again.
+    pub(super) noted: BTreeSet<ObjectId>,
     /// What users' VirtualServices that came or went concern.
     pub(super) routed: Routed,
     /// What changed about the cluster's own place.
@@ -265,7 +265,7 @@ impl Shard {
             effects.services.insert(key.clone());
         }
         self.references.add(&workload);
-        if classified != Classified::Ignored {
+        if classified.takes_part() {
             effects.place.any |= self.by_namespace.is_empty();
             self.by_namespace.entry(id.namespace.clone()).or_default().insert(id.clone());
             effects.sidecars.insert(id.namespace.clone());
@@ -284,7 +284,7 @@ impl Shard {
             effects.services.insert(key.clone());
         }
         self.references.remove(&placed.workload);
-        if placed.classified != Classified::Ignored {
+        if placed.classified.takes_part() {
             remove_from(&mut self.by_namespace, &id.namespace, id);
             effects.place.any |= self.by_namespace.is_empty();
             effects.sidecars.insert(id.namespace.clone());

@@ -24,6 +24,7 @@ kind: ServiceEntry
 metadata: {{name: payments-machines, namespace: payments, labels: {{{labels}}}}}
 spec:
   hosts: [payments.corp.example]
+  location: MESH_INTERNAL
   resolution: STATIC
   ports: [{{number: 8080, name: http, protocol: HTTP}}, {{number: 9000, name: tcp-admin, protocol: TCP}}]
   endpoints: [{{address: 10.0.0.9}}]
@@ -214,6 +215,33 @@ fn machines_come_change_and_go_beside_pods() {
     delete(&mut world, "cluster-1", &entry(""));
     delete(&mut world, "cluster-1", &machine("10.0.0.6"));
     assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn an_entry_that_moves_out_of_the_mesh_and_back_is_an_endpoint_only_inside() {
+    let inside = entry("identity: payments, env: stage");
+    let outside = inside.replace("MESH_INTERNAL", "MESH_EXTERNAL");
+    let mut world = running(&Settings::default(), &payments());
+    let seen = |world: &World| addresses(&world.wanted(), "cluster-1", HOST).unwrap();
+    let before = seen(&world);
+    for entry in [&outside, &inside.replace("  location: MESH_INTERNAL\n", "")] {
+        apply(&mut world, "cluster-1", entry);
+        assert_eq!(seen(&world), before, "outside of the mesh it is no endpoint");
+        assert!(has_note(&world.picture(), NoteKind::MachineUnusable));
+        apply(&mut world, "cluster-1", &inside);
+        assert_eq!(seen(&world).len(), before.len() + 1);
+        assert!(!has_note(&world.picture(), NoteKind::MachineUnusable));
+    }
+    apply(&mut world, "cluster-1", &outside);
+    assert_eq!(seen(&world), before);
+    let ignored =
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: payments, annotations: {admiral.io/ignore: \"true\"}}\n";
+    apply(&mut world, "cluster-1", ignored);
+    assert!(!has_note(&world.picture(), NoteKind::MachineUnusable), "what is ignored is not noted");
+    apply(&mut world, "cluster-1", "apiVersion: v1\nkind: Namespace\nmetadata: {name: payments}\n");
+    assert!(has_note(&world.picture(), NoteKind::MachineUnusable));
+    delete(&mut world, "cluster-1", &outside);
+    assert!(!has_note(&world.picture(), NoteKind::MachineUnusable));
 }
 
 #[test]

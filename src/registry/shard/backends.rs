@@ -135,6 +135,7 @@ impl Shard {
             Classified::Invalid(error) => {
                 Some((NoteKind::HostInvalid, format!("identity or environment {error}; it is not published")))
             }
+            Classified::LeftOut(why) => Some(why.note()),
             _ => Some((NoteKind::RolloutQuestionable, self.without_template(&placed.workload)?)),
         }
     }

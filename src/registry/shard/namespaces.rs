@@ -51,12 +51,20 @@ impl Shard {
         }
         let ids: Vec<ObjectId> = self.workloads.keys().filter(|id| id.namespace == *namespace).cloned().collect();
         for id in ids {
+            let was_noted = self.is_noted(&id);
             if let Some(workload) = self.take_workload(&id, &mut effects) {
                 self.classify(workload, settings, &mut effects);
+            }
+            if was_noted || self.is_noted(&id) {
+                effects.noted.insert(id);
             }
         }
         self.count_clients_of(namespace, ignored, &mut effects);
         effects
+    }
+
+    fn is_noted(&self, id: &ObjectId) -> bool {
+        self.workloads.get(id).is_some_and(|placed| placed.classified.is_noted())
     }
 
     pub(in crate::registry) fn has_namespace(&self, name: &str) -> bool {

@@ -107,7 +107,7 @@ impl Shard {
                 let workload = self.with_template(workload);
                 self.classify(workload, settings, effects);
                 if id.kind == Kind::Rollout {
-                    effects.rollouts.insert(id);
+                    effects.noted.insert(id);
                 }
             }
         }
