@@ -93,6 +93,7 @@ fn gateway(cluster: usize) -> Observed {
         gateway: Some(GatewayService {
             app: "istio-ingressgateway".into(),
             address: Some(GatewayAddress { address: address.as_str().into(), port: 15443 }),
+            ..GatewayService::default()
         }),
     })
 }

@@ -173,7 +173,7 @@ fn gateway(loses: bool) -> impl Strategy<Value = Observed> {
             selector: Labels::new(),
             external_name: false,
             ports: Vec::new(),
-            gateway: Some(GatewayService { app: "istio-ingressgateway".into(), address }),
+            gateway: Some(GatewayService { app: "istio-ingressgateway".into(), address, ..GatewayService::default() }),
         })
     })
 }
@@ -526,7 +526,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
         let locality = Some(Locality::region(region));
         registry.apply(name, Observed::Node(Node { id: ObjectId::new(Kind::Node, "", "node"), locality }));
         let address = Some(GatewayAddress { address: format!("192.0.2.{at}").as_str().into(), port: 15443 });
-        let gateway = GatewayService { app: "istio-ingressgateway".into(), address };
+        let gateway = GatewayService { app: "istio-ingressgateway".into(), address, ..GatewayService::default() };
         let plain = |namespace: &str, service: &str, gateway| LocalService {
             id: ObjectId::new(Kind::Service, namespace, service),
             created_seconds: 0,

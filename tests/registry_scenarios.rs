@@ -48,7 +48,7 @@ fn gateway(address: &str) -> String {
         "apiVersion: v1
 kind: Service
 metadata: {{name: gateway, namespace: istio-system, labels: {{app: istio-ingressgateway}}}}
-spec: {{}}
+spec: {{ports: [{{name: tls, port: 15443}}]}}
 status: {{loadBalancer: {{ingress: [{ingress}]}}}}
 ---
 "

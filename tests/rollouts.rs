@@ -27,7 +27,7 @@ metadata: {{name: node, labels: {{topology.kubernetes.io/region: {region}}}}}
 apiVersion: v1
 kind: Service
 metadata: {{name: gateway, namespace: istio-system, labels: {{app: istio-ingressgateway}}}}
-spec: {{}}
+spec: {{ports: [{{name: tls, port: 15443}}]}}
 status: {{loadBalancer: {{ingress: [{{ip: 192.0.2.{last}}}]}}}}
 ---
 "

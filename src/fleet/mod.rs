@@ -18,6 +18,7 @@ pub mod kubeconfig;
 pub(crate) mod manifests;
 mod observe;
 mod observe_availability;
+mod observe_gateway;
 mod observe_machines;
 mod observe_policy;
 mod observe_rollout;

@@ -16,16 +16,15 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{observe_availability, observe_rollout, observe_slice, users_route};
+use super::{observe_availability, observe_gateway, observe_rollout, observe_slice, users_route};
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
     fleet::observe_policy::{configs_of, recalled},
     istio::{self, Owner, keys},
     model::{
-        Availability, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
-        ObjectId, Observed, PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Variant,
-        Workload, Written,
+        Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed,
+        PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Variant, Workload, Written,
     },
 };
 
@@ -33,8 +32,6 @@ use crate::{
 pub(super) const IGNORE: &str = "admiral.io/ignore";
 /// Namespace of Istio's control plane.
 const GATEWAY_NAMESPACE: &str = "istio-system";
-/// Port of the AUTO_PASSTHROUGH server of a gateway (reference behaviour §4).
-const GATEWAY_PORT: u16 = 15443;
 /// Region of a Node: today's label, then the one that Kubernetes deprecated in 1.17.
 const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
 /// Zone of a Node, in the same order.
@@ -224,7 +221,7 @@ impl Observer {
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
             external_name: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
             ports: ports.iter().filter_map(service_port).collect(),
-            gateway: app.map(|app| GatewayService { app: app.into(), address: self.gateway_address(object) }),
+            gateway: app.map(|app| observe_gateway::read(object, app, self.settings.enable_absolute_fqdn)),
         })
     }
 
@@ -366,26 +363,6 @@ impl Observer {
             || annotations.get(&self.settings.workload_identity_key).zip(labels.get(&self.settings.env_key));
         let (identity, environment) = ours.or_else(references)?;
         ServiceKey::parse(identity, environment).ok()
-    }
-
-    fn gateway_address(&self, object: &core::Service) -> Option<GatewayAddress> {
-        let balancer = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
-        // The reference takes ingress[0] even when it is empty, and then publishes an empty address.
-        let balanced = ingress.iter().find_map(|ingress| match filled(ingress.hostname.as_deref()) {
-            Some(host) if self.settings.enable_absolute_fqdn => Some(format!("{}.", host.trim_end_matches('.'))),
-            Some(host) => Some(host.to_owned()),
-            None => filled(ingress.ip.as_deref()).map(str::to_owned),
-        });
-        if let Some(address) = balanced {
-            return Some(GatewayAddress { address: address.into(), port: GATEWAY_PORT });
-        }
-        let spec = object.spec.as_ref()?;
-        let address = filled(spec.external_ips.as_ref()?.first().map(String::as_str))?;
-        let port = spec.ports.as_ref()?.iter().find(|port| port.port == i32::from(GATEWAY_PORT))?;
-        // Without a node port only the Service port itself answers on an external IP.
-        let number = port.node_port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0);
-        Some(GatewayAddress { address: address.into(), port: number.unwrap_or(GATEWAY_PORT) })
     }
 }
 

@@ -119,6 +119,10 @@ note_kinds! {
     SuspensionQuestionable, "suspension-questionable", "Name an identity, an environment or a cluster.";
     /// The gateway of a cluster has no address; the last known one stays, otherwise the cluster is not reached from others.
     GatewayMissing, "gateway-missing", "Give the gateway Service an external address, or set the gateway label.";
+    /// The gateway Service of a cluster has no port that leads to 15443, where it passes connections of other clusters through; they do not reach the cluster.
+    GatewayPortMissing, "gateway-port-missing", "Give the Service port 15443, or name another one by its label networking.istio.io/gatewayPort.";
+    /// The gateway Service of a cluster has several addresses, of which one is used, or names a port that it does not have.
+    GatewayQuestionable, "gateway-questionable", "See the message: keep one address, or correct the label networking.istio.io/gatewayPort.";
     /// A service has more pods in a cluster than may be endpoints themselves; others reach them through the gateway, if there is one.
     PodsTooMany, "pods-too-many", "Raise directEndpointsMaxPods, or leave it at the gateway.";
     /// One istiod serves several clusters, and a Service's own name is read in others than its own.

@@ -125,12 +125,16 @@ pub struct LocalService {
 }
 
 /// What makes a Service a gateway, where the label `app` is that of gateways.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GatewayService {
     /// Its label `app`.
     pub app: Arc<str>,
-    /// Where other clusters reach it; none while it has no address.
+    /// Where other clusters reach it; none while it has no address, or no port.
     pub address: Option<GatewayAddress>,
+    /// Whether none of its ports leads to the server that passes connections of other clusters through.
+    pub lacks_port: bool,
+    /// What else is questionable about it, in words.
+    pub problems: Vec<String>,
 }
 
 /// One TCP port of a Service.
@@ -162,6 +166,13 @@ pub struct GatewayAddress {
     pub address: Arc<str>,
     /// Port of the AUTO_PASSTHROUGH server, usually 15443.
     pub port: u16,
+}
+
+impl std::fmt::Display for GatewayAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { address, port } = self;
+        if address.contains(':') { write!(f, "[{address}]:{port}") } else { write!(f, "{address}:{port}") }
+    }
 }
 
 /// A Node: only where it stands.

@@ -124,14 +124,27 @@ impl Registry {
         if !shard.is_loading() && shard.workload_count() > 0 {
             let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
+            if let Some((id, problems)) = shard.place().gateway_problems() {
+                let questions = problems
+                    .iter()
+                    .map(|problem| note(NoteKind::GatewayQuestionable, id.in_cluster(cluster), problem.clone()));
+                notes.extend(questions);
+            }
             match (shard.place().gateway_without_address(), shard.place().gateway()) {
-                (Some(id), Some(last)) => {
+                (Some((id, _)), Some(last)) => {
                     let message =
                         format!("has no external address; its last known address {} stays in use", last.address);
                     notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
                 }
                 (_, None) if self_sufficient => {}
-                (Some(id), None) => {
+                (Some((id, true)), None) => {
+                    let message =
+                        "none of its ports leads to 15443, where a gateway passes connections through; other clusters \
+                                   do not reach this one"
+                            .to_owned();
+                    notes.push(note(NoteKind::GatewayPortMissing, id.in_cluster(cluster), message));
+                }
+                (Some((id, false)), None) => {
                     let message = "has no external address; other clusters do not reach this one".to_owned();
                     notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
                 }

@@ -40,7 +40,7 @@ impl Gateways {
     }
 
     /// A Service came or changed.
-    pub(super) fn put(&mut self, service: &LocalService, apps: &Apps) {
+    pub(super) fn put(&mut self, service: &LocalService, apps: &[Arc<str>]) {
         let before = self.candidates.remove(&at(&service.id));
         if let Some(candidate) = candidate(service) {
             let app = candidate.service.app.clone();
@@ -58,7 +58,7 @@ impl Gateways {
         self.candidates.contains_key(&at(id))
     }
 
-    pub(super) fn remove(&mut self, id: &ObjectId, apps: &Apps) {
+    pub(super) fn remove(&mut self, id: &ObjectId, apps: &[Arc<str>]) {
         if let Some(before) = self.candidates.remove(&at(id)) {
             self.remember(&before.service.app);
             self.forget_recalled(apps);
@@ -69,35 +69,40 @@ impl Gateways {
         self.candidates.iter().filter(move |(_, candidate)| *candidate.service.app == *app)
     }
 
-    fn newest(&self, app: &str) -> Option<&GatewayAddress> {
-        let with_address =
-            self.with(app).filter_map(|(at, c)| Some((c.created_seconds, at, c.service.address.as_ref()?)));
-        with_address.max_by_key(|(created, at, _)| (*created, *at)).map(|(_, _, address)| address)
-    }
-
     fn remember(&mut self, app: &Arc<str>) {
-        if self.with(app).next().is_none() {
-            // Deleted, not between two addresses: a gateway that comes later is another one.
+        if !self.any(std::slice::from_ref(app)) {
+            // Deleted or without its port, not between two addresses: a gateway that comes later is another one.
             self.last.remove(app);
-        } else if let Some(address) = self.newest(app).cloned() {
+        } else if let Some((_, candidate)) = self.in_use(std::slice::from_ref(app))
+            && let Some(address) = candidate.service.address.clone()
+        {
             self.last.insert(app.clone(), address);
         }
     }
 
-    fn forget_recalled(&mut self, apps: &Apps) {
+    fn forget_recalled(&mut self, apps: &[Arc<str>]) {
         if !self.any(apps) {
             self.recalled = None;
         }
     }
 
-    fn any(&self, apps: &Apps) -> bool {
-        apps.iter().any(|app| self.with(app).next().is_some())
+    /// Whether some gateway has a port that others reach, and so has or may get back an address.
+    fn any(&self, apps: &[Arc<str>]) -> bool {
+        apps.iter().any(|app| self.with(app).any(|(_, candidate)| !candidate.service.lacks_port))
+    }
+
+    /// The newest gateway Service with an address, of the preferred label if there is one.
+    fn in_use(&self, apps: &[Arc<str>]) -> Option<(&At, &Candidate)> {
+        apps.iter().find_map(|app| {
+            let with_address = self.with(app).filter(|(_, candidate)| candidate.service.address.is_some());
+            with_address.max_by_key(|(at, candidate)| (candidate.created_seconds, *at))
+        })
     }
 
     /// Where other clusters reach this one: the newest gateway Service with an address, of the preferred label if there is
     /// one; else the address that counted last while a gateway Service stands without one.
-    pub(super) fn address(&self, apps: &Apps) -> Option<&GatewayAddress> {
-        let newest = apps.iter().find_map(|app| self.newest(app));
+    pub(super) fn address(&self, apps: &[Arc<str>]) -> Option<&GatewayAddress> {
+        let newest = self.in_use(apps).and_then(|(_, candidate)| candidate.service.address.as_ref());
         let last = || apps.iter().find_map(|app| self.last.get(app));
         newest.or_else(last).or_else(|| self.recalled.as_ref().filter(|_| self.any(apps)))
     }
@@ -112,13 +117,21 @@ impl Gateways {
         self.candidates.values().any(|candidate| candidate.service.address.as_ref() == Some(address))
     }
 
-    /// The gateway Service that stands without an address while no other has one.
-    pub(super) fn without_address(&self, apps: &Apps) -> Option<ObjectId> {
-        if apps.iter().any(|app| self.newest(app).is_some()) {
+    /// The gateway Service without an address, while no gateway has one; and whether that is because it lacks the port.
+    pub(super) fn without_address(&self, apps: &[Arc<str>]) -> Option<(ObjectId, bool)> {
+        if self.in_use(apps).is_some() {
             return None;
         }
-        let ((namespace, name), _) = apps.iter().rev().find_map(|app| self.with(app).next())?;
-        Some(ObjectId::new(Kind::Service, namespace, name))
+        let all = || apps.iter().rev().flat_map(|app| self.with(app));
+        let with_port = all().find(|(_, candidate)| !candidate.service.lacks_port);
+        let ((namespace, name), candidate) = with_port.or_else(|| all().next())?;
+        Some((ObjectId::new(Kind::Service, namespace, name), candidate.service.lacks_port))
+    }
+
+    /// What is questionable about the gateway Service whose address is used.
+    pub(super) fn problems(&self, apps: &[Arc<str>]) -> Option<(ObjectId, &[String])> {
+        let ((namespace, name), candidate) = self.in_use(apps)?;
+        Some((ObjectId::new(Kind::Service, namespace, name), &candidate.service.problems))
     }
 }
 

@@ -234,9 +234,14 @@ impl Place {
         self.gateways.recall(address);
     }
 
-    /// The gateway Service that stands without an address while no other has one.
-    pub(super) fn gateway_without_address(&self) -> Option<ObjectId> {
+    /// The gateway Service without an address, while no gateway has one; and whether that is because it lacks the port.
+    pub(super) fn gateway_without_address(&self) -> Option<(ObjectId, bool)> {
         self.gateways.without_address(&self.apps)
+    }
+
+    /// What is questionable about the gateway Service whose address is used.
+    pub(super) fn gateway_problems(&self) -> Option<(ObjectId, &[String])> {
+        self.gateways.problems(&self.apps)
     }
 
     /// The label `app` of its gateway.
@@ -333,6 +338,7 @@ mod tests {
             gateway: Some(GatewayService {
                 app: "istio-ingressgateway".into(),
                 address: address.map(|address| GatewayAddress { address: address.into(), port: 15443 }),
+                ..GatewayService::default()
             }),
         }
     }
@@ -387,6 +393,21 @@ mod tests {
         assert!(place.remove_service(&ObjectId::new(Kind::Service, "istio-system", "one")).endpoints);
         place.put_service(&gateway("two", 2, None));
         assert_eq!(address(&place), None);
+    }
+
+    #[test]
+    fn an_address_ends_with_the_port_that_leads_to_it() {
+        let mut place = place();
+        place.put_service(&gateway("one", 1, Some("192.0.2.1")));
+        let mut without_port = gateway("one", 1, None);
+        without_port.gateway.as_mut().expect("it is one").lacks_port = true;
+        assert!(place.put_service(&without_port).endpoints, "nobody answers there any more");
+        assert_eq!(address(&place), None);
+        place.recall_gateway(GatewayAddress { address: "192.0.2.1".into(), port: 15443 });
+        assert_eq!(address(&place), None, "nor was it lost for a moment only");
+        assert!(place.gateway_without_address().is_some_and(|(_, lacks_port)| lacks_port));
+        place.put_service(&gateway("two", 1, None));
+        assert!(place.gateway_without_address().is_some_and(|(id, lacks_port)| !lacks_port && &*id.name == "two"));
     }
 
     fn labelled(app: &str, service: LocalService) -> LocalService {

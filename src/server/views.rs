@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{Views, limits};
 use crate::{
     istio::{Port, keys},
-    model::{ClusterName, GatewayAddress, Host, Note, ServiceKey},
+    model::{ClusterName, Host, Note, ServiceKey},
     plan::{HostPlan, PlannedEndpoint, ServicePlan},
     registry::{ClusterStatus, KindState},
 };
@@ -77,7 +77,7 @@ impl From<ClusterStatus> for ClusterView {
             status;
         let control_planes = control_planes.into_iter().collect();
         let kinds = kinds.into_iter().map(|(kind, state)| (kind.as_str(), state)).collect();
-        let gateway = gateway.map(|GatewayAddress { address, port }| format!("{address}:{port}"));
+        let gateway = gateway.map(|gateway| gateway.to_string());
         Self { name, kinds, regions, network, control_planes, gateway, workloads, services, written }
     }
 }

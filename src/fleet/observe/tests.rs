@@ -76,11 +76,12 @@ fn gateway(spec: Value, ingress: Value) -> Option<Option<(String, u16)>> {
 #[test]
 fn gateway_addresses_follow_the_table_of_the_reference() {
     let address = |text: &str, port| Some(Some((text.to_owned(), port)));
-    assert_eq!(gateway(json!({}), json!([{"hostname": "lb.example"}])), address("lb.example.", 15443));
-    assert_eq!(gateway(json!({}), json!([{"hostname": "lb.example."}])), address("lb.example.", 15443));
-    assert_eq!(gateway(json!({}), json!([{"ip": "10.0.0.1"}])), address("10.0.0.1", 15443));
-    assert_eq!(gateway(json!({}), json!([{}, {"ip": "10.0.0.2"}])), address("10.0.0.2", 15443));
-    assert_eq!(gateway(json!({}), json!([{}])), Some(None), "an empty entry is no address");
+    let served = || json!({"ports": [{"port": 15443}]});
+    assert_eq!(gateway(served(), json!([{"hostname": "lb.example"}])), address("lb.example.", 15443));
+    assert_eq!(gateway(served(), json!([{"hostname": "lb.example."}])), address("lb.example.", 15443));
+    assert_eq!(gateway(served(), json!([{"ip": "10.0.0.1"}])), address("10.0.0.1", 15443));
+    assert_eq!(gateway(served(), json!([{}, {"ip": "10.0.0.2"}])), address("10.0.0.2", 15443));
+    assert_eq!(gateway(served(), json!([{}])), Some(None), "an empty entry is no address");
     let external = |port: Value| json!({"externalIPs": ["192.0.2.1", "192.0.2.2"], "ports": [port]});
     assert_eq!(gateway(external(json!({"port": 15443, "nodePort": 31443})), json!([])), address("192.0.2.1", 31443));
     assert_eq!(gateway(external(json!({"port": 15443})), json!([])), address("192.0.2.1", 15443));
@@ -92,7 +93,7 @@ fn gateway_host_names_stay_relative_on_request() {
     let observer = Observer::new(Arc::new(Settings { enable_absolute_fqdn: false, ..Settings::default() }), false);
     let object = json!({
         "metadata": {"name": "gw", "namespace": "istio-system", "labels": {"app": "istio-ingressgateway"}},
-        "status": {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}
+        "spec": {"ports": [{"port": 15443}]}, "status": {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}
     });
     let Ok(Observed::Service(service)) = observer.observe_value(Kind::Service, &object) else { panic!() };
     assert_eq!(&*service.gateway.unwrap().address.unwrap().address, "lb.example");
