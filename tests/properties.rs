@@ -20,9 +20,9 @@ use tradewind::{
     config::{Propagate, Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
-        Availability, ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
-        Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout, RolloutStrategy, Route, RouteRef,
-        ServicePort, TargetPort, Workload,
+        Availability, Canary, ClusterName, Declared, GatewayAddress, GatewayService, IstioRouting, Kind, Labels,
+        LocalService, Locality, Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout, RolloutStrategy,
+        Route, RouteRef, ServicePort, TargetPort, Workload,
     },
 };
 
@@ -81,23 +81,30 @@ fn workload() -> impl Strategy<Value = Observed> {
     )
 }
 
+fn canary(stable: &str, canary: &str, route: Option<&str>) -> RolloutStrategy {
+    RolloutStrategy::Canary(Box::new(Canary {
+        stable: stable.into(),
+        canary: canary.into(),
+        versions: [stable, canary].into_iter().filter(|name| !name.is_empty()).map(Into::into).collect(),
+        istio: route.map(|route| IstioRouting {
+            routes: vec![RouteRef { name: route.into(), ..RouteRef::default() }],
+            ..IstioRouting::default()
+        }),
+        ..Canary::default()
+    }))
+}
+
 /// What a Rollout says: the Services and the VirtualService are there or not, and its pod template may be a Deployment's.
 fn rollout() -> impl Strategy<Value = Rollout> {
     let strategies = vec![
         RolloutStrategy::Nothing,
         RolloutStrategy::BlueGreen { active: "one".into(), preview: "two".into() },
-        RolloutStrategy::Canary { stable: "one".into(), canary: "two".into(), istio: None },
-        RolloutStrategy::Canary {
-            stable: "one".into(),
-            canary: "two".into(),
-            istio: Some(vec![RouteRef { name: "route".into(), routes: Vec::new() }]),
-        },
+        canary("one", "two", None),
+        canary("", "two", None),
+        canary("one", "two", Some("route")),
+        canary("", "two", Some("route")),
         // One that users would have copied.
-        RolloutStrategy::Canary {
-            stable: "one".into(),
-            canary: "two".into(),
-            istio: Some(vec![RouteRef { name: "route-a".into(), routes: Vec::new() }]),
-        },
+        canary("one", "two", Some("route-a")),
     ];
     (select(strategies), option::weighted(0.2, select(&APPS[..]))).prop_map(|(strategy, template)| Rollout {
         template_of: template.map(Into::into),

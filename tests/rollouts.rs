@@ -245,6 +245,48 @@ fn a_weight_of_argo_changes_one_object_where_the_rollout_is() {
 }
 
 #[test]
+fn a_promotion_of_ping_and_pong_changes_which_is_stable_and_nothing_else_of_the_status_counts() {
+    let promoted = |status: &str| {
+        let canary = "{canary: {pingPong: {pingService: stable, pongService: canary}, trafficRouting: {istio: {virtualService: {name: route}}}}}";
+        let of = rollout(&template(2, "new", "payments"), canary);
+        of.replace("---", &format!("status: {{canary: {{{status}}}, replicas: 3}}\n---"))
+    };
+    let home = promoted("stablePingPong: ping") + &services();
+    let mut world = running(&Settings::default(), &home);
+    assert_eq!(seen(&world, HOME, HOST), ["stable 0 rollout", "192.0.2.2 0 deployment"], "there is no VirtualService");
+    assert_eq!(seen(&world, HOME, CANARY), ["canary 0 rollout"]);
+
+    apply(&mut world, HOME, &promoted("stablePingPong: pong"));
+    assert_eq!(seen(&world, HOME, HOST), ["canary 0 rollout", "192.0.2.2 0 deployment"]);
+    assert_eq!(seen(&world, HOME, CANARY), ["stable 0 rollout"]);
+    for object in manifests(&world.observer, &promoted("stablePingPong: pong, weights: {canary: {weight: 5}}")) {
+        world.registry.apply(&cluster(HOME), object);
+    }
+    assert!(world.registry.take_dirty().is_empty());
+
+    apply(&mut world, HOME, &route("route", 10, 90));
+    assert_eq!(seen(&world, HOME, HOST), ["canary 9 rollout", "stable 1 rollout", "192.0.2.2 10 deployment"]);
+    apply(&mut world, HOME, &promoted(""));
+    assert_eq!(seen(&world, HOME, CANARY), ["stable 0 rollout"], "pong is stable where nothing is said");
+}
+
+#[test]
+fn a_service_for_all_versions_comes_and_goes_and_the_canary_never_gets_all() {
+    let only_canary = "{canary: {canaryService: canary, trafficRouting: {istio: {virtualService: {name: route}}}}}";
+    let home = rollout(&template(2, "new", "payments"), only_canary) + &service("canary", "new");
+    let mut world = running(&Settings::default(), &home);
+    let missing =
+        |world: &World| world.picture().notes.iter().filter(|note| note.kind == NoteKind::ServiceMissing).count();
+    assert!(seen(&world, HOME, HOST).is_empty() && missing(&world) == 1);
+    apply(&mut world, HOME, &service("root", "new"));
+    assert_eq!(seen(&world, HOME, HOST), ["root 0 rollout", "192.0.2.2 0 deployment"]);
+    assert_eq!((seen(&world, HOME, CANARY), missing(&world)), (vec!["canary 0 rollout".to_owned()], 0));
+    // Argo narrows a Service by its selector.
+    apply(&mut world, HOME, &service("root", "new, rollouts-pod-template-hash: abc"));
+    assert!(seen(&world, HOME, HOST).is_empty() && missing(&world) == 1);
+}
+
+#[test]
 fn another_strategy_brings_its_hosts_and_takes_the_others() {
     let of = |strategy| rollout(&template(2, "new", "payments"), strategy);
     let home = of(BY_WEIGHT) + &services() + &route("route", 90, 10);

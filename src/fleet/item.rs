@@ -108,8 +108,8 @@ impl Part {
             (Self::Spec, "template") => Some(Self::PodTemplate),
             // What a CronJob starts is an object like any other, but for its kind.
             (Self::Spec, "jobTemplate") => Some(Self::Object),
-            // Of all that status tells, only a gateway's address decides anything.
-            (Self::Status, key) => (key == "loadBalancer").then_some(Self::Whole),
+            // Of a status only a gateway's address counts, and which Service of a Rollout is the stable one.
+            (Self::Status, key) => matches!(key, "loadBalancer" | "canary").then_some(Self::Whole),
             _ => Some(Self::Whole),
         }
     }
@@ -200,7 +200,8 @@ mod tests {
                          "managedFields": [{"f": {}}],
                          "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"}},
             "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}, "spec": {"containers": []}}},
-            "status": {"conditions": [], "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
+            "status": {"conditions": [], "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]},
+                       "canary": {"stablePingPong": "ping"}},
             "data": {"key": "value"}
         }));
         assert_eq!(
@@ -209,7 +210,7 @@ mod tests {
                 "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": {"x": "y"},
                              "annotations": {"keep": "1"}},
                 "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}}},
-                "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}, "canary": {"stablePingPong": "ping"}},
                 "data": {"key": "value"}
             })
         );

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::Settings,
     istio::keys,
-    model::{Kind, ObjectId, Route, shares},
+    model::{Kind, ObjectId, PROTOCOLS, Route, shares},
 };
 
 /// Prunes one, of which the metadata are read already.
@@ -47,8 +47,8 @@ pub(super) fn route(
         // Who follows it tells whether it stands in the way of others. A Rollout may name it, for what it is worth.
         let gateways = spec.get("gateways").cloned();
         let is_read = route.id.kind == Kind::VirtualService && settings.workload_kinds.contains(&Kind::Rollout);
-        let http = if is_read { destinations(spec) } else { None };
-        let kept = [("gateways", gateways), ("http", http)].into_iter();
+        let routes = PROTOCOLS.map(|protocol| (protocol, if is_read { destinations(spec, protocol) } else { None }));
+        let kept = [("gateways", gateways)].into_iter().chain(routes);
         let kept: Map<_, _> = kept.filter_map(|(field, value)| Some((field.to_owned(), value?))).collect();
         if !kept.is_empty() {
             route.spec = Arc::new(Value::Object(kept));
@@ -65,20 +65,28 @@ fn matters(route: &Route, spec: &Value, settings: &Settings) -> bool {
     route.labels.contains_key(keys::PROPAGATE) || route.full_hosts().iter().any(is_ours) || shares(route.id.kind, spec)
 }
 
-/// The destinations of its HTTP routes with their weights, which is all that Rollouts read.
-fn destinations(spec: &Value) -> Option<Value> {
-    let destination = |of: &Value| match of.get("weight") {
-        Some(weight) => json!({"destination": {"host": of.pointer("/destination/host")}, "weight": weight}),
-        None => json!({"destination": {"host": of.pointer("/destination/host")}}),
+/// The destinations of its routes of a protocol with their weights, and what Rollouts find a route by.
+fn destinations(spec: &Value, protocol: &str) -> Option<Value> {
+    let destination = |of: &Value| {
+        let to = fields(of.get("destination").unwrap_or(&Value::Null), &["host", "subset"]);
+        let weight = fields(of, &["weight"]);
+        Value::Object([("destination".to_owned(), Value::Object(to))].into_iter().chain(weight).collect())
     };
     let route = |of: &Value| {
+        let mut kept = fields(of, &["name"]);
         let all: Vec<Value> = of.get("route")?.as_array()?.iter().map(destination).collect();
-        Some(match of.get("name") {
-            Some(name) => json!({"name": name, "route": all}),
-            None => json!({"route": all}),
-        })
+        kept.insert("route".to_owned(), Value::Array(all));
+        if let Some(matches) = of.get("match").and_then(Value::as_array).filter(|_| protocol != "http") {
+            let matches = matches.iter().map(|of| Value::Object(fields(of, &["port", "sniHosts"])));
+            kept.insert("match".to_owned(), matches.collect());
+        }
+        Some(Value::Object(kept))
     };
-    Some(spec.get("http")?.as_array()?.iter().map(|http| route(http).unwrap_or_else(|| json!({}))).collect())
+    Some(spec.get(protocol)?.as_array()?.iter().map(|rule| route(rule).unwrap_or_else(|| json!({}))).collect())
+}
+
+fn fields(of: &Value, names: &[&str]) -> Map<String, Value> {
+    names.iter().filter_map(|name| Some(((*name).to_owned(), of.get(name)?.clone()))).collect()
 }
 
 fn texts(spec: &Value, field: &str) -> Vec<String> {

@@ -28,7 +28,7 @@ pub use observed::{
     ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload,
     Written,
 };
-pub use rollout::{Rollout, RolloutStrategy, RouteRef, Variant};
-pub(crate) use route::shares;
+pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};
+pub(crate) use route::{PROTOCOLS, shares};
 pub use slice::{EndpointSlice, ReadyPod};

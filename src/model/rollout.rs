@@ -26,23 +26,50 @@ pub enum RolloutStrategy {
         preview: Arc<str>,
     },
     /// `canary`.
-    Canary {
-        /// `stableService`; empty where none is named.
-        stable: Arc<str>,
-        /// `canaryService`; empty where none is named.
-        canary: Arc<str>,
-        /// `trafficRouting.istio`: the VirtualServices that hold the weights; absent without Istio.
-        istio: Option<Vec<RouteRef>>,
-    },
+    Canary(Box<Canary>),
 }
 
-/// A VirtualService that a Rollout names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A canary strategy: which Services it names, and which VirtualServices hold their weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Canary {
+    /// The Service of the stable version; empty where none is named. With `pingPong` the one of the two that
+    /// `status.canary.stablePingPong` says (Argo Rollouts, `GetStableAndCanaryServices`).
+    pub stable: Arc<str>,
+    /// The Service of the version under trial; empty where none is named.
+    pub canary: Arc<str>,
+    /// Whether the two are those of `pingPong`.
+    pub ping_pong: bool,
+    /// Every Service that it names for one version only, sorted: `stableService`, `canaryService`, those of `pingPong`.
+    pub versions: Vec<Arc<str>>,
+    /// The Services that it names for all versions: `rootService` of ALB and SMI.
+    pub roots: Vec<Arc<str>>,
+    /// `trafficRouting.istio`; absent without Istio.
+    pub istio: Option<IstioRouting>,
+}
+
+/// How Istio splits the traffic of a canary Rollout.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IstioRouting {
+    /// The VirtualServices that hold the weights.
+    pub routes: Vec<RouteRef>,
+    /// `trafficRouting.managedRoutes`: names of the HTTP routes that Argo itself puts before those with the weights.
+    pub managed: Vec<Arc<str>>,
+    /// Names of the stable and of the canary subset of `destinationRule`.
+    pub subsets: Option<[Arc<str>; 2]>,
+}
+
+/// A VirtualService that a Rollout names, and the routes in it that hold the weights. Where it names none of a protocol, the
+/// VirtualService has one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteRef {
-    /// Its name, or `name.namespace` where it stands in another namespace.
+    /// Its name, or `name.namespace` where it is in another namespace.
     pub name: Arc<str>,
-    /// Names of the HTTP routes in it that hold the weights; none where it has only one.
+    /// `routes`: names of HTTP routes.
     pub routes: Vec<Arc<str>>,
+    /// `tlsRoutes`: port and SNI hosts, sorted. Port 0 is that of a match without a port.
+    pub tls: Vec<(u64, Vec<Arc<str>>)>,
+    /// `tcpRoutes`: ports.
+    pub tcp: Vec<u64>,
 }
 
 impl Rollout {
@@ -50,20 +77,21 @@ impl Rollout {
     #[must_use]
     pub fn routes(&self) -> &[RouteRef] {
         match &self.strategy {
-            RolloutStrategy::Canary { istio: Some(routes), .. } => routes,
+            RolloutStrategy::Canary(canary) => canary.istio.as_ref().map_or(&[], |istio| &istio.routes),
             _ => &[],
         }
     }
 }
 
 impl RouteRef {
-    /// Namespace and name of the VirtualService, for a Rollout in `namespace`: what stands behind a dot in the name is the
-    /// VirtualService's namespace, up to the next one (Argo Rollouts, `GetVirtualServiceNamespaceName`).
+    /// Namespace and name of the VirtualService, for a Rollout in `namespace`: the text behind the last dot is the
+    /// VirtualService's namespace (Argo Rollouts, `utils/istio/istio.go`, `GetVirtualServiceNamespaceName`). Older versions
+    /// of Argo read what follows the first dot, so `.svc` at the end, which is no namespace of anybody, is dropped.
     #[must_use]
     pub fn at<'a>(&'a self, namespace: &'a str) -> (&'a str, &'a str) {
-        let mut parts = self.name.split('.');
-        let name = parts.next().unwrap_or_default();
-        (parts.next().unwrap_or(namespace), name)
+        let whole = self.name.strip_suffix(".cluster.local").unwrap_or(&self.name);
+        let whole = whole.strip_suffix(".svc").unwrap_or(whole);
+        whole.rsplit_once('.').map_or((namespace, whole), |(name, namespace)| (namespace, name))
     }
 }
 
@@ -113,12 +141,14 @@ mod tests {
     #[test]
     fn a_route_stands_beside_its_rollout_or_where_its_name_says() {
         let at = |name: &str| {
-            let route = RouteRef { name: name.into(), routes: Vec::new() };
+            let route = RouteRef { name: name.into(), ..RouteRef::default() };
             let (namespace, name) = route.at("team");
             format!("{namespace}/{name}")
         };
         assert_eq!(at("payments"), "team/payments");
         assert_eq!(at("payments.routes"), "routes/payments");
         assert_eq!(at("payments.routes.svc"), "routes/payments");
+        assert_eq!(at("payments.routes.svc.cluster.local"), "routes/payments");
+        assert_eq!(at("payments.v2.routes.cluster.local"), "routes/payments.v2");
     }
 }

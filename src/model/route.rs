@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::{Kind, Route};
 use crate::istio::keys;
 
+/// The lists of routes in a VirtualService.
+pub(crate) const PROTOCOLS: [&str; 3] = ["http", "tls", "tcp"];
+
 /// Domain of a cluster's own Services where nothing else is said.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
@@ -76,7 +79,7 @@ impl Route {
             || self.gateways().next().is_none()
     }
 
-    /// Whether an HTTP route of it shares its requests among destinations.
+    /// Whether a route of it shares its requests or connections among destinations.
     #[must_use]
     pub fn shares(&self) -> bool {
         shares(self.id.kind, &self.spec)
@@ -89,12 +92,12 @@ impl Route {
     }
 }
 
-/// Whether an HTTP route in the spec of an object of that kind shares its requests among destinations.
+/// Whether a route in the spec of an object of that kind shares its requests or connections among destinations.
 #[must_use]
 pub(crate) fn shares(kind: Kind, spec: &Value) -> bool {
-    let http = spec.get("http").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let shares = |http: &Value| http.get("route").and_then(Value::as_array).is_some_and(|route| route.len() > 1);
-    kind == Kind::VirtualService && http.iter().any(shares)
+    let rules = |protocol: &str| spec.get(protocol).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let shares = |rule: &Value| rule.get("route").and_then(Value::as_array).is_some_and(|route| route.len() > 1);
+    kind == Kind::VirtualService && PROTOCOLS.into_iter().flat_map(rules).any(shares)
 }
 
 #[cfg(test)]

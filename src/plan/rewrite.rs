@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 
 use super::ports::{MAIN_PORT, PublishedPort};
 use crate::{
-    model::{ClusterName, Host, full_host, local_service},
+    model::{ClusterName, Host, PROTOCOLS, full_host, local_service},
     registry::ServiceSnapshot,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Rewritten {
 pub(super) fn virtual_service(spec: &Value, home: Home<'_>, published: Option<&Published<'_>>) -> Rewritten {
     let mut rewriter = Rewriter { home, published, subsets: BTreeSet::new(), changed: BTreeSet::new() };
     let mut spec = canonical(spec);
-    for protocol in ["http", "tls", "tcp"] {
+    for protocol in PROTOCOLS {
         for rule in items(&mut spec, protocol) {
             rewriter.rule(rule);
         }

@@ -35,6 +35,7 @@ mod ports;
 mod presence;
 mod propagation;
 mod remembered;
+mod rollout_weights;
 mod rollouts;
 mod routes;
 mod shard;

@@ -1,20 +1,23 @@
 //! Which Services count for an Argo Rollout, and which part of its traffic each gets (reference behaviour §5, second table,
 //! with its zero weights and host names repaired).
 //!
-//! Decides by the Rollout's strategy, the Services that select its pods and the VirtualService that holds its weights.
-//! It never decides what the weights mean beside a traffic policy.
+//! Decides by the Rollout's strategy, the Services that select its pods and the VirtualService that holds its weights
+//! (`rollout_weights`). A Service for a version under trial never gets all traffic, unless the weights say so. It never decides
+//! what the weights mean beside a traffic policy.
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::{portion::Portion, snapshot::BackendPort};
-use crate::model::{Kind, LocalService, ObjectId, Rollout, RolloutStrategy, Route, RouteRef};
+use super::{portion::Portion, rollout_weights, shard::POD_HASH, snapshot::BackendPort};
+use crate::model::{Canary, LocalService, ObjectId, Rollout, RolloutStrategy, Route};
 
 /// Part of a Service's name by which the active one is found where none is named.
 const ACTIVE: &str = "active-service";
-/// Parts of a Service's name by which the one of a canary without Istio is found, in this order.
-const OF_CANARY: [&str; 2] = ["root-service", "stable-service"];
+/// Part of a Service's name by which the one for all versions of a canary is found.
+const ROOT: &str = "root-service";
+/// Part of a Service's name by which the one for the stable version is found where none is named.
+const STABLE: &str = "stable-service";
+/// Parts of a Service's name that say that it is for a version under trial, although the Rollout does not name it.
+const TRIAL: [&str; 2] = ["canary", "preview"];
 
 /// A Service that selects the Rollout's pods and can be published.
 #[derive(Debug, Clone)]
@@ -72,16 +75,15 @@ pub(super) fn choose<'a>(
     routes: &KnownRoutes<'_>,
 ) -> Chosen<'a> {
     let named = |name: &str| candidates.iter().find(|candidate| candidate.name() == name);
-    let like = |part: &str| candidates.iter().find(|candidate| candidate.name().contains(part));
-    let unfit = |field: &str, name: &str| format!("its {field} {name} is no Service that selects its pods");
-    let generic = || Chosen::only(candidates.first(), || "no Service selects its pods".to_owned());
     match &rollout.strategy {
         RolloutStrategy::Nothing => {
             Chosen::only(None, || "it has neither the strategy blueGreen nor the strategy canary".to_owned())
         }
         RolloutStrategy::BlueGreen { active, preview } => {
             let mut chosen = if active.is_empty() {
-                Chosen::only(like(ACTIVE), || {
+                // A previewService may have such a name, too: `inactive-service`.
+                let mut others = candidates.iter().filter(|candidate| candidate.name() != &**preview);
+                Chosen::only(others.find(|candidate| candidate.name().contains(ACTIVE)), || {
                     format!("it names no activeService, and no Service that selects its pods is named like {ACTIVE}")
                 })
             } else {
@@ -96,159 +98,112 @@ pub(super) fn choose<'a>(
             }
             chosen
         }
-        RolloutStrategy::Canary { istio: None, .. } => match OF_CANARY.into_iter().find_map(like) {
-            Some(candidate) => Chosen::only(Some(candidate), String::new),
-            None => generic(),
-        },
-        RolloutStrategy::Canary { stable, canary, istio: Some(_) } => {
-            let mut chosen = match (stable.as_ref(), canary.as_ref()) {
-                ("", _) => generic(),
-                (stable, "") => match named(stable) {
-                    Some(candidate) => Chosen::only(Some(candidate), String::new),
-                    None => generic(),
-                },
-                (stable, canary) => {
-                    let (weights, mut questions) = weights(id, rollout, [stable, canary], routes);
-                    let kept = [("stableService", stable), ("canaryService", canary)].into_iter().zip(weights);
-                    let kept: Vec<_> = kept.filter(|(_, weight)| *weight > 0).collect();
-                    let found: Vec<_> =
-                        kept.iter().filter_map(|((_, name), weight)| Some((named(name)?, *weight))).collect();
-                    if !found.is_empty() && kept.len() > found.len() && named(stable).is_none() {
-                        let message =
-                            format!("{}; all traffic goes to the canaryService", unfit("stableService", stable));
-                        questions.push((id.clone(), message));
-                    }
-                    let portions = Portion::of_weights(found.iter().map(|(_, weight)| *weight));
-                    Chosen {
-                        missing: found.is_empty().then(|| {
-                            let unfit = kept.iter().map(|((field, name), _)| unfit(field, name));
-                            unfit.collect::<Vec<_>>().join(", and ")
-                        }),
-                        default: found.iter().map(|(candidate, _)| *candidate).zip(portions).collect(),
-                        questions,
-                        ..Chosen::default()
-                    }
-                }
-            };
-            if !canary.is_empty() {
-                chosen.canary = named(canary);
-                if chosen.canary.is_none() {
-                    let message = format!("{}; it has no canary host", unfit("canaryService", canary));
-                    chosen.questions.push((id.clone(), message));
-                }
-            }
-            chosen
-        }
+        RolloutStrategy::Canary(canary) => of_canary(id, canary, candidates, routes),
     }
 }
 
-/// The weights of the stable and the canary Service, and what is questionable about where they stand.
-fn weights(
+/// The Services of a canary Rollout.
+fn of_canary<'a>(
     id: &ObjectId,
-    rollout: &Rollout,
-    services: [&str; 2],
+    canary: &Canary,
+    candidates: &'a [Candidate<'a>],
     routes: &KnownRoutes<'_>,
-) -> ([u64; 2], Vec<(ObjectId, String)>) {
-    let mut questions = Vec::new();
-    for reference in rollout.routes() {
-        let (namespace, name) = reference.at(&id.namespace);
-        let Some(route) = (routes.find)(namespace, name) else {
-            if routes.listed {
-                let message = format!("the VirtualService {namespace}/{name} with its weights does not exist");
-                questions.push((id.clone(), message));
-            }
-            continue;
-        };
-        let home = Home { namespace: &id.namespace, domain: routes.domain };
-        match of_route(&route, reference, services, &home) {
-            Ok(weights) => return (weights, Vec::new()),
-            Err(message) => questions.push((ObjectId::new(Kind::VirtualService, namespace, name), message)),
+) -> Chosen<'a> {
+    let named = |name: &str| candidates.iter().find(|candidate| candidate.name() == name);
+    let [stable_field, canary_field] = rollout_weights::fields(canary);
+    let Some(istio) = &canary.istio else { return without_weights(id, canary, candidates, Vec::new()) };
+    let mut chosen = if canary.stable.is_empty() || canary.canary.is_empty() {
+        let mut chosen = without_weights(id, canary, candidates, Vec::new());
+        if let (Some([stable, trial]), Some((candidate, _))) = (&istio.subsets, chosen.default.first()) {
+            let message = format!(
+                "splits its traffic between the subsets {stable} and {trial} of a DestinationRule, and its host reaches the one \
+                 Service {}: all pods share the requests equally, whatever the weights. Services for both versions \
+                 (stableService, canaryService) beside the subsets would have them followed",
+                candidate.name()
+            );
+            chosen.questions.push((id.clone(), message));
         }
-    }
-    for (_, message) in &mut questions {
-        message.push_str("; all traffic goes to the stableService");
-    }
-    ([1, 0], questions)
-}
-
-/// The weights of two Services in a VirtualService. What it does not name there has none.
-fn of_route(route: &Route, reference: &RouteRef, services: [&str; 2], home: &Home<'_>) -> Result<[u64; 2], String> {
-    let http = route.spec.get("http").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let name_of = |http: &&Value, name: &Arc<str>| http.get("name").and_then(Value::as_str) == Some(name);
-    let found = if reference.routes.is_empty() {
-        match http {
-            [only] => only,
-            _ => return Err(format!("has {} HTTP routes, and the Rollout names none of them", http.len())),
-        }
+        chosen
     } else {
-        let mut names = reference.routes.iter();
-        names.find_map(|name| http.iter().find(|http| name_of(http, name))).ok_or_else(|| {
-            format!("has no HTTP route with the name that the Rollout gives, {}", reference.routes.join(" or "))
-        })?
+        let (weights, mut questions) = rollout_weights::weights(id, canary, istio, routes);
+        let kept = [(stable_field, &*canary.stable), (canary_field, &*canary.canary)].into_iter().zip(weights);
+        let kept: Vec<_> = kept.filter(|(_, weight)| *weight > 0).collect();
+        let found: Vec<_> = kept.iter().filter_map(|((_, name), weight)| Some((named(name)?, *weight))).collect();
+        let is_stable_lost = weights[0] > 0 && named(&canary.stable).is_none();
+        if found.is_empty() || is_stable_lost {
+            let lost = kept.iter().filter(|((_, name), _)| named(name).is_none());
+            questions.extend(lost.map(|((field, name), _)| (id.clone(), unfit(field, name))));
+            without_weights(id, canary, candidates, questions)
+        } else {
+            let portions = Portion::of_weights(found.iter().map(|(_, weight)| *weight));
+            let default = found.iter().map(|(candidate, _)| *candidate).zip(portions).collect();
+            Chosen { default, questions, ..Chosen::default() }
+        }
     };
-    let destinations = found.get("route").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let mut weights = [0_u64; 2];
-    let mut named = false;
-    for destination in destinations {
-        let host = destination.pointer("/destination/host").and_then(Value::as_str).unwrap_or_default();
-        let Some(at) = services.iter().position(|name| is_host_of(host, &route.id.namespace, name, home)) else {
-            continue;
-        };
-        named = true;
-        // A single destination gets everything, whatever its weight (Istio documentation, `HTTPRouteDestination`).
-        let single = destinations.len() == 1;
-        let weight = destination.get("weight").and_then(Value::as_u64).unwrap_or(0);
-        weights[at] = weights[at].saturating_add(if single { 1 } else { weight });
-    }
-    match (named, weights) {
-        (false, _) => {
-            Err(format!("routes to neither the stableService {} nor the canaryService {}", services[0], services[1]))
+    if !canary.canary.is_empty() {
+        chosen.canary = named(&canary.canary);
+        if chosen.canary.is_none() {
+            let message = format!("{}; it has no canary host", unfit(canary_field, &canary.canary));
+            chosen.questions.push((id.clone(), message));
         }
-        (true, [0, 0]) => Err("gives neither the stableService nor the canaryService a weight above 0".to_owned()),
-        (true, weights) => Ok(weights),
     }
+    chosen
 }
 
-/// Where a Rollout stands.
-struct Home<'a> {
-    namespace: &'a str,
-    /// What the names of its cluster end with.
-    domain: &'a str,
+/// The one Service for all traffic of a canary Rollout. `questions` are why its weights have no effect: what happens instead is
+/// added to them.
+fn without_weights<'a>(
+    id: &ObjectId,
+    canary: &Canary,
+    candidates: &'a [Candidate<'a>],
+    mut questions: Vec<(ObjectId, String)>,
+) -> Chosen<'a> {
+    let whole = for_all_traffic(&id.name, canary, candidates);
+    let Some(candidate) = whole else {
+        let [stable_field, canary_field] = rollout_weights::fields(canary);
+        let mut reasons: Vec<String> = questions.into_iter().map(|(_, message)| message).collect();
+        if reasons.is_empty() && !canary.stable.is_empty() {
+            reasons.push(unfit(stable_field, &canary.stable));
+        }
+        let trial = candidates.iter().find(|candidate| *candidate.name() == *canary.canary);
+        reasons.push(trial.map_or_else(
+            || "no Service selects all of its pods".to_owned(),
+            |trial| format!("only its {canary_field} {} selects its pods, which never gets all traffic", trial.name()),
+        ));
+        return Chosen::only(None, || reasons.join(", and "));
+    };
+    for (_, message) in &mut questions {
+        message.push_str(&format!("; all traffic goes to the Service {}", candidate.name()));
+    }
+    Chosen { questions, ..Chosen::only(Some(candidate), String::new) }
 }
 
-/// Whether a host in a VirtualService of namespace `written_in` is the Service `name` at `home`.
-fn is_host_of(host: &str, written_in: &str, name: &str, home: &Home<'_>) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let Some(rest) = host.strip_prefix(name) else { return false };
-    if rest.is_empty() {
-        return written_in == home.namespace;
-    }
-    let of = rest.strip_prefix('.').and_then(|rest| rest.strip_prefix(home.namespace));
-    of.is_some_and(|of| of.is_empty() || of == ".svc" || of.strip_prefix(".svc.") == Some(home.domain))
+/// A Service that selects the pods of all versions: the named root, or one that the Rollout names for no version and whose selector
+/// Argo did not narrow to one. Otherwise that of the stable version. Argo needs no Service: without weights the share of a version
+/// is that of its pods behind any Service that selects all of them (Argo Rollouts documentation, "Canary Deployment Strategy").
+fn for_all_traffic<'a>(rollout: &str, canary: &Canary, candidates: &'a [Candidate<'a>]) -> Option<&'a Candidate<'a>> {
+    let is_version = |candidate: &Candidate<'_>| canary.versions.iter().any(|name| **name == *candidate.name());
+    let unnamed = || candidates.iter().filter(|candidate| !is_version(candidate));
+    let roots: Vec<&Candidate<'_>> =
+        unnamed().filter(|candidate| !candidate.service.selector.contains_key(POD_HASH)).collect();
+    let named_root = || {
+        let mut names = canary.roots.iter();
+        names.find_map(|name| roots.iter().find(|candidate| candidate.name() == &**name))
+    };
+    let like_root = || roots.iter().find(|candidate| candidate.name().contains(ROOT));
+    let like_stable = || unnamed().find(|candidate| canary.stable.is_empty() && candidate.name().contains(STABLE));
+    // What the name of the Rollout has of these words says nothing of a Service.
+    let is_trial = |name: &str| {
+        let rest = name.strip_prefix(rollout).unwrap_or(name);
+        TRIAL.iter().any(|part| rest.contains(part))
+    };
+    let root = || roots.iter().find(|candidate| !is_trial(candidate.name()));
+    let stable = || candidates.iter().find(|candidate| *candidate.name() == *canary.stable);
+    let found = named_root().or_else(like_root).copied();
+    found.or_else(like_stable).or_else(|| root().copied()).or_else(stable).or_else(|| roots.first().copied())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_is_known_by_every_form_of_its_host() {
-        let home = Home { namespace: "team", domain: "cluster.local" };
-        let is = |host: &str| is_host_of(host, "team", "pay", &home);
-        for host in
-            ["pay", "pay.", "pay.team", "pay.team.svc", "pay.team.svc.cluster.local", "pay.team.svc.cluster.local."]
-        {
-            assert!(is(host), "{host}");
-        }
-        for host in
-            ["", "pa", "pay-canary", "pay.other", "pay.team.svc.cluster", "pay.teams", "pay..", "pay.team.global"]
-        {
-            assert!(!is(host), "{host}");
-        }
-        assert!(!is_host_of("pay", "routes", "pay", &home), "a short name is of the VirtualService's namespace");
-        assert!(is_host_of("pay.team", "routes", "pay", &home));
-        let home = Home { namespace: "team", domain: "mesh.example" };
-        assert!(is_host_of("pay.team.svc.mesh.example", "team", "pay", &home));
-        assert!(!is_host_of("pay.team.svc.cluster.local", "team", "pay", &home), "Istio knows no such name there");
-    }
+/// Why a Service that a Rollout names does not count.
+fn unfit(field: &str, name: &str) -> String {
+    format!("its {field} {name} is no Service that selects its pods")
 }

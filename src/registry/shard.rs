@@ -114,7 +114,7 @@ fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
 }
 
 /// Label by which Argo narrows the Services of a Rollout to one of its versions: it stands on pods and in no template.
-const POD_HASH: &str = "rollouts-pod-template-hash";
+pub(super) const POD_HASH: &str = "rollouts-pod-template-hash";
 
 /// Whether a Service selects the pods of a workload. `of_rollout`: of any of its versions (reference behaviour §5).
 pub(super) fn selects(selector: &Labels, labels: &Labels, of_rollout: bool) -> bool {

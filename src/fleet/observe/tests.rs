@@ -262,9 +262,18 @@ fn routes_of_users_are_kept_whole_only_where_they_can_matter() {
     let other = route(Kind::VirtualService, &object("reviews", json!({"team": "x"}), other));
     // A Rollout may name it for the weights of its destinations.
     let kept = json!({"gateways": ["mesh"],
-                      "http": [{"name": "main", "route": [{"destination": {"host": "a"}}]}, {}]});
+                      "http": [{"name": "main", "route": [{"destination": {"host": "a", "subset": "x"}}]}, {}]});
     assert_eq!((&*other.spec, other.hosts), (&kept, vec!["reviews".to_owned()]));
     assert!(other.labels.is_empty() && other.annotations.is_empty());
+    let mut of_ports = object("reviews", json!({}), json!([]));
+    of_ports["spec"]["tls"] = json!([{"match": [{"port": 443, "sniHosts": ["a.example"], "sourceNamespace": "x"}],
+                                      "route": [{"destination": {"host": "a"}, "weight": 7}]}]);
+    of_ports["spec"]["tcp"] = json!([{"match": [{"port": 3000}], "route": [{"destination": {"host": "a"}}]}]);
+    let kept = json!({"gateways": ["mesh"], "http": [],
+                      "tls": [{"match": [{"port": 443, "sniHosts": ["a.example"]}],
+                               "route": [{"destination": {"host": "a"}, "weight": 7}]}],
+                      "tcp": [{"match": [{"port": 3000}], "route": [{"destination": {"host": "a"}}]}]});
+    assert_eq!(*route(Kind::VirtualService, &of_ports).spec, kept);
     let rule = json!({"metadata": {"name": "r", "namespace": "team"}, "spec": {"host": "nobody.example"}});
     assert_eq!(*route(Kind::DestinationRule, &rule).spec, Value::Null);
 }
