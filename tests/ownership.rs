@@ -62,6 +62,10 @@ impl Known for Standing {
         true
     }
 
+    fn is_unreachable(&self, _: &ClusterName) -> bool {
+        false
+    }
+
     fn may_remove(&self, _: &ClusterName) -> bool {
         true
     }

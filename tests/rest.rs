@@ -285,7 +285,7 @@ async fn notes_come_with_their_remedy() {
     let notes = api.get("/api/notes").await.json();
     assert_eq!(notes["notes"][0]["kind"], "kind-unreadable");
     assert_eq!(notes["notes"][0]["object"]["cluster"], "cluster-1");
-    assert!(notes["notes"][0]["remedy"].as_str().unwrap().contains("grant list and watch"));
+    assert!(notes["notes"][0]["remedy"].as_str().unwrap().contains("what to do about it"));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     istio::{Object, Owner},
-    model::{Kind, Note, NoteKind, ObjectId, Written},
+    model::{Kind, Note, NoteKind, ObjectId, ObjectRef, Written},
     registry::Unit,
 };
 
@@ -37,6 +37,8 @@ struct Report {
     /// Objects that are gone now.
     removed: HashSet<ObjectId>,
     wrote: bool,
+    /// Why the cluster takes no writes at all, whatever the object.
+    unwritable: Option<String>,
     /// The cluster does not answer: no further request in this turn.
     halt: bool,
     again: bool,
@@ -82,6 +84,7 @@ impl ClusterWriter {
             }
         };
         self.speak(unit, work.desired.is_some(), &mut memory, &report);
+        self.note_unwritable(&report);
         memory.conflicts = if matches!(ending, Ending::Replan) { memory.conflicts.saturating_add(1) } else { 0 };
         self.remember(unit, memory);
         ending
@@ -372,6 +375,30 @@ impl ClusterWriter {
         }
     }
 
+    /// Notes that a cluster takes no writes, once for all its objects, unless it cannot be read either: then that is noted.
+    fn note_unwritable(&self, report: &Report) {
+        let known = &self.shared.known;
+        let error = match &report.unwritable {
+            Some(error) => Some(error).filter(|_| !known.is_unreachable(&self.cluster)),
+            None if report.wrote || !report.removed.is_empty() || report.failed.is_empty() => None,
+            None => return,
+        };
+        if self.unwritable_noted.swap(error.is_some(), Ordering::Relaxed) || error.is_some() {
+            let note = |error| Note {
+                kind: NoteKind::WriteFailed,
+                object: ObjectRef {
+                    cluster: self.cluster.clone(),
+                    kind: "Cluster".to_owned(),
+                    namespace: String::new(),
+                    name: String::new(),
+                },
+                service: None,
+                message: format!("objects cannot be written: {error}; they are written when the cluster answers"),
+            };
+            known.note(&self.cluster, &all_writes(), error.map(note).into_iter().collect());
+        }
+    }
+
     /// Notes what is in the way, and takes back what no longer is. After a mere removal, only about what was removed.
     fn speak(&self, unit: &Unit, whole_unit: bool, memory: &mut Memory, report: &Report) {
         let known = &self.shared.known;
@@ -399,6 +426,11 @@ impl ClusterWriter {
     }
 }
 
+/// What notes about all writes into a cluster are kept under.
+fn all_writes() -> ObjectId {
+    whole(Kind::Namespace, "")
+}
+
 /// Enters a failure: what comes next, and what its owner should know.
 fn report_failure(id: ObjectId, verb: Verb, error: WriteError, report: &mut Report) {
     report.failed.insert(id.clone());
@@ -417,11 +449,13 @@ fn report_failure(id: ObjectId, verb: Verb, error: WriteError, report: &mut Repo
         }
         WriteError::Unreachable(_) | WriteError::Throttled { .. } => {
             (report.again, report.halt) = (true, true);
-            "it is tried again when the cluster answers"
+            report.unwritable = Some(error.to_string());
+            return;
         }
         WriteError::Timeout(_) => {
             (report.retry, report.halt) = (true, true);
-            "it is tried again"
+            report.unwritable = Some(error.to_string());
+            return;
         }
         WriteError::Forbidden(_) | WriteError::Missing(_) | WriteError::Server(_) | WriteError::Unreadable(_) => {
             report.retry = true;

@@ -19,6 +19,8 @@ pub trait Known: Send + Sync + 'static {
     fn has_cluster(&self, cluster: &ClusterName) -> bool;
     /// Whether what stands in a cluster is known, so that it can be compared with.
     fn can_write(&self, cluster: &ClusterName) -> bool;
+    /// Whether a cluster as a whole cannot be read now.
+    fn is_unreachable(&self, cluster: &ClusterName) -> bool;
     /// Whether all is known that a removal rests on.
     fn may_remove(&self, cluster: &ClusterName) -> bool;
     /// Whether nothing is to be written anywhere.
@@ -56,6 +58,10 @@ impl Known for Registry {
 
     fn can_write(&self, cluster: &ClusterName) -> bool {
         Self::can_write(self, cluster)
+    }
+
+    fn is_unreachable(&self, cluster: &ClusterName) -> bool {
+        !self.reads_in(cluster).split().0.is_empty()
     }
 
     fn may_remove(&self, cluster: &ClusterName) -> bool {

@@ -133,6 +133,7 @@ pub(super) struct World {
     changed: Notify,
     pub(super) has_cluster: AtomicBool,
     pub(super) can_write: AtomicBool,
+    pub(super) unreachable: AtomicBool,
     pub(super) may_remove: AtomicBool,
     pub(super) has_namespace: AtomicBool,
     pub(super) read_only: AtomicBool,
@@ -152,6 +153,7 @@ impl World {
             changed: Notify::new(),
             has_cluster: AtomicBool::new(true),
             can_write: AtomicBool::new(true),
+            unreachable: AtomicBool::new(false),
             may_remove: AtomicBool::new(true),
             has_namespace: AtomicBool::new(true),
             read_only: AtomicBool::new(false),
@@ -312,6 +314,10 @@ impl Known for World {
         self.can_write.load(Ordering::Relaxed)
     }
 
+    fn is_unreachable(&self, _: &ClusterName) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
+    }
+
     fn may_remove(&self, _: &ClusterName) -> bool {
         self.may_remove.load(Ordering::Relaxed)
     }
@@ -390,6 +396,10 @@ impl Known for Fleet {
 
     fn can_write(&self, cluster: &ClusterName) -> bool {
         Known::can_write(&*self.0[cluster], cluster)
+    }
+
+    fn is_unreachable(&self, cluster: &ClusterName) -> bool {
+        Known::is_unreachable(&*self.0[cluster], cluster)
     }
 
     fn may_remove(&self, cluster: &ClusterName) -> bool {

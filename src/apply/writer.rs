@@ -93,6 +93,8 @@ pub(super) struct ClusterWriter {
     pub(super) namespace_made: tokio::sync::Mutex<Option<Instant>>,
     /// Whether a note says that the sync namespace is missing.
     pub(super) namespace_noted: AtomicBool,
+    /// Whether a note says that the cluster takes no writes.
+    pub(super) unwritable_noted: AtomicBool,
 }
 
 impl ClusterWriter {
@@ -118,6 +120,7 @@ impl ClusterWriter {
             stop: CancellationToken::new(),
             namespace_made: tokio::sync::Mutex::new(None),
             namespace_noted: AtomicBool::new(false),
+            unwritable_noted: AtomicBool::new(false),
         }
     }
 

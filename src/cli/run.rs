@@ -17,7 +17,7 @@ use crate::{
         Clients, Fleet, Observer, OnRemoved, Sources,
         directory::DirectoryCluster,
         file::{FleetFile, Place},
-        kubeconfig, reference_addresses,
+        kubeconfig, outages, reference_addresses,
     },
     model::{ClusterName, Observed},
     registry::Registry,
@@ -51,8 +51,9 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn init_logs(settings: &Settings) {
     let level = tracing::Level::from(settings.log_level);
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warn,tradewind={level}"));
-    // kube-client logs the bodies of answers that it cannot read, and a body may be a Secret.
-    let filter = tracing_subscriber::EnvFilter::new(format!("{wanted},kube_client=off"));
+    // kube-client logs the bodies of answers that it cannot read, and a body may be a Secret. What the verifier of certificates
+    // logs at each attempt is the cause of an outage, which is logged once.
+    let filter = tracing_subscriber::EnvFilter::new(format!("{wanted},kube_client=off,rustls_platform_verifier=off"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -91,13 +92,13 @@ pub(super) fn watch_fleet(
     Watching { task }
 }
 
+/// The live clusters of a fleet file. One whose kubeconfig cannot be used is a member that cannot be read; without the hub
+/// nothing can be planned.
 async fn live_sources(fleet: &FleetFile) -> anyhow::Result<Sources> {
     let mut sources = Sources::default();
     for cluster in &fleet.clusters {
         if let Place::Kube { kubeconfig, context } = &cluster.place {
-            let config = kubeconfig::from_file(kubeconfig, context.as_deref())
-                .await
-                .with_context(|| format!("cluster {}", cluster.name))?;
+            let config = kubeconfig::from_file(kubeconfig, context.as_deref()).await;
             sources.clusters.push((cluster.name.clone(), config));
         }
     }
@@ -189,6 +190,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     let mut tasks = JoinSet::new();
     let controller = Controller::new(registry.clone(), writers.clone(), metrics.clone(), readiness.clone());
     tasks.spawn(controller.run(cancel.child_token()));
+    tasks.spawn(outages::follow(registry.clone(), cancel.child_token()));
     tasks.spawn({
         let (writers, cancel) = (writers.clone(), cancel.child_token());
         async move {
@@ -220,16 +222,20 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     let views = Arc::new(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?);
     let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;
 
-    let sources = match &fleet_file {
+    let mut sources = match &fleet_file {
         Some(file) => {
             follow_directories(file, &registry, &observer, &cancel, &mut tasks);
             live_sources(file).await?
         }
         None => {
             let hub = kubeconfig::hub(settings.kubeconfig.as_deref(), settings.kubeconfig_context.as_deref()).await?;
-            Sources { hub: Some(hub), secrets: true, clusters: Vec::new() }
+            Sources { hub: Some(hub), secrets: true, ..Sources::default() }
         }
     };
+    if let Some(hub) = &sources.hub {
+        let client = kubeconfig::connect(hub.clone()).context("connecting to the hub")?;
+        sources.before_listing = Some(reference_addresses::honour(client, registry.clone()).boxed());
+    }
     let on_removed: OnRemoved = {
         let (writers, clean) = (writers.clone(), settings.removed_cluster == RemovedCluster::Clean);
         Arc::new(move |cluster| {
@@ -244,13 +250,8 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         })
     };
     let fleet = tokio::spawn({
-        let (registry, settings, cancel) = (registry.clone(), settings.clone(), cancel.child_token());
-        async move {
-            if let Some(hub) = &sources.hub {
-                reference_addresses::honour(hub, &registry, &settings, &cancel).await?;
-            }
-            fleet.run(sources, Some(on_removed), cancel).await.context("connecting to the hub")
-        }
+        let cancel = cancel.child_token();
+        async move { fleet.run(sources, Some(on_removed), cancel).await.context("connecting to the hub") }
     });
     Ok(Running { registry, writers, readiness, server, cancel, tasks, fleet })
 }

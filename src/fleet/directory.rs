@@ -24,7 +24,7 @@ use super::{
     observe::Observer,
 };
 use crate::{
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, Served},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, ReadCause, ReadFailure, Served},
     registry::{NoteSource, Registry},
 };
 
@@ -358,8 +358,9 @@ impl DirectoryCluster {
     }
 
     fn mark_unreadable(&self, reason: &str, registry: &Registry, now_seconds: i64) {
+        let failure = ReadFailure::new(ReadCause::Files, reason);
         for kind in self.kinds(registry) {
-            registry.unreadable(&self.name, kind, reason, now_seconds);
+            registry.unreadable(&self.name, kind, &failure, now_seconds);
         }
     }
 

@@ -32,6 +32,8 @@ use super::{
 const PAGE_OBJECTS: u32 = 250;
 /// Longest wait for one page. A loaded API server needs seconds for a page; more is a sick one.
 const LIST_ANSWER_SECONDS: u64 = 30;
+/// After this long without a page its delay is told: somebody who starts the controller waits for a reason.
+const SLOW_ANSWER_SECONDS: u64 = 5;
 /// Longest wait for a watch to be accepted, which costs the server nothing.
 const WATCH_ANSWER_SECONDS: u64 = 15;
 /// Length of a watch, after which the server ends it and it is taken up again. A dead connection
@@ -57,12 +59,14 @@ const LATER_MAX_SECONDS: u64 = 8;
 /// Wait before a kind that the cluster does not serve, and need not, is looked for again: one small request.
 const ABSENT_SECONDS: u64 = 20;
 /// Longest wait that a throttling server may ask for.
-const RETRY_AFTER_MAX_SECONDS: u64 = 60;
+pub(super) const RETRY_AFTER_MAX_SECONDS: u64 = 60;
 
 /// What an informer reports to.
 pub(super) trait Sink {
     /// A list (`Init`, `InitApply` …, `InitDone`) or a change.
     fn event(&mut self, event: Event<Item>);
+    /// A list has had no answer for so long that somebody should know; it is waited for further.
+    fn delayed(&mut self, trouble: &Trouble);
     /// The objects cannot be read now; it is tried again.
     fn failed(&mut self, trouble: &Trouble);
     /// A broken watch goes on where it stopped: nothing was missed.
@@ -127,10 +131,18 @@ impl<S: Sink> Informer<S> {
         self.sink.event(Event::Init);
         loop {
             let limit = Duration::from_secs(LIST_ANSWER_SECONDS);
-            let page = timeout(limit, self.api.list(&params))
-                .await
-                .map_err(|_| Trouble::silent(limit))?
-                .map_err(|error| Trouble::of(&error, &self.resource))?;
+            let page = {
+                let slow = Duration::from_secs(SLOW_ANSWER_SECONDS);
+                let mut request = pin!(timeout(limit, self.api.list(&params)));
+                let page = match timeout(slow, &mut request).await {
+                    Ok(page) => page,
+                    Err(_) => {
+                        self.sink.delayed(&Trouble::slow(slow));
+                        request.await
+                    }
+                };
+                page.map_err(|_| Trouble::silent(limit))?.map_err(|error| Trouble::of(&error, &self.resource))?
+            };
             for item in page.items {
                 self.sink.event(Event::InitApply(item));
             }
@@ -160,7 +172,7 @@ impl<S: Sink> Informer<S> {
                 // A server that ends every watch at once must not be asked in a tight loop.
                 Ended::Duly => self.pace.wait(Next::Soon, &self.neighbours).await,
                 Ended::Failed(trouble) if trouble.next == Next::ListAgain => {
-                    tracing::debug!(resource = self.resource, "{}", trouble.words);
+                    tracing::debug!(resource = self.resource, "{}", trouble.failure);
                     if !was_stable {
                         self.pace.wait(Next::Soon, &self.neighbours).await;
                     }
@@ -236,7 +248,7 @@ impl<S: Sink> Informer<S> {
     async fn fail(&mut self, trouble: &Trouble) {
         self.failing = true;
         self.sink.failed(trouble);
-        if self.optional && trouble.not_served {
+        if self.optional && trouble.not_served() {
             return sleep(Duration::from_secs(ABSENT_SECONDS)).await;
         }
         self.pace.wait(trouble.next, &self.neighbours).await;

@@ -157,7 +157,7 @@ async fn keep_watching(
     let ended = || {
         let reason = format!("watching {} ended by a bug of Tradewind; it begins anew", shown(&resource));
         tracing::error!(%cluster, kind = kind.as_str(), "{reason}");
-        watcher.registry.unreadable(&cluster, kind, &reason, now_seconds());
+        watcher.registry.unreadable(&cluster, kind, reason.as_str(), now_seconds());
     };
     begin_anew(watch, ended, Duration::from_secs(AFTER_PANIC_SECONDS)).await;
 }
@@ -239,11 +239,15 @@ impl Sink for KindSink {
         }
     }
 
+    fn delayed(&mut self, trouble: &Trouble) {
+        self.registry.list_delayed(&self.cluster, self.kind, &trouble.failure, now_seconds());
+    }
+
     fn failed(&mut self, trouble: &Trouble) {
-        if trouble.not_served {
-            self.registry.absent(&self.cluster, self.kind, &trouble.words, now_seconds());
+        if trouble.not_served() {
+            self.registry.absent(&self.cluster, self.kind, &trouble.failure, now_seconds());
         } else {
-            self.registry.unreadable(&self.cluster, self.kind, &trouble.words, now_seconds());
+            self.registry.unreadable(&self.cluster, self.kind, &trouble.failure, now_seconds());
         }
         self.first_answer = None;
     }

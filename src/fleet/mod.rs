@@ -23,6 +23,7 @@ mod observe_machines;
 mod observe_policy;
 mod observe_rollout;
 mod observe_slice;
+pub mod outages;
 pub mod reference_addresses;
 mod run;
 mod secrets;

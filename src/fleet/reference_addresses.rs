@@ -3,24 +3,28 @@
 //! Addresses that clients know stay what they are when Tradewind takes over. What Tradewind writes later is
 //! remembered in the written objects themselves.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Config};
+use kube::{Api, Client};
 use serde::Deserialize;
-use tokio_util::sync::CancellationToken;
 
-use super::kubeconfig::{self, ConnectError};
+use super::{
+    informer::RETRY_AFTER_MAX_SECONDS,
+    kube::now_seconds,
+    trouble::{Next, Trouble},
+};
 use crate::{
-    config::Settings,
     model::{ClusterName, Note, NoteKind, ObjectRef},
-    registry::{NoteSource, Registry},
+    registry::{NoteSource, ReadTarget, Registry},
 };
 
 /// Data key of the ConfigMap.
 const STORE: &str = "serviceEntryAddressStore";
 /// Wait between attempts while the hub does not answer: nothing can be planned without it anyway.
 const RETRY_SECONDS: u64 = 2;
+/// Longest wait for one answer: a ConfigMap is small.
+const ANSWER_SECONDS: u64 = 15;
 
 #[derive(Deserialize)]
 struct Store {
@@ -28,47 +32,49 @@ struct Store {
     entries: BTreeMap<String, String>,
 }
 
-/// Reads the ConfigMap on the hub and hands its addresses to the registry. Waits while the hub does not answer; a ConfigMap
-/// that is missing, forbidden or malformed is passed over, the latter two with a note.
-///
-/// # Errors
-/// When no client can be made for the hub.
-pub async fn honour(
-    hub: &Config,
-    registry: &Registry,
-    settings: &Settings,
-    cancel: &CancellationToken,
-) -> Result<(), ConnectError> {
+/// Reads the ConfigMap on the hub and hands its addresses to the registry. Waits while the hub does not answer, and says so;
+/// a ConfigMap that is missing, forbidden or malformed is passed over, the latter two with a note.
+pub async fn honour(hub: Client, registry: Arc<Registry>) {
+    let settings = registry.settings().clone();
     if settings.se_address_configmap.is_empty() {
-        return Ok(());
+        return;
     }
-    let api: Api<ConfigMap> = Api::namespaced(kubeconfig::connect(hub.clone())?, &settings.sync_namespace);
+    let api: Api<ConfigMap> = Api::namespaced(hub, &settings.sync_namespace);
+    let (cluster, target) = (ClusterName::hub(), ReadTarget::AddressConfigMap);
+    let limit = Duration::from_secs(ANSWER_SECONDS);
     loop {
-        match api.get_opt(&settings.se_address_configmap).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(found)) => {
+        let answer = tokio::time::timeout(limit, api.get_opt(&settings.se_address_configmap)).await;
+        let trouble = match answer {
+            Ok(Ok(None)) => break,
+            Ok(Ok(Some(found))) => {
                 match read(&found) {
                     Ok(entries) => registry.honour_reference_addresses(entries),
                     Err(reason) => {
-                        note(registry, settings, format!("cannot be read: {reason}; its addresses are not honoured"))
+                        let message = format!("cannot be read: {reason}; its addresses are not honoured");
+                        note(&registry, NoteKind::ObjectMalformed, message);
                     }
                 }
-                return Ok(());
+                break;
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
-                note(
-                    registry,
-                    settings,
-                    format!("may not be read ({}); its addresses are not honoured", status.reason),
-                );
-                return Ok(());
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                let message =
+                    "may not be read (403), so its addresses are not honoured; grant get on this ConfigMap, or set \
+                               seAddressConfigmap to \"\" where Admiral never wrote one"
+                        .to_owned();
+                note(&registry, NoteKind::KindUnreadable, message);
+                break;
             }
-            Err(_) => tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(RETRY_SECONDS)) => {}
-                () = cancel.cancelled() => return Ok(()),
-            },
-        }
+            Ok(Err(error)) => Trouble::of(&error, "configmaps (v1)"),
+            Err(_) => Trouble::silent(limit),
+        };
+        registry.read_failed(&cluster, target, &trouble.failure, now_seconds());
+        let wait = match trouble.next {
+            Next::After(asked) => asked.min(Duration::from_secs(RETRY_AFTER_MAX_SECONDS)),
+            Next::Soon | Next::Later | Next::ListAgain => Duration::from_secs(RETRY_SECONDS),
+        };
+        tokio::time::sleep(wait).await;
     }
+    registry.read_succeeded(&cluster, target);
 }
 
 fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, String> {
@@ -79,14 +85,15 @@ fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, String> {
     store.entries.iter().map(|(name, text)| Ok((name.clone(), address(text)?))).collect()
 }
 
-fn note(registry: &Registry, settings: &Settings, message: String) {
+fn note(registry: &Registry, kind: NoteKind, message: String) {
+    let settings = registry.settings();
     let object = ObjectRef {
         cluster: ClusterName::hub(),
         kind: "ConfigMap".into(),
         namespace: settings.sync_namespace.clone(),
         name: settings.se_address_configmap.clone(),
     };
-    let note = Note { kind: NoteKind::AddressConflict, object, service: None, message };
+    let note = Note { kind, object, service: None, message };
     registry.notes().put(NoteSource::Fleet("address ConfigMap".into()), vec![note]);
 }
 

@@ -33,8 +33,8 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    model::{ClusterName, Kind, Note, NoteKind, ObjectRef},
-    registry::{NoteSource, Registry},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectRef, ReadCause, ReadFailure},
+    registry::{NoteSource, ReadTarget, Registry},
 };
 
 /// Longest time that a cluster's removal may take, after which its connection is given up: enough for
@@ -51,8 +51,10 @@ pub struct Sources {
     pub hub: Option<Config>,
     /// Whether Secrets on the hub register clusters.
     pub secrets: bool,
-    /// Clusters from a fleet file.
-    pub clusters: Vec<(ClusterName, Config)>,
+    /// Clusters from a fleet file, or why one of them cannot be connected.
+    pub clusters: Vec<(ClusterName, Result<Config, ConnectError>)>,
+    /// What has to be done before the fleet counts as listed.
+    pub before_listing: Option<BoxFuture<'static, ()>>,
 }
 
 /// The live clusters of a fleet.
@@ -137,6 +139,12 @@ impl Fleet {
             _ = all_answered.recv() => {}
             () = stop.cancelled() => {}
         }
+        if let Some(before_listing) = sources.before_listing {
+            tokio::select! {
+                () = before_listing => {}
+                () = stop.cancelled() => {}
+            }
+        }
         if !follows_secrets {
             registry.fleet_listed();
         }
@@ -150,9 +158,6 @@ impl Fleet {
             let namespace = &members.watcher.observer.settings().secret_namespace.clone();
             let turn = {
                 let book = desk.book.lock();
-                for (label, notes) in book.watch_notes(namespace) {
-                    registry.notes().put(NoteSource::Fleet(format!("secrets {label}")), notes);
-                }
                 if !book.is_listed() {
                     continue;
                 }
@@ -177,7 +182,8 @@ impl Fleet {
         for (label, selector) in LABELS.iter().enumerate() {
             let namespace = &self.watcher.observer.settings().secret_namespace;
             let api = Api::namespaced_with(client.clone(), namespace, &resource);
-            let sink = SecretSink { desk: desk.clone(), label, listed: BTreeMap::new() };
+            let registry = self.watcher.registry.clone();
+            let sink = SecretSink { registry, desk: desk.clone(), label, listed: BTreeMap::new() };
             let informer = Informer::new(api, shown(&resource), Some(selector), sink, neighbours.clone());
             tasks.spawn(informer.run());
         }
@@ -193,12 +199,22 @@ struct SecretDesk {
 
 /// Feeds the Secrets of one label.
 struct SecretSink {
+    registry: Arc<Registry>,
     desk: Arc<SecretDesk>,
     label: usize,
     listed: BTreeMap<String, Result<ClusterSecret, String>>,
 }
 
 impl SecretSink {
+    fn unreadable(&self, trouble: &Trouble) {
+        let target = ReadTarget::ClusterSecrets(LABELS[self.label]);
+        self.registry.read_failed(&ClusterName::hub(), target, &trouble.failure, now_seconds());
+    }
+
+    fn readable(&self) {
+        self.registry.read_succeeded(&ClusterName::hub(), ReadTarget::ClusterSecrets(LABELS[self.label]));
+    }
+
     fn change(&self, change: impl FnOnce(&mut SecretBook)) {
         change(&mut self.desk.book.lock());
         self.desk.changed.notify_one();
@@ -219,6 +235,7 @@ impl Sink for SecretSink {
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
+                self.readable();
                 self.change(|book| book.reset(self.label, listed));
             }
             Event::Apply(item) => {
@@ -228,12 +245,16 @@ impl Sink for SecretSink {
         }
     }
 
+    fn delayed(&mut self, trouble: &Trouble) {
+        self.unreadable(trouble);
+    }
+
     fn failed(&mut self, trouble: &Trouble) {
-        self.change(|book| book.unreadable(self.label, Some(trouble.words.clone())));
+        self.unreadable(trouble);
     }
 
     fn resumed(&mut self) {
-        self.change(|book| book.unreadable(self.label, None));
+        self.readable();
     }
 }
 
@@ -255,12 +276,19 @@ impl Members {
         running.map(|(name, cluster)| (name.clone(), cluster.as_ref().and_then(|(_, print)| *print))).collect()
     }
 
-    fn add_static(&mut self, name: ClusterName, config: Config, first_answer: Option<FirstAnswer>) {
+    fn add_static(
+        &mut self,
+        name: ClusterName,
+        config: Result<Config, ConnectError>,
+        first_answer: Option<FirstAnswer>,
+    ) {
         let registry = self.watcher.registry.clone();
         registry.register(&name);
         let of_hub = first_answer.as_ref().map_or(&[][..], |_| Kind::OF_HUB);
         let kinds = registry.watched_kinds_in(&name).into_iter().chain(of_hub.iter().copied()).collect();
-        match KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer) {
+        let started = config
+            .and_then(|config| KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer));
+        match started {
             Ok(cluster) => {
                 self.running.insert(name, Some((cluster, None)));
             }
@@ -355,8 +383,9 @@ impl Members {
     fn hold(&mut self, name: ClusterName, reason: &str) {
         let registry = &self.watcher.registry;
         registry.register(&name);
+        let failure = ReadFailure::new(ReadCause::Kubeconfig, reason);
         for kind in registry.watched_kinds() {
-            registry.unreadable(&name, kind, reason, now_seconds());
+            registry.unreadable(&name, kind, &failure, now_seconds());
         }
         self.running.entry(name).or_insert(None);
     }

@@ -65,8 +65,6 @@ pub(super) struct SecretBook {
     secrets: [BTreeMap<String, Result<ClusterSecret, String>>; LABELS.len()],
     /// Labels whose Secrets were listed once.
     listed: [bool; LABELS.len()],
-    /// Why the Secrets of a label cannot be read now.
-    unreadable: [Option<String>; LABELS.len()],
 }
 
 impl SecretBook {
@@ -74,7 +72,6 @@ impl SecretBook {
     pub(super) fn reset(&mut self, label: usize, secrets: BTreeMap<String, Result<ClusterSecret, String>>) {
         self.secrets[label] = secrets;
         self.listed[label] = true;
-        self.unreadable[label] = None;
     }
 
     pub(super) fn put(&mut self, label: usize, name: String, secret: Result<ClusterSecret, String>) {
@@ -85,28 +82,9 @@ impl SecretBook {
         self.secrets[label].remove(name);
     }
 
-    pub(super) fn unreadable(&mut self, label: usize, reason: Option<String>) {
-        self.unreadable[label] = reason;
-    }
-
     /// Whether every Secret was seen once.
     pub(super) fn is_listed(&self) -> bool {
         self.listed.iter().all(|listed| *listed)
-    }
-
-    /// What the Secrets of each label say about being unreadable.
-    pub(super) fn watch_notes(&self, namespace: &str) -> Vec<(&'static str, Vec<Note>)> {
-        let note = |label: &str, reason: &String| Note {
-            kind: NoteKind::ClusterUnreachable,
-            object: secret_ref(namespace, ""),
-            service: None,
-            message: format!("cluster Secrets ({label}) cannot be read: {reason}. The clusters stay as they are"),
-        };
-        LABELS
-            .iter()
-            .zip(&self.unreadable)
-            .map(|(label, reason)| (*label, reason.iter().map(|reason| note(label, reason)).collect()))
-            .collect()
     }
 
     /// Compares the Secrets with the present members (a name, and the kubeconfig it is connected by).
@@ -430,16 +408,5 @@ mod tests {
     fn the_release_is_read_from_its_annotation() {
         let metadata = json!({"name": "s", "annotations": {"tradewind.io/release-removals": "now"}});
         assert_eq!(ClusterSecret::read(&json!({"metadata": metadata})).unwrap().release.as_deref(), Some("now"));
-    }
-
-    #[test]
-    fn unreadable_secrets_are_noted_until_they_can_be_read() {
-        let mut book = SecretBook::default();
-        book.unreadable(REFERENCE, Some("403: no right".into()));
-        let notes = book.watch_notes("admiral");
-        assert_eq!(notes[REFERENCE].1[0].kind, NoteKind::ClusterUnreachable);
-        assert!(notes[REFERENCE].1[0].message.contains("admiral/sync=true") && notes[ISTIO].1.is_empty());
-        book.reset(REFERENCE, BTreeMap::new());
-        assert!(book.watch_notes("admiral")[REFERENCE].1.is_empty());
     }
 }

@@ -4,6 +4,8 @@ use std::{error::Error, io, time::Duration};
 
 use kube::core::Status;
 
+use crate::model::{ReadCause, ReadFailure};
+
 /// Longest part of a server's own message that is passed on: enough for a sentence, not for an error page.
 const MAX_QUOTE_CHARS: usize = 200;
 /// Deepest chain of causes that is followed.
@@ -25,23 +27,27 @@ pub(super) enum Next {
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
-    /// What went wrong and what to do about it.
-    pub(super) words: String,
+    /// What went wrong, for which cause, and what to do about it.
+    pub(super) failure: ReadFailure,
     /// When to try again.
     pub(super) next: Next,
-    /// Whether the server answered that it knows no such resource: then there is no object of it either.
-    pub(super) not_served: bool,
 }
 
 impl Trouble {
-    fn new(next: Next, words: impl Into<String>) -> Self {
-        Self { words: words.into(), next, not_served: false }
+    fn new(next: Next, cause: ReadCause, words: impl Into<String>) -> Self {
+        Self { failure: ReadFailure::new(cause, words), next }
+    }
+
+    /// Whether the server answered that it knows no such resource: then there is no object of it either.
+    pub(super) fn not_served(&self) -> bool {
+        self.failure.cause == ReadCause::NotFound
     }
 
     /// No answer within the limit.
     pub(super) fn silent(limit: Duration) -> Self {
         Self::new(
             Next::Soon,
+            ReadCause::Timeout,
             format!(
                 "the API server gave no answer for {} s; check the network between the clusters and the server's load",
                 limit.as_secs()
@@ -49,10 +55,20 @@ impl Trouble {
         )
     }
 
+    /// No answer so far, which is waited for further.
+    pub(super) fn slow(so_far: Duration) -> Self {
+        let words = format!(
+            "the API server has given no answer for {} s so far; check the network between the clusters and the server's load",
+            so_far.as_secs()
+        );
+        Self::new(Next::Soon, ReadCause::Timeout, words)
+    }
+
     /// An answer that leaves out what the API promises.
     pub(super) fn no_version() -> Self {
         Self::new(
             Next::Later,
+            ReadCause::Protocol,
             "the API server answered a list without resourceVersion; check that the address is a Kubernetes API server",
         )
     }
@@ -61,14 +77,12 @@ impl Trouble {
     pub(super) fn of(error: &kube::Error, resource: &str) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(status, resource),
-            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::new(
-                Next::Soon,
-                format!(
-                    "the answer for {resource} is not what the Kubernetes API sends; check the server address and any proxy in between"
-                ),
-            ),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+                Self::new(Next::Soon, ReadCause::Protocol, not_kubernetes(resource))
+            }
             kube::Error::Auth(_) => Self::new(
                 Next::Later,
+                ReadCause::Kubeconfig,
                 "the credentials cannot be obtained (exec plugin, auth provider or token file); renew them",
             ),
             error => Self::of_connection(error),
@@ -79,37 +93,39 @@ impl Trouble {
     pub(super) fn of_status(status: &Status, resource: &str) -> Self {
         let said = quote(&status.message);
         match status.code {
-            400 => Self::new(Next::Later, format!("400 for {resource}: {said}")),
+            400 => Self::new(Next::Later, ReadCause::Other, format!("400 for {resource}: {said}")),
             401 => Self::new(
                 Next::Later,
+                ReadCause::Unauthorized,
                 "401: the credentials are not accepted (expired or revoked); renew the kubeconfig of this cluster",
             ),
             403 => Self::new(
                 Next::Later,
+                ReadCause::Forbidden,
                 format!("403: no right to list and watch {resource}; grant it to the user of the kubeconfig: {said}"),
             ),
-            404 => Self {
-                not_served: true,
-                ..Self::new(
-                    Next::Later,
-                    format!(
-                        "404: the cluster does not serve {resource}; install the CRD, in a release that has this version"
-                    ),
-                )
-            },
-            410 => Self::new(Next::ListAgain, format!("410: the history of {resource} is gone and is listed again")),
+            404 => Self::new(
+                Next::Later,
+                ReadCause::NotFound,
+                format!(
+                    "404: the cluster does not serve {resource}; install the CRD, in a release that has this version"
+                ),
+            ),
+            410 => Self::new(
+                Next::ListAgain,
+                ReadCause::Other,
+                format!("410: the history of {resource} is gone and is listed again"),
+            ),
             429 => {
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 let next = if seconds == 0 { Next::Soon } else { Next::After(Duration::from_secs(seconds.into())) };
-                Self::new(
-                    next,
-                    "429: the API server is throttling us; raise its limits for our user (APF) if this lasts",
-                )
+                Self::new(next, ReadCause::Throttled, throttled(&said, seconds))
             }
             // What kube makes of JSON that is neither an object nor a Status.
-            0 => Self::new(Next::ListAgain, not_kubernetes(resource)),
+            0 => Self::new(Next::ListAgain, ReadCause::Protocol, not_kubernetes(resource)),
             code => Self::new(
                 Next::Soon,
+                ReadCause::ServerError,
                 format!("{code} for {resource}: {said}; check the health of the API server and its etcd"),
             ),
         }
@@ -119,12 +135,23 @@ impl Trouble {
         let mut cause: &(dyn Error + 'static) = error;
         for _ in 0..MAX_CAUSES {
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-                return Self::new(Next::Later, tls_words(tls));
+                return Self::new(Next::Later, ReadCause::Tls, tls_words(tls));
             }
             if let Some(io) = cause.downcast_ref::<io::Error>()
-                && let Some(words) = io_words(io.kind())
+                && let Some((cause, words)) = io_words(io.kind())
             {
-                return Self::new(Next::Soon, words);
+                return Self::new(Next::Soon, cause, words);
+            }
+            // The connector of hyper-util has no type of its own for it (`client/legacy/connect/http.rs`, `ConnectError::dns`).
+            if cause.to_string().starts_with("dns error") {
+                return Self::new(
+                    Next::Soon,
+                    ReadCause::Dns,
+                    format!(
+                        "DNS does not know the host of the API server ({}); check the server address and the resolver",
+                        quote(&deepest(cause).to_string())
+                    ),
+                );
             }
             let Some(deeper) = behind(cause) else { break };
             cause = deeper;
@@ -132,6 +159,7 @@ impl Trouble {
         let said = quote(&cause.to_string());
         Self::new(
             Next::Soon,
+            ReadCause::Connection,
             format!("no connection to the API server: {said}; check its address, DNS and the network"),
         )
     }
@@ -149,8 +177,31 @@ fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
     wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
+/// The last cause of a chain.
+fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
+    for _ in 0..MAX_CAUSES {
+        let Some(deeper) = behind(cause) else { break };
+        cause = deeper;
+    }
+    cause
+}
+
+/// An API server throttles a user of whom it has too many requests, and everybody while it gets a new kind ready (Kubernetes,
+/// `apiserver/pkg/registry/generic/registry/store.go`: "storage is (re)initializing").
+fn throttled(said: &str, retry_after_seconds: u32) -> String {
+    let wait = match retry_after_seconds {
+        0 => String::new(),
+        seconds => format!(" and asks to wait {seconds} s"),
+    };
+    if said.contains("initializing") {
+        return format!("429: the API server is not ready for this kind yet ({said}){wait}; it passes by itself");
+    }
+    format!("429: the API server throttles us{wait}; raise its limits for our user (APF) if this lasts")
+}
+
 fn tls_words(error: &rustls::Error) -> String {
-    use rustls::{CertificateError as Bad, Error::InvalidCertificate};
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error::InvalidCertificate};
     match error {
         InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
             "TLS: the server's certificate was issued by another authority than the kubeconfig names; put the present one into certificate-authority-data".to_owned()
@@ -164,21 +215,39 @@ fn tls_words(error: &rustls::Error) -> String {
         InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
             "TLS: the server's certificate is not valid yet; check the clocks".to_owned()
         }
+        // Alerts by which a server refuses a client (RFC 8446, section 6.2).
+        rustls::Error::AlertReceived(
+            alert @ (Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateRequired),
+        ) => format!(
+            "TLS: the server refuses the client certificate of the kubeconfig ({alert:?}); renew client-certificate-data and client-key-data"
+        ),
         other => format!("TLS: {}; check the certificates of the server and of the kubeconfig", quote(&other.to_string())),
     }
 }
 
-fn io_words(kind: io::ErrorKind) -> Option<&'static str> {
+fn io_words(kind: io::ErrorKind) -> Option<(ReadCause, &'static str)> {
     Some(match kind {
         io::ErrorKind::ConnectionRefused => {
-            "the API server refuses connections; check that it runs and that its address is right"
+            (ReadCause::Refused, "the API server refuses connections; check that it runs and that its address is right")
         }
-        io::ErrorKind::TimedOut => "the API server did not answer in time; check the network between the clusters",
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            "the connection to the API server broke off; check the server and the network"
+        io::ErrorKind::TimedOut => {
+            (ReadCause::Timeout, "the API server did not answer in time; check the network between the clusters")
+        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => {
+            (ReadCause::Connection, "the connection to the API server broke off; check the server and the network")
         }
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            "there is no route to the API server; check the network between the clusters"
+            (ReadCause::NoRoute, "there is no route to the API server; check the network between the clusters")
         }
         _ => return None,
     })
@@ -210,13 +279,13 @@ mod tests {
             (403, Next::Later, "grant it"),
             (404, Next::Later, "install the CRD"),
             (410, Next::ListAgain, "listed again"),
-            (429, Next::Soon, "throttling"),
+            (429, Next::Soon, "throttles"),
             (500, Next::Soon, "500 for nodes/v1: said so"),
             (503, Next::Soon, "503"),
         ] {
             let trouble = of_code(code);
             assert_eq!(trouble.next, next, "{code}");
-            assert!(trouble.words.contains(word), "{code}: {}", trouble.words);
+            assert!(trouble.failure.message.contains(word), "{code}: {}", trouble.failure.message);
         }
     }
 
@@ -231,7 +300,7 @@ mod tests {
     fn error_pages_are_cut_to_one_short_line() {
         let page = format!("<html>\n{}", "x ".repeat(500));
         let status = Status::failure(&page, "").with_code(502);
-        let words = Trouble::of_status(&status, "x").words;
+        let words = Trouble::of_status(&status, "x").failure.message;
         assert!(words.len() < MAX_QUOTE_CHARS + 100 && !words.contains('\n'), "{words}");
     }
 
@@ -242,17 +311,17 @@ mod tests {
     #[test]
     fn connections_fail_in_plain_words() {
         let trouble = of_io(io::ErrorKind::ConnectionRefused.into());
-        assert!(trouble.words.contains("refuses connections"), "{}", trouble.words);
+        assert!(trouble.failure.message.contains("refuses connections"), "{}", trouble.failure.message);
         assert_eq!(trouble.next, Next::Soon);
         let trouble = of_io(io::Error::other("name or service not known"));
-        assert!(trouble.words.contains("name or service not known"), "{}", trouble.words);
+        assert!(trouble.failure.message.contains("name or service not known"), "{}", trouble.failure.message);
     }
 
     #[test]
     fn another_authority_is_told_from_other_tls_trouble() {
         use rustls::{CertificateError, Error};
         // As tokio-rustls and hyper-rustls wrap it.
-        let words = |error| of_io(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))).words;
+        let words = |error| of_io(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))).failure.message;
         let unknown = words(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(unknown.contains("certificate-authority-data"), "{unknown}");
         let name = words(Error::InvalidCertificate(CertificateError::NotValidForName));

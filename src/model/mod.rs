@@ -12,6 +12,7 @@ mod machine;
 mod names;
 mod note;
 mod observed;
+mod read_failure;
 mod rollout;
 mod route;
 mod slice;
@@ -28,6 +29,7 @@ pub use observed::{
     ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload,
     Written,
 };
+pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};
 pub(crate) use route::{PROTOCOLS, shares};

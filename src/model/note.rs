@@ -86,11 +86,11 @@ macro_rules! note_kinds {
 
 note_kinds! {
     /// A cluster Secret or a fleet file entry cannot be used; the cluster keeps its last good connection, or is not watched.
-    ClusterRefused, "cluster-refused", "Correct the Secret or fleet file entry; it is read again at once.";
+    ClusterRefused, "cluster-refused", "Correct the Secret, which is read again at once, or the fleet file entry, which is read at the next start.";
     /// A cluster cannot be read now. What was known of it stays in force; nothing is removed because of it.
-    ClusterUnreachable, "cluster-unreachable", "Check the cluster's API server, credentials and network.";
-    /// One kind cannot be watched in a cluster (missing CRD, other version, missing rights). Objects of it that were known stay in force.
-    KindUnreadable, "kind-unreadable", "Install the CRD, grant list and watch, or remove the kind from the settings.";
+    ClusterUnreachable, "cluster-unreachable", "The message names the cause and what to do about it.";
+    /// One kind cannot be read in a cluster (missing rights, missing CRD, other version, an API server that fails for it). Objects of it that were known stay in force.
+    KindUnreadable, "kind-unreadable", "The message names the cause and what to do about it; a kind that is not needed can be taken out of the settings.";
     /// An object does not parse. Its last good form stays in force.
     ObjectMalformed, "object-malformed", "Correct the object.";
     /// Identity, environment or prefix make no valid host; the service is not published under it.

@@ -5,37 +5,42 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{NoteSource, Registry, shard::CONTROL_PLANE, status::KindState};
-use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef};
+use super::{
+    NoteSource, Registry,
+    reads::{ReadTarget, Unread, listed_targets, main_failure},
+    shard::CONTROL_PLANE,
+    status::KindState,
+};
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ReadFailure};
 
 impl Registry {
     /// One kind cannot be read now. All that is known of it stays in force.
-    pub fn unreadable(&self, cluster: &ClusterName, kind: Kind, reason: &str, now_seconds: i64) {
+    pub fn unreadable(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
+        let ReadFailure { cause, message: reason } = failure.into();
         let Some(before) = self.shards.get(cluster).and_then(|shard| shard.kinds().get(&kind).cloned()) else { return };
         let since_seconds = match &before {
             KindState::Stale { since_seconds, .. } | KindState::Unreadable { since_seconds, .. } => *since_seconds,
             KindState::Loading | KindState::Synced | KindState::Absent => now_seconds,
         };
-        let reason = reason.to_owned();
         self.set_kind(
             cluster,
             kind,
             if before.is_known() {
-                KindState::Stale { since_seconds, reason }
+                KindState::Stale { since_seconds, cause, reason }
             } else {
-                KindState::Unreadable { since_seconds, reason }
+                KindState::Unreadable { since_seconds, cause, reason }
             },
         );
     }
 
     /// A cluster does not serve a kind. Where it need not, there are no objects of it; but if some are known, that is doubted,
     /// and they stay in force. A remote cluster needs nothing of Istio's.
-    pub fn absent(&self, cluster: &ClusterName, kind: Kind, reason: &str, now_seconds: i64) {
+    pub fn absent(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
         let is_needless = kind.served().optional || (Kind::WRITTEN.contains(&kind) && self.is_remote(cluster));
         if is_needless && self.ids(cluster, kind).is_empty() {
             self.set_kind(cluster, kind, KindState::Absent);
         } else {
-            self.unreadable(cluster, kind, reason, now_seconds);
+            self.unreadable(cluster, kind, failure, now_seconds);
         }
     }
 
@@ -55,6 +60,7 @@ impl Registry {
         let (loading, knows_endpoints) = (shard.is_loading(), shard.knows_endpoints());
         let changed = before != (shard.knows(kind), loading, shard.serves(kind));
         drop(shard);
+        self.settle_read(cluster, kind);
         if changed {
             self.recall(cluster);
             self.recount_control_planes();
@@ -62,7 +68,7 @@ impl Registry {
         if knows_endpoints {
             self.carried.remove(&label);
         }
-        self.note_freshness(cluster);
+        self.note_reads(cluster);
         self.note_place(cluster);
         if changed && kind == Kind::Deployment {
             let rollouts = self.shards.get(cluster).map(|shard| shard.rollouts_with_reference()).unwrap_or_default();
@@ -73,47 +79,6 @@ impl Registry {
             self.note_networks();
             self.mark_everything();
         }
-    }
-
-    fn note_freshness(&self, cluster: &ClusterName) {
-        let Some(shard) = self.shards.get(cluster) else { return };
-        let failing: Vec<(Kind, String, bool)> = shard
-            .kinds()
-            .iter()
-            .filter_map(|(kind, state)| match state {
-                KindState::Stale { reason, .. } => Some((*kind, reason.clone(), true)),
-                KindState::Unreadable { reason, .. } => Some((*kind, reason.clone(), false)),
-                KindState::Loading | KindState::Synced | KindState::Absent => None,
-            })
-            .collect();
-        let whole = failing.len() > 1 && failing.len() == shard.kinds().len();
-        drop(shard);
-        let note = |kind: &str, message: String, sort| Note {
-            kind: sort,
-            object: ObjectRef {
-                cluster: cluster.clone(),
-                kind: kind.to_owned(),
-                namespace: String::new(),
-                name: String::new(),
-            },
-            service: None,
-            message,
-        };
-        let notes = if whole {
-            let message = format!("cannot be read: {}; what is known of it stays in force", failing[0].1);
-            vec![note("Cluster", message, NoteKind::ClusterUnreachable)]
-        } else {
-            let of_kind = |(kind, reason, was_known): &(Kind, String, bool)| {
-                let then = if *was_known {
-                    "what is known of it stays in force"
-                } else {
-                    "it counts as unknown, not as empty"
-                };
-                note(kind.as_str(), format!("cannot be read: {reason}; {then}"), NoteKind::KindUnreadable)
-            };
-            failing.iter().map(of_kind).collect()
-        };
-        self.notes.put(NoteSource::Cluster(cluster.clone()), notes);
     }
 
     /// What is wrong with the place of a cluster, where it runs services: its gateway and its regions.
@@ -188,24 +153,36 @@ impl Registry {
         }
     }
 
-    /// What the first plan waits for, in words.
+    /// What the first plan waits for, in words. What fails is named before what merely has not come yet.
     pub(super) fn waiting_for(&self) -> Option<String> {
         if !self.listed.load(Ordering::Acquire) {
-            return Some("the clusters of the fleet have not been listed yet".into());
+            let hub = self.reads_in(&ClusterName::hub());
+            let failing: Vec<&Unread> = hub.unread.iter().filter(|unread| unread.target.comes_first()).collect();
+            let why = main_failure(&failing).map_or_else(String::new, |failure| {
+                let what = listed_targets(failing.iter().map(|unread| &unread.target));
+                format!(": {what} of cluster {} cannot be read: {failure}", ClusterName::hub())
+            });
+            return Some(format!("the clusters of the fleet have not been listed yet{why}"));
         }
+        let mut waiting: Vec<(bool, String)> = Vec::new();
         for shard in &self.shards {
             let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind) && kind.decides_removals();
+            let cluster = shard.name();
             for (kind, state) in shard.kinds() {
-                let (kind_name, cluster) = (kind.as_str(), shard.name());
+                let kind_name = kind.as_str();
                 match state {
-                    KindState::Loading => return Some(format!("{kind_name} of cluster {cluster} not listed yet")),
+                    KindState::Loading => {
+                        let why = self.read_failure(cluster, ReadTarget::Kind(*kind));
+                        let text = format!("{kind_name} of cluster {cluster} not listed yet");
+                        waiting.push((why.is_none(), why.map_or_else(|| text.clone(), |why| format!("{text}: {why}"))));
+                    }
                     KindState::Unreadable { reason, .. } if must_know(*kind) => {
-                        return Some(format!("{kind_name} of cluster {cluster} cannot be read: {reason}"));
+                        waiting.push((false, format!("{kind_name} of cluster {cluster} cannot be read: {reason}")));
                     }
                     KindState::Unreadable { .. } | KindState::Synced | KindState::Absent | KindState::Stale { .. } => {}
                 }
             }
         }
-        None
+        waiting.into_iter().min().map(|(_, text)| text)
     }
 }

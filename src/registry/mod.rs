@@ -34,6 +34,7 @@ mod portion;
 mod ports;
 mod presence;
 mod propagation;
+mod reads;
 mod remembered;
 mod rollout_weights;
 mod rollouts;
@@ -63,6 +64,7 @@ pub use dirty::Unit;
 pub use notes::{NoteBook, NoteSource};
 pub use portion::Portion;
 pub(crate) use propagation::without_air;
+pub use reads::{ClusterReads, ReadTarget, Unread, listed_targets, main_failure, meanwhile};
 pub use snapshot::{
     AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
     Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source, Target,
@@ -110,6 +112,7 @@ pub struct Registry {
     /// By the label value of the cluster's name.
     carried: DashMap<String, Carried>,
     notes: NoteBook,
+    reads: reads::Reads,
     dirty: DirtyUnits,
     /// Clusters whose proxies the istiods of others serve.
     remotes: RwLock<control_planes::Remotes>,
@@ -138,6 +141,7 @@ impl Registry {
             addresses: Mutex::new(AddressBook::new(range)),
             carried: DashMap::new(),
             notes: NoteBook::default(),
+            reads: reads::Reads::default(),
             dirty: DirtyUnits::default(),
             remotes: RwLock::default(),
             listed: AtomicBool::new(false),
@@ -215,6 +219,7 @@ impl Registry {
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
         self.notes.forget_cluster(cluster);
+        self.forget_reads(cluster);
         self.note_networks();
         self.recount_control_planes();
         for key in &touched {

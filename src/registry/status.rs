@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{ClusterName, GatewayAddress, Kind};
+use crate::model::{ClusterName, GatewayAddress, Kind, ReadCause};
 
 /// How fresh one kind of one cluster is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,14 +20,18 @@ pub enum KindState {
     Stale {
         /// Since when, in Unix seconds.
         since_seconds: i64,
-        /// Why, in words.
+        /// Why.
+        cause: ReadCause,
+        /// Why, in words, and what to do about it.
         reason: String,
     },
-    /// Never could be listed.
+    /// Never could be listed. It counts as unknown, not as empty.
     Unreadable {
         /// Since when, in Unix seconds.
         since_seconds: i64,
-        /// Why, in words.
+        /// Why.
+        cause: ReadCause,
+        /// Why, in words, and what to do about it.
         reason: String,
     },
 }

@@ -15,6 +15,7 @@ mod guard;
 mod moving;
 mod operations;
 mod order;
+mod outages;
 mod ownership;
 mod partition;
 mod pods;

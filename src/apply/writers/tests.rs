@@ -140,6 +140,33 @@ async fn failures_are_retried_and_their_note_goes() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_takes_no_writes_is_noted_once_and_only_where_it_can_be_read() {
+    let failing = |world: &World| {
+        for identity in ["a", "b", "c"] {
+            let error = WriteError::Unreachable("refused".into());
+            world.refuse(&format!("DestinationRule {identity}.global-dr"), [error]);
+        }
+    };
+    for unreadable in [false, true] {
+        let world = World::new();
+        world.unreachable.store(unreadable, Ordering::Relaxed);
+        let writers = world.writers(setting(|_| {}));
+        failing(&world);
+        ["a", "b", "c"].iter().for_each(|identity| submit(&writers, identity, wanted(identity, "1")));
+        world.until("the failures", |world| world.requests().len() >= 2).await;
+        let_run().await;
+        let notes = world.notes();
+        if unreadable {
+            assert!(notes.is_empty(), "{notes:?}");
+        } else {
+            assert!(notes.len() == 1 && notes[0].1.contains("objects cannot be written"), "{notes:?}");
+        }
+        world.until("all pairs", |world| world.names().len() == 6 && writers.idle()).await;
+        assert!(world.notes().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn one_object_that_keeps_failing_does_not_stop_the_others() {
     let world = World::new();
     let writers = world.writers(setting(|settings| settings.write_concurrency = 1));
