@@ -13,6 +13,7 @@ mod policy;
 pub mod proxy;
 mod remote;
 pub mod rollouts;
+mod scaling;
 mod shares;
 mod story;
 mod trust;
@@ -50,6 +51,7 @@ cases! {
     "topology", "TOPOLOGY: local first, nearest next", failover::topology;
     "policy-edit", "a policy edited under load", edits::under_load;
     "drain", "a region drained by policy under load", edits::drain;
+    "scaled-to-zero", "a cluster is scaled to 0 under load and back: no request is lost", scaling::to_zero_and_back;
     "prefixed-hosts", "each prefixed host goes where it says", hosts::prefixed;
     "controller-killed", "serving goes on without Tradewind, and converges after", crashes::controller;
     "api-server-killed", "serving goes on without an API server, and converges after", crashes::api_server;
