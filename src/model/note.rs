@@ -107,8 +107,8 @@ note_kinds! {
     MachineUnusable, "machine-unusable", "Give it an address and a port, and a ServiceEntry of the mesh location: MESH_INTERNAL; or remove the identity label.";
     /// Part of a Rollout, or of the VirtualService with its weights, makes no sense; the rest of it counts.
     RolloutQuestionable, "rollout-questionable", "Correct the Rollout, or what it names: Services, a VirtualService, a Deployment.";
-    /// The clusters disagree on the ports of a service; only what all offer is published.
-    PortsDiffer, "ports-differ", "Bring the Service to the same ports in every cluster.";
+    /// The Services of one service disagree on their ports. Over clusters, only what all offer is published; within a cluster, a Service that leads elsewhere is no endpoint.
+    PortsDiffer, "ports-differ", "Bring the Services to the same ports, or give a workload that is another service an identity of its own.";
     /// The nodes of a cluster carry no region; its endpoints have no locality.
     RegionUnknown, "region-unknown", "Label the nodes with topology.kubernetes.io/region.";
     /// The nodes of a cluster are in several regions; the most frequent counts, and weighted policies have no fallback there.

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Registry,
     addresses::Claimed,
+    agreement::{self, Culprit},
     carried::CarriedService,
     dirty::Unit,
     notes::NoteSource,
@@ -111,6 +112,13 @@ impl Registry {
             }
             unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
         }
+        let plain_identity = spelled.as_ref().map_or(&key.identity, |spelled| &spelled.plain);
+        let of_variants = variants.values_mut().flat_map(|sources| agreement::settle(sources, plain_identity));
+        let culprits: BTreeSet<_> =
+            agreement::settle(&mut sources, plain_identity).into_iter().chain(of_variants).collect();
+        notes.extend(culprits.into_iter().map(|Culprit { cluster, service, message }| {
+            note(NoteKind::PortsDiffer, service.in_cluster(&cluster), key, message)
+        }));
         let in_force = self.policies_in_force(&standing, key);
         let declared = !dependents.is_empty();
         // A client needs no Service and no port; a destination does.

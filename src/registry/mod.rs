@@ -9,6 +9,7 @@
 //! was known of it last (its shard, or what was [carried over](carried) from written objects).
 
 mod addresses;
+mod agreement;
 mod beside;
 mod carried;
 mod clients;

@@ -78,6 +78,8 @@ pub(super) fn main_first(ports: &[ServicePort], hint: Option<&str>) -> Result<Ve
     };
     let as_backend = |port: &ServicePort, default| BackendPort {
         number: port.number,
+        name: port.name.as_str().into(),
+        target: target_number(port),
         protocol: named_protocol(port).unwrap_or(default),
     };
     let further = ports.iter().enumerate().filter(|(index, _)| *index != main);

@@ -218,6 +218,10 @@ pub struct Pod {
 pub struct BackendPort {
     /// Number of the Service port.
     pub number: u16,
+    /// Its name; empty when unnamed.
+    pub name: Arc<str>,
+    /// The port that it leads to in the pods, as far as that is known.
+    pub target: u16,
     /// Protocol in the reference's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
     pub protocol: &'static str,
 }
