@@ -12,8 +12,8 @@ use tradewind::{
     config::Settings,
     controller::plan_service,
     model::{
-        ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality, Namespace, Node,
-        ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
+        Addressing, ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
+        Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
     registry::{Registry, Unit},
 };
@@ -57,6 +57,7 @@ fn local_service(service: usize) -> Observed {
         ignored: false,
         selector: pairs(&[("app", &name)]),
         external_name: false,
+        addressing: Addressing::default(),
         ports: vec![ServicePort {
             name: "http".into(),
             number: 8080,
@@ -89,6 +90,7 @@ fn gateway(cluster: usize) -> Observed {
         ignored: false,
         selector: pairs(&[("app", "gateway")]),
         external_name: false,
+        addressing: Addressing::default(),
         ports: Vec::new(),
         gateway: Some(GatewayService {
             app: "istio-ingressgateway".into(),

@@ -20,9 +20,9 @@ use tradewind::{
     config::{Propagate, Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
-        Availability, Canary, ClusterName, Declared, GatewayAddress, GatewayService, IstioRouting, Kind, Labels,
-        LocalService, Locality, Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout, RolloutStrategy,
-        Route, RouteRef, ServicePort, TargetPort, Workload,
+        Addressing, Availability, Canary, ClusterName, Declared, GatewayAddress, GatewayService, IstioRouting, Kind,
+        Labels, LocalService, Locality, Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout,
+        RolloutStrategy, Route, RouteRef, ServicePort, TargetPort, Workload,
     },
 };
 
@@ -160,6 +160,7 @@ fn service() -> impl Strategy<Value = Observed> {
                 ignored,
                 selector: app.map(|app| labels(&[("app", app)])).unwrap_or_default(),
                 external_name: false,
+                addressing: Addressing::default(),
                 ports: ports.collect(),
                 gateway: None,
             })
@@ -179,6 +180,7 @@ fn gateway(loses: bool) -> impl Strategy<Value = Observed> {
             ignored: false,
             selector: Labels::new(),
             external_name: false,
+            addressing: Addressing::default(),
             ports: Vec::new(),
             gateway: Some(GatewayService { app: "istio-ingressgateway".into(), address, ..GatewayService::default() }),
         })
@@ -540,6 +542,7 @@ fn weighted_fleet(clusters: &[(&'static str, usize)], percents: [i64; 3]) -> (Ob
             ignored: false,
             selector: labels(&[("app", service)]),
             external_name: false,
+            addressing: Addressing::default(),
             ports: vec![ServicePort {
                 name: "http".into(),
                 number: 80,

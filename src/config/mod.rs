@@ -31,7 +31,7 @@ use crate::istio::OwnedKeys;
 impl Settings {
     /// The annotations of pod templates and policies that decide something; all others are pruned.
     #[must_use]
-    pub fn observed_annotations(&self) -> [&str; 9] {
+    pub fn observed_annotations(&self) -> [&str; 11] {
         [
             &self.workload_identity_key,
             &self.env_key,
@@ -39,6 +39,8 @@ impl Settings {
             &self.identity_partition_key,
             "admiral.io/cname-case-sensitive",
             "traffic.sidecar.istio.io/includeInboundPorts",
+            "traffic.sidecar.istio.io/excludeInboundPorts",
+            "status.sidecar.istio.io/port",
             "lastUpdatedAt",
             "tradewind.io/unlisted-regions",
             "isSlowStartDisabled",

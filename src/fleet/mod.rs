@@ -21,6 +21,7 @@ mod observe_availability;
 mod observe_gateway;
 mod observe_machines;
 mod observe_policy;
+mod observe_ports;
 mod observe_rollout;
 mod observe_slice;
 pub mod outages;

@@ -11,12 +11,16 @@ use k8s_openapi::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         core::v1 as core,
     },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{observe_availability, observe_gateway, observe_rollout, observe_slice, users_route};
+use super::{
+    observe_availability, observe_gateway,
+    observe_ports::{addressing, named_ports, named_ports_of, service_port},
+    observe_rollout, observe_slice, users_route,
+};
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
@@ -24,7 +28,7 @@ use crate::{
     istio::{self, Owner, keys},
     model::{
         Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed,
-        PublishedEndpoint, Route, ServiceKey, ServicePort, SidecarHosts, TargetPort, Variant, Workload, Written,
+        PublishedEndpoint, Route, ServiceKey, SidecarHosts, Variant, Workload, Written,
     },
 };
 
@@ -127,9 +131,14 @@ impl Observer {
         template: Option<&core::PodTemplateSpec>,
         availability: Availability,
     ) -> Observed {
-        let account = template.and_then(|template| template.spec.as_ref()?.service_account_name.as_deref());
+        let spec = template.and_then(|template| template.spec.as_ref());
+        let account = spec.and_then(|spec| spec.service_account_name.as_deref());
         let template = template.and_then(|template| template.metadata.as_ref());
-        Observed::Workload(Workload { availability, ..self.workload(kind, metadata, template, account) })
+        Observed::Workload(Workload {
+            availability,
+            named_ports: spec.and_then(named_ports),
+            ..self.workload(kind, metadata, template, account)
+        })
     }
 
     /// Prunes a workload of a custom kind, whose pod template's metadata stand at `template`.
@@ -150,6 +159,7 @@ impl Observer {
 
     fn rollout(&self, value: &Value) -> Result<Observed, String> {
         let mut workload = self.of_template(Kind::Rollout, value, "/spec/template/metadata")?;
+        workload.named_ports = named_ports_of(value.pointer("/spec/template/spec"));
         workload.rollout = Some(Box::new(observe_rollout::read(value)?));
         workload.availability = observe_availability::of_rollout(value);
         Ok(Observed::Workload(workload))
@@ -220,6 +230,7 @@ impl Observer {
             ignored: is_true(metadata.annotations.as_ref(), IGNORE) || is_true(metadata.labels.as_ref(), IGNORE),
             selector: spec.and_then(|spec| spec.selector.clone()).unwrap_or_default(),
             external_name: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
+            addressing: addressing(spec),
             ports: ports.iter().filter_map(service_port).collect(),
             gateway: app.map(|app| observe_gateway::read(object, app, self.settings.enable_absolute_fqdn)),
         })
@@ -372,20 +383,6 @@ fn facts(metadata: &ObjectMeta) -> Labels {
     let network = metadata.labels.iter().flatten().filter(|(key, _)| *key == keys::NETWORK);
     let facts = told.chain(planes).chain(network);
     facts.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-fn service_port(port: &core::ServicePort) -> Option<ServicePort> {
-    if port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP") {
-        return None;
-    }
-    let number = u16::try_from(port.port).ok()?;
-    let target = match &port.target_port {
-        Some(IntOrString::Int(target)) => TargetPort::Number(u16::try_from(*target).unwrap_or(number)),
-        Some(IntOrString::String(name)) => TargetPort::Name(name.clone()),
-        None => TargetPort::Number(number),
-    };
-    let name = port.name.clone().unwrap_or_default();
-    Some(ServicePort { name, number, target, app_protocol: port.app_protocol.clone() })
 }
 
 fn variant_of(annotations: &Labels) -> Variant {

@@ -25,9 +25,9 @@ pub use machine::{MachineAddress, Machines};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
-    Availability, Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node,
-    ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort, Workload,
-    Written,
+    Addressing, Availability, Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace,
+    Node, ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort,
+    Workload, Written,
 };
 pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};

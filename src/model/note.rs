@@ -103,6 +103,12 @@ note_kinds! {
     WorkloadsUnavailable, "workloads-unavailable", "Nothing, if it is meant; otherwise scale a workload up, or mend its health checks.";
     /// A Service cannot be published (no ports, no selector, type ExternalName).
     ServiceUnusable, "service-unusable", "Give the Service a selector and a port, or mark it with admiral.io/ignore: \"true\".";
+    /// A Service is published, and part of it does not work as it says.
+    ServiceQuestionable, "service-questionable", "See the message and correct the Service.";
+    /// Ports of a Service lead to container ports that the sidecar does not capture. Clients would call them with mutual TLS, which nobody ends there; they are not published.
+    PortUncaptured, "port-uncaptured", "Nothing, if it is meant; else let the sidecar capture the port by the annotations of the pod template.";
+    /// An annotation of a pod template on inbound ports has an entry that is no port number. Istio refuses new pods with it; as includeInboundPorts it then limits nothing.
+    InboundPortsInvalid, "inbound-ports-invalid", "Write port numbers with commas between them; includeInboundPorts may be \"*\".";
     /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar, outside the mesh).
     MachineUnusable, "machine-unusable", "Give it an address and a port, and a ServiceEntry of the mesh location: MESH_INTERNAL; or remove the identity label.";
     /// Part of a Rollout, or of the VirtualService with its weights, makes no sense; the rest of it counts.

@@ -61,6 +61,8 @@ pub struct Workload {
     pub template_labels: Labels,
     /// Those annotations of the pod template that decide something (see `Settings::observed_annotations`).
     pub template_annotations: Labels,
+    /// Named TCP container ports of the pod template; absent where the template lists no containers.
+    pub named_ports: Option<BTreeMap<String, u16>>,
     /// For a WorkloadEntry or ServiceEntry, whose own labels and annotations stand for those of a pod template.
     pub machines: Option<Box<Machines>>,
     /// Whether its service gets additional hosts, by the object's own labels (see `Settings::additional_endpoint_label_filters`).
@@ -83,6 +85,7 @@ impl Workload {
             ignored: false,
             template_labels: Labels::new(),
             template_annotations: Labels::new(),
+            named_ports: None,
             machines: None,
             additional_hosts: false,
             service_accounts: Vec::new(),
@@ -118,10 +121,23 @@ pub struct LocalService {
     pub selector: Labels,
     /// Whether its type is ExternalName.
     pub external_name: bool,
+    /// What its name resolves to.
+    pub addressing: Addressing,
     /// Its ports, in order. UDP and SCTP are left out: Istio does not route them.
     pub ports: Vec<ServicePort>,
     /// For a Service that may be a gateway (reference behaviour §4): one of a gateway namespace with a label `app`.
     pub gateway: Option<GatewayService>,
+}
+
+/// What the name of a Service resolves to, and who answers there. The least is the best for clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addressing {
+    /// Whether its address drops requests from nodes without one of its pods (`internalTrafficPolicy: Local`).
+    pub node_local: bool,
+    /// Whether it is headless (`clusterIP: None`): its name resolves to the addresses of its pods.
+    pub headless: bool,
+    /// Whether pods that are not ready answer, too (`publishNotReadyAddresses`).
+    pub not_ready: bool,
 }
 
 /// What makes a Service a gateway, where the label `app` is that of gateways.

@@ -125,7 +125,7 @@ fn by_service<'a>(source: &'a Source, ports: &[PublishedPort]) -> Vec<(&'a Backe
     let of = |backend: &'a Backend| {
         let mut endpoints: Vec<Endpoint> = match &backend.machine {
             Some(machine) => {
-                let at = ports::at_service(ports, backend);
+                let at = ports::at_address(ports, backend);
                 vec![endpoint(source, machine.address.to_string(), at, machine.locality.as_ref())]
             }
             None => backend.pods.iter().filter_map(|pod| of_pod(source, backend, pod, ports)).collect(),

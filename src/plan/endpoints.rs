@@ -309,7 +309,7 @@ fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: 
     if let Some(machine) = &backend.machine {
         return Endpoint {
             address: machine.address.to_string(),
-            ports: ports::at_service(ports, backend),
+            ports: ports::at_address(ports, backend),
             labels: placed_at(labelled(source, backend.workload), machine.locality.as_ref()),
             ..Endpoint::default()
         };
@@ -317,7 +317,7 @@ fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: 
     let dot = if settings.enable_absolute_fqdn && settings.enable_absolute_fqdn_for_local_endpoints { "." } else { "" };
     Endpoint {
         address: format!("{}.{}.svc.{}{dot}", backend.service, backend.namespace, source.domain),
-        ports: ports::at_service(ports, backend),
+        ports: ports::at_address(ports, backend),
         labels: labelled(source, backend.workload),
         ..Endpoint::default()
     }

@@ -149,7 +149,7 @@ fn routes_of(host: &Host, share: u32, source: &Source, published: &[PublishedPor
         if by_port {
             matched["port"] = json!(port.number);
         }
-        let mut destinations = local_destinations(source, port, published, share);
+        let mut destinations = local_destinations(source, port, share);
         if share < 100 {
             destinations.push(destination(host.as_str(), port.number, Some(100 - share)));
         }
@@ -161,19 +161,13 @@ fn routes_of(host: &Host, share: u32, source: &Source, published: &[PublishedPor
 
 /// The cluster's own Services of a port, which share a percentage as they share what comes into the cluster; the first takes
 /// what is left over.
-pub(super) fn local_destinations(
-    source: &Source,
-    port: &PublishedPort,
-    published: &[PublishedPort],
-    percent: u32,
-) -> Vec<Value> {
+pub(super) fn local_destinations(source: &Source, port: &PublishedPort, percent: u32) -> Vec<Value> {
     let mut services: Vec<(String, u16, Portion)> = source
         .services
         .iter()
-        .filter_map(|backend| {
-            let number = *ports::at_service(published, backend).get(&port.name)?;
+        .map(|backend| {
             let host = format!("{}.{}.svc.{}", backend.service, backend.namespace, source.domain);
-            Some((host, number, backend.portion))
+            (host, ports::at_service(port, backend), backend.portion)
         })
         .collect();
     services.sort();

@@ -43,7 +43,7 @@ pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
             let ports = &decided.views[&governed.wanted.variant].ports;
             for port in ports {
                 let name = format!("outbound_.{}_._.{}", port.number, governed.wanted.host);
-                let mut destinations = local_destinations(source, port, ports, 100);
+                let mut destinations = local_destinations(source, port, 100);
                 for destination in &mut destinations {
                     destination["destination"]["subset"] = json!(PASSTHROUGH_SUBSET);
                 }

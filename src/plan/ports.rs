@@ -76,17 +76,19 @@ fn further(source: &Source) -> Vec<BTreeMap<u16, &str>> {
         .collect()
 }
 
-/// Where the published ports are at a Service or machine of the cluster itself.
-pub(super) fn at_service(ports: &[PublishedPort], backend: &Backend) -> BTreeMap<String, u16> {
-    if let Some(machine) = &backend.machine {
-        let at = |port: &PublishedPort| {
-            index_at(backend, port).and_then(|index| machine.ports.get(index).copied()).unwrap_or(port.number)
-        };
-        return ports.iter().map(|port| (port.name.clone(), at(port))).collect();
-    }
-    let main = backend.ports.first().map_or(MAIN_PORT, |port| port.number);
-    let number = |port: &PublishedPort| if port.number == MAIN_PORT { main } else { port.number };
-    ports.iter().map(|port| (port.name.clone(), number(port))).collect()
+/// Where the published ports are at the address of a Service or machine of the cluster itself.
+pub(super) fn at_address(ports: &[PublishedPort], backend: &Backend) -> BTreeMap<String, u16> {
+    let at = |port: &PublishedPort| {
+        let index = index_at(backend, port)?;
+        let own = backend.ports.get(index).map(|port| port.at_address);
+        backend.machine.as_ref().map_or(own, |machine| machine.ports.get(index).copied())
+    };
+    ports.iter().map(|port| (port.name.clone(), at(port).unwrap_or(port.number))).collect()
+}
+
+/// Which port of a Service of the cluster itself is published as this one.
+pub(super) fn at_service(published: &PublishedPort, backend: &Backend) -> u16 {
+    index_at(backend, published).and_then(|index| backend.ports.get(index)).map_or(published.number, |port| port.number)
 }
 
 /// Which of its ports is published as this one.

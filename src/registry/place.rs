@@ -317,7 +317,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GatewayService, Kind};
+    use crate::model::{Addressing, GatewayService, Kind};
 
     fn place() -> Place {
         Place::new(&Settings::default())
@@ -334,6 +334,7 @@ mod tests {
             ignored: false,
             selector: BTreeMap::new(),
             external_name: false,
+            addressing: Addressing::default(),
             ports: Vec::new(),
             gateway: Some(GatewayService {
                 app: "istio-ingressgateway".into(),

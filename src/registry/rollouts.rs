@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::{portion::Portion, rollout_weights, shard::POD_HASH, snapshot::BackendPort};
-use crate::model::{Canary, LocalService, ObjectId, Rollout, RolloutStrategy, Route};
+use super::{portion::Portion, ports::Published, rollout_weights, shard::POD_HASH};
+use crate::model::{Addressing, Canary, LocalService, ObjectId, Rollout, RolloutStrategy, Route};
 
 /// Part of a Service's name by which the active one is found where none is named.
 const ACTIVE: &str = "active-service";
@@ -23,12 +23,17 @@ const TRIAL: [&str; 2] = ["canary", "preview"];
 #[derive(Debug, Clone)]
 pub(super) struct Candidate<'a> {
     pub(super) service: &'a LocalService,
-    pub(super) ports: Vec<BackendPort>,
+    pub(super) published: Published,
 }
 
 impl Candidate<'_> {
     fn name(&self) -> &str {
         &self.service.id.name
+    }
+
+    /// Which of several Services of the same pods counts: the one with the least.
+    pub(super) fn rank(&self) -> (usize, Addressing) {
+        (self.published.hint, self.service.addressing)
     }
 }
 

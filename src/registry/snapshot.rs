@@ -222,6 +222,9 @@ pub struct BackendPort {
     pub name: Arc<str>,
     /// The port that it leads to in the pods, as far as that is known.
     pub target: u16,
+    /// Number at the addresses that the Service's name resolves to: that of the container port for a headless Service, and
+    /// otherwise that of the Service port.
+    pub at_address: u16,
     /// Protocol in the reference's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
     pub protocol: &'static str,
 }

@@ -1,6 +1,7 @@
 //! What is kept of each kind of object, and what is said of those that cannot be read.
 
 use super::*;
+use crate::model::TargetPort;
 use serde_json::json;
 
 fn observer() -> Observer {

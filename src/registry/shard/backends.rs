@@ -4,7 +4,7 @@
 //! What the strategy of a Rollout says is decided by `rollouts`, what a machine offers by `machines`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     registry::{
         machines,
         portion::Portion,
-        ports,
+        ports::{self, Inbound},
         rollouts::{self, Candidate, KnownRoutes},
         snapshot::Backend,
     },
@@ -66,17 +66,33 @@ struct Gathered {
 impl Gathered {
     fn put(&mut self, variant: Variant, workload: &ObjectId, candidate: &Candidate<'_>, portion: Portion) {
         let id = &candidate.service.id;
-        self.of.entry(variant).or_default().entry((id.namespace.clone(), id.name.clone(), None)).or_insert_with(|| {
-            Backend {
-                namespace: id.namespace.clone(),
-                service: id.name.clone(),
-                workload: workload.kind,
-                ports: candidate.ports.clone(),
-                portion,
-                pods: Vec::new(),
-                machine: None,
+        for (kind, message) in &candidate.published.questions {
+            self.problem(id, *kind, message.clone());
+        }
+        let at = (id.namespace.clone(), id.name.clone(), None);
+        let ports = &candidate.published.ports;
+        match self.of.entry(variant).or_default().entry(at) {
+            Entry::Vacant(entry) => {
+                entry.insert(Backend {
+                    namespace: id.namespace.clone(),
+                    service: id.name.clone(),
+                    workload: workload.kind,
+                    ports: ports.clone(),
+                    portion,
+                    pods: Vec::new(),
+                    machine: None,
+                });
             }
-        });
+            Entry::Occupied(entry) if entry.get().ports != *ports => {
+                let message = format!(
+                    "leads to other ports in the pods of {} {} than in those of another workload, which count",
+                    workload.kind.as_str(),
+                    workload.name
+                );
+                self.problem(id, NoteKind::ServiceQuestionable, message);
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 
     fn put_machines(&mut self, found: Vec<(machines::At, Backend, u32)>) {
@@ -165,7 +181,7 @@ impl Shard {
             self.gather_rollout(workload, &mut gathered);
         }
         for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_none()) {
-            let (candidates, refused) = self.candidates(workload);
+            let (candidates, refused) = self.candidates(workload, &mut gathered);
             match candidates.first() {
                 Some(oldest) => {
                     gathered.put(Variant::Default, &workload.id, oldest, Portion::WHOLE);
@@ -196,8 +212,9 @@ impl Shard {
 
     fn gather_rollout(&self, workload: &Workload, gathered: &mut Gathered) {
         let Some(rollout) = &workload.rollout else { return };
-        let (mut candidates, refused) = self.candidates(workload);
+        let (mut candidates, refused) = self.candidates(workload, gathered);
         candidates.reverse();
+        candidates.sort_by_key(Candidate::rank);
         let find = |namespace: &str, name: &str| self.routes.get(&ObjectId::new(Kind::VirtualService, namespace, name));
         let domain = self.domain();
         let routes = KnownRoutes { find: &find, listed: self.knows(Kind::VirtualService), domain: &domain };
@@ -220,18 +237,27 @@ impl Shard {
         }
     }
 
-    /// The Services that select a workload's pods and can be published, the oldest first; and those that cannot, and why.
-    fn candidates(&self, workload: &Workload) -> (Vec<Candidate<'_>>, Vec<(ObjectId, String)>) {
-        let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
+    /// The Services that select a workload's pods and can be published, the best first and of equal ones the oldest; and
+    /// those that cannot, and why.
+    fn candidates(
+        &self,
+        workload: &Workload,
+        gathered: &mut Gathered,
+    ) -> (Vec<Candidate<'_>>, Vec<(ObjectId, String)>) {
+        let inbound = Inbound::of(workload);
+        for reason in &inbound.problems {
+            gathered.problem(&workload.id, NoteKind::InboundPortsInvalid, reason.clone());
+        }
         let mut matching = self.selecting(workload);
         matching.sort_by_key(|service| (service.created_seconds, service.id.name.clone()));
         let (mut candidates, mut refused) = (Vec::new(), Vec::new());
         for service in matching {
-            match ports::published(service, hint) {
-                Ok(ports) => candidates.push(Candidate { service, ports }),
+            match ports::published(service, &inbound) {
+                Ok(published) => candidates.push(Candidate { service, published }),
                 Err(reason) => refused.push((service.id.clone(), reason)),
             }
         }
+        candidates.sort_by_key(Candidate::rank);
         (candidates, refused)
     }
 
@@ -258,7 +284,7 @@ impl Shard {
             .range(from..)
             .take_while(|((of, _), _)| of == namespace)
             .filter(|(_, service)| service.selector.is_empty() && !service.ignored)
-            .filter_map(|(_, service)| ports::published(service, None).err().map(|reason| (service.id.clone(), reason)))
+            .filter_map(|(_, service)| Some((service.id.clone(), ports::unusable(service)?.to_owned())))
             .collect()
     }
 }

@@ -76,6 +76,7 @@ impl Shard {
             workload.template_labels = holder.map_or_else(Labels::new, |holder| holder.template_labels.clone());
             workload.template_annotations =
                 holder.map_or_else(Labels::new, |holder| holder.template_annotations.clone());
+            workload.named_ports = holder.and_then(|holder| holder.named_ports.clone());
             workload.service_accounts = holder.map_or_else(Vec::new, |holder| holder.service_accounts.clone());
         }
         workload
