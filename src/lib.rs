@@ -21,6 +21,7 @@ pub mod config;
 pub mod controller;
 pub mod istio;
 pub mod lint;
+mod manifest;
 pub mod model;
 
 pub mod fleet;

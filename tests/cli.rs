@@ -12,6 +12,8 @@ use tradewind::sample;
 
 #[path = "cli/addresses.rs"]
 mod addresses;
+#[path = "cli/files.rs"]
+mod files;
 #[path = "cli/streams.rs"]
 mod streams;
 
@@ -244,7 +246,7 @@ fn lint_ends_with_0_without_errors_1_with_some_and_2_where_it_could_not_read() {
     let good = file("good.yaml", &dependency("a", "[payments]"));
     let idle = file("idle.yaml", &dependency("b", "[]"));
     let bad = file("bad.yaml", &dependency("c", "payments"));
-    let other = file("other.yaml", "kind: Service\n");
+    let other = file("other.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
     let lint = |arguments: &[&str]| code(&tradewind(&[&["lint"], arguments].concat()));
     assert_eq!(lint(&[&good, &other]), 0);
     assert_eq!(lint(&[&good, &idle]), 0, "a warning is no error");

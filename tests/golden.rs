@@ -45,9 +45,20 @@ struct Case {
     /// Set where who comes first decides, by design: then events one at a time may end otherwise.
     #[serde(default)]
     first_come: bool,
+    /// Whose CRDs the clusters have: ours, or some that check nothing, as those of the reference.
+    #[serde(default)]
+    crds: Crds,
     /// How it differs from the reference; see `tests/differential.rs`.
     #[serde(default, rename = "reference")]
     _reference: serde::de::IgnoredAny,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Crds {
+    #[default]
+    Ours,
+    Unchecked,
 }
 
 fn main() {
@@ -78,7 +89,7 @@ fn run(path: &Path) -> Result<(), String> {
     assert!(!case.shows.trim().is_empty(), "case.yaml says what it shows");
     let input = tempfile::tempdir().expect("a temporary directory");
     gather(path, &case, input.path());
-    let fleet = Fleet::load(input.path(), settings(&case, input.path())?);
+    let fleet = Fleet::load(input.path(), settings(&case, input.path())?, case.crds);
 
     let mut world = fleet.world();
     let picture = planned(&mut world);
@@ -127,7 +138,7 @@ struct Fleet {
 type Event<'a> = (&'a ClusterName, &'a Observed);
 
 impl Fleet {
-    fn load(input: &Path, settings: Settings) -> Self {
+    fn load(input: &Path, settings: Settings, crds: Crds) -> Self {
         let world = World::new(settings.clone());
         let mut clusters = BTreeMap::new();
         for path in directories(input) {
@@ -138,6 +149,7 @@ impl Fleet {
             } else {
                 DirectoryCluster::new(planning::cluster(&name), path, observer)
             };
+            let cluster = if crds == Crds::Unchecked { cluster.without_schemas() } else { cluster };
             let loaded = cluster.load();
             clusters.insert(name, (cluster, loaded));
         }

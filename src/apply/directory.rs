@@ -276,7 +276,10 @@ fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let may_be_ours =
             Kind::WRITTEN.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
-        if may_be_ours && name.ends_with(".yaml") && read_file(&file)?.is_some_and(|text| is_marked(&text)) {
+        // Something else than a file is nobody's object, and a pipe would be waited for without end.
+        let is_file = || fs::metadata(&file).is_ok_and(|metadata| metadata.is_file());
+        if may_be_ours && name.ends_with(".yaml") && is_file() && read_file(&file)?.is_some_and(|text| is_marked(&text))
+        {
             files.push(file);
         }
     }
@@ -285,6 +288,9 @@ fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_file(file: &Path) -> io::Result<Option<String>> {
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(named(file, &io::Error::new(io::ErrorKind::InvalidInput, "is not a file")));
+    }
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,8 +1,7 @@
 //! `tradewind lint`: what is wrong with manifests, before anybody applies them.
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,22 +9,24 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::output;
-use crate::lint::{Finding, Linter, Severity};
+use crate::{
+    lint::{Finding, Linter, Severity},
+    manifest::file,
+};
 
 /// Exit code where something is wrong with a manifest.
 const FOUND: u8 = 1;
 /// The name of standard input, as an argument and in findings.
 const STDIN: &str = "-";
-/// Directories within directories that are entered: manifests are not deeper, and a loop of links ends.
-const MAX_DEPTH: usize = 32;
 
 pub(super) fn command() -> Command {
     Command::new("lint")
         .about("Say what is wrong with manifests, from files alone")
         .long_about(
-            "Reads YAML and JSON and judges each object of our kinds as an API server would that has our CRDs: its types \
-             and its rules. Beyond that it warns of what has no effect, or another than it seems. Objects of other kinds \
-             are passed over. No cluster is needed. Exit code 0: no error; 1: some; 2: something could not be read.",
+            "Reads YAML and JSON and judges each object of the kinds that Tradewind reads as an API server would that has our \
+             CRDs: its type, its fields and its rules. Beyond that it warns of what has no effect, or another than it seems. \
+             Objects of other kinds are passed over. No cluster is needed. Exit code 0: no error; 1: some; 2: something could \
+             not be read, or a directory holds no manifest.",
         )
         .arg(
             Arg::new("FILE")
@@ -42,30 +43,22 @@ pub(super) fn command() -> Command {
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut linter = Linter::new(super::settings(flags)?);
     let mut unreadable = 0;
-    let mut told = |path: &Path, error: &io::Error| {
-        output::say(format_args!("error: {}: {error}", path.display()));
+    let mut told = |path: &Path, message: &str| {
+        output::say(format_args!("error: {}: {message}", path.display()));
         unreadable += 1;
     };
     for path in flags.get_many::<PathBuf>("FILE").into_iter().flatten() {
         if path.as_os_str() == STDIN {
-            let mut text = String::new();
-            match io::stdin().lock().read_to_string(&mut text) {
-                Ok(_) => linter.read(STDIN, &text, false),
-                Err(error) => told(path, &error),
+            match file::read_from(io::stdin().lock()) {
+                Ok(text) => linter.read(STDIN, &text, false),
+                Err(message) => told(path, &message),
             }
             continue;
         }
-        let mut files = Vec::new();
-        find(path, MAX_DEPTH, &mut files, &mut told);
-        for file in files {
-            match fs::read_to_string(&file) {
-                Ok(text) => {
-                    let is_json = file.extension().is_some_and(|extension| extension == "json");
-                    linter.read(&file.display().to_string(), &text, is_json);
-                }
-                Err(error) => told(&file, &error),
-            }
-        }
+        each_text(path, |path, text| match text {
+            Ok(text) => linter.read(&path.display().to_string(), &text, file::is_json(path)),
+            Err(message) => told(path, &message),
+        });
     }
     let (findings, objects) = linter.finish();
     print(&findings, output::format(flags))?;
@@ -81,28 +74,23 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The file itself, or the manifests of a directory in the order of their paths. Hidden ones are left out, as they are
-/// in fleets.
-fn find(path: &Path, depth: usize, files: &mut Vec<PathBuf>, told: &mut impl FnMut(&Path, &io::Error)) {
+/// Gives `take` the text of the file itself, or those of the manifests of a directory in the order of their paths, as fleets
+/// read them.
+fn each_text(path: &Path, mut take: impl FnMut(&Path, Result<String, String>)) {
     if !path.is_dir() {
-        files.push(path.to_owned());
-        return;
+        return take(path, file::read(path));
     }
-    let entries =
-        fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
-    let mut entries = match entries {
-        Ok(_) if depth == 0 => return told(path, &io::Error::other("is too deep")),
-        Ok(entries) => entries,
-        Err(error) => return told(path, &error),
-    };
-    entries.sort();
-    for entry in entries {
-        let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let manifest =
-            entry.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
-        if !hidden && (manifest || entry.is_dir()) {
-            find(&entry, depth - 1, files, told);
-        }
+    let found = file::find(path);
+    if found.files.is_empty() && found.unreadable.is_empty() {
+        let message = "the directory has no manifests (*.yaml, *.yml, *.json); nothing was judged";
+        take(path, Err(message.to_owned()));
+    }
+    for directory in found.unreadable {
+        take(&path.join(directory.path), Err(directory.message));
+    }
+    for file in found.files {
+        let file = path.join(file);
+        take(&file, file::read_found(&file));
     }
 }
 

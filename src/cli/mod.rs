@@ -1,7 +1,7 @@
 //! The commands, one file each. Everything user-facing that is not the controller itself.
 //!
-//! Exit codes follow kubectl and diff: 0 done, 1 differences (`diff`,
-//! `verify`) or errors in manifests (`lint`), 2 error.
+//! Exit codes follow kubectl and diff: 0 done; 1 differences (`diff`, `verify`), errors in manifests (`lint`) or notes
+//! (`render --strict`); 2 error.
 
 mod config;
 mod crds;

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,13 +14,17 @@ use super::{
 };
 use crate::{apply::DirectoryOutput, istio::Object, model::ClusterName};
 
+/// Exit code where there are notes, with `--strict`.
+const NOTED: u8 = 1;
+
 pub(super) fn command() -> Command {
     Command::new("render")
         .about("Print what every cluster should hold, from a fleet of manifest directories")
         .long_about(
             "Reads a fleet (a directory with one sub-directory of manifests per cluster, or a fleet file), plans it, and \
              prints the objects of every cluster, or writes them into directories for GitOps. Notes go to standard error. \
-             Exit code 0: all was read; 2: some manifest could not be read, or the command failed.",
+             Exit code 0: all was read; 1: there are notes, with --strict; 2: some manifest could not be read or would be \
+             refused by an API server, or the command failed.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(output::format_arg("yaml"))
@@ -33,13 +37,17 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Write DIR/<cluster>/<kind>-<name>.yaml instead, and remove files of ours that are no longer wanted"),
         )
+        .arg(
+            Arg::new("strict").long("strict").action(ArgAction::SetTrue).help("Notes count as errors: end with exit code 1"),
+        )
         .args(super::settings_args())
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
     let fleet = fleet::read(path, super::settings(flags)?)?;
-    output::print_notes(&fleet.notes());
+    let notes = fleet.notes();
+    output::print_notes(&notes);
     let only = flags.get_one::<String>("cluster");
     let clusters: Vec<&ClusterName> =
         fleet.clusters.iter().filter(|cluster| only.is_none_or(|only| cluster.as_str() == only)).collect();
@@ -65,7 +73,13 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     for problem in &fleet.incomplete {
         output::say(format_args!("error: {problem}"));
     }
-    Ok(if fleet.incomplete.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+    Ok(if !fleet.incomplete.is_empty() {
+        ExitCode::from(super::FAILED)
+    } else if flags.get_flag("strict") && !notes.is_empty() {
+        ExitCode::from(NOTED)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The objects of a cluster, sorted by kind, namespace and name.

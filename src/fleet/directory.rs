@@ -1,37 +1,29 @@
 //! A cluster that is a directory of manifests: read whole and watched for edits. What is written into it is written elsewhere
 //! (`apply/directory.rs`).
 //!
-//! Reads every `*.yaml`, `*.yml` and `*.json` below the directory, in the order of their paths; hidden files are
-//! skipped and links to directories are not followed. What stands in the sync namespace is what was written there,
-//! as in a live cluster: for GitOps the output directory is part of the input.
+//! Reads every manifest below the directory, in the order of their paths, as an API server would store it. What stands in
+//! the sync namespace is what was written there, as in a live cluster: for GitOps the output directory is part of the input.
 //!
 //! A text that does not parse hides objects nobody knows. It is reported with file and line, the other documents
-//! count, and whatever the same file held before stays in force: nothing is removed on incomplete knowledge.
+//! count, and whatever the same file held before stays in force: nothing is removed on incomplete knowledge. An object that
+//! an API server would refuse is reported, and its last good form stays in force.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde_json::{Value, json};
 
-use super::{
-    manifests::{Broken, Document, read_json, read_yaml},
-    observe::Observer,
-};
+use super::{item::pruned, observe::Observer};
 use crate::{
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, ReadCause, ReadFailure, Served},
+    manifest::{self, Broken, Crds, Located, Mistyped, Part, Typed, file},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, ReadCause, ReadFailure},
     registry::{NoteSource, Registry},
 };
-
-/// Largest manifest file that is read; a `kubectl get -o json` of a big cluster fits.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Deepest nesting of directories: deeper ones are a mistake, such as a mount inside itself.
-const MAX_DEPTH: usize = 32;
 
 /// A directory that stands for a cluster.
 #[derive(Debug, Clone)]
@@ -40,6 +32,7 @@ pub struct DirectoryCluster {
     path: PathBuf,
     observer: Observer,
     is_hub: bool,
+    crds: Crds,
 }
 
 /// What a directory holds.
@@ -94,13 +87,19 @@ impl DirectoryCluster {
     /// The cluster `name` in the directory `path`.
     #[must_use]
     pub fn new(name: ClusterName, path: PathBuf, observer: Observer) -> Self {
-        Self { name, path, observer, is_hub: false }
+        Self { name, path, observer, is_hub: false, crds: Crds::Ours }
     }
 
     /// A hub that is no cluster of the fleet: only its Dependencies count.
     #[must_use]
     pub fn hub(path: PathBuf, observer: Observer) -> Self {
-        Self { name: ClusterName::hub(), path, observer, is_hub: true }
+        Self { name: ClusterName::hub(), path, observer, is_hub: true, crds: Crds::Ours }
+    }
+
+    /// The same directory as that of a cluster whose CRDs are not ours: what these refuse is taken.
+    #[must_use]
+    pub fn without_schemas(self) -> Self {
+        Self { crds: Crds::Unchecked, ..self }
     }
 
     /// Its name.
@@ -125,23 +124,19 @@ impl DirectoryCluster {
     #[must_use]
     pub(super) fn load_after(&self, before: &Loaded) -> Loaded {
         let mut loaded = Loaded::default();
-        let files = self.files(&mut loaded.problems);
-        if files.is_empty() && loaded.problems.is_empty() {
+        let found = file::find(&self.path);
+        for directory in &found.unreadable {
+            loaded.hidden(&directory.path, None, directory.message.clone());
+        }
+        if found.files.is_empty() && loaded.problems.is_empty() {
             let message =
                 "the directory has no manifests (*.yaml, *.yml, *.json); put the cluster's objects there".into();
             loaded.problems.push(Problem { file: PathBuf::new(), line: None, kind: ProblemKind::Hidden, message });
         }
-        for file in files {
-            match read_documents(&self.path.join(&file)) {
-                Ok(documents) => {
-                    for document in documents {
-                        match document {
-                            Ok(Document { line, value }) => self.take(&mut loaded, &file, line, value),
-                            Err(Broken { line, message }) => loaded.hidden(&file, Some(line), message),
-                        }
-                    }
-                }
-                Err(error) => loaded.hidden(&file, None, error.to_string()),
+        for file in found.files {
+            match file::read_found(&self.path.join(&file)) {
+                Ok(text) => self.take_text(&mut loaded, &file, &text),
+                Err(message) => loaded.hidden(&file, None, message),
             }
         }
         loaded.keep_from(before);
@@ -154,92 +149,65 @@ impl DirectoryCluster {
     /// A number that changes whenever a file comes, goes, grows or is written to.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let mut problems = Vec::new();
-        for file in self.files(&mut problems) {
+        let found = file::find(&self.path);
+        for file in found.files {
             let metadata = fs::metadata(self.path.join(&file)).ok();
             (file, metadata.map(|m| (m.len(), m.modified().ok()))).hash(&mut hasher);
         }
-        problems.len().hash(&mut hasher);
+        found.unreadable.len().hash(&mut hasher);
         hasher.finish()
     }
 
-    fn files(&self, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        self.collect_files(Path::new(""), 0, &mut files, problems);
-        files.sort();
-        files
-    }
-
-    fn collect_files(&self, below: &Path, depth: usize, files: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) {
-        let mut hide = |message: String| {
-            problems.push(Problem { file: below.to_owned(), line: None, kind: ProblemKind::Hidden, message });
-        };
-        if depth > MAX_DEPTH {
-            return hide(format!("is nested deeper than {MAX_DEPTH} directories and is not read"));
-        }
-        let entries = fs::read_dir(self.path.join(below)).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return hide(format!("the directory cannot be read: {error}")),
-        };
-        for entry in entries {
-            let path = below.join(entry.file_name());
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.collect_files(&path, depth + 1, files, problems);
-            } else if is_manifest(&path) {
-                files.push(path);
-            }
-        }
-    }
-
-    fn take(&self, loaded: &mut Loaded, file: &Path, line: usize, value: Value) {
-        let kind = text(&value, "/kind");
-        if kind == Some("List") && text(&value, "/apiVersion") == Some("v1") {
-            match value {
-                Value::Object(mut list) => match list.remove("items") {
-                    Some(Value::Array(items)) => {
-                        for item in items {
-                            self.take(loaded, file, line, item);
-                        }
+    fn take_text(&self, loaded: &mut Loaded, file: &Path, text: &str) {
+        for document in manifest::documents(text, file::is_json(file)) {
+            match document {
+                Ok(document) => {
+                    let located = Located::new(&document);
+                    for part in manifest::parts(document.value) {
+                        self.take(loaded, file, &located, part);
                     }
-                    None | Some(Value::Null) => {}
-                    Some(_) => loaded.hidden(file, Some(line), "the items of this List are not a list".into()),
-                },
-                _ => unreachable!("only an object has a kind"),
+                }
+                Err(Broken { line, message }) => loaded.hidden(file, Some(line), message),
             }
-            return;
-        }
-        let (Some(kind), Some(api_version)) = (kind, text(&value, "/apiVersion")) else {
-            let message = "this is no Kubernetes object: apiVersion or kind is missing";
-            return loaded.problem(file, line, ProblemKind::Harmless, message.into());
-        };
-        match observed_kind(kind, api_version) {
-            Some((kind, wrong_version)) => self.take_object(loaded, file, line, kind, wrong_version, value),
-            None => loaded.ignored += 1,
         }
     }
 
-    fn take_object(
-        &self,
-        loaded: &mut Loaded,
-        file: &Path,
-        line: usize,
-        kind: Kind,
-        wrong_version: Option<String>,
-        mut value: Value,
-    ) {
-        let Some(name) = text(&value, "/metadata/name").filter(|name| !name.is_empty()).map(str::to_owned) else {
-            return loaded.hidden(file, Some(line), format!("this {} has no metadata.name", kind.as_str()));
+    fn take(&self, loaded: &mut Loaded, file: &Path, located: &Located<'_>, Part { path, typed, value }: Part) {
+        match typed {
+            Typed::Read(kind) => {
+                let line = |field: &str| located.line(&path, field);
+                self.take_object(loaded, file, line, kind, value);
+            }
+            Typed::Unread => loaded.ignored += 1,
+            Typed::Wrong(Mistyped { meant, is_object, field, message }) => {
+                let line = located.line(&path, field);
+                let message = if field.is_empty() { message } else { format!("{field}: {message}") };
+                let meant = meant.and_then(|kind| self.id_of(kind, &value)).filter(|id| self.watches(id));
+                match meant {
+                    Some(id) => loaded.problem(file, line, ProblemKind::Malformed(id), message),
+                    None if is_object => loaded.hidden(file, Some(line), message),
+                    None => loaded.problem(file, line, ProblemKind::Harmless, message),
+                }
+            }
+        }
+    }
+
+    /// The object's place, where it has a name.
+    fn id_of(&self, kind: Kind, value: &Value) -> Option<ObjectId> {
+        let name = text(value, "/metadata/name").filter(|name| !name.is_empty())?;
+        let namespace = match text(value, "/metadata/namespace") {
+            _ if is_cluster_wide(kind) => "",
+            None | Some("") => "default",
+            Some(namespace) => namespace,
         };
-        let namespace = match text(&value, "/metadata/namespace") {
-            _ if is_cluster_wide(kind) => String::new(),
-            None | Some("") => "default".to_owned(),
-            Some(namespace) => namespace.to_owned(),
+        Some(ObjectId::new(kind, namespace, name))
+    }
+
+    fn take_object(&self, loaded: &mut Loaded, file: &Path, line: impl Fn(&str) -> usize, kind: Kind, value: Value) {
+        let Some(id) = self.id_of(kind, &value) else {
+            let message = format!("this {} has no metadata.name", kind.as_str());
+            return loaded.hidden(file, Some(line("metadata.name")), message);
         };
-        let id = ObjectId::new(kind, &namespace, &name);
         if !self.watches(&id) {
             loaded.ignored += 1;
             return;
@@ -248,15 +216,27 @@ impl DirectoryCluster {
             let first = first.file.display();
             let message =
                 format!("{} stands already in {first}; that one counts. Remove one", id.in_cluster(&self.name));
-            return loaded.problem(file, line, ProblemKind::Harmless, message);
+            return loaded.problem(file, line(""), ProblemKind::Harmless, message);
+        }
+        let mut value = pruned(value);
+        manifest::as_stored(kind, &mut value);
+        let problems = manifest::check(kind, &value, self.crds).into_iter();
+        let refused: Vec<_> = problems.filter(manifest::Problem::is_error).collect();
+        if !refused.is_empty() {
+            let first = line(&refused[0].path);
+            let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            return loaded.problem(file, first, ProblemKind::Malformed(id), all.join("; "));
         }
         self.complete(&id, &mut value);
-        match wrong_version.map_or_else(|| self.observer.observe_value(kind, &value), Err) {
+        match self.observer.observe_value(kind, &value) {
             Ok(Observed::Other(_)) => loaded.ignored += 1,
             Ok(observed) => {
                 loaded.objects.insert(id, Placed { observed, file: file.to_owned() });
             }
-            Err(message) => loaded.problem(file, line, ProblemKind::Malformed(id), message),
+            Err(message) => {
+                let line = line(&manifest::Problem::of_reading(&message).path);
+                loaded.problem(file, line, ProblemKind::Malformed(id), message);
+            }
         }
     }
 
@@ -473,36 +453,8 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
-fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-}
-
 fn is_cluster_wide(kind: Kind) -> bool {
     matches!(kind, Kind::Node | Kind::Namespace)
-}
-
-fn read_documents(path: &Path) -> io::Result<Vec<Result<Document, Broken>>> {
-    let bytes = fs::metadata(path)?.len();
-    if bytes > MAX_FILE_BYTES {
-        let words = format!("has {bytes} bytes; at most {MAX_FILE_BYTES} are read");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
-    }
-    let text = fs::read_to_string(path)?;
-    let is_json = path.extension().is_some_and(|extension| extension == "json");
-    Ok(if is_json { read_json(&text) } else { read_yaml(&text) })
-}
-
-/// Which of our kinds an object is, and what is wrong where it is written in a version that is not read.
-fn observed_kind(kind: &str, api_version: &str) -> Option<(Kind, Option<String>)> {
-    let kind = Kind::ALL.iter().copied().find(|known| known.as_str() == kind)?;
-    let Served { group, versions, .. } = kind.served();
-    let (group_found, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    if group_found != group {
-        return None;
-    }
-    let wrong = (!versions.contains(&version))
-        .then(|| format!("apiVersion {api_version} is not read; write it in version {}", versions[0]));
-    Some((kind, wrong))
 }
 
 #[cfg(test)]

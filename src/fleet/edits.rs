@@ -131,7 +131,7 @@ mod tests {
 
     fn workload(name: &str) -> String {
         format!(
-            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: n}}\nspec:\n  selector: {{}}\n  \
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  selector: {{}}\n  \
              template:\n    metadata:\n      labels: {{identity: {name}, env: stage}}\n      \
              annotations: {{sidecar.istio.io/inject: \"true\"}}\n    spec: {{containers: []}}\n---\n"
         )

@@ -24,8 +24,10 @@ use std::{
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::manifests::in_words;
-use crate::model::{ClusterName, NameError};
+use crate::{
+    manifest::words,
+    model::{ClusterName, NameError},
+};
 
 /// Largest fleet file that is read: 10,000 clusters fit many times.
 const MAX_FLEET_FILE_BYTES: u64 = 8 << 20;
@@ -166,7 +168,7 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
     let wrong = |line, message: String| FleetFileError::Text { path: path.to_owned(), line, message };
     let options = serde_saphyr::options! { with_snippet: false };
     let file: FileText = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| wrong(error.location().map_or(1, |at| at.line()), in_words(&error)))?;
+        .map_err(|error| wrong(error.location().map_or(1, |at| at.line()), words::of_yaml(&error)))?;
     if file.clusters.is_empty() {
         return Err(wrong(1, "the fleet has no clusters; list at least one under `clusters`".into()));
     }
@@ -262,10 +264,13 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_its_line() {
         for (text, expected) in [
-            ("clusters:\n- name: east\n  kubeconfg: x\n", "fleet.yaml:3: unknown field `kubeconfg`"),
-            ("clusters: []\nhubs: {}\n", "fleet.yaml:2: unknown field `hubs`"),
+            (
+                "clusters:\n- name: east\n  kubeconfg: x\n",
+                "fleet.yaml:3: kubeconfg is not known here; known are name, kubeconfig, context, directory",
+            ),
+            ("clusters: []\nhubs: {}\n", "fleet.yaml:2: hubs is not known here"),
             ("clusters: []\n", "fleet.yaml:1: the fleet has no clusters"),
-            ("hub: {directory: west}\n", "fleet.yaml:1: missing field `clusters`"),
+            ("hub: {directory: west}\n", "fleet.yaml:1: clusters is missing"),
             ("clusters:\n- name: a\n", "fleet.yaml:2: the cluster a has neither"),
             (
                 "clusters:\n\n- {name: a, directory: west, kubeconfig: east.kubeconfig}\n",

@@ -38,6 +38,11 @@ impl fmt::Debug for Item {
     }
 }
 
+/// An object of a file as the decoder would leave it, so that both backends keep the same of it.
+pub(crate) fn pruned(value: Value) -> Value {
+    Part::Object.deserialize(value).expect("any JSON value decodes")
+}
+
 impl<'de> Deserialize<'de> for Item {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Part::Object.deserialize(deserializer)?;
@@ -89,6 +94,7 @@ enum Part {
     Annotations,
     Spec,
     PodTemplate,
+    PodSpec,
     Status,
     Whole,
 }
@@ -103,9 +109,10 @@ impl Part {
             (Self::Metadata, "annotations") => Some(Self::Annotations),
             (Self::Metadata, "managedFields" | "ownerReferences" | "finalizers")
             | (Self::Annotations, "kubectl.kubernetes.io/last-applied-configuration")
-            | (Self::Spec, "volumeClaimTemplates")
-            | (Self::PodTemplate, "spec") => None,
+            | (Self::Spec, "volumeClaimTemplates") => None,
             (Self::Spec, "template") => Some(Self::PodTemplate),
+            (Self::PodTemplate, "spec") => Some(Self::PodSpec),
+            (Self::PodSpec, key) => (key == "serviceAccountName").then_some(Self::Whole),
             // What a CronJob starts is an object like any other, but for its kind.
             (Self::Spec, "jobTemplate") => Some(Self::Object),
             // Of a status only a gateway's address counts, and which Service of a Rollout is the stable one.
@@ -199,7 +206,8 @@ mod tests {
             "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": {"x": "y"},
                          "managedFields": [{"f": {}}],
                          "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"}},
-            "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}, "spec": {"containers": []}}},
+            "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}},
+                                                  "spec": {"containers": [], "serviceAccountName": "payer"}}},
             "status": {"conditions": [], "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]},
                        "canary": {"stablePingPong": "ping"}},
             "data": {"key": "value"}
@@ -209,7 +217,7 @@ mod tests {
             json!({
                 "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": {"x": "y"},
                              "annotations": {"keep": "1"}},
-                "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}}},
+                "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}, "spec": {"serviceAccountName": "payer"}}},
                 "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}, "canary": {"stablePingPong": "ping"}},
                 "data": {"key": "value"}
             })

@@ -15,7 +15,6 @@ mod informer;
 mod item;
 mod kube;
 pub mod kubeconfig;
-pub(crate) mod manifests;
 mod observe;
 mod observe_availability;
 mod observe_gateway;
@@ -31,6 +30,7 @@ mod secrets;
 mod trouble;
 mod users_route;
 
+pub(crate) use self::item::pruned;
 pub use self::{
     kube::Clients,
     observe::{Observer, identify},

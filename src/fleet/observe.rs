@@ -26,6 +26,7 @@ use crate::{
     config::Settings,
     fleet::observe_policy::{configs_of, recalled},
     istio::{self, Owner, keys},
+    manifest::words,
     model::{
         Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed,
         PublishedEndpoint, Route, ServiceKey, SidecarHosts, Variant, Workload, Written,
@@ -485,7 +486,7 @@ pub(super) fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> 
             (at, "." | "") => at.to_owned(),
             (at, path) => format!("{at}.{path}"),
         };
-        format!("{path}: {}", error.into_inner())
+        format!("{path}: {}", words::of_decoder(&error.into_inner().to_string()))
     })
 }
 

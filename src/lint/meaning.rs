@@ -13,7 +13,8 @@ use crate::{
         OutlierDetectionSpec, RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec, TrafficPolicyEntry,
     },
     config::Settings,
-    model::{ClusterName, Environment, Host, Identity, ServiceKey},
+    manifest::{Problem, words},
+    model::{ClusterName, Environment, Host, Identity, Kind, ServiceKey},
 };
 
 /// Environment of an object that names none.
@@ -23,41 +24,40 @@ const ASSET: &str = "asset";
 const ENV: &str = "env";
 
 type Labels = BTreeMap<String, String>;
-/// A path, and what is to be said of it.
-type Remark = (String, String);
 
 /// What is questionable about an object that fits its schema.
-pub(super) fn of(kind: &str, object: &Value, settings: &Settings) -> Vec<Remark> {
+pub(super) fn of(kind: Kind, object: &Value, settings: &Settings) -> Vec<Problem> {
     let map = |name: &str| serde_json::from_value::<Labels>(object["metadata"][name].clone()).unwrap_or_default();
     let (labels, annotations) = (map("labels"), map("annotations"));
     let mut remarks = Remarks(Vec::new());
     let named = Named { labels: &labels, annotations: &annotations, settings };
     match kind {
-        "ClientConnectionConfig" => remarks.with(object, |remarks, spec| connections(remarks, &named, &spec)),
-        "Dependency" => remarks.with(object, |remarks, spec| dependency(remarks, &spec)),
-        "DependencyProxy" => remarks.with(object, |remarks, spec| proxy(remarks, &spec)),
-        "GlobalTrafficPolicy" => remarks.with(object, |remarks, spec| policy(remarks, &named, &spec)),
-        "OutlierDetection" => remarks.with(object, |remarks, spec| outliers(remarks, &named, &spec)),
-        "RoutingPolicy" => remarks.with(object, |remarks, spec| routing(remarks, &named, &spec)),
-        "TradewindConfig" => remarks.with(object, |remarks, spec| operators(remarks, &spec)),
-        "TrafficConfig" => remarks.with(object, |remarks, spec| slow_start(remarks, &named, &spec)),
+        Kind::ClientConnectionConfig => remarks.with(object, |remarks, spec| connections(remarks, &named, &spec)),
+        Kind::Dependency => remarks.with(object, |remarks, spec| dependency(remarks, &spec)),
+        Kind::DependencyProxy => remarks.with(object, |remarks, spec| proxy(remarks, &spec)),
+        Kind::GlobalTrafficPolicy => remarks.with(object, |remarks, spec| policy(remarks, &named, &spec)),
+        Kind::OutlierDetection => remarks.with(object, |remarks, spec| outliers(remarks, &named, &spec)),
+        Kind::RoutingPolicy => remarks.with(object, |remarks, spec| routing(remarks, &named, &spec)),
+        Kind::TradewindConfig => remarks.with(object, |remarks, spec| operators(remarks, &spec)),
+        Kind::TrafficConfig => remarks.with(object, |remarks, spec| slow_start(remarks, &named, &spec)),
         _ => {}
     }
     remarks.0
 }
 
-struct Remarks(Vec<Remark>);
+struct Remarks(Vec<Problem>);
 
 impl Remarks {
     fn say(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push((path.into(), message.into()));
+        self.0.push(Problem::warning(path, message));
     }
 
     /// Judges the spec, typed as the controller reads it.
     fn with<S: DeserializeOwned>(&mut self, object: &Value, judge: impl FnOnce(&mut Self, S)) {
         match serde_json::from_value(object["spec"].clone()) {
             Ok(spec) => judge(self, spec),
-            Err(error) => self.say("spec", format!("cannot be read: {error}")),
+            // The observer has read it before.
+            Err(error) => self.say("spec", words::of_decoder(&error.to_string())),
         }
     }
 

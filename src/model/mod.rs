@@ -10,6 +10,7 @@ mod kind;
 mod locality;
 mod machine;
 mod names;
+mod nearest;
 mod note;
 mod observed;
 mod read_failure;
@@ -23,6 +24,7 @@ pub use kind::{Kind, Served};
 pub use locality::Locality;
 pub use machine::{MachineAddress, Machines};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
+pub use nearest::{did_you_mean, nearest};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
     Addressing, Availability, Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace,

@@ -76,10 +76,10 @@ fn each_problem_names_file_and_line_and_harms_nothing_else() {
         "a.yaml:7: ",
         "b.json:2: expected value",
         "c.yaml:1: this is no Kubernetes object",
-        "d.yaml:1: this Node has no metadata.name",
+        "d.yaml:3: this Node has no metadata.name",
         "e.yaml:1: west: Node a stands already in a.yaml",
-        "f.yaml:1: apiVersion apps/v1beta1 is not read; write it in version v1",
-        "g.yaml:3: ",
+        "f.yaml:1: apiVersion: apps/v1beta1 is not served; write apps/v1",
+        "g.yaml:6: spec.ports: must be of type array: \"integer\"",
     ]) {
         assert!(problem.starts_with(expected), "{problem}");
     }
@@ -91,7 +91,9 @@ fn each_problem_names_file_and_line_and_harms_nothing_else() {
 fn only_the_watched_namespaces_count() {
     let object = |kind: &str, namespace: &str| {
         let group = if kind == "Dependency" { "admiral.io/v1alpha1" } else { "networking.istio.io/v1" };
-        format!("apiVersion: {group}\nkind: {kind}\nmetadata: {{name: x, namespace: {namespace}}}\nspec: {{}}\n---\n")
+        format!(
+            "apiVersion: {group}\nkind: {kind}\nmetadata: {{name: x, namespace: {namespace}}}\nspec: {{source: a}}\n---\n"
+        )
     };
     let text = [
         object("ServiceEntry", "admiral-sync"),

@@ -1,14 +1,52 @@
-//! Whether an object fits the OpenAPI schema of its CRD, as an API server judges it, and in its words. Never looks at
-//! what the values mean.
+//! Whether an object fits its CRD, as an API server judges it, and in its words: the OpenAPI schema, and where that is
+//! kept, the rules. Never looks at what the values mean.
 //!
 //! Knows the parts of OpenAPI that our CRDs use; a test holds that there are no others.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value};
 
-use super::Severity;
+use super::Problem;
+use crate::{
+    api,
+    model::{Kind, nearest},
+};
 
-/// Edits within which another field may have been meant.
-const MAX_TYPOS: usize = 2;
+/// What the CRD of a kind asks for.
+struct Asked {
+    schema: Value,
+    rules: CompiledSchema,
+}
+
+/// Our CRDs, by kind. Compiled once: it takes longer than to judge a thousand objects.
+static CRDS: LazyLock<BTreeMap<Kind, Asked>> = LazyLock::new(|| {
+    let crds = api::crds().into_iter().filter_map(|crd| {
+        let kind = Kind::ALL.iter().copied().find(|kind| kind.as_str() == crd.spec.names.kind)?;
+        let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
+        let schema = serde_json::to_value(schema).expect("a schema serializes");
+        Some((kind, Asked { rules: compile_schema(&schema), schema }))
+    });
+    crds.collect()
+});
+
+/// What the CRD of a kind says of an object; nothing of kinds without a CRD of ours.
+pub(super) fn check_object(kind: Kind, object: &Value, problems: &mut Vec<Problem>) {
+    let Some(asked) = CRDS.get(&kind) else { return };
+    let mut object = object.clone();
+    // Every object has the first three, which schemas of CRDs do not describe. A status in a manifest is dropped unread.
+    for key in ["apiVersion", "kind", "metadata", "status"] {
+        object.as_object_mut().map(|fields| fields.remove(key));
+    }
+    let before = problems.len();
+    check(&asked.schema, &object, "", problems);
+    if problems[before..].iter().any(Problem::is_error) {
+        return;
+    }
+    let broken = Validator::new().validate_compiled(&asked.rules, &object, None).err().into_iter().flatten();
+    problems.extend(broken.map(|broken| Problem::error(broken.field_path, broken.message)));
+}
 
 /// The keywords that [`check`] judges, and those that say nothing about a value.
 #[cfg(test)]
@@ -33,27 +71,9 @@ pub(super) const KEYWORDS: &[&str] = &[
     "x-kubernetes-validations",
 ];
 
-/// What is wrong, and where.
-pub(super) type Problem = (Severity, String, String);
-
-/// Leaves out fields that are null: an API server drops them, where the schema does not permit null; ours never does.
-pub(super) fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| (key.clone(), without_nulls(value)))
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        other => other.clone(),
-    }
-}
-
 /// Judges `value`, which stands at `path`.
-pub(super) fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let mut refuse = |message: String| problems.push((Severity::Error, path.to_owned(), message));
+fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
+    let mut refuse = |message: String| problems.push(Problem::error(path, message));
     if let Some(wanted) = mismatch(schema, value) {
         return refuse(format!("must be of type {wanted}: \"{}\"", type_of(value)));
     }
@@ -94,7 +114,7 @@ fn check_fields(schema: &Value, fields: &Map<String, Value>, path: &str, problem
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !fields.contains_key(key) {
-            problems.push((Severity::Error, below(key), "Required value".into()));
+            problems.push(Problem::error(below(key), "Required value: it is missing"));
         }
     }
     let known = schema["properties"].as_object();
@@ -106,12 +126,9 @@ fn check_fields(schema: &Value, fields: &Map<String, Value>, path: &str, problem
         } else if schema["x-kubernetes-preserve-unknown-fields"] != true {
             let missing =
                 known.into_iter().flatten().map(|(known, _)| known).filter(|known| !fields.contains_key(*known));
-            let close = missing
-                .map(|known| (strsim::damerau_levenshtein(&known.to_lowercase(), &key.to_lowercase()), known))
-                .filter(|(typos, _)| *typos <= MAX_TYPOS)
-                .min();
-            let meant = close.map(|(_, known)| format!("; is {known} meant?")).unwrap_or_default();
-            problems.push((Severity::Warning, below(key), format!("unknown field; API servers drop it{meant}")));
+            let meant = nearest(key, missing.map(String::as_str)).map(|known| format!("; is {known} meant?"));
+            let message = format!("unknown field; API servers drop it{}", meant.unwrap_or_default());
+            problems.push(Problem::warning(below(key), message));
         }
     }
 }
@@ -197,12 +214,12 @@ mod tests {
         }});
         let judge = |value: Value| {
             let mut problems = Vec::new();
-            check(&schema, &without_nulls(&value), "", &mut problems);
-            problems.into_iter().map(|(_, path, message)| format!("{path}: {message}")).collect::<Vec<_>>()
+            check(&schema, &value, "", &mut problems);
+            problems.into_iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>()
         };
         use serde_json::json;
-        assert_eq!(judge(json!({"name": "a", "count": 1, "mode": "OFF", "free": {"x": [1]}, "list": null})), [""; 0]);
-        assert_eq!(judge(json!({"name": null})), ["name: Required value"]);
+        assert_eq!(judge(json!({"name": "a", "count": 1, "mode": "OFF", "free": {"x": [1]} })), [""; 0]);
+        assert_eq!(judge(json!({})), ["name: Required value: it is missing"]);
         assert_eq!(judge(json!({"name": "long"})), ["name: is longer than 3 characters"]);
         assert_eq!(judge(json!({"name": "a", "count": 1.5})), ["count: must be of type integer: \"number\""]);
         assert_eq!(judge(json!({"name": "a", "count": -1})), ["count: should be greater than or equal to 0"]);

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-use crate::fleet::manifests;
+use super::text;
 
 /// The lines of a document, from 1, as deep as it goes.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Lines {
 impl Lines {
     /// Reads the document of which `text` is all, and whose first line is `first`.
     pub(super) fn read(text: &str, first: usize) -> Self {
-        let shape = serde_saphyr::from_str_with_options::<Spanned<Shape>>(text, manifests::options());
+        let shape = serde_saphyr::from_str_with_options::<Spanned<Shape>>(text, text::options());
         // What the caller could read and this cannot has at least a beginning.
         shape.map_or_else(|_| Self { line: first, ..Self::default() }, |shape| Self::of(shape, first))
     }
@@ -39,12 +39,6 @@ impl Lines {
             Shape::Items(found) => items.extend(found.into_iter().map(|item| Self::of(item, first))),
         }
         Self { line, fields, items }
-    }
-
-    /// The part of a list of objects that holds one of them.
-    pub(super) fn item(&self, index: usize) -> &Self {
-        let items = self.fields.iter().find(|(key, _)| key == "items");
-        items.and_then(|(_, items)| items.items.get(index)).unwrap_or(self)
     }
 
     /// The line of `spec.policy[0].dnsPrefix`, or of the nearest thing around it.

@@ -1,0 +1,318 @@
+//! What files may hold: `lint` and `render` take the same, refuse the same, and say where and what to do.
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{code, fleet, stderr, stdout, text, tradewind};
+
+/// Far above what a command needs for a few files, on a busy machine.
+const AT_MOST: Duration = Duration::from_secs(60);
+
+/// Runs a command that might wait for ever.
+fn ends(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let begin = Instant::now();
+    while child.try_wait().expect("a child of our own").is_none() {
+        if begin.elapsed() > AT_MOST {
+            let _ = child.kill();
+            panic!("{arguments:?} hangs");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().expect("it has ended")
+}
+
+/// `lint` and `render` of the sample with one more file in cluster-1: exit codes, and what both say.
+fn judged(name: &str, content: &[u8]) -> ((i32, String), (i32, String)) {
+    let fleet = fleet();
+    let file = fleet.path().join("cluster-1").join(name);
+    fs::write(&file, content).expect("a file");
+    let lint = ends(&["lint", text(&file)]);
+    let render = ends(&["render", text(fleet.path()), "-o", "table"]);
+    ((code(&lint), stdout(&lint) + &stderr(&lint)), (code(&render), stderr(&render)))
+}
+
+const POLICY: &str = "metadata: {name: pay, namespace: payments-west, labels: {identity: payments, env: stage}}\nspec:\n  policy:\n  - dnsPrefix: default\n    lbType: 1\n    target:\n    - {region: us-west, weight: WEIGHT}\n";
+
+fn policy(head: &str, weight: &str) -> String {
+    format!("{head}\n{}", POLICY.replace("WEIGHT", weight))
+}
+
+const HEAD: &str = "apiVersion: admiral.io/v1alpha1\nkind: GlobalTrafficPolicy";
+
+#[test]
+fn lint_and_render_refuse_the_same_with_the_line_and_what_to_do() {
+    for (name, content, line, words) in [
+        (
+            "kind.yaml",
+            policy("apiVersion: admiral.io/v1alpha1\nkind: GlobalTraficPolicy", "100"),
+            2,
+            "did you mean GlobalTrafficPolicy?",
+        ),
+        (
+            "plural.yaml",
+            policy("apiVersion: admiral.io/v1alpha1\nkind: globaltrafficpolicies", "100"),
+            2,
+            "did you mean GlobalTrafficPolicy?",
+        ),
+        (
+            "no-kind.yaml",
+            policy("apiVersion: admiral.io/v1alpha1", "100"),
+            1,
+            "kind: is missing; of admiral.io/v1alpha1 these are read",
+        ),
+        (
+            "no-version.yaml",
+            policy("kind: GlobalTrafficPolicy", "100"),
+            1,
+            "apiVersion: is missing; write admiral.io/v1alpha1",
+        ),
+        (
+            "group.yaml",
+            policy("apiVersion: admiral/v1alpha1\nkind: GlobalTrafficPolicy", "100"),
+            1,
+            "did you mean admiral.io/v1alpha1?",
+        ),
+        (
+            "negative.yaml",
+            policy(HEAD, "-90"),
+            9,
+            "spec.policy[0].target[0].weight: should be greater than or equal to 0",
+        ),
+        (
+            "fraction.yaml",
+            policy(HEAD, "70.5"),
+            9,
+            "spec.policy[0].target[0].weight: must be of type integer: \"number\"",
+        ),
+        (
+            "text.yaml",
+            policy(HEAD, "\"70\""),
+            9,
+            "spec.policy[0].target[0].weight: must be of type integer: \"string\"",
+        ),
+        ("null.yaml", format!("{HEAD}\nmetadata: {{name: a}}\nspec:\n"), 4, "spec: Required value: it is missing"),
+        (
+            "rule.yaml",
+            format!("{HEAD}\nmetadata: {{name: a}}\nspec:\n  policy:\n  - lbType: 1\n"),
+            6,
+            "an entry must name its host by dnsPrefix or dns",
+        ),
+        (
+            "labels.yaml",
+            policy(HEAD, "100").replace("env: stage", "env: 1"),
+            3,
+            "metadata.labels.env: must be a text; write \"1\" in quotes",
+        ),
+        (
+            "old.yaml",
+            "\napiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: a}\n".to_owned(),
+            2,
+            "is not served any more; write apps/v1",
+        ),
+        (
+            "port.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 0\n".to_owned(),
+            6,
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (
+            "ports.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports: {http: 80}\n".to_owned(),
+            5,
+            "spec.ports: must be of type array: \"object\"",
+        ),
+        ("no-name.yaml", "apiVersion: v1\nkind: Service\nmetadata: {}\n".to_owned(), 3, "metadata.name"),
+        (
+            "item.yaml",
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n- apiVersion: v1\n  kind: service\n".to_owned(),
+            7,
+            "did you mean Service?",
+        ),
+        ("array.json", "[\n{\"apiVersion\": \"v1\",\n\"kind\": \"service\"}]\n".to_owned(), 3, "did you mean Service?"),
+        (
+            "cr-only.yaml",
+            "apiVersion: v1\rkind: ConfigMap\r---\rapiVersion: v1\rkind: Service\r".to_owned(),
+            4,
+            "save the file with LF or CRLF line ends",
+        ),
+        ("broken.yaml", "apiVersion: v1\nkind: [\n".to_owned(), 2, ""),
+        ("broken.json", "{\n\"kind\": }".to_owned(), 2, "expected value"),
+        ("twice.yaml", "apiVersion: v1\nkind: Service\nkind: Node\n".to_owned(), 3, "the key kind is there twice"),
+        ("text.json", "\"hello\"".to_owned(), 1, "no Kubernetes object"),
+    ] {
+        let ((lint, found), (render, said)) = judged(name, content.as_bytes());
+        assert_eq!((lint, render), (1, 2), "{name}: {found}{said}");
+        assert!(found.contains(&format!("{name}:{line}: error: ")) && found.contains(words), "{name}: {found}");
+        assert!(said.contains(&format!("error: cluster-1: {name}:{line}: ")) && said.contains(words), "{name}: {said}");
+        for leak in ["serde", "usize", "i32", "invalid type", "expected struct", "from_", "panicked"] {
+            assert!(!found.contains(leak) && !said.contains(leak), "{name}: {found}{said}");
+        }
+    }
+}
+
+#[test]
+fn lint_and_render_take_the_same() {
+    let json = |head: &str, tail: &str| {
+        format!(
+            "{head}{{\"apiVersion\": \"admiral.io/v1alpha1\", \"kind\": \"Dependency\", \"metadata\": {{\"name\": \"a\", \"namespace\": \"admiral\"}}, \"spec\": {{\"source\": \"orders\", \"destinations\": [\"payments\"]}}}}{tail}"
+        )
+    };
+    for (name, content, objects) in [
+        ("float.yaml", policy(HEAD, "100.0"), 1),
+        ("exponent.yaml", policy(HEAD, "1e2"), 1),
+        ("bom.json", json("\u{feff}", ""), 1),
+        ("array.json", json("[", "]"), 1),
+        ("several.json", json("", &json("\n", "").replace("\"a\"", "\"b\"")), 2),
+        (
+            "nulls.json",
+            json("", "").replace("\"spec\": {", "\"status\": null, \"spec\": {\"identityLabel\": null, "),
+            1,
+        ),
+        (
+            "list.yaml",
+            "apiVersion: v1\nkind: ServiceList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n".to_owned(),
+            2,
+        ),
+        ("empty.yaml", "---\n# nothing\n".to_owned(), 0),
+        (
+            "others.yaml",
+            "apiVersion: example.com/v1\nkind: globaltrafficpolicy\n---\napiVersion: v1\nkind: Secret\n".to_owned(),
+            0,
+        ),
+        ("crlf.yaml", policy(HEAD, "100").replace('\n', "\r\n"), 1),
+    ] {
+        let ((lint, found), (render, said)) = judged(name, content.as_bytes());
+        assert_eq!((lint, render), (0, 0), "{name}: {found}{said}");
+        assert!(found.contains(&format!("objects: {objects}, errors: 0, ")), "{name}: {found}");
+    }
+    let ((_, found), _) = judged("array.json", json("[", "]").as_bytes());
+    assert!(found.contains("warning: kubectl takes no list at the top of a file"), "{found}");
+}
+
+#[test]
+fn texts_that_are_none_are_unreadable_for_both() {
+    for (name, content, words) in [
+        ("bytes.yaml", &b"a: \xff\n"[..], "is not text in UTF-8; save it as UTF-8"),
+        ("windows.yaml", b"\xff\xfea\0:\0", "is text in UTF-16; save it as UTF-8"),
+    ] {
+        let ((lint, found), (render, said)) = judged(name, content);
+        assert_eq!((lint, render), (2, 2), "{name}: {found}{said}");
+        assert!(found.contains(words) && said.contains(words), "{name}: {found}{said}");
+    }
+}
+
+#[test]
+fn pipes_sockets_and_devices_in_a_directory_are_named_and_not_waited_for() {
+    let fleet = fleet();
+    let cluster = fleet.path().join("cluster-1");
+    let made = Command::new("mkfifo").arg(cluster.join("pipe.yaml")).status().expect("mkfifo");
+    assert!(made.success());
+    let _listener = UnixListener::bind(cluster.join("socket.json")).expect("a socket");
+    symlink("/dev/zero", cluster.join("device.yml")).expect("a link");
+    let output = tempfile::tempdir().expect("a directory");
+    fs::create_dir(output.path().join("cluster-1")).expect("a directory");
+    let made =
+        Command::new("mkfifo").arg(output.path().join("cluster-1/serviceentry-a.yaml")).status().expect("mkfifo");
+    assert!(made.success());
+    for arguments in [
+        &["render", text(fleet.path())][..],
+        &["render", text(fleet.path()), "-d", text(output.path())],
+        &["diff", text(fleet.path())],
+        &["diff", text(fleet.path()), text(fleet.path())],
+        &["lint", text(&cluster)],
+        &["lint", text(fleet.path())],
+    ] {
+        let ended = ends(arguments);
+        let said = stderr(&ended);
+        assert_eq!(code(&ended), 2, "{arguments:?}: {said}");
+        for (file, what) in [("pipe.yaml", "a named pipe"), ("socket.json", "a socket"), ("device.yml", "a device")] {
+            assert!(said.contains(&format!("{file}: is {what}, not a file")), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_pipe_that_is_named_on_the_command_line_is_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let writer = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::write(pipe, policy("apiVersion: admiral.io/v1alpha1\nkind: gtp", "100")))
+    };
+    let linted = ends(&["lint", text(&pipe)]);
+    writer.join().expect("no panic").expect("a write");
+    assert!(code(&linted) == 1 && stdout(&linted).contains("did you mean GlobalTrafficPolicy?"), "{}", stdout(&linted));
+}
+
+#[test]
+fn links_may_lead_anywhere_also_in_circles() {
+    let (fleet, shared) = (fleet(), tempfile::tempdir().expect("a directory"));
+    let cluster = fleet.path().join("cluster-1");
+    let at = |name: &str| cluster.join(name);
+    fs::write(shared.path().join("policy.yaml"), policy(HEAD, "-1")).expect("a file");
+    symlink(".", at("here")).expect("a link");
+    symlink("..", at("up")).expect("a link");
+    symlink("a", at("b")).expect("a link");
+    symlink("b", at("a")).expect("a link");
+    let rendered = ends(&["render", text(fleet.path())]);
+    // The whole fleet is within the cluster now, and each object of the others is there twice, or again.
+    assert_eq!(code(&rendered), 2, "{}", stderr(&rendered));
+    fs::remove_file(at("up")).expect("a link");
+    let rendered = ends(&["render", text(fleet.path())]);
+    assert_eq!((code(&rendered), stderr(&rendered)), (0, String::new()));
+    // What a link leads to counts.
+    symlink(shared.path(), at("shared")).expect("a link");
+    let rendered = ends(&["render", text(fleet.path())]);
+    assert!(stderr(&rendered).contains("shared/policy.yaml:9: spec.policy[0]"), "{}", stderr(&rendered));
+    symlink("self.yaml", at("self.yaml")).expect("a link");
+    let rendered = ends(&["render", text(fleet.path())]);
+    assert!(stderr(&rendered).contains("self.yaml: cannot be read: Too many levels"), "{}", stderr(&rendered));
+}
+
+#[test]
+fn an_empty_directory_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("README.md"), "").expect("a file");
+    let linted = tradewind(&["lint", text(directory.path())]);
+    assert_eq!(code(&linted), 2);
+    assert!(stderr(&linted).contains("the directory has no manifests (*.yaml, *.yml, *.json)"), "{}", stderr(&linted));
+    assert_eq!(code(&tradewind(&["lint", text(&directory.path().join("nowhere"))])), 2);
+}
+
+#[test]
+fn a_policy_that_is_refused_leaves_nothing_to_compare() {
+    let (old, new) = (fleet(), fleet());
+    super::edit(&super::policy_of(new.path()), "weight: 90", "weight: -90");
+    let between = tradewind(&["diff", text(old.path()), text(new.path())]);
+    assert_eq!((code(&between), stdout(&between)), (2, String::new()));
+    assert!(stderr(&between).contains("should be greater than or equal to 0"), "{}", stderr(&between));
+}
+
+#[test]
+fn render_is_strict_where_it_is_told_to_be() {
+    let fleet = fleet();
+    let render = |further: &[&str]| code(&tradewind(&[&["render", text(fleet.path())], further].concat()));
+    assert_eq!(render(&["--strict"]), 0, "the sample gives no note");
+    super::edit(&super::policy_of(fleet.path()), "weight: 90", "weight: 80");
+    assert_eq!((render(&[]), render(&["--strict"])), (0, 1), "a note");
+    fs::write(fleet.path().join("cluster-1/broken.yaml"), "a: [").expect("a file");
+    assert_eq!((render(&[]), render(&["--strict"])), (2, 2));
+}
+
+/// The sample is judged as it is: of all kinds that are read, nothing is wrong.
+#[test]
+fn the_sample_is_in_order() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sample");
+    let linted = tradewind(&["lint", "--strict", text(&sample)]);
+    assert_eq!((code(&linted), stdout(&linted)), (0, String::new()), "{}", stderr(&linted));
+}
