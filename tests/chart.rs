@@ -510,7 +510,9 @@ async fn in_a_member_it_may_read_the_mesh_and_write_its_own_namespace() {
     let routing = "get create patch delete: virtualservices.networking.istio.io destinationrules.networking.istio.io \
                    in istio-system";
     let slices = "list watch: endpointslices.discovery.k8s.io";
-    let modes: [(&str, &str, &[&str]); 8] = [
+    let adopt =
+        "get create patch delete: serviceentries.networking.istio.io destinationrules.networking.istio.io in other";
+    let modes: [(&str, &str, &[&str]); 9] = [
         ("rights-default", "", &[read, write_own]),
         ("rights-pods", "directEndpoints: true", &[read, write_own, slices]),
         ("rights-merge", "sidecars: merge", &[read, write_own, merge]),
@@ -527,6 +529,7 @@ async fn in_a_member_it_may_read_the_mesh_and_write_its_own_namespace() {
             &[read, write_own, "list watch: routingpolicies.admiral.io", filters],
         ),
         ("rights-routing", "vsRouting: true", &[read, write_own, routing]),
+        ("rights-adopt", "adoptNamespaces: [other]", &[read, write_own, adopt]),
     ];
     for (release, values, wanted) in modes {
         install(member, MEMBER, release, release, &format!("syncNamespace: own-sync\n{values}")).await;

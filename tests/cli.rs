@@ -399,6 +399,56 @@ fn beside_admiral_a_zone_that_all_nodes_share_changes_no_endpoint() {
     assert!(stdout(&zoned).contains("us-east/us-east-1"), "{}", stdout(&zoned));
 }
 
+#[test]
+fn diff_shows_beforehand_what_taking_over_a_hand_written_entry_would_change() {
+    let fleet = fleet();
+    let host = "stage.payments.global";
+    let by_hand = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: payments, namespace: legacy}
+spec:
+  hosts: [stage.payments.global]
+  addresses: [10.77.0.9]
+  location: MESH_INTERNAL
+  resolution: DNS
+  endpoints: [{address: 198.51.100.7, ports: {http: 15443}}]
+";
+    let file = fleet.path().join("cluster-1/by-hand.yaml");
+    fs::write(&file, by_hand).expect("a file of our own");
+    let diff = |further: &[&str]| tradewind(&[&["diff", text(fleet.path())], further].concat());
+    let before = stdout(&diff(&[]));
+    assert!(before.contains(&format!("create cluster-1/ServiceEntry/{host}-se")), "{before}");
+    assert!(!before.contains("10.77.0.9"), "{before}");
+    for further in ["--adopt=legacy", "--adopt=legacy/payments"] {
+        let adopted = diff(&[further]);
+        let shown = stdout(&adopted);
+        assert_eq!(code(&adopted), 1, "{}", stderr(&adopted));
+        assert!(shown.contains("take over cluster-1/ServiceEntry/payments\n"), "{shown}");
+        assert!(!shown.contains(&format!("cluster-1/ServiceEntry/{host}-se")), "{shown}");
+        let changed: Vec<&str> = shown.lines().filter(|line| line.contains("10.77.0.9")).collect();
+        let written = |line: &&&str| line.starts_with('+');
+        assert_eq!(changed.iter().filter(written).count(), 2, "the other clusters get the address: {changed:?}");
+        assert!(changed.iter().any(|line| line.starts_with(' ')), "and there it stays: {changed:?}");
+    }
+    let endpoints = diff(&["--adopt=legacy", "--endpoints"]);
+    assert!(stdout(&endpoints).contains("198.51.100.7:15443"), "{}", stdout(&endpoints));
+    // The annotation does the same without a flag, and another namespace nothing.
+    assert_eq!(stdout(&diff(&["--adopt=other"])), before);
+    let annotated =
+        by_hand.replace("namespace: legacy", "namespace: legacy, annotations: {tradewind.io/adopt: 'true'}");
+    fs::write(&file, annotated).expect("a file of our own");
+    let shown = stdout(&diff(&[]));
+    assert!(shown.contains("take over cluster-1/ServiceEntry/payments\n"), "{shown}");
+    assert!(!shown.contains("-    tradewind.io/adopt"), "it is its owner's: {shown}");
+    // What was taken over, and is no longer handed over, would be given back.
+    let rendered = stdout(&tradewind(&["render", text(fleet.path()), "-c", "cluster-1"]));
+    let standing = rendered.split("---\n").find(|object| object.contains("name: payments\n")).expect("the entry");
+    fs::write(&file, standing.replace("    tradewind.io/adopt: \"true\"\n", "")).expect("a file of our own");
+    let back = diff(&[]);
+    assert!(stdout(&back).contains("give back cluster-1/ServiceEntry/payments\n"), "{}", stdout(&back));
+    assert!(stderr(&back).contains("it is left alone, and Tradewind makes none beside it"), "{}", stderr(&back));
+}
+
 fn walk(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

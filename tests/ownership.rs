@@ -12,8 +12,8 @@ use tradewind::{
     config::Settings,
     controller::plan_service,
     fleet::{Observer, directory::DirectoryCluster, file},
-    istio::{Object, Owner},
-    model::{ClusterName, Note, ObjectId, ServiceKey, Written},
+    istio::{Object, Owner, keys},
+    model::{Adoption, AdoptionStage, ClusterName, Host, Note, ObjectId, ServiceKey, Written},
     plan::HostPlan,
     registry::{Registry, Unit},
 };
@@ -52,6 +52,10 @@ impl Known for Standing {
 
     fn written(&self, _: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
         self.0.get(id).cloned()
+    }
+
+    fn entry_in_the_way(&self, _: &ClusterName, _: &ObjectId, _: &str) -> Option<ObjectId> {
+        None
     }
 
     fn owned_count(&self, _: &ClusterName) -> usize {
@@ -105,7 +109,9 @@ fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
         service: Some(payments()),
         digest: if as_wanted { object.digest() } else { 1 },
         host: None,
+        further_hosts: Vec::new(),
         address: None,
+        adoption: None,
         policy: None,
         configs: Vec::new(),
         recalled: Default::default(),
@@ -115,6 +121,17 @@ fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
         origin: None,
         content: None,
     }
+}
+
+/// What owners of hand-written objects say.
+fn stages() -> Vec<AdoptionStage> {
+    vec![
+        AdoptionStage::Requested,
+        AdoptionStage::Impossible("any".to_owned()),
+        AdoptionStage::Adopted,
+        AdoptionStage::Recalled,
+        AdoptionStage::Declined,
+    ]
 }
 
 fn objects(hosts: &[HostPlan]) -> Vec<Object> {
@@ -128,28 +145,51 @@ proptest! {
     #[test]
     fn only_our_objects_are_written_over_or_removed(
         standing in vec(
-            option::of((select(&[Owner::Tradewind, Owner::Reference, Owner::Foreign][..]), any::<bool>())),
+            option::of((
+                select(&[Owner::Tradewind, Owner::Reference, Owner::Foreign][..]),
+                any::<bool>(),
+                option::of(select(stages())),
+            )),
             2 * WANTED.len(),
         ),
         wanted in 0..=WANTED.len(),
         adopts in any::<bool>(),
+        in_place in any::<bool>(),
     ) {
         let all = objects(&WANTED);
         let there = all.iter().zip(&standing).filter_map(|(object, owner)| {
-            let (owner, as_wanted) = (*owner)?;
-            Some((object.id(), Arc::new(written(object, owner, as_wanted))))
+            let (owner, as_wanted, stage) = owner.clone()?;
+            let host = object.host().and_then(|host| Host::parse(host).ok());
+            let adoption = stage.map(|stage| Box::new(Adoption { stage, host, annotated: true }));
+            Some((object.id(), Arc::new(Written { adoption, ..written(object, owner, as_wanted) })))
         });
         let known = Standing(there.collect());
-        let desired = Desired::hosts(&WANTED[..wanted]);
+        let mut hosts = WANTED[..wanted].to_vec();
+        if in_place {
+            for host in &mut hosts {
+                for metadata in [&mut host.service_entry.metadata, &mut host.destination_rule.metadata] {
+                    metadata.annotations.insert(keys::ADOPTED.to_owned(), host.host.to_string());
+                }
+            }
+        }
+        let desired = Desired::hosts(&hosts);
         for write in preview(&known, &cluster(), &Unit::Service(payments()), &desired, adopts).writes {
-            let owner = known.0.get(&write.id).map(|written| written.owner);
+            let there = known.0.get(&write.id);
+            let owner = there.map(|written| written.owner);
+            let stage = there.and_then(|written| written.adoption.as_ref()).map(|adoption| &adoption.stage);
+            let is_recalled = stage == Some(&AdoptionStage::Recalled);
+            let is_handed_over = matches!(stage, Some(AdoptionStage::Requested | AdoptionStage::Adopted));
             let allowed = match write.verb {
                 Verb::Create => owner.is_none(),
-                Verb::Update | Verb::Delete => owner == Some(Owner::Tradewind),
-                Verb::TakeOver => adopts && owner == Some(Owner::Reference),
+                Verb::Update | Verb::Delete => owner == Some(Owner::Tradewind) && !is_recalled,
+                Verb::TakeOver => {
+                    adopts && owner == Some(Owner::Reference)
+                        || in_place && owner == Some(Owner::Foreign) && is_handed_over
+                }
+                Verb::GiveBack => owner == Some(Owner::Tradewind) && is_recalled,
                 Verb::Merge => false,
             };
-            prop_assert!(allowed, "{:?} {:?}, which belongs to {owner:?}", write.verb, write.id);
+            prop_assert!(allowed, "{:?} {:?}, which belongs to {owner:?}, {stage:?}", write.verb, write.id);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The fleet in motion: restarts, partitions, late clusters, lost gateways, changed marks. No cluster, no clock.
 
+#[path = "registry_scenarios/adoption.rs"]
+mod adoption;
 #[path = "registry_scenarios/order.rs"]
 mod order;
 #[path = "registry_scenarios/place.rs"]

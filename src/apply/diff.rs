@@ -120,6 +120,8 @@ pub(super) struct View<'a> {
     pub(super) of_unit: &'a [Arc<Written>],
     /// Any object of the cluster, whoever made it.
     pub(super) find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
+    /// The hand-written entry beside which an entry of ours is not made for a host.
+    pub(super) in_the_way: &'a dyn Fn(&ObjectId, &str) -> Option<ObjectId>,
     /// Whether (object, wanted digest, observed digest) was seen to be as near as it gets.
     pub(super) settled: &'a dyn Fn(&ObjectId, u64, u64) -> bool,
     /// Whether the reference's objects are taken over.
@@ -135,8 +137,10 @@ pub(super) enum Change {
     Create { object: Object },
     /// Over an object of ours.
     Update { object: Object, over: Arc<Written> },
-    /// Over an object of the reference.
+    /// Over an object of the reference, or over one that its owner handed over.
     Adopt { object: Object, over: Arc<Written> },
+    /// Of our marks on an object whose owner took it back.
+    GiveBack { over: Arc<Written> },
     /// Of our hosts in a user's Sidecar.
     Merge { over: Arc<Written>, hosts: Vec<String> },
 }
@@ -145,7 +149,7 @@ impl Change {
     pub(super) fn id(&self) -> ObjectId {
         match self {
             Self::Create { object } | Self::Update { object, .. } | Self::Adopt { object, .. } => object.id(),
-            Self::Merge { over, .. } => over.id.clone(),
+            Self::Merge { over, .. } | Self::GiveBack { over } => over.id.clone(),
         }
     }
 
@@ -153,6 +157,7 @@ impl Change {
     pub(super) fn digest(&self) -> u64 {
         match self {
             Self::Create { object } | Self::Update { object, .. } | Self::Adopt { object, .. } => object.digest(),
+            Self::GiveBack { over } => over.digest,
             Self::Merge { hosts, .. } => {
                 use std::hash::{DefaultHasher, Hash, Hasher};
                 let mut hasher = DefaultHasher::new();
@@ -167,6 +172,7 @@ impl Change {
             Self::Create { .. } => Verb::Create,
             Self::Update { .. } => Verb::Update,
             Self::Adopt { .. } => Verb::TakeOver,
+            Self::GiveBack { .. } => Verb::GiveBack,
             Self::Merge { .. } => Verb::Merge,
         }
     }
@@ -175,7 +181,9 @@ impl Change {
         match self {
             Self::Create { .. } => "wanted and not there",
             Self::Update { .. } => "differs from the plan",
-            Self::Adopt { .. } => "made by the reference, adoption is on",
+            Self::Adopt { over, .. } if over.owner == Owner::Reference => "made by the reference, adoption is on",
+            Self::Adopt { .. } => "handed over by its owner",
+            Self::GiveBack { .. } => "its owner no longer hands it over",
             Self::Merge { .. } => "hosts differ from the plan",
         }
     }
@@ -223,6 +231,10 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
             changes.groups.push(group);
         }
     }
+    for over in view.of_unit.iter().filter(|written| is_recalled(written)) {
+        changes.wanted.insert(over.id.clone());
+        changes.groups.push(vec![Change::GiveBack { over: Arc::clone(over) }]);
+    }
     changes.removals = view
         .of_unit
         .iter()
@@ -249,6 +261,17 @@ struct Compared {
 
 impl Changes {
     fn host(&mut self, pair: &Pair, view: &View<'_>) -> Vec<Change> {
+        let (id, host) = (pair.service_entry.id(), pair.service_entry.host().unwrap_or_default());
+        if (view.find)(&id).is_none()
+            && let Some(other) = (view.in_the_way)(&id, host)
+        {
+            // What stands of ours for the host belongs to that entry now, such as the rule that was made for it.
+            let of_host = view.of_unit.iter().filter(|written| written.is_for(host));
+            self.wanted.extend(of_host.map(|written| written.id.clone()));
+            let message = format!("is an entry for {host}; it is left alone, and Tradewind makes none beside it");
+            self.obstacles.push(Obstacle { id: other, kind: NoteKind::ObjectForeign, message });
+            return Vec::new();
+        }
         let entry = self.object(&pair.service_entry, view);
         if entry.foreign {
             // Our rule would change how somebody else's host behaves.
@@ -270,7 +293,12 @@ impl Changes {
             let change = Some(Change::Create { object: object.clone() });
             return Compared { change, exists: false, foreign: false };
         };
+        let is_handed_over = object.is_adopted() && over.adoption.as_ref().is_some_and(|said| said.is_handed_over());
         let change = match over.owner {
+            // It is given back, and nothing else is done to it.
+            Owner::Tradewind if is_recalled(&over) => {
+                return Compared { change: None, exists: true, foreign: true };
+            }
             Owner::Tradewind => {
                 let digest = object.digest();
                 if digest == over.digest {
@@ -282,6 +310,7 @@ impl Changes {
                     Some(Change::Update { object: object.clone(), over })
                 }
             }
+            Owner::Foreign if is_handed_over => Some(Change::Adopt { object: object.clone(), over }),
             Owner::Reference if view.adopt_reference => Some(Change::Adopt { object: object.clone(), over }),
             owner => {
                 let maker = if owner == Owner::Reference { "Admiral" } else { "somebody else" };
@@ -344,6 +373,10 @@ impl Changes {
     }
 }
 
+fn is_recalled(written: &Written) -> bool {
+    written.owner == Owner::Tradewind && written.adoption.as_ref().is_some_and(|adoption| adoption.is_recalled())
+}
+
 /// Another Sidecar for the whole namespace that is not ours.
 fn others_sidecar(id: &ObjectId, view: &View<'_>) -> Option<ObjectId> {
     let is_whole = |written: &&Arc<Written>| written.sidecar.as_ref().is_some_and(|sidecar| !sidecar.has_selector);
@@ -375,6 +408,7 @@ mod tests {
     use crate::{
         apply::testing::{host_plan, reference, sidecar, written},
         istio::keys,
+        model::{Adoption, AdoptionStage, Host},
     };
 
     fn view<'a>(
@@ -382,7 +416,8 @@ mod tests {
         find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
         adopt_reference: bool,
     ) -> View<'a> {
-        View { of_unit, find, settled: &|_, _, _| false, adopt_reference, may_remove: true }
+        let (settled, in_the_way) = (&|_: &_, _, _| false, &|_: &_, _: &_| None);
+        View { of_unit, find, in_the_way, settled, adopt_reference, may_remove: true }
     }
 
     fn compare(desired: &Desired, standing: &[Arc<Written>]) -> Changes {
@@ -446,6 +481,99 @@ mod tests {
         assert_eq!(entry_foreign.obstacles.len(), 1);
         let rule_foreign = compare(&desired, &[foreign(&objects[1])]);
         assert_eq!(steps(&rule_foreign), [["create ServiceEntry"]]);
+    }
+
+    /// The pair of a host in the places of hand-written objects.
+    fn adopted_plan(host: &str) -> HostPlan {
+        let mut plan = host_plan(host, "1", false);
+        for metadata in [&mut plan.service_entry.metadata, &mut plan.destination_rule.metadata] {
+            metadata.name = "by-hand".into();
+            metadata.annotations.insert(keys::ADOPTED.into(), host.into());
+        }
+        plan
+    }
+
+    fn said(written: &Arc<Written>, owner: Owner, stage: AdoptionStage) -> Arc<Written> {
+        let adoption = Some(Box::new(Adoption { stage, host: Host::parse("a.global").ok(), annotated: true }));
+        Arc::new(Written {
+            owner,
+            adoption,
+            digest: written.digest ^ 1,
+            host: Some("a.global".into()),
+            ..(**written).clone()
+        })
+    }
+
+    #[test]
+    fn what_its_owner_handed_over_is_taken_over_in_place_and_nothing_else_is() {
+        let desired = Desired::hosts(&[adopted_plan("a.global")]);
+        let objects = standing(&desired);
+        let all = |stage: &AdoptionStage| -> Vec<_> {
+            objects.iter().map(|object| said(object, Owner::Foreign, stage.clone())).collect()
+        };
+        let requested = compare(&desired, &all(&AdoptionStage::Requested));
+        assert_eq!(steps(&requested), [["take over ServiceEntry", "take over DestinationRule"]]);
+        assert!(requested.removals.is_empty() && requested.obstacles.is_empty());
+        assert_eq!(requested.groups[0][0].reason(), "handed over by its owner");
+        for stage in [AdoptionStage::Declined, AdoptionStage::Impossible(String::new())] {
+            let left = compare(&desired, &all(&stage));
+            assert!(left.groups.is_empty() && left.removals.is_empty(), "{stage:?}");
+            assert_eq!(left.obstacles[0].kind, NoteKind::ObjectForeign);
+        }
+        // The plan says which object takes the place of Tradewind's: a request alone is not enough.
+        let own = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let of_own_name: Vec<_> =
+            standing(&own).iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)).collect();
+        assert!(compare(&own, &of_own_name).groups.is_empty());
+    }
+
+    #[test]
+    fn tradewinds_own_goes_when_a_handed_over_entry_has_taken_its_place() {
+        let own = standing(&Desired::hosts(&[host_plan("a.global", "1", false)]));
+        let desired = Desired::hosts(&[adopted_plan("a.global")]);
+        let by_hand = standing(&desired);
+        let mut all = own.clone();
+        all.extend(by_hand.iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)));
+        let changes = compare(&desired, &all);
+        assert_eq!(steps(&changes), [["take over ServiceEntry", "take over DestinationRule"]]);
+        let removed: Vec<_> = changes.removals.iter().map(|written| written.id.name.to_string()).collect();
+        assert_eq!(removed, ["a.global-se", "a.global-dr"], "removals wait for the writes before them");
+    }
+
+    #[test]
+    fn what_its_owner_takes_back_loses_its_marks_and_gets_nothing_beside_it() {
+        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let by_hand = standing(&Desired::hosts(&[adopted_plan("a.global")]));
+        let recalled: Vec<_> =
+            by_hand.iter().map(|object| said(object, Owner::Tradewind, AdoptionStage::Recalled)).collect();
+        let find = |id: &ObjectId| recalled.iter().find(|w| w.id == *id).cloned();
+        let entry = recalled[0].id.clone();
+        let in_the_way = |_: &ObjectId, host: &str| (host == "a.global").then(|| entry.clone());
+        let changes = diff(&desired, &View { in_the_way: &in_the_way, ..view(&recalled, &find, false) });
+        assert_eq!(steps(&changes), [["give back ServiceEntry"], ["give back DestinationRule"]]);
+        assert!(changes.removals.is_empty());
+        assert_eq!(changes.obstacles[0].id, entry);
+        assert!(changes.obstacles[0].message.contains("makes none beside it"), "{changes:?}");
+        // Also where nothing is wanted any more, and where it has the name of Tradewind's own.
+        let nothing = compare(&Desired::nothing(), &recalled);
+        assert_eq!((steps(&nothing).len(), nothing.removals.len()), (2, 0));
+        let own: Vec<_> =
+            standing(&desired).iter().map(|object| said(object, Owner::Tradewind, AdoptionStage::Recalled)).collect();
+        assert_eq!(steps(&compare(&desired, &own)), [["give back ServiceEntry"], ["give back DestinationRule"]]);
+        // A rule that was made for the entry stays with it.
+        let rule = Arc::new(Written { host: Some("a.global".into()), ..(*standing(&desired)[1]).clone() });
+        let kept = diff(&desired, &View { in_the_way: &in_the_way, ..view(&[rule], &|_| None, false) });
+        assert!(kept.groups.is_empty() && kept.removals.is_empty(), "{kept:?}");
+    }
+
+    #[test]
+    fn an_entry_that_stands_is_kept_up_whatever_else_stands_for_its_host() {
+        let desired = Desired::hosts(&[host_plan("a.global", "2", false)]);
+        let before = standing(&Desired::hosts(&[host_plan("a.global", "1", false)]));
+        let find = |id: &ObjectId| before.iter().find(|w| w.id == *id).cloned();
+        let in_the_way = |_: &ObjectId, _: &str| Some(ObjectId::new(Kind::ServiceEntry, "sync", "by-hand"));
+        let changes = diff(&desired, &View { in_the_way: &in_the_way, ..view(&before, &find, false) });
+        assert_eq!(steps(&changes), [["update ServiceEntry", "update DestinationRule"]]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 
 use super::{
+    give_back,
     merge::Hosts,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
 };
@@ -93,7 +94,7 @@ impl DirectoryOutput {
         let mut wanted = BTreeSet::new();
         let mut failure = None;
         for object in objects {
-            let file = directory.join(file_name(&object.id()));
+            let file = directory.join(file_name(&object.id(), object.is_adopted()));
             match bring(&file, &to_yaml(&object.manifest())) {
                 Ok(true) => synced.written += 1,
                 Ok(false) => synced.unchanged += 1,
@@ -148,7 +149,7 @@ impl DirectoryStore {
     }
 
     fn put(&self, object: &Object) -> Outcome<Written> {
-        let file = self.directory.join(file_name(&object.id()));
+        let file = self.directory.join(file_name(&object.id(), object.is_adopted()));
         if read_file(&file).map_err(|error| failed(&error))?.is_some_and(|text| !is_marked(&text)) {
             return Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display())));
         }
@@ -172,7 +173,7 @@ impl DirectoryStore {
     }
 
     fn remove(&self, written: &Written) -> Outcome<()> {
-        let file = self.directory.join(file_name(&written.id));
+        let file = self.directory.join(file_name(&written.id, written.adoption.is_some()));
         match read_file(&file).map_err(|error| failed(&error))? {
             Some(text) if is_marked(&text) => fs::remove_file(&file).map_err(|error| failed(&named(&file, &error))),
             Some(_) => Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display()))),
@@ -180,9 +181,18 @@ impl DirectoryStore {
         }
     }
 
+    /// The file stays, as its owner's.
+    fn unmark(&self, over: &Written) -> Outcome<Written> {
+        let file = self.directory.join(file_name(&over.id, over.adoption.is_some()));
+        let text = read_file(&file).map_err(|error| failed(&error))?;
+        let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
+        let manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
+        self.write(&file, give_back::bare(manifest))
+    }
+
     /// Only a Sidecar that stands in this directory can be merged into.
     fn merge(&self, over: &Written, hosts: &[String]) -> Outcome<Written> {
-        let file = self.directory.join(file_name(&over.id));
+        let file = self.directory.join(file_name(&over.id, false));
         let text = read_file(&file).map_err(|error| failed(&error))?;
         let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
         let mut manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
@@ -219,11 +229,15 @@ impl Store for DirectoryStore {
     }
 
     fn take_over<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        ready(self.write(&self.directory.join(file_name(&object.id())), object.manifest())).boxed()
+        ready(self.write(&self.directory.join(file_name(&object.id(), object.is_adopted())), object.manifest())).boxed()
     }
 
     fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
         ready(self.merge(over, hosts)).boxed()
+    }
+
+    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        ready(self.unmark(over)).boxed()
     }
 
     fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
@@ -241,11 +255,12 @@ impl Store for DirectoryStore {
     }
 }
 
-/// The kind in lower case and the name, with the namespace where it is not the sync namespace alone.
-fn file_name(id: &ObjectId) -> String {
+/// The kind in lower case and the name, with the namespace where it is not the sync namespace alone, as of what was adopted.
+fn file_name(id: &ObjectId, is_adopted: bool) -> String {
     let kind = id.kind.as_str().to_ascii_lowercase();
     match id.kind {
         Kind::Sidecar | Kind::VirtualService | Kind::EnvoyFilter => format!("{kind}-{}-{}.yaml", id.namespace, id.name),
+        _ if is_adopted => format!("{kind}-{}-{}.yaml", id.namespace, id.name),
         _ => format!("{kind}-{}.yaml", id.name),
     }
 }

@@ -138,6 +138,7 @@ impl ClusterWriter {
             &View {
                 of_unit: &known.written_of(&self.cluster, unit),
                 find: &|id| known.written(&self.cluster, id),
+                in_the_way: &|id, host| known.entry_in_the_way(&self.cluster, id, host),
                 settled: &|id, wanted, observed| memory.settled.get(id) == Some(&(wanted, observed)),
                 adopt_reference: self.shared.settings.adopt_admiral,
                 may_remove: known.may_remove(&self.cluster),
@@ -216,6 +217,7 @@ impl ClusterWriter {
             Change::Update { object, over } => self.store.update(object, over).await,
             Change::Adopt { object, over } => self.store.take_over(object, over).await,
             Change::Merge { over, hosts } => self.store.merge_sidecar(over, hosts).await,
+            Change::GiveBack { over } => self.store.give_back(over).await,
         };
         self.answered(unit, &id, change.verb(), change.reason(), started, &answer);
         let mut written = match answer {

@@ -13,6 +13,8 @@ pub trait Known: Send + Sync + 'static {
     fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>>;
     /// Any object of a cluster, whoever made it.
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>>;
+    /// The hand-written entry in a cluster beside which `wanted` is not made for a host.
+    fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId>;
     /// Number of objects of ours in a cluster.
     fn owned_count(&self, cluster: &ClusterName) -> usize;
     /// Whether a cluster belongs to the fleet.
@@ -46,6 +48,10 @@ impl Known for Registry {
 
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
         Self::written(self, cluster, id)
+    }
+
+    fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId> {
+        Self::entry_in_the_way(self, cluster, wanted, host)
     }
 
     fn owned_count(&self, cluster: &ClusterName) -> usize {

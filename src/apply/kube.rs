@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{
+    give_back,
     merge::Hosts,
     ownership,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
@@ -130,9 +131,14 @@ impl KubeStore {
     }
 
     async fn apply(&self, manifest: &Value, id: &ObjectId, force: bool) -> Outcome<Answer> {
+        let mut manifest = manifest.clone();
+        // Its owner's: were it ours, too, its owner could not take it away.
+        if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(keys::ADOPT);
+        }
         let validation = if self.strict { "&fieldValidation=Strict" } else { "" };
         let path = format!("{}?fieldManager={}&force={force}{validation}", path(id), keys::TRADEWIND);
-        self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(manifest)).await
+        self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(&manifest)).await
     }
 
     pub(super) async fn patch(&self, id: &ObjectId, patch: Value) -> Outcome<Answer> {
@@ -198,6 +204,12 @@ impl KubeStore {
         self.update_object(object, &over.uid, &resource_version).await
     }
 
+    async fn give_object_back(&self, over: &Written) -> Outcome<Written> {
+        let live = self.get_same(over).await?;
+        let answer = self.patch(&over.id, give_back::patch(&live, &self.owned)).await?;
+        self.read(over.id.kind, &answer.body)
+    }
+
     async fn merge_hosts(&self, over: &Written, hosts: &[String]) -> Outcome<Written> {
         let live = self.get_same(over).await?;
         let all: Option<Vec<String>> =
@@ -249,7 +261,10 @@ impl KubeStore {
             // What stands elsewhere is a user's, or another installation's.
             let may_be_ours = |item: &&Value| {
                 let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
-                kind == Kind::Sidecar || self.namespaces.iter().any(|known| known == namespace)
+                let written_by = &item["metadata"]["annotations"][keys::SYNC_NAMESPACE];
+                kind == Kind::Sidecar
+                    || self.namespaces.iter().any(|known| known == namespace)
+                    || *written_by == *self.namespaces[0]
             };
             for item in answer.body["items"].as_array().into_iter().flatten().filter(may_be_ours) {
                 listed.push(self.read(kind, item)?);
@@ -302,6 +317,10 @@ impl Store for KubeStore {
 
     fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
         self.merge_hosts(over, hosts).boxed()
+    }
+
+    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        self.give_object_back(over).boxed()
     }
 
     fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {

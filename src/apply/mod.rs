@@ -9,6 +9,7 @@ mod diff;
 mod directory;
 mod execute;
 mod gate;
+mod give_back;
 mod guard;
 mod hand_back;
 mod known;

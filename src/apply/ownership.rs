@@ -46,6 +46,11 @@ pub(super) fn taken_over(
     others
 }
 
+/// The managers of an object without ours: nobody manages what was ours alone, and it stays as it is.
+pub(super) fn let_go(managed_fields: &[Value]) -> Vec<Value> {
+    managed_fields.iter().filter(|entry| entry["manager"] != keys::TRADEWIND || is_status(entry)).cloned().collect()
+}
+
 /// Whether anybody but us owns a field of the spec.
 pub(super) fn is_shared(managed_fields: &[Value]) -> bool {
     managed_fields
@@ -93,7 +98,7 @@ fn split(
 }
 
 fn is_owned(name: &str, field: &str, owned: &OwnedKeys, annotations: &BTreeMap<String, String>) -> bool {
-    let Some(key) = field.strip_prefix("f:") else { return false };
+    let Some(key) = field.strip_prefix("f:").filter(|key| *key != keys::ADOPT) else { return false };
     let mut metadata = Metadata { annotations: annotations.clone(), ..Metadata::default() };
     if name == "labels" {
         metadata.labels.insert(key.to_owned(), String::new());
@@ -145,6 +150,18 @@ mod tests {
                    "f:spec": {"f:host": {}, "f:trafficPolicy": {"f:tls": {}, "f:simple": {}}}})
         );
         assert_eq!(taken.len(), 3, "one manager is ours");
+    }
+
+    #[test]
+    fn what_its_owner_says_about_adoption_stays_its_owners() {
+        let fields = json!([{"manager": "kubectl", "operation": "Update", "fieldsV1": {
+            "f:metadata": {"f:annotations": {"f:tradewind.io/adopt": {}, "f:tradewind.io/policy": {}}}}}]);
+        let taken = taken_over(fields.as_array().unwrap(), &owned(), &BTreeMap::new(), "networking.istio.io/v1");
+        assert_eq!(
+            taken[0]["fieldsV1"],
+            json!({"f:metadata": {"f:annotations": {"f:tradewind.io/adopt": {}}}}),
+            "{taken:?}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{
     diff::{Change, Desired, Obstacle, View, diff},
+    give_back,
     known::Known,
     merge::Hosts,
     store::{Verb, is_merged},
@@ -51,6 +52,7 @@ pub fn preview(
         &View {
             of_unit: &of_unit,
             find: &|id| known.written(cluster, id),
+            in_the_way: &|id, host| known.entry_in_the_way(cluster, id, host),
             settled: &|_, _, _| false,
             adopt_reference,
             may_remove: known.may_remove(cluster),
@@ -72,6 +74,7 @@ pub fn preview(
                 (content(&over), Some(object.manifest()))
             }
             Change::Merge { over, hosts } => (content(&over), merged(&over, &hosts)),
+            Change::GiveBack { over } => (content(&over), given_back(&over)),
         };
         Preview { id, verb, before, after }
     });
@@ -83,6 +86,12 @@ pub fn preview(
         }
     });
     Previewed { writes: writes.chain(removals).collect(), notes }
+}
+
+/// An object without our marks.
+fn given_back(written: &Written) -> Option<Value> {
+    // Labels and annotations of others are not kept of it.
+    Some(give_back::bare(written.content.as_ref()?.manifest()))
 }
 
 /// A user's Sidecar with these hosts as ours.

@@ -34,6 +34,9 @@ pub trait Store: Send + Sync + 'static {
     /// Brings exactly `hosts` of ours into a Sidecar that is somebody else's; none takes ours out again.
     fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>>;
 
+    /// Gives an object that was taken over back to its owner: takes Tradewind's marks away and leaves what it says as it is.
+    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
+
     /// Deletes exactly the state that was compared with, else [`WriteError::Conflict`]. Gone already is well.
     fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>>;
 
@@ -123,10 +126,12 @@ pub enum Verb {
     Create,
     /// Update.
     Update,
-    /// Take over from the reference, or back from somebody else's hands.
+    /// Take over from the reference, from the owner of a hand-written object, or back from somebody else's hands.
     TakeOver,
     /// Change our hosts in a user's Sidecar.
     Merge,
+    /// Give a hand-written object back to its owner.
+    GiveBack,
     /// Delete.
     Delete,
 }
@@ -140,6 +145,7 @@ impl Verb {
             Self::Update => "update",
             Self::TakeOver => "take over",
             Self::Merge => "merge",
+            Self::GiveBack => "give back",
             Self::Delete => "delete",
         }
     }

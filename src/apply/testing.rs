@@ -90,7 +90,9 @@ pub(super) fn written(object: &Object) -> Written {
         service: None,
         digest: object.digest(),
         host: None,
+        further_hosts: Vec::new(),
         address: None,
+        adoption: None,
         policy: None,
         configs: Vec::new(),
         recalled: Default::default(),
@@ -279,6 +281,14 @@ impl Store for World {
         .boxed()
     }
 
+    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
+        async move {
+            self.request("give-back", &over.id).await?;
+            Ok(Written { owner: Owner::Foreign, adoption: None, ..over.clone() })
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
         self.request("delete", &written.id).boxed()
     }
@@ -300,6 +310,10 @@ impl Known for World {
 
     fn written(&self, _: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
         self.objects.lock().get(id).map(|(_, written)| Arc::clone(written))
+    }
+
+    fn entry_in_the_way(&self, _: &ClusterName, _: &ObjectId, _: &str) -> Option<ObjectId> {
+        None
     }
 
     fn owned_count(&self, _: &ClusterName) -> usize {
@@ -384,6 +398,10 @@ impl Known for Fleet {
 
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
         Known::written(&*self.0[cluster], cluster, id)
+    }
+
+    fn entry_in_the_way(&self, _: &ClusterName, _: &ObjectId, _: &str) -> Option<ObjectId> {
+        None
     }
 
     fn owned_count(&self, cluster: &ClusterName) -> usize {

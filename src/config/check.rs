@@ -66,6 +66,13 @@ pub(super) const NAMESPACES: Check<Vec<String>> = check!("one or more namespace 
     .is_empty()
     && names.iter().all(|name| is_dns_label(name)));
 
+/// Namespaces, or single objects in them.
+pub(super) const ADOPT: Check<Vec<String>> =
+    check!("namespaces, or objects as namespace/name", |items: &Vec<String>| items.iter().all(|item| {
+        let (namespace, name) = item.split_once('/').unwrap_or((item, "any"));
+        is_dns_label(namespace) && is_dns_name(name)
+    }));
+
 pub(super) const DOMAIN: Check<String> =
     check!("a DNS name in lower case, up to 120 characters", |t: &str| t.len() <= MAX_SUFFIX_CHARS && is_dns_name(t));
 

@@ -297,6 +297,8 @@ settings! {
         dry_run: bool = false, Check::any();
         /// Take over the objects that the reference wrote (annotation `app.kubernetes.io/created-by: admiral`).
         adopt_admiral: bool = false, Check::any();
+        /// Hand-written ServiceEntries and DestinationRules for published hosts that are taken over in place, as `namespace` or `namespace/name`: as if each had the annotation `tradewind.io/adopt: "true"`. An object with that annotation is taken over without this setting, and one with `"false"` never.
+        adopt: Vec<String> = Vec::new(), ADOPT;
         /// Largest share of a cluster's objects that one pass may remove, in percent. More is withheld until an operator releases it.
         max_removal_percent: u32 = 25, check!("a whole number from 0 to 100", |n: &u32| *n <= 100);
         /// Removals per pass that are always allowed, whatever their share.

@@ -46,11 +46,25 @@ impl Settings {
         self.workload_kinds.contains(&Kind::WorkloadEntry)
     }
 
+    /// Whether hand-written objects outside the sync namespace are taken over by name.
+    fn adopts_elsewhere(&self) -> bool {
+        self.adopt.iter().any(|item| item.split('/').next() != Some(&self.sync_namespace))
+    }
+
+    /// Whether an object is listed as one to be taken over, by its namespace or by itself.
+    #[must_use]
+    pub fn adopts(&self, namespace: &str, name: &str) -> bool {
+        self.adopt.iter().any(|item| match item.split_once('/') {
+            None => item == namespace,
+            Some(one) => one == (namespace, name),
+        })
+    }
+
     /// The only namespace in which a kind is watched; none where it is watched in all, or has none.
     #[must_use]
     pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
         match kind {
-            Kind::ServiceEntry if self.reads_machines() => None,
+            Kind::ServiceEntry if self.reads_machines() || self.adopts_elsewhere() => None,
             // Users keep their rules where they like, and ours also stand in istio-system.
             Kind::ServiceEntry => Some(&self.sync_namespace),
             Kind::EnvoyFilter => Some("istio-system"),

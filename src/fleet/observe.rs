@@ -4,7 +4,7 @@
 //! object in a live cluster mean the same. Decides what is kept and what each field means (reference
 //! behaviour §2, §4); never whether an object matters to a service.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -24,12 +24,10 @@ use super::{
 use crate::{
     api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
     config::Settings,
-    fleet::observe_policy::{configs_of, recalled},
     istio::{self, Owner, keys},
     manifest::words,
     model::{
-        Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed,
-        PublishedEndpoint, Route, ServiceKey, SidecarHosts, Variant, Workload, Written,
+        Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Route, Workload,
     },
 };
 
@@ -46,8 +44,8 @@ const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.b
 #[derive(Debug, Clone)]
 pub struct Observer {
     settings: Arc<Settings>,
-    owned: istio::OwnedKeys,
-    keep_content: bool,
+    pub(super) owned: istio::OwnedKeys,
+    pub(super) keep_content: bool,
 }
 
 impl Observer {
@@ -177,7 +175,8 @@ impl Observer {
         let id = id(kind, &metadata);
         let ours = [&*self.settings.sync_namespace, GATEWAY_NAMESPACE].contains(&&*id.namespace);
         let merged = self.is_merged_route(&id, &marks);
-        if ours && !merged {
+        let adopted = kind == Kind::DestinationRule && self.concerns_adoption(&id, &marks);
+        if ours && !merged || adopted {
             return self.written(kind, value);
         }
         let ignored = is_true(metadata.annotations.as_ref(), IGNORE);
@@ -193,16 +192,6 @@ impl Observer {
             route = Route { labels: Labels::new(), hosts: Vec::new(), spec: Arc::default(), ..route };
         }
         Ok(Observed::Route(Box::new(route)))
-    }
-
-    /// Whether an object carries our mark and belongs to a controller with another sync namespace: such a one may run beside
-    /// this, and neither touches what the other wrote.
-    fn is_anothers(&self, kind: Kind, namespace: Option<&str>, marks: &istio::Metadata) -> bool {
-        let sync_namespace = self.settings.sync_namespace.as_str();
-        kind != Kind::Sidecar
-            && namespace != Some(sync_namespace)
-            && marks.annotations.get(keys::SYNC_NAMESPACE).map(String::as_str) != Some(sync_namespace)
-            && marks.owner() == Owner::Tradewind
     }
 
     /// Whether a VirtualService beside ours was made to be merged into ours (reference behaviour §13.1).
@@ -272,57 +261,6 @@ impl Observer {
         self.declared(&object.metadata, object.spec)
     }
 
-    /// Prunes a ServiceEntry, DestinationRule or Sidecar.
-    ///
-    /// # Errors
-    /// When its metadata is not Kubernetes metadata. Specs that do not parse are no errors: somebody
-    /// else's is none of our business, and one of ours gets the digest 0 and so is written again.
-    pub fn written(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
-        let metadata = read_metadata(value)?;
-        let labels = metadata.labels.unwrap_or_default();
-        let annotations = metadata.annotations.unwrap_or_default();
-        // A copy has the labels and annotations of the user's object: they say nothing of whom it was written for.
-        let is_copy = annotations.contains_key(keys::ORIGIN);
-        let service = if is_copy { None } else { self.service_key(&labels, &annotations) };
-        let marks = istio::Metadata { labels, annotations, ..istio::Metadata::default() };
-        let owner =
-            if self.is_anothers(kind, metadata.namespace.as_deref(), &marks) { Owner::Foreign } else { marks.owner() };
-        let object = istio::Object::read(kind, value, &self.owned).ok();
-        let spec = value.get("spec").unwrap_or(&Value::Null);
-        let (ports, endpoints) = match &object {
-            Some(istio::Object::ServiceEntry(entry)) if owner == Owner::Tradewind => {
-                (entry.spec.ports.iter().map(|p| (p.name.clone(), p.number, p.protocol.clone())).collect(), {
-                    let variant = variant_of(&marks.annotations);
-                    entry.spec.endpoints.iter().filter_map(|endpoint| published_endpoint(endpoint, variant)).collect()
-                })
-            }
-            _ => (Vec::new(), Vec::new()),
-        };
-        Ok(Observed::Written(Box::new(Written {
-            id: ObjectId::new(
-                kind,
-                metadata.namespace.as_deref().unwrap_or_default(),
-                &metadata.name.unwrap_or_default(),
-            ),
-            uid: metadata.uid.unwrap_or_default().into(),
-            resource_version: metadata.resource_version.unwrap_or_default().into(),
-            owner,
-            service,
-            identity: marks.annotations.get(&self.settings.workload_identity_key).map(|text| text.as_str().into()),
-            digest: object.as_ref().map_or(0, istio::Object::digest),
-            host: spec.get("host").or_else(|| spec.get("hosts")?.get(0)).and_then(Value::as_str).map(Into::into),
-            address: first_ipv4(spec),
-            policy: marks.annotations.get(keys::POLICY).map(|policy| policy.as_str().into()),
-            configs: configs_of(&marks.annotations),
-            recalled: recalled(kind, owner, &marks.annotations, object.as_ref(), &self.settings),
-            ports,
-            endpoints,
-            sidecar: (kind == Kind::Sidecar).then(|| sidecar_hosts(spec, &marks.annotations)),
-            origin: marks.annotations.get(keys::ORIGIN).map(|origin| origin.as_str().into()),
-            content: if self.keep_content { object.map(Arc::new) } else { None },
-        })))
-    }
-
     fn workload(
         &self,
         kind: Kind,
@@ -367,15 +305,6 @@ impl Observer {
             .filter_map(|key| Some((key.to_owned(), annotations.get(key)?.clone())))
             .collect()
     }
-
-    /// The service that an object was written for: by our annotations, else by the reference's marks (§6.2).
-    fn service_key(&self, labels: &Labels, annotations: &Labels) -> Option<ServiceKey> {
-        let ours = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
-        let references =
-            || annotations.get(&self.settings.workload_identity_key).zip(labels.get(&self.settings.env_key));
-        let (identity, environment) = ours.or_else(references)?;
-        ServiceKey::parse(identity, environment).ok()
-    }
 }
 
 fn facts(metadata: &ObjectMeta) -> Labels {
@@ -384,50 +313,6 @@ fn facts(metadata: &ObjectMeta) -> Labels {
     let network = metadata.labels.iter().flatten().filter(|(key, _)| *key == keys::NETWORK);
     let facts = told.chain(planes).chain(network);
     facts.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-fn variant_of(annotations: &Labels) -> Variant {
-    annotations.get(keys::VARIANT).and_then(|text| Variant::of_prefix(text)).unwrap_or_default()
-}
-
-fn published_endpoint(endpoint: &istio::Endpoint, variant: Variant) -> Option<PublishedEndpoint> {
-    let label = |key| filled(endpoint.labels.get(key).map(String::as_str));
-    let locality = match (label(keys::ENDPOINT_REGION), label(keys::ENDPOINT_ZONE)) {
-        (Some(region), Some(zone)) => Some(Locality::zone(region, zone)),
-        (Some(region), None) => Some(Locality::region(region)),
-        (None, _) => Locality::parse(&endpoint.locality),
-    };
-    Some(PublishedEndpoint {
-        cluster_label: label(keys::ENDPOINT_CLUSTER)?.to_owned(),
-        address: endpoint.address.as_str().into(),
-        locality,
-        network: filled(Some(endpoint.network.as_str())).map(Into::into),
-        direct: label(keys::ENDPOINT_DIRECT).is_some(),
-        workload: label(keys::ENDPOINT_TYPE).and_then(Kind::of_endpoint_type),
-        ports: endpoint.ports.clone(),
-        weight: endpoint.weight,
-        variant,
-    })
-}
-
-fn sidecar_hosts(spec: &Value, annotations: &Labels) -> SidecarHosts {
-    let hosts_of = |egress: &Value| -> Vec<String> {
-        let hosts = egress.get("hosts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        hosts.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let selector = spec.get("workloadSelector").and_then(|selector| selector.get("labels")).and_then(Value::as_object);
-    SidecarHosts {
-        has_selector: selector.is_some_and(|labels| !labels.is_empty()),
-        egress_hosts: spec.get("egress").and_then(|egress| egress.get(0)).map(hosts_of),
-        ours: annotations
-            .get(keys::EGRESS_HOSTS)
-            .and_then(|hosts| serde_json::from_str(hosts).ok())
-            .unwrap_or_default(),
-    }
-}
-
-fn first_ipv4(spec: &Value) -> Option<Ipv4Addr> {
-    spec.get("addresses")?.as_array()?.iter().filter_map(Value::as_str).find_map(|address| address.parse().ok())
 }
 
 pub(super) fn id(kind: Kind, metadata: &ObjectMeta) -> ObjectId {

@@ -86,7 +86,7 @@ impl Observer {
         Ok(Observed::Workload(Workload { availability, ..machine }))
     }
 
-    /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere machines, where a user labelled it with an
+    /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere what was taken over or may be, machines, where a user labelled it with an
     /// identity, and otherwise nothing.
     pub(super) fn service_entry(&self, value: &Value) -> Result<Observed, String> {
         let settings = self.settings();
@@ -102,9 +102,13 @@ impl Observer {
         };
         let is_machine = settings.reads_machines()
             && labels.get(&settings.workload_identity_key).is_some_and(|identity| !identity.trim().is_empty());
+        let id = id(Kind::ServiceEntry, &metadata);
+        if self.concerns_adoption(&id, &marks) {
+            return self.written(Kind::ServiceEntry, value);
+        }
         // What any controller of this sort writes never counts as a source: that would be a loop.
         if !is_machine || marks.owner() != Owner::Foreign {
-            return Ok(Observed::Other(id(Kind::ServiceEntry, &metadata)));
+            return Ok(Observed::Other(id));
         }
         let spec: ServiceEntry =
             read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;

@@ -53,6 +53,11 @@ pub mod keys {
     /// Label by which a user asks that a VirtualService or DestinationRule be copied into the other clusters (`true`), or not
     /// (`false`).
     pub const PROPAGATE: &str = "tradewind.io/propagate";
+    /// Annotation by which the owner of a hand-written ServiceEntry or DestinationRule hands it over (`true`) or keeps it
+    /// (`false`). It stays its owner's: Tradewind neither compares nor applies it.
+    pub const ADOPT: &str = "tradewind.io/adopt";
+    /// Annotation of an object that Tradewind took over from its owner: the host.
+    pub const ADOPTED: &str = "tradewind.io/adopted";
     /// Annotation of the ServiceEntry of a host that a Rollout's strategy brings: `preview` or `canary`.
     pub const VARIANT: &str = "tradewind.io/variant";
     /// Annotation of an EnvoyFilter: `cluster/namespace/name` of its RoutingPolicy.
@@ -259,9 +264,30 @@ impl Object {
         ObjectId::new(self.kind(), &self.metadata().namespace, &self.metadata().name)
     }
 
+    /// The host of a ServiceEntry, or of a host's DestinationRule.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::ServiceEntry(entry) => entry.spec.hosts.first().map(String::as_str),
+            Self::DestinationRule(rule) => Some(&rule.spec.host),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes the place of a hand-written object.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.metadata().annotations.contains_key(keys::ADOPTED)
+    }
+
     /// Digest of all that Tradewind decides: equal digests need no write.
     #[must_use]
     pub fn digest(&self) -> u64 {
+        if self.metadata().annotations.contains_key(keys::ADOPT) {
+            let mut without = self.clone();
+            without.metadata_mut().annotations.remove(keys::ADOPT);
+            return without.digest();
+        }
         let mut sink = HashSink(DefaultHasher::new());
         serde_json::to_writer(&mut sink, self).expect("writing plain data into a hash cannot fail");
         sink.0.finish()
@@ -347,6 +373,18 @@ mod tests {
         assert_ne!(digest, copy(json!({"team": "other", "tier": "1"}), "x").digest());
         assert_ne!(digest, copy(json!({"team": "pay"}), "x").digest(), "taken away by somebody");
         assert_ne!(digest, copy(json!({"team": "pay", "tier": "1"}), "y").digest());
+    }
+
+    #[test]
+    fn what_the_owner_says_about_adoption_is_no_difference() {
+        let with = |annotations: Value| {
+            let value = json!({"metadata": {"name": "a", "namespace": "sync", "annotations": annotations},
+                               "spec": {"hosts": ["a.global"]}});
+            Object::read(Kind::ServiceEntry, &value, &owned()).unwrap()
+        };
+        let plain = with(json!({})).digest();
+        assert_eq!(plain, with(json!({"tradewind.io/adopt": "true"})).digest());
+        assert_ne!(plain, with(json!({"tradewind.io/adopted": "a.global"})).digest());
     }
 
     #[test]

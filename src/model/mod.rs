@@ -3,6 +3,7 @@
 //! Every other room speaks in these types. Nothing here knows a client, a clock, a file or
 //! a setting; parsing returns a reason in words when a value cannot be what it claims.
 
+mod adoption;
 mod alias;
 mod folded;
 mod host;
@@ -18,6 +19,7 @@ mod rollout;
 mod route;
 mod slice;
 
+pub use adoption::{Adoption, AdoptionStage};
 pub use alias::gateway_of_partition;
 pub use host::{Host, HostError, MAX_HOST_CHARS};
 pub use kind::{Kind, Served};

@@ -155,8 +155,10 @@ note_kinds! {
     RouteQuestionable, "route-questionable", "Write it for the host alone, or keep it at home with the label tradewind.io/propagate: \"false\".";
     /// The origin of copies cannot be read since the restart; they are kept as they are.
     RouteUnreadable, "route-unreadable", "Restore the cluster of the origin, or remove it from the fleet.";
-    /// An object of the same name was made by somebody else; it is left alone.
-    ObjectForeign, "object-foreign", "Remove or rename it, or let Tradewind adopt it (--adopt-admiral).";
+    /// An object that somebody else made has the name of one that Tradewind wants, or is an entry for the same host in the same namespace; it is left alone, and Tradewind makes none beside it.
+    ObjectForeign, "object-foreign", "Hand it over (annotation tradewind.io/adopt: \"true\", or --adopt-admiral for Admiral's), or remove it.";
+    /// A hand-written object was handed over and cannot be taken over as it is, or has nothing to stand for; it is left alone.
+    NotAdopted, "not-adopted", "Do what the message says, or remove the annotation tradewind.io/adopt.";
     /// The sync namespace is missing and may not be created.
     SyncNamespaceMissing, "sync-namespace-missing", "Create the namespace, or grant create on namespaces.";
     /// A write was refused or keeps failing; it is tried again.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde_json::Value;
 
-use super::{ClusterName, EndpointSlice, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
+use super::{Adoption, ClusterName, EndpointSlice, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
 use crate::{
     api::{
         ClientConnectionConfigSpec, DependencyProxySpec, GlobalTrafficPolicySpec, OutlierDetectionSpec,
@@ -329,8 +329,12 @@ pub struct Written {
     pub digest: u64,
     /// Host of a ServiceEntry or DestinationRule.
     pub host: Option<Arc<str>>,
+    /// Further hosts of a ServiceEntry that somebody else made.
+    pub further_hosts: Vec<Arc<str>>,
     /// Address of a ServiceEntry.
     pub address: Option<Ipv4Addr>,
+    /// What its owner said about its adoption, where it was made by hand and anything was said.
+    pub adoption: Option<Box<Adoption>>,
     /// `cluster/namespace/name` of the policy in force when it was written.
     pub policy: Option<Arc<str>>,
     /// Kind and `cluster/namespace/name` of the other policies by which it was written.
@@ -347,6 +351,16 @@ pub struct Written {
     pub origin: Option<Arc<str>>,
     /// The whole object, kept only where a command shows differences.
     pub content: Option<Arc<istio::Object>>,
+}
+
+impl Written {
+    /// Whether it is for a host, or was taken over for it.
+    #[must_use]
+    pub fn is_for(&self, host: &str) -> bool {
+        let adopted = self.adoption.as_ref().and_then(|adoption| adoption.host.as_ref());
+        self.host.as_deref().is_some_and(|of| of.eq_ignore_ascii_case(host))
+            || adopted.is_some_and(|of| of.as_str().eq_ignore_ascii_case(host))
+    }
 }
 
 /// An object of a cluster, pruned.

@@ -37,7 +37,9 @@ pub(super) fn build(
     shaping: &Shaping,
     settings: &Settings,
 ) -> DestinationRule {
-    let mut metadata = common.metadata(common.host.destination_rule_name(wanted.is_default), settings);
+    let adopted = common.adopted.and_then(|pair| pair.rule.as_ref());
+    let own_name = common.host.destination_rule_name(wanted.is_default);
+    let mut metadata = common.metadata_of(adopted, own_name, settings);
     metadata.annotations.extend(shaping.annotations.clone());
     DestinationRule {
         metadata,

@@ -6,6 +6,7 @@
 
 mod active_passive;
 mod additional;
+mod adoption;
 mod checks;
 mod connections;
 mod custom_routes;
@@ -234,7 +235,8 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
         subject_names: subject_names::of(snapshot, settings),
     };
     notes.extend(decided.notes(host_problems, port_problems));
-    let clusters = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
+    let clusters: Vec<ClusterPlan> = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
+    notes.extend(adoption::in_vain(&decided, &clusters));
     let moves = decided.governed.iter().map(|Governed { wanted, policy_region, .. }| {
         (policy_region.clone(), snapshot.remembered.policy_regions.get(&wanted.host))
     });
@@ -320,6 +322,7 @@ impl Decided<'_> {
             primary: None,
             policy_region: None,
             read_in: &[],
+            adopted: None,
         };
         Some(additional::virtual_service(&common, main, self.settings))
     }
@@ -349,6 +352,7 @@ impl Decided<'_> {
             primary: primary.as_deref(),
             policy_region: policy_region.as_deref(),
             read_in: if target.is_its_own() { &[] } else { &target.readers },
+            adopted: claim.adopted.get(&target.cluster),
         };
         let service_entry = service_entry::build(&common, ports, &endpoints, claim.address, self.settings);
         let destination_rule = destination_rule::build(

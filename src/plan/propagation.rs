@@ -52,6 +52,12 @@ pub struct RoutePlan {
 pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
     let mut planner = Planner { snapshot, settings, ports: Vec::new(), notes: BTreeSet::new() };
     let mut plan = RoutePlan { host: snapshot.host.clone(), clusters: BTreeMap::new(), notes: Vec::new(), held: false };
+    plan.notes.extend(snapshot.unpublished.iter().map(|(cluster, id)| Note {
+        kind: NoteKind::NotAdopted,
+        object: id.in_cluster(cluster),
+        service: None,
+        message: format!("no service is published under {}; the object is left alone", snapshot.host),
+    }));
     // What was switched off goes, wherever it came from.
     if settings.propagate == Propagate::Off {
         return plan;
@@ -78,7 +84,7 @@ pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
             plan.clusters.entry(target.name.clone()).or_default().push(object);
         }
     }
-    plan.notes = planner.notes.into_iter().collect();
+    plan.notes.extend(planner.notes);
     plan
 }
 

@@ -11,7 +11,7 @@ use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
     model::{ClusterName, Host, Identity, Policy, ServiceKey, Variant},
-    registry::Reader,
+    registry::{AdoptedName, AdoptedPair, Reader},
 };
 
 /// What both objects of a host have in common.
@@ -32,6 +32,8 @@ pub(super) struct Common<'a> {
     pub(super) policy_region: Option<&'a str>,
     /// The clusters whose proxies read it, where they are others than its own.
     pub(super) read_in: &'a [Reader],
+    /// The hand-written objects whose places these take in the cluster.
+    pub(super) adopted: Option<&'a AdoptedPair>,
 }
 
 impl Common<'_> {
@@ -42,12 +44,27 @@ impl Common<'_> {
             (keys::ENVIRONMENT.into(), self.key.environment.to_string()),
         ]);
         annotations.extend(self.primary.map(|region| (keys::PRIMARY_REGION.into(), region.to_owned())));
+        let namespace = self.adopted.map_or(&*settings.sync_namespace, |pair| &pair.namespace).to_owned();
+        if namespace != settings.sync_namespace {
+            annotations.insert(keys::SYNC_NAMESPACE.into(), settings.sync_namespace.clone());
+        }
         Metadata {
             name,
-            namespace: settings.sync_namespace.clone(),
+            namespace,
             labels: BTreeMap::from([(keys::MANAGED_BY.into(), keys::TRADEWIND.into())]),
             annotations,
         }
+    }
+
+    /// As [`Common::metadata`], in the place of a hand-written object where there is one.
+    pub(super) fn metadata_of(&self, adopted: Option<&AdoptedName>, own_name: String, settings: &Settings) -> Metadata {
+        let Some(adopted) = adopted else { return self.metadata(own_name, settings) };
+        let mut metadata = self.metadata(adopted.name.to_string(), settings);
+        metadata.annotations.insert(keys::ADOPTED.into(), self.host.to_string());
+        if adopted.annotated {
+            metadata.annotations.insert(keys::ADOPT.into(), "true".into());
+        }
+        metadata
     }
 }
 
@@ -58,7 +75,8 @@ pub(super) fn build(
     address: Option<Ipv4Addr>,
     settings: &Settings,
 ) -> ServiceEntry {
-    let mut metadata = common.metadata(common.host.service_entry_name(), settings);
+    let adopted = common.adopted.and_then(|pair| pair.entry.as_ref());
+    let mut metadata = common.metadata_of(adopted, common.host.service_entry_name(), settings);
     metadata.labels.insert(settings.env_key.clone(), common.key.environment.to_string());
     metadata.annotations.insert(settings.workload_identity_key.clone(), common.identity.to_string());
     if !matches!(common.dns_prefix, "" | "default") {

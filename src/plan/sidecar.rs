@@ -36,7 +36,8 @@ pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
         .local_services
         .iter()
         .map(|(namespace, name)| format!("{namespace}/{name}.{namespace}.svc.{}", client.domain));
-    let hosts: BTreeSet<String> = global.chain(local).collect();
+    let elsewhere = client.elsewhere.iter().map(|(namespace, host)| format!("{namespace}/{host}"));
+    let hosts: BTreeSet<String> = global.chain(elsewhere).chain(local).collect();
     if settings.sidecars == Sidecars::Merge {
         return SidecarWant::Merge { hosts: hosts.into_iter().collect() };
     }

@@ -12,7 +12,7 @@ use std::{
 use ipnet::Ipv4Net;
 
 use super::snapshot::Claim;
-use crate::model::{ClusterName, Host, ServiceKey};
+use crate::model::{ClusterName, Host, ObjectId, ServiceKey};
 
 /// What one cluster's ServiceEntry says of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +21,40 @@ struct Standing {
     address: Option<Ipv4Addr>,
 }
 
+/// What a hand-written ServiceEntry says of a host that its owner handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// The service that it was written for, once it was taken over.
+    pub(super) service: Option<ServiceKey>,
+    pub(super) address: Option<Ipv4Addr>,
+    /// Whether it was taken over.
+    pub(super) adopted: bool,
+}
+
 #[derive(Debug, Default)]
 struct HostState {
     holder: Option<ServiceKey>,
     waiting: BTreeSet<ServiceKey>,
     standing: BTreeMap<ClusterName, Standing>,
+    /// Hand-written entries that were handed over. Their address is the host's before any other.
+    offers: BTreeMap<(ClusterName, ObjectId), Offer>,
     address: Option<Ipv4Addr>,
 }
 
 impl HostState {
     fn addresses(&self) -> BTreeSet<Ipv4Addr> {
-        self.standing.values().filter_map(|standing| standing.address).chain(self.address).collect()
+        let offered = self.offers.values().filter_map(|offer| offer.address);
+        self.standing.values().filter_map(|standing| standing.address).chain(offered).chain(self.address).collect()
+    }
+
+    /// The services that what stands of it was written for.
+    fn written_for(&self) -> impl Iterator<Item = &ServiceKey> {
+        let offered = self.offers.values().filter_map(|offer| offer.service.as_ref());
+        self.standing.values().filter_map(|standing| standing.service.as_ref()).chain(offered)
+    }
+
+    fn is_written(&self) -> bool {
+        !self.standing.is_empty() || !self.offers.is_empty()
     }
 
     fn is_held_by(&self, key: &ServiceKey) -> bool {
@@ -99,25 +122,48 @@ impl AddressBook {
         service: Option<ServiceKey>,
         address: Option<Ipv4Addr>,
     ) {
+        self.take(&host, address);
+        self.change(&host, |state| {
+            state.standing.insert(cluster.clone(), Standing { service, address });
+        });
+    }
+
+    /// A hand-written ServiceEntry that its owner handed over stands in `cluster`.
+    pub(super) fn offered(&mut self, cluster: &ClusterName, id: &ObjectId, host: Host, offer: Offer) {
+        self.take(&host, offer.address);
+        self.change(&host, |state| {
+            state.offers.insert((cluster.clone(), id.clone()), offer);
+        });
+        self.resettle(&host);
+    }
+
+    /// It is gone, or its owner no longer hands it over.
+    pub(super) fn withdrawn(&mut self, cluster: &ClusterName, id: &ObjectId, host: &Host) {
+        if self.hosts.contains_key(host) {
+            self.change(host, |state| {
+                state.offers.remove(&(cluster.clone(), id.clone()));
+            });
+            self.forget_if_gone(host);
+        }
+    }
+
+    fn take(&mut self, host: &Host, address: Option<Ipv4Addr>) {
         if let Some(address) = address {
             // Of two hosts with one address the first by name keeps it, whatever order they are read in,
             // unless one of them is in use already.
             let holder = self.taken.entry(address).or_insert_with(|| host.clone());
             let settled = self.hosts.get(holder).is_some_and(|state| state.address == Some(address));
-            if host < *holder && !settled {
+            if *host < *holder && !settled {
                 *holder = host.clone();
             }
         }
-        self.change_standing(&host, |standing| {
-            standing.insert(cluster.clone(), Standing { service, address });
-        });
     }
 
-    /// Changes what stands of a host, and lets go of the addresses that it stood with and no longer does.
-    fn change_standing(&mut self, host: &Host, change: impl FnOnce(&mut BTreeMap<ClusterName, Standing>)) {
+    /// Changes what is known of a host, and lets go of the addresses that it had and no longer has.
+    fn change(&mut self, host: &Host, change: impl FnOnce(&mut HostState)) {
         let state = self.hosts.entry(host.clone()).or_default();
         let before = state.addresses();
-        change(&mut state.standing);
+        change(state);
         let after = state.addresses();
         for address in before.difference(&after) {
             self.release(host, *address);
@@ -136,8 +182,8 @@ impl AddressBook {
     /// The ServiceEntry of `host` left `cluster`.
     pub(super) fn falls(&mut self, cluster: &ClusterName, host: &Host) {
         if self.hosts.contains_key(host) {
-            self.change_standing(host, |standing| {
-                standing.remove(cluster);
+            self.change(host, |state| {
+                state.standing.remove(cluster);
             });
             self.forget_if_gone(host);
         }
@@ -148,10 +194,13 @@ impl AddressBook {
         let hosts: Vec<Host> = self
             .hosts
             .iter()
-            .filter(|(_, state)| state.standing.contains_key(cluster))
+            .filter(|(_, state)| {
+                state.standing.contains_key(cluster) || state.offers.keys().any(|(of, _)| of == cluster)
+            })
             .map(|(host, _)| host.clone())
             .collect();
         for host in hosts {
+            self.change(&host, |state| state.offers.retain(|(of, _), _| of != cluster));
             self.falls(cluster, &host);
         }
     }
@@ -160,7 +209,7 @@ impl AddressBook {
         let gone = self
             .hosts
             .get(host)
-            .is_some_and(|state| state.holder.is_none() && state.standing.is_empty() && state.waiting.is_empty());
+            .is_some_and(|state| state.holder.is_none() && !state.is_written() && state.waiting.is_empty());
         if !gone {
             return;
         }
@@ -189,10 +238,10 @@ impl AddressBook {
         }
         for host in hosts {
             let state = self.hosts.entry(host.clone()).or_default();
-            let holder = state.holder.clone().or_else(|| {
-                let mut standing = state.standing.values().filter_map(|standing| standing.service.clone());
-                standing.find(|other| other != key && runs(other))
-            });
+            let holder = state
+                .holder
+                .clone()
+                .or_else(|| state.written_for().find(|other| *other != key && runs(other)).cloned());
             let taken_by = holder.filter(|holder| holder != key);
             if taken_by.is_some() {
                 state.waiting.insert(key.clone());
@@ -201,11 +250,12 @@ impl AddressBook {
                 state.waiting.remove(key);
                 self.settle_address(host, &mut outcome);
                 let anothers = |address: &Ipv4Addr| self.taken.get(address).is_some_and(|holder| holder != host);
-                let standing = self.hosts[host].addresses().into_iter().filter(anothers);
-                outcome.conflicts.extend(standing.map(|address| (host.clone(), address)));
+                let written = self.hosts[host].standing.values().filter_map(|standing| standing.address);
+                let written: BTreeSet<Ipv4Addr> = written.filter(anothers).collect();
+                outcome.conflicts.extend(written.into_iter().map(|address| (host.clone(), address)));
             }
             let address = if taken_by.is_some() { None } else { self.hosts[host].address };
-            outcome.claims.push(Claim { host: host.clone(), address, taken_by });
+            outcome.claims.push(Claim { host: host.clone(), address, taken_by, adopted: BTreeMap::new() });
         }
         if !hosts.is_empty() {
             self.claims.insert(key.clone(), hosts.to_vec());
@@ -218,9 +268,34 @@ impl AddressBook {
     /// Keeps a host that nobody holds, and of which nothing stands, for the service whose default host it is.
     pub(super) fn reserve(&mut self, host: &Host, owner: &ServiceKey) {
         let state = self.hosts.entry(host.clone()).or_default();
-        if state.holder.is_none() && state.standing.is_empty() {
+        if state.holder.is_none() && state.standing.is_empty() && state.written_for().next().is_none() {
             state.holder = Some(owner.clone());
             self.claims.entry(owner.clone()).or_default().push(host.clone());
+        }
+    }
+
+    /// The address of the entries that were handed over: of those that were taken over already, else of most clusters.
+    fn offered_address(&self, host: &Host) -> Option<Ipv4Addr> {
+        let mut votes: BTreeMap<Ipv4Addr, (bool, usize)> = BTreeMap::new();
+        for offer in self.hosts.get(host)?.offers.values() {
+            if let Some(address) = offer.address.filter(|address| self.taken.get(address) == Some(host)) {
+                let (adopted, clusters) = votes.entry(address).or_default();
+                *adopted |= offer.adopted;
+                *clusters += 1;
+            }
+        }
+        votes
+            .into_iter()
+            .max_by_key(|(address, votes)| (*votes, std::cmp::Reverse(*address)))
+            .map(|(address, _)| address)
+    }
+
+    /// What was handed over decides the address of a host that has another one already.
+    fn resettle(&mut self, host: &Host) {
+        if let Some(address) = self.offered_address(host)
+            && self.hosts[host].address.is_some()
+        {
+            self.change(host, |state| state.address = Some(address));
         }
     }
 
@@ -229,6 +304,7 @@ impl AddressBook {
         if state.address.is_some() {
             return;
         }
+        let offered = self.offered_address(host);
         let mut votes: BTreeMap<Ipv4Addr, usize> = BTreeMap::new();
         for address in state.standing.values().filter_map(|standing| standing.address) {
             *votes.entry(address).or_default() += 1;
@@ -240,7 +316,7 @@ impl AddressBook {
         };
         // Where Istio gives addresses, those that clients know already stay.
         let reference = self.reference.get(&host.service_entry_name()).filter(|_| self.range.is_some());
-        let remembered = standing.iter().copied().chain(reference.copied());
+        let remembered = offered.into_iter().chain(standing).chain(reference.copied());
         let mut found = None;
         for address in remembered {
             if self.taken.get(&address).is_none_or(|holder| holder == host) {
@@ -290,7 +366,7 @@ impl AddressBook {
             let state = self.hosts.get(host);
             let taken_by = state.and_then(|state| state.holder.clone()).filter(|holder| holder != key);
             let address = state.filter(|_| taken_by.is_none()).and_then(|state| state.address);
-            Claim { host: host.clone(), address, taken_by }
+            Claim { host: host.clone(), address, taken_by, adopted: BTreeMap::new() }
         };
         hosts.iter().map(claim).collect()
     }
@@ -310,9 +386,14 @@ impl AddressBook {
     /// The service that holds a host, else the one that what stands of it was written for; and the host as it spells it.
     pub(super) fn holder_of(&self, host: &Host) -> Option<(ServiceKey, Host)> {
         let (spelled, state) = self.hosts.get_key_value(host)?;
-        let key = state.holder.clone().or_else(|| state.standing.values().find_map(|one| one.service.clone()))?;
+        let key = state.holder.clone().or_else(|| state.written_for().next().cloned())?;
         let claimed = self.claims.get(&key).into_iter().flatten().find(|claimed| *claimed == host);
         Some((key, claimed.unwrap_or(spelled).clone()))
+    }
+
+    /// Whether some service holds a host.
+    pub(super) fn is_held(&self, host: &Host) -> bool {
+        self.hosts.get(host).is_some_and(|state| state.holder.is_some())
     }
 
     /// The service that holds a host, and those that wait for it.
@@ -324,6 +405,7 @@ impl AddressBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Kind;
 
     fn key(text: &str) -> ServiceKey {
         ServiceKey::parse(text, "stage").unwrap()
@@ -462,5 +544,54 @@ mod tests {
         let mut book = book("240.0.0.0/16");
         book.honour_reference([("a.global-se".to_owned(), Ipv4Addr::new(240, 0, 10, 1))]);
         assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(240, 0, 10, 1)));
+    }
+
+    #[test]
+    fn the_address_of_what_was_handed_over_is_the_hosts_in_all_clusters() {
+        let mut book = book("240.0.0.0/24");
+        let (east, west) = (ClusterName::parse("east").unwrap(), ClusterName::parse("west").unwrap());
+        let id = |name: &str| ObjectId::new(Kind::ServiceEntry, "sync", name);
+        let offer =
+            |last: u8, adopted: bool| Offer { service: None, address: Some(Ipv4Addr::new(10, 77, 0, last)), adopted };
+        let own = address(&mut book, "a").unwrap();
+        // It is in use, and yet what clients of the hand-written entry know counts more.
+        book.stands(&west, host("a.global"), Some(key("a")), Some(own));
+        book.offered(&east, &id("by-hand"), host("a.global"), offer(1, false));
+        assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
+        // One that was taken over already is not outvoted.
+        book.offered(&east, &id("by-hand"), host("a.global"), offer(1, true));
+        for (cluster, name) in [(&west, "first"), (&west, "second")] {
+            book.offered(cluster, &id(name), host("a.global"), offer(2, false));
+        }
+        assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
+        // Its owner takes it back: the address stays the host's.
+        book.withdrawn(&east, &id("by-hand"), &host("a.global"));
+        book.withdrawn(&west, &id("first"), &host("a.global"));
+        book.withdrawn(&west, &id("second"), &host("a.global"));
+        assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
+        // The address that it had before is free once nothing stands with it.
+        assert_eq!(book.taken.get(&own), Some(&host("a.global")));
+        book.falls(&west, &host("a.global"));
+        assert_eq!(book.taken.get(&own), None);
+    }
+
+    #[test]
+    fn what_is_handed_over_takes_no_address_from_another_host_and_reserves_its_own() {
+        let mut book = book("240.0.0.0/24");
+        let east = ClusterName::parse("east").unwrap();
+        let id = ObjectId::new(Kind::ServiceEntry, "sync", "by-hand");
+        let others = address(&mut book, "b").unwrap();
+        let offer = |address| Offer { service: None, address: Some(address), adopted: false };
+        book.offered(&east, &id, host("a.global"), offer(others));
+        let own = address(&mut book, "a").unwrap();
+        assert_ne!(own, others);
+        assert_eq!(address(&mut book, "b"), Some(others));
+        // Nobody publishes the host yet: its address is given to nobody else, and is its own when somebody does.
+        let of_c = address(&mut super::tests::book("240.0.0.0/24"), "c").unwrap();
+        book.offered(&east, &id, host("z.global"), offer(of_c));
+        assert_ne!(address(&mut book, "c"), Some(of_c));
+        assert_eq!(address(&mut book, "z"), Some(of_c));
+        book.forget_cluster(&east);
+        assert_eq!(address(&mut book, "z"), Some(of_c));
     }
 }

@@ -263,8 +263,10 @@ impl Registry {
                 || !self.carrying(other).is_empty()
         };
         self.yield_to_owners(key, hosts);
-        let Claimed { claims, freed_for, conflicts, exhausted, changed } =
+        let Claimed { mut claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
+        let left = self.with_adopted(&mut claims);
+        self.note_left(key, left);
         self.mark(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host));
         self.mark(freed_for.into_iter().map(Unit::Service));
         let conflicts = conflicts.into_iter().map(|(host, address)| {
@@ -288,7 +290,9 @@ impl Registry {
     /// What [`Registry::claim`] answered last for these hosts; claims nothing.
     #[must_use]
     pub fn claims(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
-        self.addresses.lock().peek(key, hosts)
+        let mut claims = self.addresses.lock().peek(key, hosts);
+        self.with_adopted(&mut claims);
+        claims
     }
 
     /// Number of hosts that are published.
@@ -358,9 +362,14 @@ impl Registry {
                 local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
             }
         }
+        let shard = self.shards.get(cluster)?;
+        let elsewhere = hosts.iter().flat_map(|host| {
+            self.entry_namespaces(&shard, host).into_iter().map(|namespace| (namespace, host.clone()))
+        });
         Some(ClientNamespace {
             cluster: cluster.clone(),
-            domain: self.shards.get(cluster)?.domain(),
+            domain: shard.domain(),
+            elsewhere: elsewhere.collect(),
             namespace: namespace.into(),
             is_client: !destinations.is_empty(),
             hosts: hosts.into_iter().collect(),

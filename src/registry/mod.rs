@@ -9,6 +9,7 @@
 //! was known of it last (its shard, or what was [carried over](carried) from written objects).
 
 mod addresses;
+mod adoption;
 mod agreement;
 mod beside;
 mod carried;
@@ -67,8 +68,9 @@ pub use portion::Portion;
 pub(crate) use propagation::without_air;
 pub use reads::{ClusterReads, ReadTarget, Unread, listed_targets, main_failure, meanwhile};
 pub use snapshot::{
-    AdditionalHosts, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute, HostSnapshot, LastKnown,
-    Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source, Target,
+    AdditionalHosts, AdoptedName, AdoptedPair, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute,
+    HostSnapshot, LastKnown, Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source,
+    Target,
 };
 pub use status::{ClusterStatus, KindState};
 pub(crate) use user_hosts::CREATED_FOR_ENV;
@@ -257,6 +259,7 @@ impl Registry {
     fn push(&self, cluster: &ClusterName, object: Observed) {
         let settings = &*self.settings;
         let id = object.id().clone();
+        self.reclassify(cluster, &object);
         let effects = {
             match object {
                 Observed::Dependency(declared) => {

@@ -72,6 +72,7 @@ impl Registry {
             published: published.filter(|(service, _)| !service.targets.is_empty()),
             clusters,
             routes,
+            unpublished: self.handed_over_in_vain(host),
             unreadable_origin: copies.iter().filter_map(|copy| self.unreadable_origin(copy)).min(),
         })
     }
@@ -102,6 +103,7 @@ impl Registry {
         for shard in &self.shards {
             hosts.extend(shard.routes().hosts(&self.settings.hostname_suffix).cloned());
             hosts.extend(shard.standing().copied_hosts().cloned());
+            hosts.extend(shard.standing().handed_over_hosts().cloned());
         }
         hosts
     }
@@ -122,7 +124,10 @@ impl Registry {
     /// A host, where users said something of it, or copies stand.
     pub(super) fn routed(&self, host: &Host) -> Option<Arc<str>> {
         let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
-        let minds = |shard: &Shard| shard.routes().has(&host) || shard.standing().has_routes_for(&host);
+        let minds = |shard: &Shard| {
+            let standing = shard.standing();
+            shard.routes().has(&host) || standing.has_routes_for(&host) || standing.hand_written(&host).next().is_some()
+        };
         self.shards.iter().any(|shard| minds(&shard)).then_some(host)
     }
 

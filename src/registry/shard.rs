@@ -244,6 +244,11 @@ impl Shard {
         effects
     }
 
+    /// An object is no machine and no user's route any more.
+    pub(super) fn forget_as_users(&mut self, id: &ObjectId, settings: &Settings) -> Effects {
+        if self.workloads.contains_key(id) { self.remove_workload(id, settings) } else { self.remove_route(id) }
+    }
+
     fn classify(&mut self, workload: Workload, settings: &Settings, effects: &mut Effects) {
         let classified = if self.references.is_template(&workload.id) {
             // The Rollout that takes its pod template from it runs the pods.

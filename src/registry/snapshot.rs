@@ -286,6 +286,30 @@ pub struct Claim {
     pub address: Option<Ipv4Addr>,
     /// The other service that holds the host, where it is taken.
     pub taken_by: Option<ServiceKey>,
+    /// The clusters where hand-written objects for the host were taken over, or are to be.
+    pub adopted: BTreeMap<ClusterName, AdoptedPair>,
+}
+
+/// Hand-written objects for one host in one cluster that take the places of Tradewind's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptedPair {
+    /// Namespace of both.
+    pub namespace: Arc<str>,
+    /// The ServiceEntry; Tradewind's own where only a rule was handed over.
+    pub entry: Option<AdoptedName>,
+    /// The DestinationRule; Tradewind's own where only an entry was handed over.
+    pub rule: Option<AdoptedName>,
+}
+
+/// The name of a hand-written object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptedName {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether its owner hands it over by an annotation of the object.
+    pub annotated: bool,
+    /// Whether it was taken over.
+    pub is_taken: bool,
 }
 
 /// One client namespace of one cluster: what its Sidecar should let its proxies see.
@@ -299,6 +323,8 @@ pub struct ClientNamespace {
     pub namespace: Arc<str>,
     /// Published hosts of everything its workloads depend on.
     pub hosts: Vec<Host>,
+    /// The hosts among them whose entry stands in another namespace than the sync namespace, with that.
+    pub elsewhere: Vec<(Arc<str>, Host)>,
     /// `namespace/name` of the Services in this cluster behind those hosts.
     pub local_services: Vec<(Arc<str>, Arc<str>)>,
     /// Whether the namespace has workloads with declared dependencies.
@@ -316,6 +342,8 @@ pub struct HostSnapshot {
     pub clusters: Vec<HostCluster>,
     /// The users' VirtualServices and DestinationRules for it, in the order of clusters and ids.
     pub routes: Vec<HostRoute>,
+    /// Hand-written objects for the host that were handed over although no service is published under it.
+    pub unpublished: Vec<(ClusterName, ObjectId)>,
     /// `cluster/namespace/name` of an object that was copied and cannot be read: the copies must be left as they are.
     pub unreadable_origin: Option<(Kind, Arc<str>)>,
 }

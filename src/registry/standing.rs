@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     istio::Owner,
-    model::{ClusterName, Kind, ObjectId, ServiceKey, Written},
+    model::{ClusterName, Host, Kind, ObjectId, ServiceKey, Written},
 };
 
 /// The ServiceEntries, DestinationRules and Sidecars of one cluster.
@@ -24,6 +24,8 @@ pub(super) struct Standing {
     sidecars: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// Copies of ours, and VirtualServices of others, by their host in lower case.
     by_host: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// ServiceEntries and DestinationRules that were made by hand, also those that were taken over, by their hosts in lower case.
+    hand_written: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// Clusters whose proxies read objects of ours, where they are others than this one, with the number of these.
     read_in: BTreeMap<ClusterName, usize>,
     /// Number of objects of ours.
@@ -32,7 +34,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Keeps an object unless a newer form of it is kept already; answers what stood before, or `None` when nothing changed.
-    pub(super) fn put(&mut self, written: Written) -> Option<Option<Arc<Written>>> {
+    pub(super) fn put(&mut self, written: Arc<Written>) -> Option<Option<Arc<Written>>> {
         let before = self.objects.get(&written.id).cloned();
         if let Some(before) = &before
             && before.uid == written.uid
@@ -58,7 +60,10 @@ impl Standing {
         if let Some(host) = routed_host(&written) {
             self.by_host.entry(host).or_default().insert(written.id.clone());
         }
-        self.objects.insert(written.id.clone(), Arc::new(written));
+        for host in hand_written_for(&written) {
+            self.hand_written.entry(host).or_default().insert(written.id.clone());
+        }
+        self.objects.insert(written.id.clone(), written);
         Some(before)
     }
 
@@ -84,6 +89,9 @@ impl Standing {
         }
         if let Some(host) = routed_host(written) {
             remove_from(&mut self.by_host, &host, &written.id);
+        }
+        for host in hand_written_for(written) {
+            remove_from(&mut self.hand_written, &host, &written.id);
         }
     }
 
@@ -152,6 +160,21 @@ impl Standing {
         ids.filter_map(|id| self.get(&id)).filter(|written| written.owner == Owner::Tradewind).collect()
     }
 
+    /// ServiceEntries and DestinationRules for a host, in lower case, that were made by hand, also those that were taken over.
+    pub(super) fn hand_written(&self, host: &str) -> impl Iterator<Item = &Arc<Written>> {
+        self.hand_written.get(host).into_iter().flatten().filter_map(|id| self.objects.get(id))
+    }
+
+    /// Every host, in lower case, of a hand-written object that its owner handed over.
+    pub(super) fn handed_over_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.hand_written.iter().filter_map(|(host, ids)| {
+            let mut written = ids.iter().filter_map(|id| self.objects.get(id));
+            let is_handed_over =
+                |written: &Arc<Written>| written.adoption.as_ref().is_some_and(|adoption| adoption.is_handed_over());
+            written.any(is_handed_over).then_some(host)
+        })
+    }
+
     /// Number of objects of ours.
     pub(super) fn owned_count(&self) -> usize {
         self.owned
@@ -173,6 +196,16 @@ pub(super) fn routed_host(written: &Written) -> Option<Arc<str>> {
         _ => written.id.kind == Kind::VirtualService,
     };
     written.host.as_ref().filter(|_| matters).map(|host| host.to_ascii_lowercase().as_str().into())
+}
+
+/// The hosts, in lower case, of a ServiceEntry or DestinationRule that was made by hand, whether it was taken over or not.
+pub(super) fn hand_written_for(written: &Written) -> BTreeSet<Arc<str>> {
+    let of_adoption = written.adoption.iter().filter_map(|adoption| adoption.host.as_ref()).map(Host::as_str);
+    let is_foreign = written.owner == Owner::Foreign;
+    let own = written.host.iter().chain(&written.further_hosts).filter(|_| is_foreign).map(|host| &**host);
+    let is_of_kind = matches!(written.id.kind, Kind::ServiceEntry | Kind::DestinationRule);
+    let hosts = of_adoption.chain(own).filter(|_| is_of_kind);
+    hosts.map(|host| host.to_ascii_lowercase().as_str().into()).collect()
 }
 
 /// Compares resourceVersions as numbers (comparable by contract since Kubernetes 1.35); what is no number is taken as newer unless equal.

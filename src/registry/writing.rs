@@ -3,9 +3,18 @@
 //! Decides which units an object of ours concerns, and what it tells of hosts, addresses and clusters that cannot
 //! be read. It never decides what should stand there.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
-use super::{Registry, beside::ruled_namespace, dirty::Unit, standing::routed_host};
+use super::{
+    Registry,
+    addresses::Offer,
+    beside::ruled_namespace,
+    dirty::Unit,
+    standing::{hand_written_for, routed_host},
+};
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, PublishedEndpoint, Written},
@@ -46,55 +55,77 @@ impl Registry {
                 }
             }
         }
-        let (id, owner) = (written.id.clone(), written.owner);
-        let (key, digest) = (written.service.clone(), written.digest);
-        let (host, address) = (written.host.clone(), written.address);
-        let routed = routed_host(&written);
-        let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-        let Some(before) = shard.standing_mut().put(written) else { return };
-        drop(shard);
-        let host = host.and_then(|host| Host::parse(&host).ok());
-        if id.kind == Kind::ServiceEntry && owner != Owner::Foreign {
-            let mut addresses = self.addresses.lock();
-            if let Some(old) = before.as_ref().and_then(|before| Host::parse(before.host.as_deref()?).ok())
-                && Some(&old) != host.as_ref()
-            {
-                addresses.falls(cluster, &old);
-            }
-            if let Some(host) = host {
-                addresses.stands(cluster, host, key.clone(), address);
-            }
+        if written.adoption.is_some() {
+            self.note_adoption(cluster, &written);
         }
+        let now = Arc::new(written);
+        let Some(mut shard) = self.shards.get_mut(cluster) else { return };
+        let Some(before) = shard.standing_mut().put(now.clone()) else { return };
+        drop(shard);
+        self.remember_host(cluster, before.as_deref(), Some(&now));
         // An address that was given up may have been told of.
-        let readdressed = before.as_ref().is_some_and(|before| before.address.is_some() && before.address != address);
-        let same = before.as_ref().is_some_and(|before| before.digest == digest && before.owner == owner);
-        let hosts: Vec<Unit> =
-            before.iter().filter_map(|before| routed_host(before)).chain(routed).map(Unit::Host).collect();
-        let old_key = before.and_then(|before| before.service.clone());
-        for key in old_key.iter().chain(&key) {
+        let readdressed =
+            before.as_ref().is_some_and(|before| before.address.is_some() && before.address != now.address);
+        let same = before.as_ref().is_some_and(|before| {
+            (before.digest, before.owner, &before.adoption) == (now.digest, now.owner, &now.adoption)
+        });
+        for key in before.iter().chain([&now]).filter_map(|written| written.service.as_ref()) {
             self.recount(key, cluster);
         }
         if readdressed || !same && plan_again {
-            let keys = old_key.into_iter().chain(key).map(Unit::Service);
-            self.mark(keys.chain(self.wanting(cluster, &id)).chain(hosts));
+            let concerned: Vec<Unit> =
+                before.iter().chain([&now]).flat_map(|written| self.concerned(cluster, written)).collect();
+            self.mark(concerned);
         }
+    }
+
+    /// What an entry tells of its host's address: as one of ours, or as one that its owner handed over.
+    fn remember_host(&self, cluster: &ClusterName, before: Option<&Written>, now: Option<&Written>) {
+        let told = |written: &Written| {
+            let handed_over = written.adoption.as_ref().filter(|adoption| adoption.is_handed_over());
+            match handed_over {
+                _ if written.id.kind != Kind::ServiceEntry => None,
+                Some(adoption) => Some((adoption.host.clone()?, true)),
+                None if written.owner == Owner::Foreign => None,
+                None => Some((Host::parse(written.host.as_deref()?).ok()?, false)),
+            }
+        };
+        let (was, is) = (before.and_then(told), now.and_then(told));
+        let mut addresses = self.addresses.lock();
+        if let (Some((host, offered)), Some(before)) = (was.filter(|was| Some(was) != is.as_ref()), before) {
+            if offered {
+                addresses.withdrawn(cluster, &before.id, &host);
+            } else {
+                addresses.falls(cluster, &host);
+            }
+        }
+        let (Some((host, offered)), Some(now)) = (is, now) else { return };
+        let service = now.service.clone().filter(|_| now.owner != Owner::Foreign);
+        if offered {
+            let adopted = now.owner == Owner::Tradewind;
+            addresses.offered(cluster, &now.id, host, Offer { service, address: now.address, adopted });
+        } else {
+            addresses.stands(cluster, host, service, now.address);
+        }
+    }
+
+    /// The units that an object concerns.
+    fn concerned(&self, cluster: &ClusterName, written: &Written) -> Vec<Unit> {
+        let services = written.service.iter().cloned().chain(self.affected_by_adoption(written)).map(Unit::Service);
+        let handed_over = written.adoption.iter().flat_map(|_| hand_written_for(written)).map(Unit::Host);
+        let routed = routed_host(written).map(Unit::Host);
+        services.chain(self.wanting(cluster, &written.id)).chain(handed_over).chain(routed).collect()
     }
 
     pub(super) fn remove_written(&self, cluster: &ClusterName, id: &ObjectId) {
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };
         let Some(before) = shard.standing_mut().remove(id) else { return };
         drop(shard);
-        if id.kind == Kind::ServiceEntry
-            && let Some(host) = before.host.as_deref().and_then(|host| Host::parse(host).ok())
-        {
-            self.addresses.lock().falls(cluster, &host);
-        }
-        let key = before.service.clone();
-        if let Some(key) = &key {
+        self.remember_host(cluster, Some(&before), None);
+        if let Some(key) = &before.service {
             self.recount(key, cluster);
         }
-        let routed = routed_host(&before).map(Unit::Host);
-        self.mark(key.map(Unit::Service).into_iter().chain(self.wanting(cluster, id)).chain(routed));
+        self.mark(self.concerned(cluster, &before));
     }
 
     /// The units that want an object of this name.

@@ -1,10 +1,16 @@
 //! Objects that users or the reference made, and users' edits of ours.
 
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use crate::{
     support::{documents, eventually},
-    world::{ALL, DESTINATION_RULE, GATEWAYS, SERVICE_ENTRY, SOON, World, host, noted, unnoted},
+    world::{
+        ALL, DESTINATION_RULE, GATEWAYS, SERVICE_ENTRY, SOON, World, endpoints_of, host, noted, own_clusters, unnoted,
+    },
 };
 
 const ENTRY: &str = "stage.payments.global-se";
@@ -148,4 +154,139 @@ async fn a_users_label_stays_and_an_edit_of_our_field_is_put_right_once() {
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
     let again = get(&world, SERVICE_ENTRY, ENTRY).await.expect("it was just seen");
     assert_eq!(again["spec"], entry["spec"]);
+}
+
+/// An entry for a host and its rule, as somebody made them by hand.
+fn by_hand(identity: &str, namespace: &str, address: &str) -> [Value; 2] {
+    let metadata = json!({"name": "by-hand", "namespace": namespace, "labels": {"team": identity}});
+    let entry = json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": {
+        "hosts": [host(identity)], "addresses": [address], "location": "MESH_INTERNAL", "resolution": "DNS",
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}, {"number": 81, "name": "more", "protocol": "HTTP"}],
+        "endpoints": [{"address": "hand.made.example", "ports": {"http": 15443}}]}});
+    let rule = json!({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": metadata, "spec": {
+        "host": host(identity), "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"},
+            "portLevelSettings": [{"port": {"number": 80}, "tls": {"mode": "DISABLE"}}]}}});
+    [entry, rule]
+}
+
+/// What their owner says about it, as with `kubectl annotate`.
+async fn say(world: &World<'_>, object: &Value, adopt: Option<&str>) {
+    let kind = object["kind"].as_str().expect("a kind");
+    let namespace = object["metadata"]["namespace"].as_str().expect("a namespace");
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", kind));
+    let api: Api<DynamicObject> = Api::namespaced_with(world.clusters[0].client(), namespace, &resource);
+    let annotation = json!({"metadata": {"annotations": {"tradewind.io/adopt": adopt}}});
+    api.patch("by-hand", &PatchParams::default(), &Patch::Merge(&annotation)).await.expect("it may be annotated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_written_entry_is_taken_over_in_place_when_its_owner_says_so_and_given_back() {
+    // The annotation is for whoever reads it, and the shared clusters have many controllers.
+    let clusters = own_clusters().await;
+    let world = World::on(&clusters).await;
+    world.register(&ALL).await;
+    let namespace = world.sync_namespace();
+    let all = [by_hand("payments", &namespace, "240.0.10.10"), by_hand("refunds", "legacy", "10.77.0.9")];
+    for pair in &all {
+        world.clusters[0].apply(pair.to_vec()).await;
+    }
+    world.deploy(&[1], "payments").await;
+    world.deploy(&[1], "refunds").await;
+    let get = async |object: &Value| {
+        let kind = if object["kind"] == "ServiceEntry" { SERVICE_ENTRY } else { DESTINATION_RULE };
+        let namespace = object["metadata"]["namespace"].as_str().expect("a namespace");
+        world.clusters[0].get_json(kind, namespace, "by-hand").await.expect("it is never away")
+    };
+    let before = [get(&all[0][0]).await, get(&all[0][1]).await, get(&all[1][0]).await, get(&all[1][1]).await];
+
+    // Nobody handed anything over: nothing of it is touched, and no entry is made beside one in the same namespace.
+    let controller = world.start(&[]).await;
+    noted(&controller, "object-foreign", &["cluster-1", "by-hand", "makes none beside it"]).await;
+    world.sees(2, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sentinel(&ALL).await;
+    assert_eq!(get(&all[0][0]).await, before[0]);
+    assert!(world.entry(0, &host("payments")).await.is_none());
+    world.sees(0, &host("refunds"), &[GATEWAYS[1]]).await;
+
+    for object in all.iter().flatten() {
+        say(&world, object, Some("true")).await;
+    }
+    let adopted = async |object: &Value, endpoints: &[&str]| {
+        eventually("it is Tradewind's in place", SOON, async || {
+            let now = get(object).await;
+            let is_managed = now["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "tradewind";
+            let found: Vec<String> = endpoints_of(&now).into_iter().map(|(address, _, _)| address).collect();
+            let is_right = now["kind"] == "DestinationRule" || found == endpoints;
+            if is_managed && is_right { Ok(now) } else { Err(format!("{now:#}")) }
+        })
+        .await
+    };
+    for (index, object) in all.iter().flatten().enumerate() {
+        let now = adopted(object, &[GATEWAYS[1]]).await;
+        let old = &before[index];
+        assert_eq!(now["metadata"]["uid"], old["metadata"]["uid"], "in place");
+        assert_eq!(now["metadata"]["labels"]["team"], old["metadata"]["labels"]["team"]);
+        assert_eq!(now["spec"]["addresses"], old["spec"]["addresses"], "its address is kept");
+        assert!(now["spec"]["trafficPolicy"].get("portLevelSettings").is_none(), "{now:#}");
+    }
+    unnoted(&controller, "object-foreign", &[]).await;
+    for cluster in [1, 2] {
+        let entry = world.entry(cluster, &host("refunds")).await.expect("it is published there");
+        assert_eq!(entry["spec"]["addresses"], json!(["10.77.0.9"]), "it is the host's address everywhere");
+    }
+    // What stood beside the entry of the other namespace has gone, when that had taken its place.
+    eventually("one entry for the host", SOON, async || match world.entry(0, &host("refunds")).await {
+        None => Ok(()),
+        Some(entry) => Err(format!("{entry:#}")),
+    })
+    .await;
+    // It follows the fleet from now on.
+    world.deploy(&[2], "payments").await;
+    adopted(&all[0][0], &[GATEWAYS[1], GATEWAYS[2]]).await;
+
+    // Its owner takes it back: the marks go, what it says stays.
+    let since = world.marks().await;
+    let serving = [get(&all[0][0]).await, get(&all[1][0]).await];
+    for object in all.iter().flatten() {
+        say(&world, object, None).await;
+    }
+    for (pair, serving) in all.iter().zip(&serving) {
+        for object in pair {
+            let now = eventually("it is its owner's again", SOON, async || {
+                let now = get(object).await;
+                let marks = format!("{}{}", now["metadata"]["labels"], now["metadata"]["annotations"]);
+                let kept = now["metadata"]["annotations"]["tradewind.io/adopt"] == "false";
+                let is_marked = marks.contains("managed-by") || marks.contains("tradewind.io/identity");
+                if kept && !is_marked { Ok(now) } else { Err(format!("{now:#}")) }
+            })
+            .await;
+            assert_eq!(now["metadata"]["labels"], object["metadata"]["labels"]);
+            assert!(!now["metadata"]["managedFields"].to_string().contains("f:spec"), "{now:#}");
+            if now["kind"] == "ServiceEntry" {
+                assert_eq!(now["spec"], serving["spec"], "no request notices");
+            }
+        }
+    }
+    noted(&controller, "object-foreign", &["cluster-1", "by-hand"]).await;
+    let given_back = get(&all[0][0]).await;
+    world.undeploy(2, "payments").await;
+    world.sees(1, &host("payments"), &[&world.local("payments")]).await;
+    world.sentinel(&ALL).await;
+    assert_eq!(get(&all[0][0]).await, given_back, "nobody follows the fleet for it any more");
+    for identity in ["payments", "refunds"] {
+        assert!(world.entry(0, &host(identity)).await.is_none(), "none is made beside it");
+    }
+    let writes = world.writes(&since).await;
+    assert!(!writes.keys().any(|write| write.starts_with("cluster-1 delete serviceentries")), "{writes:#?}");
+
+    // The owner's fields are the owner's again: no conflict when it is applied as it was.
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", "ServiceEntry"));
+    let api: Api<DynamicObject> = Api::namespaced_with(world.clusters[0].client(), &namespace, &resource);
+    let as_before = Patch::Apply(&all[0][0]);
+    let answer = api.patch("by-hand", &PatchParams::apply("its-owner"), &as_before).await.expect("no conflict");
+    assert_eq!(answer.data["spec"]["endpoints"], before[0]["spec"]["endpoints"]);
+
+    // When it goes, Tradewind's own comes in its place.
+    world.clusters[0].delete(SERVICE_ENTRY, namespace.as_str(), "by-hand").await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
 }

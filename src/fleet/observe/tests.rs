@@ -1,7 +1,9 @@
 //! What is kept of each kind of object, and what is said of those that cannot be read.
 
+use std::net::Ipv4Addr;
+
 use super::*;
-use crate::model::TargetPort;
+use crate::model::{ServiceKey, TargetPort, Written};
 use serde_json::json;
 
 fn observer() -> Observer {
