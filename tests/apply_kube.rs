@@ -429,12 +429,15 @@ async fn a_users_sidecar_gets_our_hosts_and_gives_them_back() {
             "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
             "metadata": {"name": "default", "namespace": team, "labels": {"a": "b"}, "annotations": annotations},
             "spec": {
-                "egress": [{"hosts": ["./*"], "bind": "127.0.0.1"}, {"hosts": ["istio-system/*"]}],
+                "egress": [
+                    {"hosts": ["other/*"], "bind": "127.0.0.1", "port": {"number": 3306, "protocol": "MYSQL", "name": "db"}},
+                    {"hosts": ["./*"], "captureMode": "DEFAULT"},
+                ],
                 "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
             },
         })
     };
-    for annotations in [json!({}), json!({"team.example/contact": "x"})] {
+    for annotations in [json!(null), json!({}), json!({"team.example/contact": "x"})] {
         cluster.apply(vec![sidecar(annotations)]).await;
         bench.look().await;
         let get = async || cluster.get_json(SIDECAR, team.as_str(), "default").await.expect("the Sidecar");
@@ -447,7 +450,8 @@ async fn a_users_sidecar_gets_our_hosts_and_gives_them_back() {
             bench.writers.submit(&bench.name, unit.clone(), merge(hosts), Instant::now());
             bench.settled().await;
             let merged = get().await;
-            assert_eq!(merged["spec"]["egress"][0], json!({"hosts": all, "bind": "127.0.0.1"}));
+            assert_eq!(merged["spec"]["egress"][0], before["spec"]["egress"][0]);
+            assert_eq!(merged["spec"]["egress"][1], json!({"hosts": all, "captureMode": "DEFAULT"}));
             assert_eq!(merged["metadata"]["annotations"][keys::EGRESS_HOSTS], json!([all[1]]).to_string());
         }
         bench.writers.submit(&bench.name, unit, Desired::nothing(), Instant::now());

@@ -361,6 +361,39 @@ fn diff_names_what_it_leaves_alone() {
 }
 
 #[test]
+fn diff_shows_into_which_listener_of_a_sidecar_hosts_go() {
+    let sidecar = |egress: &str| {
+        let fleet = fleet();
+        let manifest = format!(
+            "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: orders}}\nspec:\n  \
+             egress: {egress}\n"
+        );
+        fs::write(fleet.path().join("cluster-1/sidecar.yaml"), manifest).expect("a Sidecar");
+        let found = tradewind(&["diff", text(fleet.path()), "--sidecars", "merge"]);
+        let merge = stdout(&found).split("merge cluster-1/Sidecar/default").nth(1).map(|rest| {
+            let rest = rest.split("\ncreate ").next().unwrap_or_default();
+            let left_out = ["+++", "---", "+  annotations:", "+    tradewind.io/"];
+            let lines = rest.lines().filter(|line| !left_out.iter().any(|begin| line.starts_with(begin)));
+            lines.filter(|line| line.starts_with(['+', '-'])).map(|line| line.to_owned() + "\n").collect::<String>()
+        });
+        (merge, stderr(&found))
+    };
+    let of_port = "{port: {number: 3306, protocol: MYSQL, name: db}, hosts: ['*/mysql.example']}";
+    let hosts = ["east.stage", "stage", "west.stage"].map(|of| format!("+    - admiral-sync/{of}.payments.global\n"));
+    let (catch_all, _) = sidecar(&format!("[{of_port}, {{hosts: [./*]}}]"));
+    assert_eq!(catch_all, Some(hosts.concat()));
+    let (made, _) = sidecar(&format!("[{of_port}]"));
+    assert_eq!(made, Some("+  - hosts:\n".to_owned() + &hosts.concat()));
+    let (bound, notes) = sidecar("[{bind: 127.0.0.1, hosts: [./*]}]");
+    assert!(
+        bound.is_none() && notes.contains("sidecar-unmergeable") && notes.contains("bound to an address"),
+        "{notes}"
+    );
+    let (everything, notes) = sidecar("[]");
+    assert!(everything.is_none() && !notes.contains("sidecar-unmergeable"), "{notes}");
+}
+
+#[test]
 fn beside_admiral_a_zone_that_all_nodes_share_changes_no_endpoint() {
     let fleet = fleet();
     for (cluster, zones) in [("cluster-1", 2), ("cluster-2", 3), ("cluster-3", 2)] {

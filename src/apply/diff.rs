@@ -6,7 +6,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    merge::Hosts,
+    merge,
     store::{Verb, is_merged},
 };
 use crate::{
@@ -352,19 +352,17 @@ impl Changes {
             return None;
         };
         let sidecar = over.sidecar.as_ref()?;
+        let mut hosts = hosts.to_vec();
+        if !view.may_remove {
+            let standing: Vec<String> = sidecar.ours.iter().chain(&sidecar.ours_of_main_port).cloned().collect();
+            self.held_back |= add_missing(&mut hosts, &standing);
+        }
         let unmergeable = if sidecar.has_selector {
             "has a workload selector, so it is not the whole namespace's"
         } else {
-            match &sidecar.egress_hosts {
-                Some(all) => {
-                    let now = Hosts { all: all.clone(), ours: sidecar.ours.clone() };
-                    let mut hosts = hosts.to_vec();
-                    if !view.may_remove {
-                        self.held_back |= add_missing(&mut hosts, &sidecar.ours);
-                    }
-                    return (now.with(&hosts) != now).then_some(Change::Merge { over, hosts });
-                }
-                None => "has no egress entry",
+            match merge::merged(sidecar, &hosts) {
+                Ok(merged) => return merged.differs_from(sidecar).then_some(Change::Merge { over, hosts }),
+                Err(reason) => reason,
             }
         };
         let message = format!("{unmergeable}; Tradewind's hosts are not added");
@@ -636,7 +634,8 @@ mod tests {
             annotations: Default::default(),
         };
         let own = |hosts: &[&str]| {
-            let egress = vec![crate::istio::Egress { hosts: hosts.iter().map(|h| (*h).to_owned()).collect() }];
+            let hosts = hosts.iter().map(|h| (*h).to_owned()).collect();
+            let egress = vec![crate::istio::Egress { hosts, ..Default::default() }];
             crate::istio::Sidecar { metadata: metadata.clone(), spec: crate::istio::SidecarSpec { egress } }
         };
         let (before, now) = (Desired::sidecar(own(&["s/a"])), Desired::sidecar(own(&["s/b"])));

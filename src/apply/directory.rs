@@ -17,8 +17,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 
 use super::{
-    give_back,
-    merge::Hosts,
+    give_back, merge,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
 };
 use crate::{
@@ -195,26 +194,8 @@ impl DirectoryStore {
         let file = self.directory.join(file_name(&over.id, false));
         let text = read_file(&file).map_err(|error| failed(&error))?;
         let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
-        let mut manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
-        let all = manifest.pointer("/spec/egress/0/hosts").and_then(|all| serde_json::from_value(all.clone()).ok());
-        let all = all.ok_or_else(|| WriteError::Refused("it has no egress entry with hosts".to_owned()))?;
-        let ours = manifest["metadata"]["annotations"][keys::EGRESS_HOSTS].as_str();
-        let ours = ours.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let merged = Hosts { all, ours }.with(hosts);
-        manifest["spec"]["egress"][0]["hosts"] = merged.all.into();
-        if let Some(metadata) = manifest["metadata"].as_object_mut() {
-            if merged.ours.is_empty() {
-                if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                    annotations.remove(keys::EGRESS_HOSTS);
-                }
-                metadata
-                    .retain(|key, value| key != "annotations" || value.as_object().is_some_and(|map| !map.is_empty()));
-            } else {
-                let text = serde_json::to_string(&merged.ours).expect("texts serialize");
-                metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
-                metadata["annotations"][keys::EGRESS_HOSTS] = text.into();
-            }
-        }
+        let manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
+        let manifest = merge::edited(&manifest, hosts).map_err(|reason| WriteError::Refused(format!("it {reason}")))?;
         self.write(&file, manifest)
     }
 }
@@ -429,13 +410,14 @@ mod tests {
         let user = serde_json::json!({
             "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
             "metadata": {"name": "default", "namespace": "team"},
-            "spec": {"egress": [{"hosts": ["./*"], "port": {"number": 80}}], "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
+            "spec": {"egress": [{"hosts": ["./*"], "port": {"number": 3306}}], "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
         });
         fs::write(&file, to_yaml(&user)).unwrap();
         let standing = store.observe(user.clone()).unwrap();
         let merged = store.merge_sidecar(&standing, &[format!("{NAMESPACE}/a.global")]).await.unwrap();
         let hosts = merged.sidecar.as_ref().unwrap();
-        assert_eq!(hosts.egress_hosts.as_ref().unwrap().len(), 2);
+        assert_eq!(hosts.listeners.len(), 2);
+        assert_eq!((hosts.listeners[1].port, &hosts.listeners[1].hosts), (None, &hosts.ours));
         assert_eq!(hosts.ours, [format!("{NAMESPACE}/a.global")]);
         store.merge_sidecar(&merged, &[]).await.unwrap();
         assert_eq!(from_yaml(&fs::read_to_string(&file).unwrap()).unwrap(), user);

@@ -12,9 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{
-    give_back,
-    merge::Hosts,
-    ownership,
+    give_back, merge, ownership,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
 };
 use crate::{
@@ -212,25 +210,24 @@ impl KubeStore {
 
     async fn merge_hosts(&self, over: &Written, hosts: &[String]) -> Outcome<Written> {
         let live = self.get_same(over).await?;
-        let all: Option<Vec<String>> =
-            live.pointer("/spec/egress/0/hosts").and_then(|hosts| serde_json::from_value(hosts.clone()).ok());
-        let all = all.ok_or_else(|| WriteError::Refused("it has no egress entry with hosts".to_owned()))?;
-        let annotations = &live["metadata"]["annotations"];
-        let ours = annotations[keys::EGRESS_HOSTS].as_str().and_then(|text| serde_json::from_str(text).ok());
-        let merged = Hosts { all, ours: ours.unwrap_or_default() }.with(hosts);
-        let mut patch = vec![
-            only_over(&over.resource_version),
-            json!({"op": "replace", "path": "/spec/egress/0/hosts", "value": merged.all}),
-        ];
-        let annotation = format!("/metadata/annotations/{}", keys::EGRESS_HOSTS.replace('/', "~1"));
-        if !merged.ours.is_empty() {
-            if annotations.is_null() {
-                patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+        let edited = merge::edited(&live, hosts).map_err(|reason| WriteError::Refused(format!("it {reason}")))?;
+        let mut patch = vec![only_over(&over.resource_version)];
+        if edited["spec"] != live["spec"] {
+            patch.push(json!({"op": "replace", "path": "/spec/egress", "value": edited["spec"]["egress"]}));
+        }
+        if live["metadata"]["annotations"].is_null() && edited["metadata"]["annotations"].is_object() {
+            patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+        }
+        for key in merge::ANNOTATIONS {
+            let path = format!("/metadata/annotations/{}", key.replace('/', "~1"));
+            let [before, after] = [&live, &edited].map(|object| object["metadata"]["annotations"].get(key));
+            match (before, after) {
+                (Some(_), None) => patch.push(json!({"op": "remove", "path": path})),
+                (before, Some(text)) if before != after => {
+                    patch.push(json!({"op": "add", "path": path, "value": text}));
+                }
+                _ => {}
             }
-            let text = serde_json::to_string(&merged.ours).expect("texts serialize");
-            patch.push(json!({"op": "add", "path": annotation, "value": text}));
-        } else if annotations.get(keys::EGRESS_HOSTS).is_some() {
-            patch.push(json!({"op": "remove", "path": annotation}));
         }
         let answer = self.patch(&over.id, Value::Array(patch)).await?;
         self.read(over.id.kind, &answer.body)

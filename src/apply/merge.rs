@@ -1,25 +1,150 @@
 //! Merging hosts of ours into a Sidecar that is somebody else's, and taking exactly them out again. Pure.
 //!
-//! Only the host list and our annotation are ever decided here. A host that the user has anyway is never ours.
+//! Only host lists of egress listeners and our annotations are ever decided here. A host that the user has anyway is never ours.
+//!
+//! The hosts go into the catch-all listener, the one without a port, because a listener with a port takes only services that have
+//! this port (Istio, `pilot/pkg/model/sidecar.go`, `needsPortMatch`). Where there is none, one with nothing but our hosts is put
+//! behind the others, and goes with the last of them: Istio wants it last (`pkg/config/validation/validation.go`, `ValidateSidecar`).
+//! It makes nothing else visible. What is published has port 80, and on a port the listener for that port comes before the catch-all
+//! (`sidecar.go`, `GetEgressListenerForRDS`): where the user has a listener for port 80, the hosts go there, too.
 
-/// The host list of a Sidecar and which of it is ours.
+use serde_json::{Map, Value, json};
+
+use crate::{
+    istio::keys,
+    model::{EgressListener, Labels, SidecarHosts},
+    plan::MAIN_PORT,
+};
+
+/// The annotations that say which hosts are ours: of the catch-all listener, and of that for port 80.
+pub(super) const ANNOTATIONS: [&str; 2] = [keys::EGRESS_HOSTS, keys::EGRESS_HOSTS_OF_MAIN_PORT];
+
+/// What the egress listeners of a Sidecar should list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// The hosts of each listener that is there.
+    listeners: Vec<Vec<String>>,
+    /// The hosts of a catch-all listener to be put behind them; empty for none.
+    appended: Vec<String>,
+    /// The listener that goes, because it held nothing but ours.
+    dropped: Option<usize>,
+    /// What is ours, in the order of [`ANNOTATIONS`].
+    ours: [Vec<String>; 2],
+}
+
+impl Merged {
+    /// Whether anything has to be written.
+    pub(super) fn differs_from(&self, sidecar: &SidecarHosts) -> bool {
+        let is_same = self.listeners.iter().eq(sidecar.listeners.iter().map(|listener| &listener.hosts))
+            && self.appended.is_empty()
+            && self.dropped.is_none()
+            && self.ours == [&*sidecar.ours, &*sidecar.ours_of_main_port];
+        !is_same
+    }
+}
+
+/// Replaces what was ours in a Sidecar by `wanted`.
+///
+/// # Errors
+/// Says why the Sidecar cannot take any. Taking ours out always works.
+pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[String]) -> Result<Merged, &'static str> {
+    let mut listeners: Vec<Vec<String>> = sidecar.listeners.iter().map(|listener| listener.hosts.clone()).collect();
+    let find = |is: &dyn Fn(&EgressListener) -> bool| sidecar.listeners.iter().position(is);
+    let catch_all = find(&|listener| listener.port.is_none() && !listener.is_bound);
+    if catch_all.is_none() && !wanted.is_empty() && find(&|listener| listener.port.is_none()).is_some() {
+        return Err("has an egress listener without a port that is bound to an address");
+    }
+    let main_port = find(&|listener| listener.port == Some(u64::from(MAIN_PORT)) && !listener.is_proxy);
+    // Earlier versions put them into the first listener, whatever it was.
+    let is_elsewhere = |host: &&String| catch_all.is_none_or(|at| !sidecar.listeners[at].hosts.contains(host));
+    if let Some(first) = listeners.first_mut().filter(|_| catch_all != Some(0)) {
+        sidecar.ours.iter().filter(is_elsewhere).for_each(|host| remove_last(first, host));
+    }
+    let mut ours = [Vec::new(), Vec::new()];
+    let slots = [(catch_all, &sidecar.ours), (main_port, &sidecar.ours_of_main_port)];
+    for (ours, (at, known)) in ours.iter_mut().zip(slots) {
+        if let Some(listed) = at.and_then(|at| listeners.get_mut(at)) {
+            let before = Hosts { all: std::mem::take(listed), ours: known.clone() };
+            Hosts { all: *listed, ours: *ours } = before.with(wanted);
+        }
+    }
+    let mut appended = Vec::new();
+    let mut dropped = None;
+    match catch_all {
+        // Without any listener the workloads see everything: there is nothing to add to.
+        None if !listeners.is_empty() => {
+            let nothing = Hosts { all: Vec::new(), ours: Vec::new() };
+            Hosts { all: appended, ours: ours[0] } = nothing.with(wanted);
+        }
+        None => {}
+        Some(at) => dropped = (listeners[at].is_empty() && !sidecar.ours.is_empty()).then_some(at),
+    }
+    Ok(Merged { listeners, appended, dropped, ours })
+}
+
+/// A Sidecar, as a manifest, with `wanted` in place of what was ours.
+///
+/// # Errors
+/// As [`merged`].
+pub(super) fn edited(manifest: &Value, wanted: &[String]) -> Result<Value, &'static str> {
+    let annotations: Labels = serde_json::from_value(manifest["metadata"]["annotations"].clone()).unwrap_or_default();
+    let sidecar = SidecarHosts::read(&manifest["spec"], &annotations);
+    let merged = merged(&sidecar, wanted)?;
+    let mut edited = manifest.clone();
+    if let Some(egress) = edited.pointer_mut("/spec/egress").and_then(Value::as_array_mut) {
+        for ((value, known), hosts) in egress.iter_mut().zip(&sidecar.listeners).zip(&merged.listeners) {
+            if known.hosts != *hosts {
+                value["hosts"] = json!(hosts);
+            }
+        }
+        if let Some(at) = merged.dropped {
+            egress.remove(at);
+        }
+        if !merged.appended.is_empty() {
+            egress.push(json!({"hosts": merged.appended}));
+        }
+    }
+    let Some(metadata) = edited.get_mut("metadata").and_then(Value::as_object_mut) else { return Ok(edited) };
+    let had_annotations = metadata.get("annotations").is_some_and(Value::is_object);
+    let mut annotations = metadata.get("annotations").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
+    let had_ours = ANNOTATIONS.iter().any(|key| annotations.contains_key(*key));
+    for (key, ours) in ANNOTATIONS.into_iter().zip(&merged.ours) {
+        if ours.is_empty() {
+            annotations.remove(key);
+        } else {
+            annotations.insert(key.to_owned(), json!(ours).to_string().into());
+        }
+    }
+    if annotations.is_empty() && (had_ours || !had_annotations) {
+        metadata.remove("annotations");
+    } else {
+        metadata.insert("annotations".to_owned(), Value::Object(annotations));
+    }
+    Ok(edited)
+}
+
+fn remove_last(hosts: &mut Vec<String>, host: &String) {
+    if let Some(at) = hosts.iter().rposition(|other| other == host) {
+        hosts.remove(at);
+    }
+}
+
+/// The host list of a listener and which of it is ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hosts {
+struct Hosts {
     /// All hosts: the user's in their order, then ours.
-    pub(super) all: Vec<String>,
+    all: Vec<String>,
     /// Ours among them.
-    pub(super) ours: Vec<String>,
+    ours: Vec<String>,
 }
 
 impl Hosts {
     /// Replaces what was ours by `wanted`.
-    pub(super) fn with(&self, wanted: &[String]) -> Self {
+    fn with(&self, wanted: &[String]) -> Self {
         let mut all = self.all.clone();
         for host in &self.ours {
             // A host that stands twice has been added by the user too: one of them is ours.
-            if let Some(at) = all.iter().rposition(|other| other == host) {
-                all.remove(at);
-            }
+            remove_last(&mut all, host);
         }
         let mut ours: Vec<String> = Vec::new();
         for host in wanted {
@@ -54,5 +179,104 @@ mod tests {
     fn a_host_that_the_user_added_too_stays_when_ours_goes() {
         let both = Hosts { all: texts(&["sync/a.global", "./*", "sync/a.global"]), ours: texts(&["sync/a.global"]) };
         assert_eq!(both.with(&[]).all, texts(&["sync/a.global", "./*"]));
+    }
+
+    /// An egress listener in words: port or `-`, `bind` where it has one, and its hosts.
+    fn shown(egress: &Value) -> Vec<String> {
+        let one = |listener: &Value| {
+            let port = listener.pointer("/port/number").map_or("-".to_owned(), Value::to_string);
+            let hosts: Vec<&str> =
+                listener["hosts"].as_array().unwrap().iter().map(|host| host.as_str().unwrap()).collect();
+            format!("{port} {}", hosts.join(" "))
+        };
+        egress.as_array().unwrap().iter().map(one).collect()
+    }
+
+    /// Merges, and answers the listeners and what is ours; merging again must change nothing.
+    fn merge(manifest: &Value, wanted: &[&str]) -> (Value, Vec<String>) {
+        let wanted = texts(wanted);
+        let edited = edited(manifest, &wanted).unwrap();
+        let annotations = serde_json::from_value(edited["metadata"]["annotations"].clone()).unwrap_or_default();
+        let now = SidecarHosts::read(&edited["spec"], &annotations);
+        assert!(!merged(&now, &wanted).unwrap().differs_from(&now), "again changes nothing: {edited}");
+        let listeners = shown(&edited["spec"]["egress"]);
+        (edited, listeners)
+    }
+
+    fn sidecar(egress: Value) -> Value {
+        json!({"metadata": {"name": "default"}, "spec": {"egress": egress}})
+    }
+
+    fn of_port(port: u16, hosts: &[&str]) -> Value {
+        json!({"port": {"number": port, "protocol": "HTTP"}, "bind": "127.0.0.1", "hosts": hosts})
+    }
+
+    #[test]
+    fn hosts_go_into_the_listener_without_a_port_and_out_again() {
+        let user = sidecar(json!([of_port(3306, &["*/mysql.foo.com"]), {"hosts": ["./*", "istio-system/*"]}]));
+        let (both, listeners) = merge(&user, &["s/a", "s/b"]);
+        assert_eq!(listeners, ["3306 */mysql.foo.com", "- ./* istio-system/* s/a s/b"]);
+        assert_eq!(both["spec"]["egress"][0], user["spec"]["egress"][0]);
+        let (one, listeners) = merge(&both, &["s/b"]);
+        assert_eq!(listeners[1], "- ./* istio-system/* s/b");
+        assert_eq!(merge(&one, &[]).0, user);
+    }
+
+    #[test]
+    fn a_listener_without_a_port_is_made_behind_the_others_and_goes_with_the_last_host() {
+        let user = sidecar(json!([of_port(3306, &["*/mysql.foo.com"]), of_port(0, &["./uds"])]));
+        let (made, listeners) = merge(&user, &["s/a"]);
+        assert_eq!(listeners, ["3306 */mysql.foo.com", "0 ./uds", "- s/a"]);
+        assert_eq!(merge(&made, &["s/b"]).1[2], "- s/b");
+        assert_eq!(merge(&made, &[]).0, user);
+        let mut theirs = made;
+        theirs["spec"]["egress"][2]["hosts"] = json!(["./*", "s/a"]);
+        assert_eq!(merge(&theirs, &[]).1[2], "- ./*", "what the user added to it stays");
+    }
+
+    #[test]
+    fn hosts_that_an_earlier_version_put_into_the_first_listener_move() {
+        let mut old = sidecar(json!([of_port(3306, &["*/mysql.foo.com", "s/a"]), {"hosts": ["./*"]}]));
+        old["metadata"]["annotations"] = json!({keys::EGRESS_HOSTS: "[\"s/a\"]", "note": "x"});
+        let (moved, listeners) = merge(&old, &["s/a"]);
+        assert_eq!(listeners, ["3306 */mysql.foo.com", "- ./* s/a"]);
+        assert_eq!(moved["metadata"]["annotations"], old["metadata"]["annotations"]);
+        let (none, listeners) = merge(&old, &[]);
+        assert_eq!(listeners, ["3306 */mysql.foo.com", "- ./*"]);
+        assert_eq!(none["metadata"]["annotations"], json!({"note": "x"}));
+        let mut alone = sidecar(json!([of_port(3306, &["s/a"])]));
+        alone["metadata"]["annotations"] = json!({keys::EGRESS_HOSTS: "[\"s/a\"]"});
+        assert_eq!(merge(&alone, &["s/a"]).1, ["3306 ", "- s/a"]);
+    }
+
+    #[test]
+    fn a_listener_for_port_80_gets_them_too_and_keeps_what_the_user_has() {
+        let user = sidecar(json!([of_port(80, &["./*", "s/a"]), {"hosts": ["x/*"]}]));
+        let (both, listeners) = merge(&user, &["s/a", "s/b"]);
+        assert_eq!(listeners, ["80 ./* s/a s/b", "- x/* s/a s/b"]);
+        assert_eq!(both["metadata"]["annotations"][keys::EGRESS_HOSTS_OF_MAIN_PORT], "[\"s/b\"]");
+        assert_eq!(merge(&both, &[]).0, user);
+        let mut proxy = user;
+        proxy["spec"]["egress"][0]["port"]["protocol"] = json!("HTTP_PROXY");
+        assert_eq!(merge(&proxy, &["s/b"]).1, ["80 ./* s/a", "- x/* s/b"]);
+        // Earlier versions put them there, too.
+        let mut old = sidecar(json!([of_port(80, &["./*", "s/a"]), {"hosts": ["x/*"]}]));
+        old["metadata"]["annotations"] = json!({keys::EGRESS_HOSTS: "[\"s/a\"]"});
+        let (moved, listeners) = merge(&old, &["s/a"]);
+        assert_eq!(listeners, ["80 ./* s/a", "- x/* s/a"]);
+        assert_eq!(merge(&moved, &[]).1, ["80 ./*", "- x/*"]);
+    }
+
+    #[test]
+    fn a_listener_without_a_port_that_is_bound_takes_none_and_no_listener_needs_none() {
+        let bound = sidecar(json!([{"bind": "127.0.0.1", "hosts": ["./*", "s/a"]}]));
+        assert!(edited(&bound, &texts(&["s/a"])).unwrap_err().contains("bound"));
+        let mut ours = bound.clone();
+        ours["metadata"]["annotations"] = json!({keys::EGRESS_HOSTS: "[\"s/a\"]"});
+        assert_eq!(merge(&ours, &[]).1, ["- ./*"], "ours always come out");
+        for everything in [json!({"metadata": {}, "spec": {"ingress": []}}), sidecar(json!([])), sidecar(json!("text"))]
+        {
+            assert_eq!(edited(&everything, &texts(&["s/a"])).unwrap(), everything);
+        }
     }
 }

@@ -6,11 +6,11 @@ use super::{
     diff::{Change, Desired, Obstacle, View, diff},
     give_back,
     known::Known,
-    merge::Hosts,
+    merge,
     store::{Verb, is_merged},
 };
 use crate::{
-    istio::{Object, keys},
+    istio::Object,
     model::{ClusterName, Note, ObjectId, Written},
     registry::Unit,
 };
@@ -73,14 +73,19 @@ pub fn preview(
             Change::Update { object, over } | Change::Adopt { object, over } => {
                 (content(&over), Some(object.manifest()))
             }
-            Change::Merge { over, hosts } => (content(&over), merged(&over, &hosts)),
+            Change::Merge { over, hosts } => (content(&over), with_hosts(&over, &hosts)),
             Change::GiveBack { over } => (content(&over), given_back(&over)),
         };
         Preview { id, verb, before, after }
     });
     let removals = changes.removals.iter().map(|written| {
         if is_merged(written) {
-            Preview { id: written.id.clone(), verb: Verb::Merge, before: content(written), after: merged(written, &[]) }
+            Preview {
+                id: written.id.clone(),
+                verb: Verb::Merge,
+                before: content(written),
+                after: with_hosts(written, &[]),
+            }
         } else {
             Preview { id: written.id.clone(), verb: Verb::Delete, before: content(written), after: None }
         }
@@ -95,17 +100,7 @@ fn given_back(written: &Written) -> Option<Value> {
 }
 
 /// A user's Sidecar with these hosts as ours.
-fn merged(written: &Written, hosts: &[String]) -> Option<Value> {
-    let Some(Object::Sidecar(sidecar)) = written.content.as_deref() else { return None };
-    let standing = written.sidecar.as_ref()?;
-    let now = Hosts { all: standing.egress_hosts.clone().unwrap_or_default(), ours: standing.ours.clone() }.with(hosts);
-    let mut sidecar = sidecar.clone();
-    sidecar.spec.egress.first_mut()?.hosts = now.all;
-    if now.ours.is_empty() {
-        sidecar.metadata.annotations.remove(keys::EGRESS_HOSTS);
-    } else {
-        let ours = serde_json::to_string(&now.ours).expect("texts serialize");
-        sidecar.metadata.annotations.insert(keys::EGRESS_HOSTS.into(), ours);
-    }
-    Some(Object::Sidecar(sidecar).manifest())
+fn with_hosts(written: &Written, hosts: &[String]) -> Option<Value> {
+    let sidecar = written.content.as_deref().filter(|content| matches!(content, Object::Sidecar(_)))?;
+    merge::edited(&sidecar.manifest(), hosts).ok()
 }

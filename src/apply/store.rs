@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     istio::Object,
-    model::{Kind, ObjectId, Written},
+    model::{Kind, ObjectId, SidecarHosts, Written},
 };
 
 /// Reads an object as a server or file has it; the same function by which `fleet/` observes.
@@ -159,8 +159,7 @@ impl fmt::Display for Verb {
 
 /// Whether the object is a user's Sidecar with hosts of ours: it is never deleted, only cleared of them.
 pub(super) fn is_merged(written: &Written) -> bool {
-    written.owner != crate::istio::Owner::Tradewind
-        && written.sidecar.as_ref().is_some_and(|sidecar| !sidecar.ours.is_empty())
+    written.owner != crate::istio::Owner::Tradewind && written.sidecar.as_ref().is_some_and(SidecarHosts::has_ours)
 }
 
 /// The id under which a cluster-wide matter of the writer is noted.

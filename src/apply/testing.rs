@@ -16,7 +16,7 @@ use crate::{
     istio::{
         DestinationRule, DestinationRuleSpec, Endpoint, Metadata, Object, Owner, ServiceEntry, ServiceEntrySpec, keys,
     },
-    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts, Written},
+    model::{ClusterName, EgressListener, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts, Written},
     plan::HostPlan,
     registry::Unit,
 };
@@ -116,7 +116,11 @@ pub(super) fn sidecar(namespace: &str, hosts: &[&str], ours: &[&str]) -> Written
     Written {
         id: ObjectId::new(Kind::Sidecar, namespace, "default"),
         owner: Owner::Foreign,
-        sidecar: Some(SidecarHosts { has_selector: false, egress_hosts: Some(texts(hosts)), ours: texts(ours) }),
+        sidecar: Some(SidecarHosts {
+            listeners: vec![EgressListener { hosts: texts(hosts), ..EgressListener::default() }],
+            ours: texts(ours),
+            ..SidecarHosts::default()
+        }),
         ..written(&Object::ServiceEntry(host_plan("any.global", "1", false).service_entry))
     }
 }

@@ -27,7 +27,8 @@ use crate::{
     istio::{self, Owner, keys},
     manifest::words,
     model::{
-        Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Route, Workload,
+        Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Route,
+        Workload,
     },
 };
 

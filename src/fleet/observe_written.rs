@@ -69,7 +69,7 @@ impl Observer {
             recalled: recalled(kind, owner, &marks.annotations, object.as_ref(), self.settings()),
             ports,
             endpoints,
-            sidecar: (kind == Kind::Sidecar).then(|| sidecar_hosts(spec, &marks.annotations)),
+            sidecar: (kind == Kind::Sidecar).then(|| SidecarHosts::read(spec, &marks.annotations)),
             origin: marks.annotations.get(keys::ORIGIN).map(|origin| origin.as_str().into()),
             content: if self.keep_content { object.map(Arc::new) } else { None },
         })))
@@ -117,22 +117,6 @@ fn published_endpoint(endpoint: &istio::Endpoint, variant: Variant) -> Option<Pu
         weight: endpoint.weight,
         variant,
     })
-}
-
-fn sidecar_hosts(spec: &Value, annotations: &Labels) -> SidecarHosts {
-    let hosts_of = |egress: &Value| -> Vec<String> {
-        let hosts = egress.get("hosts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        hosts.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let selector = spec.get("workloadSelector").and_then(|selector| selector.get("labels")).and_then(Value::as_object);
-    SidecarHosts {
-        has_selector: selector.is_some_and(|labels| !labels.is_empty()),
-        egress_hosts: spec.get("egress").and_then(|egress| egress.get(0)).map(hosts_of),
-        ours: annotations
-            .get(keys::EGRESS_HOSTS)
-            .and_then(|hosts| serde_json::from_str(hosts).ok())
-            .unwrap_or_default(),
-    }
 }
 
 fn first_ipv4(spec: &Value) -> Option<Ipv4Addr> {

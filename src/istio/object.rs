@@ -72,8 +72,10 @@ pub mod keys {
     pub const VS_ROUTING: &str = "admiral.io/vs-routing";
     /// Label of what routes inside a cluster for its own clients (reference behaviour §13.1).
     pub const VS_ROUTING_TYPE: &str = "admiral.io/vs-routing-type";
-    /// Annotation of a merged Sidecar: the egress hosts that are ours, as a JSON array.
+    /// Annotation of a merged Sidecar: the hosts of its catch-all egress listener that are ours, as a JSON array.
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
+    /// The same of its egress listener for port 80.
+    pub const EGRESS_HOSTS_OF_MAIN_PORT: &str = "tradewind.io/egress-hosts-of-port-80";
     /// Endpoint label with the cluster an endpoint leads to.
     pub const ENDPOINT_CLUSTER: &str = "tradewind.io/cluster";
     /// Endpoint label with an endpoint's true region.

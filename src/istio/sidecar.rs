@@ -1,6 +1,7 @@
 //! Sidecar: what the proxies of a namespace know of.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::Metadata;
 
@@ -28,4 +29,7 @@ pub struct SidecarSpec {
 pub struct Egress {
     /// `namespace/host` pairs.
     pub hosts: Vec<String>,
+    /// What else a user's listener says: port, address, capture mode. Tradewind's own say nothing else.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }

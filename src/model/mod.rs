@@ -17,6 +17,7 @@ mod observed;
 mod read_failure;
 mod rollout;
 mod route;
+mod sidecar;
 mod slice;
 
 pub use adoption::{Adoption, AdoptionStage};
@@ -30,11 +31,11 @@ pub use nearest::{did_you_mean, nearest};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
     Addressing, Availability, Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace,
-    Node, ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, SidecarHosts, TargetPort,
-    Workload, Written,
+    Node, ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, TargetPort, Workload, Written,
 };
 pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};
 pub(crate) use route::{PROTOCOLS, shares};
+pub use sidecar::{EgressListener, SidecarHosts};
 pub use slice::{EndpointSlice, ReadyPod};

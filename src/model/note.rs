@@ -169,8 +169,8 @@ note_kinds! {
     AddressConflict, "address-conflict", "Widen the address range, or remove the double entry.";
     /// The plan of a service would break an invariant: a defect of Tradewind. Nothing of the service is written.
     PlanRefused, "plan-refused", "Report it with the service's objects; the service stays as it is meanwhile.";
-    /// A user's Sidecar cannot take our hosts (another name, a workload selector, no egress entry), or stands where ours would; it is left alone.
-    SidecarUnmergeable, "sidecar-unmergeable", "Keep one Sidecar for the namespace: named as workloadSidecarName says, without a selector, with an egress entry.";
+    /// A user's Sidecar cannot take our hosts (another name, a workload selector, an egress listener without port that is bound to an address), or stands where ours would; it is left alone.
+    SidecarUnmergeable, "sidecar-unmergeable", "Keep one Sidecar for the namespace: named as workloadSidecarName says, without a selector, and without bind where an egress listener has no port.";
 }
 
 impl Serialize for NoteKind {

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Adoption, ClusterName, EndpointSlice, Kind, Locality, Machines, Rollout, ServiceKey, Variant};
+use super::{
+    Adoption, ClusterName, EndpointSlice, Kind, Locality, Machines, Rollout, ServiceKey, SidecarHosts, Variant,
+};
 use crate::{
     api::{
         ClientConnectionConfigSpec, DependencyProxySpec, GlobalTrafficPolicySpec, OutlierDetectionSpec,
@@ -284,17 +286,6 @@ pub struct PublishedEndpoint {
     pub weight: u32,
     /// Which of the service's hosts it was seen for.
     pub variant: Variant,
-}
-
-/// The hosts of a user's Sidecar.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SidecarHosts {
-    /// Whether it has a workload selector, and so is not the namespace's.
-    pub has_selector: bool,
-    /// `spec.egress[0].hosts`; absent without an egress entry.
-    pub egress_hosts: Option<Vec<String>>,
-    /// The hosts among them that we added (annotation `tradewind.io/egress-hosts`).
-    pub ours: Vec<String>,
 }
 
 /// What a written object remembers of the plan it was written by.

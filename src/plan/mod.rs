@@ -43,6 +43,7 @@ use serde::Serialize;
 
 pub use checks::violations;
 pub use namespace_rules::{NamespaceRules, namespace_rules};
+pub(crate) use ports::MAIN_PORT;
 pub use propagation::{RoutePlan, routes};
 pub use sidecar::{SidecarWant, sidecar};
 

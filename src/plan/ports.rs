@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Number under which the main port of every service is published (reference behaviour §5).
-pub(super) const MAIN_PORT: u16 = 80;
+pub(crate) const MAIN_PORT: u16 = 80;
 
 /// A port that clients use.
 #[derive(Debug, Clone, PartialEq, Eq)]

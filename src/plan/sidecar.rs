@@ -49,7 +49,10 @@ pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
             annotations: BTreeMap::from([(keys::CREATED_BY.into(), keys::TRADEWIND.into())]),
         },
         spec: SidecarSpec {
-            egress: vec![Egress { hosts: BASE_HOSTS.iter().map(ToString::to_string).chain(hosts).collect() }],
+            egress: vec![Egress {
+                hosts: BASE_HOSTS.iter().map(ToString::to_string).chain(hosts).collect(),
+                ..Egress::default()
+            }],
         },
     })
 }

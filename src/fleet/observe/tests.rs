@@ -318,8 +318,8 @@ fn sidecars_tell_selector_hosts_and_which_are_ours() {
     };
     let plain = sidecar(json!({"egress": [{"hosts": ["./*", "*/stage.pay.global"]}, {"hosts": ["x/y"]}]}));
     assert!(!plain.has_selector);
-    assert_eq!(plain.egress_hosts.unwrap(), ["./*", "*/stage.pay.global"]);
+    assert_eq!(plain.listeners[0].hosts, ["./*", "*/stage.pay.global"]);
     assert_eq!(plain.ours, ["*/stage.pay.global"]);
     assert!(sidecar(json!({"workloadSelector": {"labels": {"app": "x"}}})).has_selector);
-    assert_eq!(sidecar(json!({})).egress_hosts, None);
+    assert!(sidecar(json!({})).listeners.is_empty());
 }
