@@ -234,7 +234,7 @@ settings! {
     "Users' routes" {
         /// Which VirtualServices and DestinationRules of users are copied into the other clusters.
         propagate: Propagate = Propagate::Published, Check::any();
-        /// Labels and annotations that copies of them do not carry.
+        /// Labels and annotations that copies of them do not have, besides those by which deployment tools know what they own.
         ignore_labels_annotations_vs_copy_list: Vec<String> = vec![
             "applications.argoproj.io/app-name".into(),
             "app.kubernetes.io/instance".into(),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::Settings,
     istio::keys,
-    model::{Kind, ObjectId, PROTOCOLS, Route, shares},
+    model::{Kind, ObjectId, PROTOCOLS, Route, is_tracking, shares},
 };
 
 /// Prunes one, of which the metadata are read already.
@@ -39,7 +39,9 @@ pub(super) fn route(
         export_to,
         spec: Arc::new(Value::Null),
     };
-    route.annotations.retain(|key, _| !key.starts_with("kubectl.kubernetes.io/") && !key.starts_with("tradewind.io/"));
+    // Deployment tools change their marks at every turn: dropped here, none of that is news.
+    route.labels.retain(|key, _| !is_tracking(key));
+    route.annotations.retain(|key, _| !is_tracking(key) && !key.starts_with("tradewind.io/"));
     if matters(&route, spec, settings) {
         route.spec = Arc::new(spec.clone());
     } else {

@@ -19,6 +19,7 @@ mod rollout;
 mod route;
 mod sidecar;
 mod slice;
+mod tracking;
 
 pub use adoption::{Adoption, AdoptionStage};
 pub use alias::gateway_of_partition;
@@ -36,6 +37,7 @@ pub use observed::{
 pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};
-pub(crate) use route::{PROTOCOLS, shares};
+pub(crate) use route::{MESH, PROTOCOLS, shares};
 pub use sidecar::{EgressListener, SidecarHosts};
 pub use slice::{EndpointSlice, ReadyPod};
+pub use tracking::is_tracking;

@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::{Kind, Route};
 use crate::istio::keys;
 
+/// The gateway of a VirtualService that stands for all sidecars (Istio documentation, "Virtual Service", `gateways`).
+pub(crate) const MESH: &str = "mesh";
+
 /// The lists of routes in a VirtualService.
 pub(crate) const PROTOCOLS: [&str; 3] = ["http", "tls", "tcp"];
 
@@ -75,7 +78,7 @@ impl Route {
     #[must_use]
     pub fn is_for_sidecars(&self) -> bool {
         self.id.kind != Kind::VirtualService
-            || self.gateways().any(|gateway| gateway == "mesh")
+            || self.gateways().any(|gateway| gateway == MESH)
             || self.gateways().next().is_none()
     }
 
@@ -83,12 +86,6 @@ impl Route {
     #[must_use]
     pub fn shares(&self) -> bool {
         shares(self.id.kind, &self.spec)
-    }
-
-    /// Whether a gateway follows it.
-    #[must_use]
-    pub fn is_for_gateways(&self) -> bool {
-        self.id.kind == Kind::VirtualService && self.gateways().any(|gateway| gateway != "mesh")
     }
 }
 

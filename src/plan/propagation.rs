@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
         if !route.is_public() {
             return Some(("is visible to some namespaces of its cluster only".into(), false));
         }
-        if route.is_for_gateways() {
+        if !route.is_for_sidecars() {
             return Some(("is for gateways of its cluster".into(), false));
         }
         match (route.id.kind, route.hosts.len()) {
@@ -161,7 +161,11 @@ impl<'a> Planner<'a> {
             (Kind::VirtualService, 2..) => return Some(("is for several hosts".into(), true)),
             _ => {}
         }
-        if rewrite::delegates(&route.spec) {
+        let for_sidecars = rewrite::for_sidecars(&route.spec);
+        if rewrite::has_rules(&route.spec) && !rewrite::has_rules(&for_sidecars) {
+            return Some(("has routes for gateways of its cluster only".into(), true));
+        }
+        if rewrite::delegates(&for_sidecars) {
             return Some(("hands requests over to another VirtualService, which stays in its cluster".into(), true));
         }
         if route.spec.get("workloadSelector").is_some() {

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 
 use super::ports::{MAIN_PORT, PublishedPort};
 use crate::{
-    model::{ClusterName, Host, PROTOCOLS, full_host, local_service},
+    model::{ClusterName, Host, MESH, PROTOCOLS, full_host, local_service},
     registry::ServiceSnapshot,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Rewritten {
 /// The spec of a VirtualService for another cluster: `published` where its host is.
 pub(super) fn virtual_service(spec: &Value, home: Home<'_>, published: Option<&Published<'_>>) -> Rewritten {
     let mut rewriter = Rewriter { home, published, subsets: BTreeSet::new(), changed: BTreeSet::new() };
-    let mut spec = canonical(spec);
+    let mut spec = for_sidecars(&canonical(spec));
     for protocol in PROTOCOLS {
         for rule in items(&mut spec, protocol) {
             rewriter.rule(rule);
@@ -63,6 +63,51 @@ pub(super) fn virtual_service(spec: &Value, home: Home<'_>, published: Option<&P
         }
     }
     Rewritten { spec, subsets: rewriter.subsets, changed: rewriter.changed }
+}
+
+/// The spec of a VirtualService as far as sidecars follow it: gateways of its cluster mean nothing elsewhere. The gateways of a match
+/// come before those of the whole; a rule applies to sidecars if it has no match, or one that names `mesh` or no gateway (Istio
+/// documentation, "Virtual Service", `HTTPMatchRequest.gateways`).
+pub(super) fn for_sidecars(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(gateways) = spec.get_mut("gateways").filter(|gateways| names_mesh(gateways)) {
+        *gateways = json!([MESH]);
+    }
+    for protocol in PROTOCOLS {
+        let Some(rules) = spec.get_mut(protocol).and_then(Value::as_array_mut) else { continue };
+        rules.retain_mut(keep_sidecars);
+        if let Some(fields) = spec.as_object_mut() {
+            fields.retain(|field, value| field != protocol || value.as_array().is_none_or(|rules| !rules.is_empty()));
+        }
+    }
+    spec
+}
+
+/// Whether a spec has any rule.
+pub(super) fn has_rules(spec: &Value) -> bool {
+    let rules = |protocol: &str| spec.get(protocol).and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
+    PROTOCOLS.into_iter().any(rules)
+}
+
+/// Leaves the matches of a rule that are for sidecars. Answers whether the rule is.
+fn keep_sidecars(rule: &mut Value) -> bool {
+    let Some(matches) = rule.get_mut("match").and_then(Value::as_array_mut).filter(|matches| !matches.is_empty())
+    else {
+        return true;
+    };
+    matches.retain_mut(|of| match of.get_mut("gateways") {
+        Some(gateways) if names_mesh(gateways) => {
+            *gateways = json!([MESH]);
+            true
+        }
+        Some(gateways) => gateways.as_array().is_none_or(Vec::is_empty),
+        None => true,
+    });
+    !matches.is_empty()
+}
+
+fn names_mesh(gateways: &Value) -> bool {
+    gateways.as_array().is_some_and(|gateways| gateways.iter().any(|gateway| gateway == MESH))
 }
 
 /// The spec of a DestinationRule for another cluster: of the rule for a published host only the subsets. Istio merges it
@@ -230,12 +275,33 @@ fn whole(number: &Number) -> Number {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn values_are_as_an_api_server_gives_them_back() {
         let given = json!({"a": 5.0, "b": 0.5, "c": null, "d": [{"e": null, "f": 1e20}], "g": "5.0"});
         assert_eq!(canonical(&given), json!({"a": 5, "b": 0.5, "d": [{"f": 1e20}], "g": "5.0"}));
+    }
+
+    #[test]
+    fn what_is_for_gateways_only_goes_and_the_rest_is_for_the_mesh() {
+        let spec = json!({"gateways": ["x/gw", "mesh"], "hosts": ["a"],
+            "http": [
+                {"name": "none", "match": []},
+                {"name": "both", "match": [{"gateways": ["x/gw"], "port": 1}, {"gateways": ["mesh", "x/gw"], "port": 2}, {"port": 3}]},
+                {"name": "gateway", "match": [{"gateways": ["x/gw"]}]},
+            ],
+            "tls": [{"match": [{"gateways": ["x/gw"], "sniHosts": ["a"]}]}],
+            "tcp": [{"match": [{"gateways": [], "port": 4}]}, {}]});
+        let expected = json!({"gateways": ["mesh"], "hosts": ["a"],
+            "http": [
+                {"name": "none", "match": []},
+                {"name": "both", "match": [{"gateways": ["mesh"], "port": 2}, {"port": 3}]},
+            ],
+            "tcp": [{"match": [{"gateways": [], "port": 4}]}, {}]});
+        assert_eq!(for_sidecars(&spec), expected);
+        let whole = json!({"hosts": ["a"], "gateways": ["x/gw"], "http": [{"match": "text"}, {"match": [7]}]});
+        assert_eq!(for_sidecars(&whole), whole);
+        assert!(has_rules(&expected) && !has_rules(&json!({"http": [], "tls": null})));
     }
 
     #[test]

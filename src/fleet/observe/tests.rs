@@ -260,6 +260,12 @@ fn routes_of_users_are_kept_whole_only_where_they_can_matter() {
         assert_eq!(*route.spec, object["spec"]);
         assert_eq!(route.annotations["a"], "b");
     }
+    // Marks of deployment tools come and go with every turn of theirs, and are no news.
+    let marked = object("stage.pay.global", json!({"argocd.argoproj.io/instance": "a"}), one);
+    let mut again = marked.clone();
+    again["metadata"]["labels"] = json!({});
+    again["metadata"]["annotations"]["objectset.rio.cattle.io/applied"] = json!("H4s");
+    assert_eq!(route(Kind::VirtualService, &marked), route(Kind::VirtualService, &again));
     let other = json!([{"timeout": "5s", "name": "main", "route": [{"destination": {"host": "a", "subset": "x"}}]},
                        {"redirect": {"uri": "/"}}]);
     let other = route(Kind::VirtualService, &object("reviews", json!({"team": "x"}), other));
