@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PAYMENTS, failover, policy};
+use super::{failover, policy};
 use crate::{
     application,
     load::now_micros,
