@@ -17,6 +17,9 @@ mod files;
 #[path = "cli/streams.rs"]
 mod streams;
 
+#[path = "cli/incomplete.rs"]
+mod incomplete;
+
 /// For a process that has to notice an edit, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -654,17 +657,20 @@ fn verify_judges_no_proxy_of_a_cluster_that_cannot_be_read() {
     let clusters = "clusters:\n- {name: cluster-1, directory: cluster-1}\n- {name: cluster-3, directory: cluster-3}\n\
                     - {name: cluster-2, kubeconfig: cluster-2.kubeconfig}\n";
     fs::write(at("fleet.yaml"), clusters).expect("a file of our own");
-    let verified = |dump: &str, host: &str| {
+    let verified = |dump: &str, further: &[&str]| {
         let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/verify").join(dump);
-        let output = tradewind(&["verify", text(&at("fleet.yaml")), "--dump", text(&dump), host]);
+        let output = tradewind(&[&["verify", text(&at("fleet.yaml")), "--dump", text(&dump)], further].concat());
         (code(&output), stdout(&output), stderr(&output))
     };
-    let (code, table, said) = verified("reports.json", "stage.payments.global");
+    let (code, table, said) = verified("reports.json", &["stage.payments.global"]);
     assert!(code == 2 && table.is_empty() && said.contains("cluster-2 cannot be read now"), "{table}{said}");
     assert!(said.contains("refuses connections"), "{said}");
-    // The others are.
-    let (code, table, said) = verified("orders.json", "east.stage.payments.global");
-    assert!(code == 1 && table.contains("203.0.113.30:15443"), "{table}{said}");
+    // The others are, with a plan that lacks something.
+    let (code, table, said) = verified("orders.json", &["east.stage.payments.global"]);
+    assert!(code == 2 && table.contains("203.0.113.30:15443"), "{table}{said}");
+    assert!(said.contains("incomplete: cluster-2: all kinds: the API server refuses connections"), "{said}");
+    let partial = verified("orders.json", &["east.stage.payments.global", "--allow-partial"]);
+    assert_eq!(partial, (1, table, said));
 }
 
 #[test]

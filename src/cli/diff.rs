@@ -9,7 +9,7 @@ use similar::TextDiff;
 use super::{
     endpoints,
     fleet::{self, PlannedFleet},
-    output, render,
+    incomplete, output, render,
 };
 use crate::{
     apply::{Preview, Previewed, preview},
@@ -28,8 +28,9 @@ pub(super) fn command() -> Command {
             "With one fleet: compares what stands in its clusters with what should stand there. With two: compares what \
              should stand in the first with what should stand in the second. A fleet is a directory with one \
              sub-directory of manifests per cluster, or a fleet file, which may name live clusters; those are read, \
-             never written. With --endpoints only endpoints are compared. A line on standard error sums up. Exit code 0: no \
-             difference; 1: some; 2: error.",
+             never written. With --endpoints only endpoints are compared. A line on standard error sums up. An API server \
+             that asks to wait is waited for, up to a minute in all. What cannot be read is named as incomplete. Exit code \
+             0: no difference; 1: some; 2: error, or something could not be read, unless --allow-partial.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(Arg::new("OTHER").value_parser(value_parser!(PathBuf)).help("Fleet to compare the plan with"))
@@ -40,6 +41,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Compare endpoints alone: host, address, ports, locality, weight"),
         )
+        .arg(incomplete::allow_partial_arg())
         .args(super::settings_args())
 }
 
@@ -56,7 +58,8 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = super::settings(flags)?;
     let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
     let fleet = fleet::read(path, settings.clone())?;
-    let mut incomplete = fleet.incomplete.clone();
+    let mut hidden = fleet.incomplete.clone();
+    let mut unread = fleet.unread.clone();
     let changes = match flags.get_one::<PathBuf>("OTHER") {
         None => {
             let (changes, mut notes): (Vec<Vec<Change>>, Vec<Vec<Note>>) =
@@ -68,12 +71,13 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         Some(other) => {
             let other = fleet::read(other, settings)?;
             output::print_notes(&other.notes());
-            incomplete.extend(other.incomplete.iter().cloned());
+            hidden.extend(other.incomplete.iter().cloned());
+            unread.extend(other.unread.iter().cloned());
             between(&fleet, &other)
         }
     };
-    if !incomplete.is_empty() {
-        anyhow::bail!("the fleet could not be read whole, so differences cannot be told: {}", incomplete.join("; "));
+    if !hidden.is_empty() && !flags.get_flag("allow-partial") {
+        anyhow::bail!("the fleet could not be read whole, so differences cannot be told: {}", hidden.join("; "));
     }
     let changed = endpoints::changed(&changes);
     let only_endpoints = flags.get_flag("endpoints");
@@ -83,9 +87,17 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         (true, "yaml") => output::print(&output::yaml(&changed)?),
         (true, _) => output::print(&endpoints::table(&changed)),
     }
-    output::say(format_args!("{}", endpoints::summary(&changes, changed.len())));
+    let is_complete = hidden.is_empty() && unread.is_empty();
+    let summary = endpoints::summary(&changes, changed.len());
+    if is_complete {
+        output::say(summary);
+    } else {
+        incomplete::say(&hidden);
+        incomplete::say(&unread);
+        output::say(format_args!("incomplete, and of what could be read: {summary}"));
+    }
     let differs = if only_endpoints { !changed.is_empty() } else { !changes.is_empty() };
-    Ok(if differs { ExitCode::from(DIFFERENCES) } else { ExitCode::SUCCESS })
+    Ok(incomplete::code(is_complete, flags, if differs { DIFFERENCES } else { 0 }))
 }
 
 fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
@@ -102,6 +114,10 @@ fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
 /// What would change in a cluster, and what would be left alone there.
 fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> (Vec<Change>, Vec<Note>) {
     let registry = &*fleet.registry;
+    if !registry.can_write(cluster) {
+        // What stands there is not known.
+        return Default::default();
+    }
     let adopts = registry.settings().adopt_admiral;
     let (mut changes, mut notes): (Vec<Change>, Vec<Note>) = Default::default();
     for (unit, desired) in fleet.desired(cluster) {

@@ -1,9 +1,15 @@
 //! The fleet of an offline command: read once, planned whole.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::bail;
 
+use super::incomplete::{self, Missing, READ_TIMEOUT};
 use crate::{
     apply::Desired,
     config::Settings,
@@ -18,8 +24,8 @@ use crate::{
     registry::{NoteSource, Registry, Unit},
 };
 
-/// Longest wait for live clusters to be read once.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked whether everything was read.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A fleet that was read once and planned whole.
 pub(super) struct PlannedFleet {
@@ -30,6 +36,8 @@ pub(super) struct PlannedFleet {
     pub(super) plans: Vec<ServicePlan>,
     /// Some manifest could not be read: what it holds is missing from the plan.
     pub(super) incomplete: Vec<String>,
+    /// What could not be read of live clusters.
+    pub(super) unread: Vec<Missing>,
     beside: Vec<(ClusterName, Unit, Desired)>,
     /// Copies of users' routes.
     routes: Vec<RoutePlan>,
@@ -46,14 +54,14 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     let settings = Arc::new(settings);
     let registry = Arc::new(Registry::new(settings.clone()));
     let observer = Observer::new(settings.clone(), true);
-    let mut incomplete = Vec::new();
+    let mut hidden = Vec::new();
     let mut live = Vec::new();
     for FleetCluster { name, place } in &fleet.clusters {
         match place {
             Place::Directory(directory) => {
                 let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer.clone());
                 let loaded = cluster.load();
-                incomplete.extend(loaded.problems().iter().map(|problem| format!("{name}: {problem}")));
+                hidden.extend(loaded.problems().iter().map(|problem| format!("{name}: {problem}")));
                 cluster.push(&loaded, &registry, now_seconds());
             }
             Place::Kube { .. } => live.push(name.clone()),
@@ -63,7 +71,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
         Some(Place::Directory(directory)) => {
             let hub = DirectoryCluster::hub(directory.clone(), observer.clone());
             let loaded = hub.load();
-            incomplete.extend(loaded.problems().iter().map(|problem| format!("hub: {problem}")));
+            hidden.extend(loaded.problems().iter().map(|problem| format!("hub: {problem}")));
             hub.push(&loaded, &registry, now_seconds());
         }
         Some(Place::Kube { .. }) | None => {}
@@ -71,44 +79,61 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     let needs_network = !live.is_empty() || matches!(fleet.hub, Some(Place::Kube { .. }));
     if needs_network {
         let spinner = super::output::progress("Reading live clusters");
-        let outcome = super::run::runtime()?.block_on(read_live(&fleet, &registry, &observer));
+        let says = |waits_for: &str| spinner.set_message(format!("Reading live clusters: waiting for {waits_for}"));
+        let outcome = super::run::runtime()?.block_on(read_live(&fleet, &registry, &observer, says));
         spinner.finish_and_clear();
         outcome?;
     } else {
         registry.fleet_listed();
     }
+    let live_and_hub: BTreeSet<ClusterName> =
+        live.iter().cloned().chain(matches!(fleet.hub, Some(Place::Kube { .. })).then(ClusterName::hub)).collect();
+    let unread = incomplete::unread(&registry, |cluster| live_and_hub.contains(cluster));
     if let Err(missing) = registry.ready() {
+        incomplete::say(&unread);
         bail!("the fleet cannot be planned: {missing}");
     }
     let mut clusters: Vec<ClusterName> = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
     clusters.sort();
-    Ok(plan(registry, clusters, live, incomplete))
+    Ok(plan(registry, Read { clusters, live, hidden, unread }))
 }
 
-async fn read_live(fleet: &file::FleetFile, registry: &Arc<Registry>, observer: &Observer) -> anyhow::Result<()> {
+/// Watches the live clusters until each was read once or cannot be, and waits as their API servers ask.
+async fn read_live(
+    fleet: &file::FleetFile,
+    registry: &Arc<Registry>,
+    observer: &Observer,
+    says: impl Fn(&str),
+) -> anyhow::Result<()> {
     let cancel = tokio_util::sync::CancellationToken::new();
     let running = super::run::watch_fleet(fleet, registry, observer, &cancel);
-    let ready = async {
-        while registry.ready().is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let begun = Instant::now();
+    while !running.has_ended() {
+        match incomplete::awaited(registry, begun.elapsed()) {
+            Some(waits_for) => says(&waits_for),
+            None if registry.is_listed() || begun.elapsed() >= READ_TIMEOUT => break,
+            None => {}
         }
-    };
-    let outcome = tokio::time::timeout(READ_TIMEOUT, ready).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     cancel.cancel();
     running.stopped().await?;
-    if outcome.is_err() {
-        let missing = registry.ready().err().unwrap_or_default();
-        bail!("not all clusters could be read within {} s: {missing}", READ_TIMEOUT.as_secs());
+    incomplete::give_up_loading(registry, now_seconds());
+    if !registry.is_listed() {
+        bail!("the clusters could not be read within {} s", READ_TIMEOUT.as_secs());
     }
     Ok(())
 }
 
-fn plan(
-    registry: Arc<Registry>,
+/// What was read of a fleet, beside what the registry knows.
+struct Read {
     clusters: Vec<ClusterName>,
     live: Vec<ClusterName>,
-    incomplete: Vec<String>,
-) -> PlannedFleet {
+    hidden: Vec<String>,
+    unread: Vec<Missing>,
+}
+
+fn plan(registry: Arc<Registry>, read: Read) -> PlannedFleet {
     let (mut plans, mut beside, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     let name = registry.settings().workload_sidecar_name.clone();
     // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
@@ -139,7 +164,8 @@ fn plan(
             }
         }
     }
-    PlannedFleet { registry, clusters, live, plans, incomplete, beside, routes }
+    let Read { clusters, live, hidden, unread } = read;
+    PlannedFleet { registry, clusters, live, plans, incomplete: hidden, unread, beside, routes }
 }
 
 impl PlannedFleet {
@@ -154,7 +180,14 @@ impl PlannedFleet {
         services.chain(beside).chain(routes).collect()
     }
 
+    /// Whether everything was read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.incomplete.is_empty() && self.unread.is_empty()
+    }
+
+    /// What is noted, without what is named as missing anyway.
     pub(super) fn notes(&self) -> Vec<Note> {
-        self.registry.notes().all()
+        let notes = self.registry.notes().all().into_iter();
+        notes.filter(|note| !incomplete::repeats(note, &self.unread)).collect()
     }
 }

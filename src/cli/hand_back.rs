@@ -1,12 +1,16 @@
 //! `tradewind hand-back`: the way back to Admiral.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
-use super::{http, output};
+use super::{
+    http,
+    incomplete::{self, Missing, Patience},
+    output,
+};
 use crate::{
     apply::{KubeStore, WriteError},
     config,
@@ -26,10 +30,8 @@ const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::Virtu
 /// The kinds that both also write into the namespace of routing, where another controller may have its own.
 const ROUTING_KINDS: [Kind; 3] = [Kind::DestinationRule, Kind::VirtualService, Kind::EnvoyFilter];
 
-/// How often an API server that asks for rest is asked again, as one does that has just learnt of a kind.
-const THROTTLED_TRIES: usize = 5;
-/// The rest where it asks for none in particular.
-const THROTTLED_REST: Duration = Duration::from_secs(1);
+/// What is missing of a cluster that cannot be read at all.
+const ALL_KINDS: &str = "all kinds";
 
 /// Where a controller says whether it writes.
 const READ_ONLY: &str = "/health/ready?checkifreadonly=true";
@@ -44,7 +46,8 @@ pub(super) fn command() -> Command {
              that endpoints stay. Copies of users' routes, \
              which Admiral names differently, stay and are counted. Each object is marked over exactly the version that was \
              read. Tradewind must not write meanwhile: set readOnly (and adoptAdmiral off) first and name the controller, or \
-             say that it is stopped. Exit code 0: all is Admiral's; 2: something could not be marked; run it again.",
+             say that it is stopped. An API server that asks to wait is waited for, up to a minute in all. Exit code 0: all is \
+             Admiral's; 2: something could not be marked, or not be read, unless --allow-partial; run it again.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet file of live clusters"))
         .arg(
@@ -63,6 +66,7 @@ pub(super) fn command() -> Command {
         )
         .arg(Arg::new("stopped").long("stopped").action(ArgAction::SetTrue).help("No Tradewind runs"))
         .group(ArgGroup::new("quiet").args(["controller", "stopped"]))
+        .arg(incomplete::allow_partial_arg())
         .args(super::settings_args())
 }
 
@@ -80,16 +84,30 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         if let Some(url) = controller {
             must_be_read_only(url).await?;
         }
-        let mut failures = Vec::new();
+        let mut run = Run {
+            settings: &settings,
+            patience: Patience::new(),
+            spinner: output::progress("Handing back"),
+            failures: Vec::new(),
+            missing: Vec::new(),
+        };
         for cluster in &clusters {
-            let name = cluster.name.clone();
-            let store = store(cluster, &settings).await?;
-            failures.extend(give(&name, &store, &settings).await);
+            run.spinner.set_message(format!("Handing back {}", cluster.name));
+            match store(cluster, &settings).await {
+                Ok(store) => run.give(&cluster.name, &store).await,
+                Err(error) => run.missing.push(Missing::new(&cluster.name, ALL_KINDS, super::in_one_line(&error))),
+            }
         }
-        for failure in &failures {
+        run.spinner.finish_and_clear();
+        incomplete::say(&run.missing);
+        for failure in &run.failures {
             output::say(format_args!("error: {failure}"));
         }
-        Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+        Ok(if run.failures.is_empty() {
+            incomplete::code(run.missing.is_empty(), flags, 0)
+        } else {
+            ExitCode::from(super::FAILED)
+        })
     })
 }
 
@@ -132,69 +150,86 @@ async fn store(cluster: &FleetCluster, settings: &config::Settings) -> anyhow::R
     Ok(KubeStore::new(Box::new(move || Some(client.clone())), read, settings))
 }
 
-/// Lists what is ours, and waits as long as an API server asks for.
-async fn listed(store: &KubeStore, kind: Kind, namespace: &str) -> Result<Vec<Value>, WriteError> {
-    for _ in 0..THROTTLED_TRIES {
-        match store.ours(kind, namespace).await {
-            Err(WriteError::Throttled { retry_after }) => {
-                tokio::time::sleep(retry_after.unwrap_or(THROTTLED_REST)).await
-            }
-            answer => return answer,
-        }
-    }
-    store.ours(kind, namespace).await
+/// A run under way.
+struct Run<'a> {
+    settings: &'a config::Settings,
+    patience: Patience,
+    spinner: indicatif::ProgressBar,
+    /// What could not be given, and why.
+    failures: Vec<String>,
+    missing: Vec<Missing>,
 }
 
-/// Gives what is ours in a cluster. Answers what could not be given, and why.
-async fn give(cluster: &ClusterName, store: &KubeStore, settings: &config::Settings) -> Vec<String> {
-    let mut failures = Vec::new();
-    let mut staying = 0;
-    let sync_namespace = settings.sync_namespace.as_str();
-    let of_routing = ROUTING_KINDS.map(|kind| (kind, ROUTING_NAMESPACE));
-    let places = KINDS.map(|kind| (kind, sync_namespace)).into_iter().chain(of_routing);
-    for (kind, namespace) in places {
-        let is_routing = namespace == ROUTING_NAMESPACE;
-        let is_here = |object: &Value| {
-            let marked = || object["metadata"]["annotations"][keys::SYNC_NAMESPACE] == sync_namespace;
-            !is_routing || namespace == sync_namespace || marked()
-        };
-        let ours = match listed(store, kind, namespace).await {
-            Ok(ours) => ours.into_iter().filter(is_here).collect::<Vec<_>>(),
-            Err(error) => {
-                failures.push(format!("{cluster}: listing {}: {error}", kind.as_str()));
-                continue;
-            }
-        };
-        let mut given = 0_usize;
-        // Admiral makes copies of users' routes under other names: it would not know these as its own.
-        let is_copy = |object: &Value| !object["metadata"]["annotations"][keys::ORIGIN].is_null();
-        let (copies, ours): (Vec<Value>, Vec<Value>) = ours.into_iter().partition(is_copy);
-        staying += copies.len();
-        for object in &ours {
-            let name = format!("{}/{}", kind.as_str(), object["metadata"]["name"].as_str().unwrap_or_default());
-            if settings.dry_run {
-                output::print(&format!("{cluster}: would hand back {name}\n"));
-                continue;
-            }
-            match store.hand_back(kind, object).await {
-                Ok(()) => given += 1,
-                Err(error) => failures.push(format!("{cluster}: {name}: {error}")),
-            }
-        }
-        if !settings.dry_run && !ours.is_empty() {
-            let plural = kind.served().plural;
-            let place = if is_routing { format!(" in {namespace}") } else { String::new() };
-            output::print(&format!("{cluster}: handed back {given} of {} {plural}{place}\n", ours.len()));
+impl Run<'_> {
+    /// Asks an API server, and waits as long as it asks for.
+    async fn ask<T>(
+        &mut self,
+        cluster: &ClusterName,
+        mut request: impl AsyncFnMut() -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        loop {
+            let answer = request().await;
+            let Err(WriteError::Throttled { retry_after }) = &answer else { return answer };
+            let Some(wait) = self.patience.next(*retry_after) else { return answer };
+            self.spinner.set_message(format!("Handing back {cluster}: waiting {} s as it asks", wait.as_secs()));
+            tokio::time::sleep(wait).await;
         }
     }
-    if staying > 0 {
-        output::print(&format!(
-            "{cluster}: copies of users' routes stay ({staying}); once Admiral has made its own, remove them: kubectl delete \
+
+    /// Gives what is ours in a cluster.
+    async fn give(&mut self, cluster: &ClusterName, store: &KubeStore) {
+        let settings = self.settings;
+        let mut staying = 0;
+        let sync_namespace = settings.sync_namespace.as_str();
+        let of_routing = ROUTING_KINDS.map(|kind| (kind, ROUTING_NAMESPACE));
+        let places = KINDS.map(|kind| (kind, sync_namespace)).into_iter().chain(of_routing);
+        for (kind, namespace) in places {
+            let is_routing = namespace == ROUTING_NAMESPACE;
+            let is_here = |object: &Value| {
+                let marked = || object["metadata"]["annotations"][keys::SYNC_NAMESPACE] == sync_namespace;
+                !is_routing || namespace == sync_namespace || marked()
+            };
+            let ours = match self.ask(cluster, async || store.ours(kind, namespace).await).await {
+                Ok(ours) => ours.into_iter().filter(is_here).collect::<Vec<_>>(),
+                Err(error @ (WriteError::Unreachable(_) | WriteError::Timeout(_))) => {
+                    self.missing.push(Missing::new(cluster, ALL_KINDS, error));
+                    return;
+                }
+                Err(error) => {
+                    self.missing.push(Missing::new(cluster, format!("{} in {namespace}", kind.as_str()), error));
+                    continue;
+                }
+            };
+            let mut given = 0_usize;
+            // Admiral makes copies of users' routes under other names: it would not know these as its own.
+            let is_copy = |object: &Value| !object["metadata"]["annotations"][keys::ORIGIN].is_null();
+            let (copies, ours): (Vec<Value>, Vec<Value>) = ours.into_iter().partition(is_copy);
+            staying += copies.len();
+            for object in &ours {
+                let name = format!("{}/{}", kind.as_str(), object["metadata"]["name"].as_str().unwrap_or_default());
+                if settings.dry_run {
+                    output::print(&format!("{cluster}: would hand back {name}\n"));
+                    continue;
+                }
+                match self.ask(cluster, async || store.hand_back(kind, object).await).await {
+                    Ok(()) => given += 1,
+                    Err(error) => self.failures.push(format!("{cluster}: {name}: {error}")),
+                }
+            }
+            if !settings.dry_run && !ours.is_empty() {
+                let plural = kind.served().plural;
+                let place = if is_routing { format!(" in {namespace}") } else { String::new() };
+                output::print(&format!("{cluster}: handed back {given} of {} {plural}{place}\n", ours.len()));
+            }
+        }
+        if staying > 0 {
+            output::print(&format!(
+                "{cluster}: copies of users' routes stay ({staying}); once Admiral has made its own, remove them: kubectl delete \
              virtualservices,destinationrules -n {} -l {}={}\n",
-            settings.sync_namespace,
-            keys::MANAGED_BY,
-            keys::TRADEWIND
-        ));
+                settings.sync_namespace,
+                keys::MANAGED_BY,
+                keys::TRADEWIND
+            ));
+        }
     }
-    failures
 }

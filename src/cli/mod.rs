@@ -11,6 +11,7 @@ mod endpoints;
 mod fleet;
 mod hand_back;
 mod http;
+mod incomplete;
 mod lint;
 mod output;
 mod render;

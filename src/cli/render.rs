@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     fleet::{self, PlannedFleet},
-    output,
+    incomplete, output,
 };
 use crate::{apply::DirectoryOutput, istio::Object, model::ClusterName};
 
@@ -23,8 +23,10 @@ pub(super) fn command() -> Command {
         .long_about(
             "Reads a fleet (a directory with one sub-directory of manifests per cluster, or a fleet file), plans it, and \
              prints the objects of every cluster, or writes them into directories for GitOps. Notes go to standard error. \
-             Exit code 0: all was read; 1: there are notes, with --strict; 2: some manifest could not be read or would be \
-             refused by an API server, or the command failed.",
+             An API server that asks to wait is waited for, up to a minute in all. What cannot be read of live clusters is \
+             named as incomplete, and no directory is written, unless --allow-partial. Exit code 0: all was read; 1: there \
+             are notes, with --strict; 2: something could not be read or would be refused by an API server, or the command \
+             failed.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(output::format_arg("yaml"))
@@ -40,6 +42,7 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("strict").long("strict").action(ArgAction::SetTrue).help("Notes count as errors: end with exit code 1"),
         )
+        .arg(incomplete::allow_partial_arg())
         .args(super::settings_args())
 }
 
@@ -54,7 +57,12 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     if let (Some(only), []) = (only, clusters.as_slice()) {
         anyhow::bail!("the fleet has no cluster {only:?}");
     }
+    let allow_partial = flags.get_flag("allow-partial");
     match (flags.get_one::<PathBuf>("directory"), output::format(flags)) {
+        // Endpoints of a cluster that cannot be read would go from files in which they stand.
+        (Some(_), _) if !fleet.unread.is_empty() && !allow_partial => {
+            output::say("nothing is written, because not all clusters could be read; --allow-partial writes the rest");
+        }
         (Some(directory), _) => write(&fleet, &clusters, directory)?,
         (None, "table") => output::print(&output::views(&fleet.plans, &clusters)),
         (None, "json") => {
@@ -71,15 +79,12 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         }
     }
     for problem in &fleet.incomplete {
-        output::say(format_args!("error: {problem}"));
+        let what = if allow_partial { "incomplete" } else { "error" };
+        output::say(format_args!("{what}: {problem}"));
     }
-    Ok(if !fleet.incomplete.is_empty() {
-        ExitCode::from(super::FAILED)
-    } else if flags.get_flag("strict") && !notes.is_empty() {
-        ExitCode::from(NOTED)
-    } else {
-        ExitCode::SUCCESS
-    })
+    incomplete::say(&fleet.unread);
+    let ordinary = if flags.get_flag("strict") && !notes.is_empty() { NOTED } else { 0 };
+    Ok(incomplete::code(fleet.is_complete(), flags, ordinary))
 }
 
 /// The objects of a cluster, sorted by kind, namespace and name.
@@ -96,7 +101,7 @@ fn write(fleet: &PlannedFleet, clusters: &[&ClusterName], directory: &Path) -> a
         let desired = fleet.desired(cluster);
         let objects = desired.iter().flat_map(|(_, desired)| desired.objects());
         // What is missing from a plan that could not read everything is not known to be unwanted.
-        let synced = output.write(cluster, objects, fleet.incomplete.is_empty())?;
+        let synced = output.write(cluster, objects, fleet.is_complete())?;
         output::say(format_args!("{cluster}: {synced}"));
     }
     Ok(())

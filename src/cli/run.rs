@@ -72,6 +72,11 @@ pub(super) struct Watching {
 }
 
 impl Watching {
+    /// Whether it has ended by itself, which it does only by an error.
+    pub(super) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
     pub(super) async fn stopped(self) -> anyhow::Result<()> {
         self.task.await.context("watching the fleet")?
     }

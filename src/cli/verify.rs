@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     fleet::{self, PlannedFleet},
-    http, output,
+    http, incomplete, output,
 };
 use crate::{
     apply::preview,
@@ -30,7 +30,8 @@ pub(super) fn command() -> Command {
              the plan of a fleet: address, locality, priority, share of the traffic, health. Each difference is named with \
              its likely cause. A fleet is a directory with one sub-directory of manifests per cluster, or a fleet file, which \
              may name live clusters; nothing is written. The admin port of a sidecar is reached by kubectl port-forward \
-             POD 15000. Exit code 0: all as planned; 1: some differs; 2: error.",
+             POD 15000. What cannot be read of the fleet is named as incomplete. Exit code 0: all as planned; 1: some differs; \
+             2: error, or something could not be read, unless --allow-partial.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(Arg::new("HOST").num_args(0..).help("Only these hosts, as in stage.payments.global"))
@@ -71,6 +72,7 @@ pub(super) fn command() -> Command {
                 .help("Locality of the proxy, where it does not say so itself"),
         )
         .arg(output::format_arg("table").help("table, yaml or json"))
+        .arg(incomplete::allow_partial_arg())
         .args(super::settings_args())
 }
 
@@ -82,13 +84,14 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         proxy.locality = Some(locality.clone());
     }
     let fleet = fleet::read(path, settings)?;
-    if !fleet.incomplete.is_empty() {
+    if !fleet.incomplete.is_empty() && !flags.get_flag("allow-partial") {
         bail!("the fleet could not be read whole, so nothing can be verified: {}", fleet.incomplete.join("; "));
     }
     let cluster = cluster_of(&proxy, &fleet, flags)?;
     output::print_notes(&fleet.notes());
     let decides = fleet.registry.control_planes(&cluster).into_iter().chain([cluster.clone()]);
     if let Some(unread) = decides.into_iter().find(|of| !fleet.registry.can_write(of)) {
+        incomplete::say(&fleet.unread);
         bail!(
             "{unread} cannot be read now, so what its proxies should have is not known; those of other clusters can be verified"
         );
@@ -117,8 +120,10 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         1 => "1 difference".to_owned(),
         many => format!("{many} differences"),
     };
+    incomplete::say(&fleet.incomplete);
+    incomplete::say(&fleet.unread);
     output::say(format_args!("{hosts} in {cluster}: {found}"));
-    Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })
+    Ok(incomplete::code(fleet.is_complete(), flags, if differences == 0 { 0 } else { DIFFERENCES }))
 }
 
 // ---- the proxy ----

@@ -384,7 +384,7 @@ impl Members {
         let registry = &self.watcher.registry;
         registry.register(&name);
         let failure = ReadFailure::new(ReadCause::Kubeconfig, reason);
-        for kind in registry.watched_kinds() {
+        for kind in registry.watched_kinds_in(&name) {
             registry.unreadable(&name, kind, &failure, now_seconds());
         }
         self.running.entry(name).or_insert(None);

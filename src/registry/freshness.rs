@@ -11,13 +11,24 @@ use super::{
     shard::CONTROL_PLANE,
     status::KindState,
 };
-use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ReadFailure};
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ReadCause, ReadFailure};
 
 impl Registry {
     /// One kind cannot be read now. All that is known of it stays in force.
     pub fn unreadable(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
         let ReadFailure { cause, message: reason } = failure.into();
-        let Some(before) = self.shards.get(cluster).and_then(|shard| shard.kinds().get(&kind).cloned()) else { return };
+        let Some(shard) = self.shards.get(cluster) else { return };
+        let Some(before) = shard.kinds().get(&kind).cloned() else {
+            drop(shard);
+            // Where no hub is named, what belongs there is looked for in every cluster, and most do not serve it.
+            let target = ReadTarget::Kind(kind);
+            return match cause {
+                _ if !Kind::OF_HUB.contains(&kind) => {}
+                ReadCause::NotFound => self.read_succeeded(cluster, target),
+                _ => self.read_failed(cluster, target, ReadFailure::new(cause, reason), now_seconds),
+            };
+        };
+        drop(shard);
         let since_seconds = match &before {
             KindState::Stale { since_seconds, .. } | KindState::Unreadable { since_seconds, .. } => *since_seconds,
             KindState::Loading | KindState::Synced | KindState::Absent => now_seconds,
@@ -49,7 +60,27 @@ impl Registry {
         let known = self.shards.get(cluster).is_some_and(|shard| shard.knows(kind));
         if known {
             self.set_kind(cluster, kind, KindState::Synced);
+        } else {
+            self.read_succeeded(cluster, ReadTarget::Kind(kind));
         }
+    }
+
+    /// Whether every cluster has been registered once.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    /// The kinds whose first list has not come yet, sorted.
+    #[must_use]
+    pub fn loading(&self) -> Vec<(ClusterName, Kind)> {
+        let mut loading = Vec::new();
+        for shard in &self.shards {
+            let kinds = shard.kinds().iter().filter(|(_, state)| **state == KindState::Loading);
+            loading.extend(kinds.map(|(kind, _)| (shard.name().clone(), *kind)));
+        }
+        loading.sort();
+        loading
     }
 
     pub(super) fn set_kind(&self, cluster: &ClusterName, kind: Kind, state: KindState) {
@@ -172,7 +203,7 @@ impl Registry {
                 let kind_name = kind.as_str();
                 match state {
                     KindState::Loading => {
-                        let why = self.read_failure(cluster, ReadTarget::Kind(*kind));
+                        let why = self.delay_of(cluster, *kind);
                         let text = format!("{kind_name} of cluster {cluster} not listed yet");
                         waiting.push((why.is_none(), why.map_or_else(|| text.clone(), |why| format!("{text}: {why}"))));
                     }

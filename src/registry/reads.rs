@@ -145,9 +145,11 @@ impl Registry {
         ClusterReads { all: watched + others, unread }
     }
 
-    /// Why the first list of a kind, or another read, has not come yet.
-    pub(super) fn read_failure(&self, cluster: &ClusterName, target: ReadTarget) -> Option<ReadFailure> {
-        self.reads.failing.lock().get(&(cluster.clone(), target)).map(|(failure, _)| failure.clone())
+    /// Why the first list of a kind has not come yet, where that is known.
+    #[must_use]
+    pub fn delay_of(&self, cluster: &ClusterName, kind: Kind) -> Option<ReadFailure> {
+        let failing = self.reads.failing.lock();
+        failing.get(&(cluster.clone(), ReadTarget::Kind(kind))).map(|(failure, _)| failure.clone())
     }
 
     /// Waits until something can be read that could not, or the other way round.
@@ -194,7 +196,7 @@ impl ClusterReads {
             self.unread.iter().partition(|unread| unread.failure.cause.is_of_cluster());
         let of_kind = others.iter().filter(|unread| unread.failure.cause.is_of_kind()).count();
         // An API server that fails for everything is not one that fails for some kind.
-        if of_cluster.is_empty() && others.len() == self.all && others.len() - of_kind > 1 {
+        if of_cluster.is_empty() && others.len() >= self.all && others.len() - of_kind > 1 {
             return others.into_iter().partition(|unread| !unread.failure.cause.is_of_kind());
         }
         (of_cluster, others)

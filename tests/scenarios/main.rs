@@ -13,6 +13,7 @@ mod credentials;
 mod gateways;
 mod guard;
 mod moving;
+mod oneshot;
 mod operations;
 mod order;
 mod outages;

@@ -62,7 +62,7 @@ impl Answer {
         self
     }
 
-    /// With a `Retry-After` header, in whole seconds.
+    /// With the wait that the server asks for, in whole seconds.
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
@@ -78,7 +78,7 @@ impl Answer {
 impl IntoResponse for &Answer {
     fn into_response(self) -> Response {
         let reason = self.status.canonical_reason().unwrap_or_default();
-        let body = json!({
+        let mut body = json!({
             "apiVersion": "v1",
             "kind": "Status",
             "status": "Failure",
@@ -86,6 +86,10 @@ impl IntoResponse for &Answer {
             "reason": reason.replace(' ', ""),
             "message": format!("injected by a test: {reason}"),
         });
+        if let Some(after) = self.retry_after {
+            // Both, as an API server does (apimachinery, `NewTooManyRequests`).
+            body["details"] = json!({"retryAfterSeconds": after.as_secs()});
+        }
         let mut response = (self.status, axum::Json(body)).into_response();
         if let Some(after) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, after.as_secs().into());
