@@ -145,13 +145,7 @@ fn main() {
             locality: Some(Locality::zone(REGIONS[index % REGIONS.len()], "a")),
         };
         let namespaces = (0..NAMESPACES).map(|n| format!("team-{n}")).chain(["admiral-sync".to_owned()]);
-        let namespace = |name: String| {
-            Observed::Namespace(Namespace {
-                id: ObjectId::new(Kind::Namespace, "", &name),
-                ignored: false,
-                facts: Labels::new(),
-            })
-        };
+        let namespace = |name: String| Observed::Namespace(Namespace::new(&name));
         for kind in registry.watched_kinds() {
             let objects = match kind {
                 Kind::Deployment => here.iter().map(|service| workload(*service)).collect(),

@@ -60,17 +60,19 @@ fn workload() -> impl Strategy<Value = Observed> {
     let place = (select(&NAMESPACES[..]), select(&APPS[..]), select(Settings::default().workload_kinds));
     let service =
         (option::weighted(0.9, select(&IDENTITIES[..])), option::of(select(&["stage", "prod", "stage-air"][..])));
-    let marks = (prop::bool::weighted(0.1), prop::bool::weighted(0.9), prop::bool::weighted(0.2), 0..3_i64);
+    let marks = (prop::bool::weighted(0.1), sidecar(), prop::bool::weighted(0.2), 0..3_i64);
     (place, service, marks, rollout()).prop_map(
-        |((namespace, app, kind), (identity, environment), (ignored, injected, idle, created_seconds), rollout)| {
-            let mut template_labels = labels(&[("app", app)]);
+        |((namespace, app, kind), (identity, environment), (ignored, sidecar, idle, created_seconds), rollout)| {
+            let (mut template_labels, template_annotations, host_network) = sidecar;
+            template_labels.insert("app".into(), app.into());
             template_labels.extend(identity.map(|identity| ("identity".into(), identity.into())));
             template_labels.extend(environment.map(|environment| ("env".into(), environment.into())));
             Observed::Workload(Workload {
                 created_seconds,
                 ignored,
                 template_labels,
-                template_annotations: labels(&[("sidecar.istio.io/inject", if injected { "true" } else { "false" })]),
+                template_annotations,
+                host_network,
                 additional_hosts: app == "web",
                 rollout: (kind == Kind::Rollout).then(|| Box::new(rollout)),
                 service_accounts: vec!["default".into()],
@@ -92,6 +94,24 @@ fn canary(stable: &str, canary: &str, route: Option<&str>) -> RolloutStrategy {
         }),
         ..Canary::default()
     }))
+}
+
+/// What a pod template says about its sidecar: labels, annotations, and whether its pods use the network of their node.
+fn sidecar() -> impl Strategy<Value = (Labels, Labels, bool)> {
+    let inject = |value| labels(&[("sidecar.istio.io/inject", value)]);
+    let annotated = (Labels::new(), inject("true"));
+    let choices = vec![
+        annotated.clone(),
+        annotated.clone(),
+        annotated.clone(),
+        (Labels::new(), Labels::new()),
+        (inject("true"), Labels::new()),
+        (labels(&[("istio.io/rev", "canary")]), Labels::new()),
+        (inject("false"), inject("true")),
+        (labels(&[("istio.io/dataplane-mode", "ambient")]), Labels::new()),
+    ];
+    (select(choices), prop::bool::weighted(0.1))
+        .prop_map(|((labels, marks), host_network)| (labels, marks, host_network))
 }
 
 /// What a Rollout says: the Services and the VirtualService are there or not, and its pod template may be a Deployment's.
@@ -132,12 +152,14 @@ fn rollout_route() -> impl Strategy<Value = Observed> {
 
 fn client() -> impl Strategy<Value = Observed> {
     let place = (select(&NAMESPACES[..]), select(&["one", "two"][..]), select(Settings::default().client_kinds));
-    (place, select(&IDENTITIES[..]), prop::bool::weighted(0.1)).prop_map(
-        |((namespace, name, kind), identity, ignored)| {
+    (place, select(&IDENTITIES[..]), prop::bool::weighted(0.1), sidecar()).prop_map(
+        |((namespace, name, kind), identity, ignored, (mut template_labels, template_annotations, host_network))| {
+            template_labels.insert("identity".into(), identity.into());
             Observed::Workload(Workload {
                 ignored,
-                template_labels: labels(&[("identity", identity)]),
-                template_annotations: labels(&[("sidecar.istio.io/inject", "true")]),
+                template_labels,
+                template_annotations,
+                host_network,
                 ..Workload::new(ObjectId::new(kind, namespace, name))
             })
         },
@@ -206,17 +228,23 @@ fn control_plane() -> impl Strategy<Value = Observed> {
         let planes = [("topology.istio.io/controlPlaneClusters".to_owned(), planes.to_owned())];
         let of_network = network.map(|network| (keys::NETWORK.to_owned(), network.to_owned()));
         Observed::Namespace(Namespace {
-            id: ObjectId::new(Kind::Namespace, "", "istio-system"),
-            ignored: false,
             facts: planes.into_iter().chain(of_network).collect(),
+            ..Namespace::new("istio-system")
         })
     })
 }
 
 fn namespace() -> impl Strategy<Value = Observed> {
-    (select(&NAMESPACES[..]), prop::bool::weighted(0.2)).prop_map(|(name, ignored)| {
-        Observed::Namespace(Namespace { id: ObjectId::new(Kind::Namespace, "", name), ignored, facts: Labels::new() })
-    })
+    let mesh_labels = vec![
+        Labels::new(),
+        labels(&[("istio-injection", "enabled")]),
+        labels(&[("istio-injection", "disabled")]),
+        labels(&[("istio.io/rev", "canary")]),
+        labels(&[("istio.io/dataplane-mode", "ambient")]),
+    ];
+    (select(&NAMESPACES[..]), prop::bool::weighted(0.2), select(mesh_labels)).prop_map(
+        |(name, ignored, mesh_labels)| Observed::Namespace(Namespace { ignored, mesh_labels, ..Namespace::new(name) }),
+    )
 }
 
 fn target() -> impl Strategy<Value = TrafficTarget> {

@@ -2,6 +2,8 @@
 
 #[path = "registry_scenarios/adoption.rs"]
 mod adoption;
+#[path = "registry_scenarios/injection.rs"]
+mod injection;
 #[path = "registry_scenarios/order.rs"]
 mod order;
 #[path = "registry_scenarios/place.rs"]
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 use futures::FutureExt as _;
 use planning::{Objects, Picture, World, cluster, key, manifests};
 use tradewind::{
-    config::{Settings, Sidecars, WithoutDependency},
+    config::{Settings, SidecarInjection, Sidecars, WithoutDependency},
     istio::Object,
     model::{ClusterName, Kind, NoteKind, ObjectId, Observed, ServiceKey},
     registry::Unit,

@@ -22,21 +22,23 @@ pub use page::reference_page;
 pub use resources::Resources;
 pub use table::Settings;
 pub use words::{
-    AddressSource, LbPolicy, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource, Sidecars,
-    Weights, WithoutDependency,
+    AddressSource, LbPolicy, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource,
+    SidecarInjection, Sidecars, Weights, WithoutDependency,
 };
 
-use crate::istio::OwnedKeys;
+use crate::istio::{OwnedKeys, keys};
 
 impl Settings {
     /// The annotations of pod templates and policies that decide something; all others are pruned.
     #[must_use]
-    pub fn observed_annotations(&self) -> [&str; 11] {
+    pub fn observed_annotations(&self) -> [&str; 13] {
         [
             &self.workload_identity_key,
             &self.env_key,
             &self.deployment_annotation,
             &self.identity_partition_key,
+            keys::INJECT,
+            keys::INJECTION_STATUS,
             "admiral.io/cname-case-sensitive",
             "traffic.sidecar.istio.io/includeInboundPorts",
             "traffic.sidecar.istio.io/excludeInboundPorts",

@@ -137,7 +137,9 @@ settings! {
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
         /// Annotation or label that names the environment. ServiceEntries carry it as a label.
         env_key: String = "admiral.io/env".into(), WRITTEN_KEY, as "env_key";
-        /// Pod template annotation that must be `true` for a workload to count.
+        /// Which workloads have a sidecar, and so take part.
+        sidecar_injection: SidecarInjection = SidecarInjection::Istio, Check::any();
+        /// Pod template annotation by which a workload takes part when it is `true`, if nothing says otherwise (see `sidecarInjection`).
         deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
         /// Pod template label that hides a workload.
         admiral_ignore_label: String = "admiral-ignore".into(), KEY, as "admiral_ignore_label";

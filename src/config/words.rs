@@ -59,6 +59,16 @@ words! {
         None = "none",
     }
 
+    /// Which workloads have a sidecar, and so take part.
+    SidecarInjection {
+        /// Those that Istio's webhook injects, by the labels of pods and Namespaces; the annotation `deploymentAnnotation` and `sidecar.istio.io/inject` count too.
+        Istio = "istio",
+        /// As `istio`, and all others of namespaces without injection label: for Istio's `enableNamespacesByDefault`.
+        AllNamespaces = "all-namespaces",
+        /// Those whose pod template has the annotation `deploymentAnnotation`, as in the reference.
+        Annotation = "annotation",
+    }
+
     /// How weighted policies are written.
     Weights {
         /// Weights on endpoints, with fallback regions behind them.

@@ -86,6 +86,22 @@ impl Resource for Item {
     }
 }
 
+/// What is read of the spec of pods.
+const OF_PODS: [&str; 3] = ["serviceAccountName", "hostNetwork", "nodeSelector"];
+/// What is read of a container.
+const OF_CONTAINERS: [&str; 2] = ["ports", "restartPolicy"];
+/// What is read of a status: a gateway's address, which Service of a Rollout is the stable one, whether pods are ready, and
+/// whether a machine is healthy.
+const OF_STATUS: [&str; 7] = [
+    "loadBalancer",
+    "canary",
+    "observedGeneration",
+    "readyReplicas",
+    "desiredNumberScheduled",
+    "numberReady",
+    "conditions",
+];
+
 /// Where in an object the decoder stands.
 #[derive(Clone, Copy)]
 enum Part {
@@ -95,6 +111,8 @@ enum Part {
     Spec,
     PodTemplate,
     PodSpec,
+    /// The containers of pods, or one of them.
+    Containers,
     Status,
     Whole,
 }
@@ -112,11 +130,12 @@ impl Part {
             | (Self::Spec, "volumeClaimTemplates") => None,
             (Self::Spec, "template") => Some(Self::PodTemplate),
             (Self::PodTemplate, "spec") => Some(Self::PodSpec),
-            (Self::PodSpec, key) => (key == "serviceAccountName").then_some(Self::Whole),
+            (Self::PodSpec, "containers" | "initContainers") => Some(Self::Containers),
+            (Self::PodSpec, key) => OF_PODS.contains(&key).then_some(Self::Whole),
+            (Self::Containers, key) => OF_CONTAINERS.contains(&key).then_some(Self::Whole),
             // What a CronJob starts is an object like any other, but for its kind.
             (Self::Spec, "jobTemplate") => Some(Self::Object),
-            // Of a status only a gateway's address counts, and which Service of a Rollout is the stable one.
-            (Self::Status, key) => matches!(key, "loadBalancer" | "canary").then_some(Self::Whole),
+            (Self::Status, key) => OF_STATUS.contains(&key).then_some(Self::Whole),
             _ => Some(Self::Whole),
         }
     }
@@ -156,11 +175,12 @@ impl<'de> Visitor<'de> for Part {
         Ok(Value::Object(map))
     }
 
-    // A part that is no map is wrong; it is kept as it is, so that the observer can say so.
+    // Any other part that is no map is wrong; it is kept as it is, so that the observer can say so.
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
+        let part = if let Self::Containers = self { self } else { Self::Whole };
+        while let Some(item) = access.next_element_seed(part)? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -193,8 +213,12 @@ impl<'de> Visitor<'de> for Part {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{collections::BTreeSet, fs, path::Path};
+
     use serde_json::json;
+
+    use super::*;
+    use crate::{config::Settings, fleet::Observer, model::Kind};
 
     fn item(value: &Value) -> Item {
         serde_json::from_str(&value.to_string()).unwrap()
@@ -207,8 +231,10 @@ mod tests {
                          "managedFields": [{"f": {}}],
                          "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "keep": "1"}},
             "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}},
-                                                  "spec": {"containers": [], "serviceAccountName": "payer"}}},
-            "status": {"conditions": [], "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]},
+                                                 "spec": {"containers": [{"name": "c", "image": "i", "env": [],
+                                                                          "ports": [{"containerPort": 80}]}],
+                                                          "hostNetwork": true, "serviceAccountName": "payer"}}},
+            "status": {"replicas": 3, "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]},
                        "canary": {"stablePingPong": "ping"}},
             "data": {"key": "value"}
         }));
@@ -217,13 +243,42 @@ mod tests {
             json!({
                 "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": {"x": "y"},
                              "annotations": {"keep": "1"}},
-                "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}}, "spec": {"serviceAccountName": "payer"}}},
+                "spec": {"replicas": 3, "template": {"metadata": {"labels": {"l": "1"}},
+                                                     "spec": {"containers": [{"ports": [{"containerPort": 80}]}],
+                                                              "hostNetwork": true, "serviceAccountName": "payer"}}},
                 "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}, "canary": {"stablePingPong": "ping"}},
                 "data": {"key": "value"}
             })
         );
         assert_eq!(item.resource_version(), "7");
         assert_eq!(format!("{item:?}"), "Item(Some(\"a\"))");
+    }
+
+    /// A live cluster's objects are decoded here, those of a directory are not: both must mean the same.
+    #[test]
+    fn nothing_that_is_read_is_skipped() {
+        let observer = Observer::new(Settings::default().into(), true);
+        let mut read = BTreeSet::new();
+        let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    if !entry.ends_with("out") && !entry.ends_with("reference") {
+                        directories.push(entry);
+                    }
+                    continue;
+                }
+                let text = fs::read_to_string(&entry).unwrap();
+                for value in text.split("\n---\n").filter_map(|text| serde_saphyr::from_str::<Value>(text).ok()) {
+                    let Some(kind) = Kind::ALL.iter().find(|kind| value["kind"] == kind.as_str()) else { continue };
+                    let whole = observer.observe_value(*kind, &value);
+                    assert_eq!(observer.observe_value(*kind, &item(&value).value), whole, "{entry:?}: {value}");
+                    read.insert(*kind);
+                }
+            }
+        }
+        let unread: Vec<_> = Kind::ALL.iter().filter(|kind| !read.contains(kind)).collect();
+        assert!(unread.is_empty(), "no golden case has {unread:?}");
     }
 
     #[test]

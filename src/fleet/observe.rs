@@ -40,6 +40,25 @@ const GATEWAY_NAMESPACE: &str = "istio-system";
 const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
 /// Zone of a Node, in the same order.
 const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
+/// Labels of a Namespace that decide whether its pods have a sidecar.
+const MESH_LABELS: [&str; 3] = [keys::NAMESPACE_INJECTION, keys::REVISION, keys::DATAPLANE_MODE];
+
+/// What is read of a pod's spec.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pods<'a> {
+    service_account: Option<&'a str>,
+    host_network: bool,
+}
+
+impl<'a> Pods<'a> {
+    fn of(template: Option<&'a core::PodTemplateSpec>) -> Self {
+        let spec = template.and_then(|template| template.spec.as_ref());
+        Self {
+            service_account: spec.and_then(|spec| spec.service_account_name.as_deref()),
+            host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
+        }
+    }
+}
 
 /// Prunes objects by the rules of one set of settings.
 #[derive(Debug, Clone)]
@@ -132,12 +151,12 @@ impl Observer {
         availability: Availability,
     ) -> Observed {
         let spec = template.and_then(|template| template.spec.as_ref());
-        let account = spec.and_then(|spec| spec.service_account_name.as_deref());
+        let pods = Pods::of(template);
         let template = template.and_then(|template| template.metadata.as_ref());
         Observed::Workload(Workload {
             availability,
             named_ports: spec.and_then(named_ports),
-            ..self.workload(kind, metadata, template, account)
+            ..self.workload(kind, metadata, template, pods)
         })
     }
 
@@ -146,10 +165,14 @@ impl Observer {
         let metadata = read_metadata(value)?;
         // A pod template has a spec of its own; a vertex is its own template.
         let of_pods = template.strip_suffix("/metadata").filter(|template| *template != "/spec");
-        let account = of_pods.map_or("/spec".to_owned(), |template| format!("{template}/spec"));
-        let account = value.pointer(&format!("{account}/serviceAccountName")).and_then(Value::as_str);
+        let spec = value.pointer(&of_pods.map_or("/spec".to_owned(), |template| format!("{template}/spec")));
+        let field = |name: &str| spec.and_then(|spec| spec.get(name));
+        let pods = Pods {
+            service_account: field("serviceAccountName").and_then(Value::as_str),
+            host_network: field("hostNetwork").and_then(Value::as_bool).unwrap_or(false),
+        };
         let template = value.pointer(template).map(read::<ObjectMeta>).transpose()?;
-        let mut workload = self.workload(kind, &metadata, template.as_ref(), account);
+        let mut workload = self.workload(kind, &metadata, template.as_ref(), pods);
         if Kind::CLIENTS.contains(&kind) {
             // Of clients the mark counts in the template, too (reference behaviour §2).
             workload.ignored |= is_true(template.as_ref().and_then(|template| template.annotations.as_ref()), IGNORE);
@@ -247,6 +270,10 @@ impl Observer {
             id: id(Kind::Namespace, metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
             facts: facts(metadata),
+            mesh_labels: MESH_LABELS
+                .into_iter()
+                .filter_map(|key| Some((key.to_owned(), metadata.labels.as_ref()?.get(key)?.clone())))
+                .collect(),
         })
     }
 
@@ -262,20 +289,15 @@ impl Observer {
         self.declared(&object.metadata, object.spec)
     }
 
-    fn workload(
-        &self,
-        kind: Kind,
-        metadata: &ObjectMeta,
-        template: Option<&ObjectMeta>,
-        service_account: Option<&str>,
-    ) -> Workload {
+    fn workload(&self, kind: Kind, metadata: &ObjectMeta, template: Option<&ObjectMeta>, pods: Pods<'_>) -> Workload {
         Workload {
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
             template_labels: template.and_then(|template| template.labels.clone()).unwrap_or_default(),
             template_annotations: self.observed_annotations(template.and_then(|t| t.annotations.as_ref())),
             additional_hosts: self.has_additional_hosts(metadata.labels.as_ref()),
-            service_accounts: vec![filled(service_account).unwrap_or("default").into()],
+            service_accounts: vec![filled(pods.service_account).unwrap_or("default").into()],
+            host_network: pods.host_network,
             ..Workload::new(id(kind, metadata))
         }
     }

@@ -94,6 +94,16 @@ pub mod keys {
     /// Annotation of `istio-system` in a remote cluster: the clusters whose istiods serve it, separated by commas (Istio
     /// documentation, "Install Primary-Remote").
     pub const CONTROL_PLANE_CLUSTERS: &str = "topology.istio.io/controlPlaneClusters";
+    /// Label or annotation of pods: whether they get a sidecar (Istio documentation, "Installing the Sidecar").
+    pub const INJECT: &str = "sidecar.istio.io/inject";
+    /// Annotation of pods that have a sidecar.
+    pub const INJECTION_STATUS: &str = "sidecar.istio.io/status";
+    /// Label of a Namespace: whether its pods get a sidecar.
+    pub const NAMESPACE_INJECTION: &str = "istio-injection";
+    /// Label of a Namespace or of pods: the revision of Istio that gives them a sidecar.
+    pub const REVISION: &str = "istio.io/rev";
+    /// Label of a Namespace or of pods: whether they are in the ambient mesh.
+    pub const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 }
 
 /// Which labels and annotations are ours on an object; all others belong to somebody else and are not compared.

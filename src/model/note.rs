@@ -111,6 +111,10 @@ note_kinds! {
     InboundPortsInvalid, "inbound-ports-invalid", "Write port numbers with commas between them; includeInboundPorts may be \"*\".";
     /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar, outside the mesh).
     MachineUnusable, "machine-unusable", "Give it an address and a port, and a ServiceEntry of the mesh location: MESH_INTERNAL; or remove the identity label.";
+    /// A workload with an identity has no sidecar, so that it cannot be called by mutual TLS; it does not count.
+    WorkloadNotInjected, "workload-not-injected", "Let Istio inject its pods, take the identity label off, or hide it with the annotation admiral.io/ignore: \"true\".";
+    /// A workload with an identity is in the ambient mesh and has no sidecar; it does not count.
+    WorkloadAmbient, "workload-ambient", "Give its pods a sidecar, take the identity label off, or hide it with the annotation admiral.io/ignore: \"true\".";
     /// Part of a Rollout, or of the VirtualService with its weights, makes no sense; the rest of it counts.
     RolloutQuestionable, "rollout-questionable", "Correct the Rollout, or what it names: Services, a VirtualService, a Deployment.";
     /// The Services of one service disagree on their ports. Over clusters, only what all offer is published; within a cluster, a Service that leads elsewhere is no endpoint.

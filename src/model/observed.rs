@@ -65,6 +65,8 @@ pub struct Workload {
     pub template_annotations: Labels,
     /// Named TCP container ports of the pod template; absent where the template lists no containers.
     pub named_ports: Option<BTreeMap<String, u16>>,
+    /// Whether its pods use the network of their node.
+    pub host_network: bool,
     /// For a WorkloadEntry or ServiceEntry, whose own labels and annotations stand for those of a pod template.
     pub machines: Option<Box<Machines>>,
     /// Whether its service gets additional hosts, by the object's own labels (see `Settings::additional_endpoint_label_filters`).
@@ -88,6 +90,7 @@ impl Workload {
             template_labels: Labels::new(),
             template_annotations: Labels::new(),
             named_ports: None,
+            host_network: false,
             machines: None,
             additional_hosts: false,
             service_accounts: Vec::new(),
@@ -211,6 +214,21 @@ pub struct Namespace {
     pub ignored: bool,
     /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on `istio-system` they tell of the cluster.
     pub facts: Labels,
+    /// Its labels by which Istio gives its pods a sidecar or takes them into the ambient mesh.
+    pub mesh_labels: Labels,
+}
+
+impl Namespace {
+    /// A Namespace that says nothing.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            id: ObjectId::new(Kind::Namespace, "", name),
+            ignored: false,
+            facts: Labels::new(),
+            mesh_labels: Labels::new(),
+        }
+    }
 }
 
 /// A GlobalTrafficPolicy.

@@ -1,16 +1,17 @@
 //! Who runs in one cluster and serves nothing: Jobs, CronJobs and the like, that only call others (reference behaviour §11.5).
 //!
-//! A CronJob leaves many Jobs behind, so of each no more is kept than its name and its identity. Decides nothing about
-//! dependencies.
+//! A CronJob leaves many Jobs behind, so of each no more is kept than its name, its identity and what it says about its
+//! sidecar. Decides nothing about dependencies.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    identity,
+    injection::{self, LeftOut, NamespaceMarks, PodMarks},
+    shard::Effects,
 };
-
-use super::{identity, shard::Effects};
 use crate::{
-    config::Settings,
+    config::{Settings, SidecarInjection},
     model::{Identity, Kind, NameError, ObjectId, Workload},
 };
 
@@ -20,11 +21,47 @@ type Name = (Kind, Arc<str>);
 /// The clients of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    by_namespace: HashMap<Arc<str>, HashMap<Name, Identity>>,
+    by_namespace: HashMap<Arc<str>, OfNamespace>,
     /// Those whose identity cannot be.
     invalid: HashMap<ObjectId, NameError>,
-    /// Namespaces whose clients do not count.
-    ignored: BTreeSet<Arc<str>>,
+    /// Those of which only their namespace could say whether they have a sidecar, and does not.
+    undecided: usize,
+}
+
+/// The clients of one namespace.
+#[derive(Debug, Default)]
+struct OfNamespace {
+    clients: HashMap<Name, Client>,
+    /// How many of them count.
+    counting: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Client {
+    identity: Identity,
+    pods: PodMarks,
+    membership: Membership,
+}
+
+/// Whether a client counts, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Member,
+    /// Its namespace is ignored.
+    Ignored,
+    LeftOut(LeftOut),
+}
+
+impl Membership {
+    /// `namespace` is what its namespace says; none where that is ignored.
+    fn of(pods: PodMarks, namespace: Option<NamespaceMarks>, by: SidecarInjection) -> Self {
+        let Some(namespace) = namespace else { return Self::Ignored };
+        injection::has_sidecar(pods, namespace, by).map_or_else(Self::LeftOut, |()| Self::Member)
+    }
+
+    fn is_undecided(self) -> bool {
+        matches!(self, Self::LeftOut(why) if why.depends_on_namespace())
+    }
 }
 
 /// How the identity of a client changed.
@@ -37,7 +74,7 @@ pub(super) struct Changed {
 
 impl Clients {
     /// Takes a client as it is now.
-    pub(super) fn put(&mut self, client: &Workload, settings: &Settings) -> Changed {
+    fn put(&mut self, client: &Workload, namespace: Option<NamespaceMarks>, settings: &Settings) -> Changed {
         self.invalid.remove(&client.id);
         let identity = match identity::of_client(client, settings) {
             Ok(identity) => identity,
@@ -46,75 +83,118 @@ impl Clients {
                 None
             }
         };
-        self.set(&client.id, identity)
+        let pods = PodMarks::of(client, settings);
+        let membership = Membership::of(pods, namespace, settings.sidecar_injection);
+        self.set(&client.id, identity.map(|identity| Client { identity, pods, membership }))
     }
 
-    pub(super) fn remove(&mut self, id: &ObjectId) -> Changed {
+    fn remove(&mut self, id: &ObjectId) -> Changed {
         self.invalid.remove(id);
         self.set(id, None)
     }
 
-    fn set(&mut self, id: &ObjectId, identity: Option<Identity>) -> Changed {
+    fn set(&mut self, id: &ObjectId, client: Option<Client>) -> Changed {
         let known = self.by_namespace.get_key_value(&id.namespace).map(|(namespace, _)| namespace.clone());
         let namespace = known.unwrap_or_else(|| id.namespace.clone());
-        let clients = self.by_namespace.entry(namespace.clone()).or_default();
+        let here = self.by_namespace.entry(namespace.clone()).or_default();
         let name = (id.kind, id.name.clone());
-        let before = match &identity {
-            Some(now) => {
+        self.undecided += usize::from(client.as_ref().is_some_and(|now| now.membership.is_undecided()));
+        let now = client.as_ref().and_then(Client::counted);
+        let before = match client {
+            Some(mut client) => {
                 // The runs of one CronJob share the text of their identity.
-                let shared = clients.values().next().filter(|other| *other == now).cloned();
-                clients.insert(name, shared.unwrap_or_else(|| now.clone()))
+                let shared = here.clients.values().next().filter(|other| other.identity == client.identity);
+                if let Some(shared) = shared {
+                    client.identity = shared.identity.clone();
+                }
+                here.clients.insert(name, client)
             }
-            None => clients.remove(&name),
+            None => here.clients.remove(&name),
         };
-        if clients.is_empty() {
+        self.undecided -= usize::from(before.as_ref().is_some_and(|before| before.membership.is_undecided()));
+        let before = before.as_ref().and_then(Client::counted);
+        here.counting += usize::from(now.is_some());
+        here.counting -= usize::from(before.is_some());
+        if here.clients.is_empty() {
             self.by_namespace.remove(&namespace);
         }
-        if before == identity {
+        if before == now {
             return Changed::default();
         }
-        Changed { namespace: Some(namespace), before, now: identity }
+        Changed { namespace: Some(namespace), before, now }
     }
 
+    /// Why the identity of a client cannot be.
     pub(super) fn invalid(&self, id: &ObjectId) -> Option<&NameError> {
         self.invalid.get(id)
     }
 
-    fn counts(&self, namespace: &str) -> bool {
-        !self.ignored.contains(namespace)
+    /// Why a client does not count that somebody may expect to.
+    pub(super) fn why_left_out(&self, id: &ObjectId) -> Option<LeftOut> {
+        let client = self.by_namespace.get(&id.namespace)?.clients.get(&(id.kind, id.name.clone()))?;
+        client.why_left_out(id.kind)
+    }
+
+    /// The clients that [`Clients::why_left_out`] answers for.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = ObjectId> {
+        self.by_namespace.iter().flat_map(|(namespace, here)| {
+            let left_out = here.clients.iter().filter(|((of, _), client)| client.why_left_out(*of).is_some());
+            left_out.map(|((kind, name), _)| ObjectId { kind: *kind, namespace: namespace.clone(), name: name.clone() })
+        })
+    }
+
+    /// Number of clients of which only their namespace could say whether they have a sidecar.
+    pub(super) fn undecided(&self) -> usize {
+        self.undecided
+    }
+
+    /// Whether a namespace has clients, whether they count or not.
+    pub(super) fn is_in(&self, namespace: &str) -> bool {
+        self.by_namespace.contains_key(namespace)
     }
 
     /// The identities that run in a namespace and count.
     pub(super) fn identities_in(&self, namespace: &str) -> impl Iterator<Item = &Identity> {
-        let counting = self.by_namespace.get(namespace).filter(|_| self.counts(namespace));
-        counting.into_iter().flat_map(HashMap::values)
+        let clients = self.by_namespace.get(namespace).into_iter().flat_map(|here| here.clients.values());
+        clients.filter(|client| client.membership == Membership::Member).map(|client| &client.identity)
     }
 
     /// The namespaces with clients that count.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.by_namespace.keys().filter(|namespace| self.counts(namespace))
+        self.by_namespace.iter().filter(|(_, here)| here.counting > 0).map(|(namespace, _)| namespace)
     }
 
     /// The ids of all of one kind.
     pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
         let id =
             |namespace: &Arc<str>, name: &Arc<str>| ObjectId { kind, namespace: namespace.clone(), name: name.clone() };
-        let counted = self.by_namespace.iter().flat_map(|(namespace, clients)| {
-            let of_kind = clients.keys().filter(|(of, _)| *of == kind);
+        let counted = self.by_namespace.iter().flat_map(|(namespace, here)| {
+            let of_kind = here.clients.keys().filter(|(of, _)| *of == kind);
             of_kind.map(|(_, name)| id(namespace, name))
         });
         counted.chain(self.invalid.keys().filter(|id| id.kind == kind).cloned()).collect()
     }
 }
 
-impl super::shard::Shard {
-    /// A client came or changed. `ignored` is the mark of its namespace.
-    pub(super) fn put_client(&mut self, client: &Workload, ignored: bool, settings: &Settings, effects: &mut Effects) {
-        // Whatever comes first, the clients or their namespace, the mark counts.
-        if ignored {
-            self.clients_mut().ignored.insert(client.id.namespace.clone());
+impl Client {
+    /// Its identity, if it counts.
+    fn counted(&self) -> Option<Identity> {
+        (self.membership == Membership::Member).then(|| self.identity.clone())
+    }
+
+    fn why_left_out(&self, of: Kind) -> Option<LeftOut> {
+        match self.membership {
+            Membership::LeftOut(why) if why.is_for_clients(of, self.pods) => Some(why),
+            _ => None,
         }
-        let changed = self.clients_mut().put(client, settings);
+    }
+}
+
+impl super::shard::Shard {
+    /// A client came or changed.
+    pub(super) fn put_client(&mut self, client: &Workload, settings: &Settings, effects: &mut Effects) {
+        let namespace = self.namespace_marks(&client.id.namespace);
+        let changed = self.clients_mut().put(client, namespace, settings);
         self.count_client(changed, effects);
     }
 
@@ -124,9 +204,7 @@ impl super::shard::Shard {
     }
 
     fn count_client(&mut self, changed: Changed, effects: &mut Effects) {
-        let Some(namespace) = changed.namespace.filter(|namespace| self.clients_mut().counts(namespace)) else {
-            return;
-        };
+        let Some(namespace) = changed.namespace else { return };
         if let Some(now) = &changed.now {
             self.count_in(now, &namespace, effects);
         }
@@ -136,23 +214,24 @@ impl super::shard::Shard {
         effects.sidecars.insert(namespace);
     }
 
-    /// The ignore mark of a namespace came or went.
-    pub(super) fn count_clients_of(&mut self, namespace: &Arc<str>, ignored: bool, effects: &mut Effects) {
-        let clients = self.clients_mut();
-        let changed =
-            if ignored { clients.ignored.insert(namespace.clone()) } else { clients.ignored.remove(namespace) };
-        let identities: Vec<Identity> =
-            clients.by_namespace.get(namespace).map(|clients| clients.values().cloned().collect()).unwrap_or_default();
-        if !changed || identities.is_empty() {
-            return;
-        }
-        for identity in &identities {
-            if ignored {
-                self.count_out(identity, namespace, effects);
-            } else {
-                self.count_in(identity, namespace, effects);
+    /// Looks again at the clients of a namespace that says something else now.
+    pub(super) fn count_clients_of(&mut self, namespace: &Arc<str>, by: SidecarInjection, effects: &mut Effects) {
+        let marks = self.namespace_marks(namespace);
+        let here = self.clients_mut().by_namespace.get(namespace);
+        let clients: Vec<(Name, Client)> = here
+            .into_iter()
+            .flat_map(|here| &here.clients)
+            .map(|(name, client)| (name.clone(), client.clone()))
+            .collect();
+        for ((kind, name), client) in clients {
+            let membership = Membership::of(client.pods, marks, by);
+            if membership == client.membership {
+                continue;
             }
+            let id = ObjectId { kind, namespace: namespace.clone(), name };
+            let changed = self.clients_mut().set(&id, Some(Client { membership, ..client }));
+            self.count_client(changed, effects);
+            effects.noted.insert(id);
         }
-        effects.sidecars.insert(namespace.clone());
     }
 }

@@ -105,6 +105,10 @@ impl Registry {
             let rollouts = self.shards.get(cluster).map(|shard| shard.rollouts_with_reference()).unwrap_or_default();
             rollouts.iter().for_each(|rollout| self.note_workload(cluster, rollout));
         }
+        if changed && kind == Kind::Namespace {
+            let without = self.shards.get(cluster).map(|shard| shard.without_sidecar()).unwrap_or_default();
+            without.iter().for_each(|workload| self.note_workload(cluster, workload));
+        }
         self.try_start();
         if changed && !loading {
             self.note_networks();

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::partition::partitioned;
+use super::{
+    injection::{self, LeftOut, NamespaceMarks, PodMarks},
+    partition::partitioned,
+};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
@@ -34,7 +37,12 @@ pub(super) enum Classified {
     /// It means to belong to a service whose host cannot be.
     Invalid(NameError),
     /// It names a service, and cannot be called by mutual TLS.
-    LeftOut(LeftOut),
+    LeftOut {
+        /// Why it has no sidecar.
+        why: LeftOut,
+        /// The service, where its host can be.
+        key: Option<ServiceKey>,
+    },
 }
 
 impl Classified {
@@ -43,42 +51,23 @@ impl Classified {
         matches!(self, Self::Service(_) | Self::Invalid(_))
     }
 
+    /// Whether only the labels of its namespace could say that it has a sidecar.
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self, Self::LeftOut { why, .. } if why.depends_on_namespace())
+    }
+
     /// Whether a note says why it belongs to no service.
     pub(super) fn is_noted(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::LeftOut(_))
+        matches!(self, Self::Invalid(_) | Self::LeftOut { .. })
     }
 }
 
-/// Why a workload with an identity has no sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LeftOut {
-    /// A ServiceEntry for something outside the mesh.
-    External,
-}
-
-impl LeftOut {
-    /// The kind of the note about it, and its message.
-    pub(super) fn note(self) -> (NoteKind, String) {
-        match self {
-            Self::External => (
-                NoteKind::MachineUnusable,
-                "its location is not MESH_INTERNAL: what it stands for is outside the mesh and has no sidecar; it is no \
-                 endpoint, whatever its identity label says"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-/// Identity and environment of a workload. `namespace_ignored` is the ignore annotation of its namespace.
-pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &Settings) -> Classified {
+/// Identity and environment of a workload. `namespace` is what its namespace says; none where that is ignored.
+pub(super) fn classify(workload: &Workload, namespace: Option<NamespaceMarks>, settings: &Settings) -> Classified {
     let (labels, annotations) = (&workload.template_labels, &workload.template_annotations);
-    let Some(identity) = marked_identity(workload, settings).filter(|_| !namespace_ignored) else {
+    let Some((identity, namespace)) = marked_identity(workload, settings).zip(namespace) else {
         return Classified::Ignored;
     };
-    if workload.machines.as_ref().is_some_and(|machines| machines.external) {
-        return Classified::LeftOut(LeftOut::External);
-    }
     let environment = non_empty(annotations, &settings.env_key)
         .or_else(|| non_empty(labels, &settings.env_key))
         .or_else(|| non_empty(labels, "env"))
@@ -86,9 +75,18 @@ pub(super) fn classify(workload: &Workload, namespace_ignored: bool, settings: &
         .unwrap_or(DEFAULT_ENVIRONMENT);
     let key = partitioned(identity, labels, annotations, settings)
         .and_then(|identity| Environment::parse(environment).map(|environment| ServiceKey { identity, environment }));
-    match key {
-        Ok(key) => Classified::Service(key),
-        Err(error) => Classified::Invalid(error),
+    let sidecar = match &workload.machines {
+        // A machine is no pod: nothing is injected.
+        Some(machines) if machines.external => Err(LeftOut::External),
+        Some(_) => Ok(()),
+        None => injection::has_sidecar(PodMarks::of(workload, settings), namespace, settings.sidecar_injection),
+    };
+    match (sidecar, key) {
+        (Ok(()), Ok(key)) => Classified::Service(key),
+        (Ok(()), Err(error)) => Classified::Invalid(error),
+        // Without the annotation it takes no part, and need not be told so.
+        (Err(LeftOut::NoAnnotation), _) => Classified::Ignored,
+        (Err(why), key) => Classified::LeftOut { why, key: key.ok() },
     }
 }
 
@@ -101,17 +99,14 @@ fn identity_in<'a>(workload: &'a Workload, key: &str) -> Option<&'a str> {
     non_empty(&workload.template_labels, key).or_else(|| non_empty(&workload.template_annotations, key))
 }
 
-/// The identity of a workload in the mesh that is not ignored, as written.
+/// The identity of a workload that is not ignored, as written.
 fn marked_identity<'a>(workload: &'a Workload, settings: &Settings) -> Option<&'a str> {
     let identity = identity_in(workload, &settings.workload_identity_key)?;
-    let hidden = workload.ignored
-        || is_true(&workload.template_labels, &settings.admiral_ignore_label)
-        // A machine is no pod: nothing is injected.
-        || (workload.machines.is_none() && !is_true(&workload.template_annotations, &settings.deployment_annotation));
+    let hidden = workload.ignored || is_true(&workload.template_labels, &settings.admiral_ignore_label);
     (!hidden).then_some(identity)
 }
 
-/// The identity of a client, by the rules of workloads; its environment does not matter.
+/// The identity of a client, by the rules of workloads, with or without a sidecar; its environment does not matter.
 ///
 /// # Errors
 /// When the identity cannot stand inside a host.
@@ -279,8 +274,13 @@ mod tests {
         }
     }
 
+    fn classified(workload: &Workload) -> Classified {
+        let namespace = NamespaceMarks::of(&workload.id.namespace, None);
+        classify(workload, Some(namespace), &Settings::default())
+    }
+
     fn key(workload: &Workload) -> Option<String> {
-        match classify(workload, false, &Settings::default()) {
+        match classified(workload) {
             Classified::Service(key) => Some(key.to_string()),
             _ => None,
         }
@@ -312,7 +312,7 @@ mod tests {
     fn ignored_workloads_belong_to_no_service() {
         let plain = workload("a", &[("identity", "x")], &[]);
         assert!(key(&plain).is_some());
-        assert_eq!(classify(&plain, true, &Settings::default()), Classified::Ignored);
+        assert_eq!(classify(&plain, None, &Settings::default()), Classified::Ignored);
         assert_eq!(key(&Workload { ignored: true, ..plain.clone() }), None);
         assert_eq!(key(&workload("a", &[("identity", "x"), ("admiral-ignore", "true")], &[])), None);
         assert_eq!(key(&workload("a", &[("identity", "x")], &[("sidecar.istio.io/inject", "false")])), None);
@@ -321,6 +321,6 @@ mod tests {
     #[test]
     fn an_identity_no_host_can_carry_is_told_from_an_ignored_one() {
         let bad = workload("a", &[("identity", "pay_ments")], &[]);
-        assert!(matches!(classify(&bad, false, &Settings::default()), Classified::Invalid(_)));
+        assert!(matches!(classified(&bad), Classified::Invalid(_)));
     }
 }

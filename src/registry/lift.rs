@@ -342,6 +342,10 @@ impl Registry {
         } else {
             [vec![cluster.clone()], self.remotes_of(cluster)].concat()
         };
+        // Who has a sidecar because of the namespace is not known: then no host may be taken away.
+        if read_in.iter().any(|of| self.shards.get(of).is_some_and(|shard| shard.doubts_sidecars())) {
+            return None;
+        }
         let identities = |of: &ClusterName| self.shards.get(of).map(|shard| shard.identities_in(namespace));
         let clients: BTreeSet<Identity> = read_in.iter().filter_map(identities).flatten().collect();
         let (destinations, mut hosts): (BTreeSet<Identity>, BTreeSet<Host>) = {
@@ -436,6 +440,7 @@ fn lift_source(
             || !shard.knows(Kind::Service)
             || !shard.knows(kind)
             || (kind == Kind::Rollout && shard.doubts_rollouts_of(key))
+            || (!is_machine(kind) && shard.doubts_sidecars_of(key))
     };
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
     let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
@@ -499,6 +504,10 @@ fn lift_source(
             unknown: loading || !shard.knows_workloads() || !shard.knows(Kind::Namespace),
         },
     })
+}
+
+fn is_machine(kind: Kind) -> bool {
+    matches!(kind, Kind::WorkloadEntry | Kind::ServiceEntry)
 }
 
 /// Notes about the destinations of a Dependency, apart from those about its own text.

@@ -23,6 +23,7 @@ mod freshness;
 mod gateways;
 mod governing;
 mod identity;
+mod injection;
 mod lift;
 mod lists;
 mod machines;

@@ -9,7 +9,7 @@ mod rollouts;
 mod routes;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -17,6 +17,7 @@ use std::{
 use super::{
     clients::Clients,
     identity::{self, Classified},
+    injection::NamespaceMarks,
     partition::Spelling,
     place::{Moved, Place},
     policies::Policies,
@@ -90,8 +91,10 @@ pub(super) struct Shard {
     services_by_pair: HashMap<u64, BTreeSet<Arc<str>>>,
     slices: Slices,
     namespaces: HashMap<Arc<str>, Namespace>,
-    /// Namespaces that were ignored when they were deleted: what still runs there is on its way out and stays ignored.
-    gone_ignored: HashSet<Arc<str>>,
+    /// What namespaces said when they were deleted: what still runs there is on its way out, and stays what it is.
+    gone: HashMap<Arc<str>, Option<NamespaceMarks>>,
+    /// Workloads of which only their namespace could say whether they have a sidecar, and does not.
+    undecided: usize,
     pub(super) policies: Policies,
     pub(super) routes: Routes,
     /// Who runs there and serves nothing.
@@ -142,7 +145,8 @@ impl Shard {
             services_by_pair: HashMap::new(),
             slices: Slices::default(),
             namespaces: HashMap::new(),
-            gone_ignored: HashSet::new(),
+            gone: HashMap::new(),
+            undecided: 0,
             policies: Policies::default(),
             routes: Routes::default(),
             clients: Clients::default(),
@@ -178,6 +182,7 @@ impl Shard {
     pub(super) fn knows_workloads(&self) -> bool {
         self.knows(Kind::Service)
             && self.knows(Kind::ServiceEntry)
+            && !self.doubts_sidecars()
             && Kind::WORKLOADS.iter().filter(|kind| self.kinds.contains_key(kind)).all(|kind| self.knows(*kind))
     }
 
@@ -211,8 +216,7 @@ impl Shard {
     pub(super) fn put_workload(&mut self, workload: Workload, settings: &Settings) -> Effects {
         let mut effects = Effects::default();
         if Kind::CLIENTS.contains(&workload.id.kind) {
-            let ignored = self.ignores(&workload.id.namespace);
-            self.put_client(&workload, ignored, settings, &mut effects);
+            self.put_client(&workload, settings, &mut effects);
             return effects;
         }
         let mut workload = self.with_template(workload);
@@ -254,7 +258,7 @@ impl Shard {
             // The Rollout that takes its pod template from it runs the pods.
             Classified::Ignored
         } else {
-            identity::classify(&workload, self.ignores(&workload.id.namespace), settings)
+            identity::classify(&workload, self.namespace_marks(&workload.id.namespace), settings)
         };
         self.enlist(workload, classified, effects);
     }
@@ -275,6 +279,7 @@ impl Shard {
             self.by_namespace.entry(id.namespace.clone()).or_default().insert(id.clone());
             effects.sidecars.insert(id.namespace.clone());
         }
+        self.undecided += usize::from(classified.is_undecided());
         self.workloads.insert(id, Placed { workload, classified });
     }
 
@@ -294,6 +299,7 @@ impl Shard {
             effects.place.any |= self.by_namespace.is_empty();
             effects.sidecars.insert(id.namespace.clone());
         }
+        self.undecided -= usize::from(placed.classified.is_undecided());
         Some(placed.workload)
     }
 

@@ -17,7 +17,7 @@ pub use page::admiral_flags_page;
 use words::Takes;
 
 use super::{
-    PublishedPorts, Weights, WithoutDependency,
+    PublishedPorts, SidecarInjection, Weights, WithoutDependency,
     rules::RULES,
     table::{Setting, Settings, TABLE},
     value::Form,
@@ -184,13 +184,16 @@ impl File {
         self.comments.insert("workload_kinds", "Strict: the workload kinds that Admiral knows.");
         self.settings.client_kinds.retain(|kind| *kind != Kind::CronJob);
         self.comments.insert("client_kinds", "Strict: the kinds of clients that Admiral knows.");
+        self.settings.sidecar_injection = SidecarInjection::Annotation;
+        self.comments
+            .insert("sidecar_injection", "Strict: of all that gives pods a sidecar, the annotation alone counts.");
     }
 
     fn text(&self, strict: bool) -> String {
         let mut text = String::from("# Settings of Tradewind that do what Admiral does with its flags.\n");
         if !strict {
-            text += "# Tradewind also publishes every port, StatefulSets, DaemonSets and machines, counts CronJobs, shows services that no Dependency\n\
-                     # names to every cluster, and gives weights a fallback; --strict adds what switches that off.\n";
+            text += "# Tradewind also publishes every port, StatefulSets, DaemonSets and machines, counts CronJobs and whatever Istio injects by\n\
+                     # labels, shows services that no Dependency names to every cluster, and gives weights a fallback; --strict adds what switches that off.\n";
         }
         for setting in TABLE.iter().filter(|setting| self.differs(setting)) {
             if let Some(comment) = self.comments.get(setting.field) {
@@ -320,6 +323,7 @@ mod tests {
         );
         assert!(!strict.endpoint_zones, "{text}");
         assert!(!strict.workload_kinds.contains(&Kind::StatefulSet), "{text}");
+        assert_eq!(strict.sidecar_injection, SidecarInjection::Annotation, "{text}");
     }
 
     /// A value of each flag that is not its default, and that Tradewind takes.

@@ -143,15 +143,17 @@ impl Shard {
     /// What keeps a workload or client that means to take part from it.
     pub(in crate::registry) fn problem(&self, id: &ObjectId) -> Option<(NoteKind, String)> {
         if Kind::CLIENTS.contains(&id.kind) {
-            let error = self.clients.invalid(id)?;
-            return Some((NoteKind::HostInvalid, format!("identity {error}; it does not count as a client")));
+            if let Some(error) = self.clients.invalid(id) {
+                return Some((NoteKind::HostInvalid, format!("identity {error}; it does not count as a client")));
+            }
+            return self.clients.why_left_out(id).filter(|why| self.is_certain(*why)).map(|why| why.note(id.kind));
         }
         let placed = self.workloads.get(id)?;
         match &placed.classified {
             Classified::Invalid(error) => {
                 Some((NoteKind::HostInvalid, format!("identity or environment {error}; it is not published")))
             }
-            Classified::LeftOut(why) => Some(why.note()),
+            Classified::LeftOut { why, .. } => self.is_certain(*why).then(|| why.note(id.kind)),
             _ => Some((NoteKind::RolloutQuestionable, self.without_template(&placed.workload)?)),
         }
     }

@@ -1,27 +1,35 @@
-//! The namespaces of a cluster: whether they take part, and what that of the control plane tells.
+//! The namespaces of a cluster: whether they take part, whether their pods have sidecars, and what that of the control plane tells.
 
 use std::sync::Arc;
 
-use super::{CONTROL_PLANE, Effects, Shard};
+use super::{CONTROL_PLANE, Classified, Effects, Placed, Shard};
 use crate::{
     config::Settings,
-    model::{Labels, Namespace, ObjectId},
-    registry::place::Moved,
+    model::{Kind, Labels, Namespace, ObjectId, ServiceKey},
+    registry::{
+        injection::{LeftOut, NamespaceMarks},
+        place::Moved,
+    },
 };
 
 impl Shard {
-    pub(super) fn ignores(&self, namespace: &str) -> bool {
-        self.gone_ignored.contains(namespace)
-            || self.namespaces.get(namespace).is_some_and(|namespace| namespace.ignored)
+    /// What a namespace says about its workloads; none where they are ignored.
+    pub(in crate::registry) fn namespace_marks(&self, namespace: &str) -> Option<NamespaceMarks> {
+        match (self.namespaces.get(namespace), self.gone.get(namespace)) {
+            (Some(known), _) => (!known.ignored).then(|| NamespaceMarks::of(namespace, Some(known))),
+            (None, Some(gone)) => *gone,
+            (None, None) => Some(NamespaceMarks::of(namespace, None)),
+        }
     }
 
     pub(in crate::registry) fn put_namespace(&mut self, namespace: Namespace, settings: &Settings) -> Effects {
         let name = namespace.id.name.clone();
-        let before = self.ignores(&name);
-        self.gone_ignored.remove(&name);
+        let before = self.namespace_marks(&name);
+        self.gone.remove(&name);
         let place = self.put_facts(&name, &namespace.facts);
         self.namespaces.insert(name.clone(), namespace);
-        let mut effects = self.reclassify(&name, before, settings);
+        let mut effects =
+            if self.namespace_marks(&name) == before { Effects::default() } else { self.reclassify(&name, settings) };
         effects.place |= place;
         effects
     }
@@ -35,20 +43,18 @@ impl Shard {
     }
 
     pub(in crate::registry) fn remove_namespace(&mut self, id: &ObjectId) -> Effects {
-        if self.ignores(&id.name) {
-            self.gone_ignored.insert(id.name.clone());
+        let is_used = self.clients.is_in(&id.name) || self.workloads.keys().any(|of| of.namespace == id.name);
+        if is_used && self.namespaces.contains_key(&id.name) {
+            self.gone.insert(id.name.clone(), self.namespace_marks(&id.name));
         }
         let place = self.put_facts(&id.name, &Labels::new());
         self.namespaces.remove(&id.name);
         Effects { place, ..Effects::default() }
     }
 
-    fn reclassify(&mut self, namespace: &Arc<str>, ignored_before: bool, settings: &Settings) -> Effects {
+    /// Looks again at the workloads and clients of a namespace that says something else now.
+    fn reclassify(&mut self, namespace: &Arc<str>, settings: &Settings) -> Effects {
         let mut effects = Effects::default();
-        let ignored = self.ignores(namespace);
-        if ignored == ignored_before {
-            return effects;
-        }
         let ids: Vec<ObjectId> = self.workloads.keys().filter(|id| id.namespace == *namespace).cloned().collect();
         for id in ids {
             let was_noted = self.is_noted(&id);
@@ -59,8 +65,33 @@ impl Shard {
                 effects.noted.insert(id);
             }
         }
-        self.count_clients_of(namespace, ignored, &mut effects);
+        self.count_clients_of(namespace, settings.sidecar_injection, &mut effects);
         effects
+    }
+
+    pub(super) fn is_certain(&self, why: LeftOut) -> bool {
+        !why.depends_on_namespace() || self.knows(Kind::Namespace)
+    }
+
+    /// Whether workloads or clients may have a sidecar because of their namespace, which is not known.
+    pub(in crate::registry) fn doubts_sidecars(&self) -> bool {
+        self.undecided + self.clients.undecided() > 0 && !self.knows(Kind::Namespace)
+    }
+
+    /// Whether a workload of the service may have a sidecar because of its namespace, which is not known.
+    pub(in crate::registry) fn doubts_sidecars_of(&self, of: &ServiceKey) -> bool {
+        let is_of = |placed: &Placed| match &placed.classified {
+            Classified::LeftOut { why, key } => why.depends_on_namespace() && key.as_ref() == Some(of),
+            _ => false,
+        };
+        self.doubts_sidecars() && self.workloads.values().any(is_of)
+    }
+
+    /// The workloads and clients that have no sidecar.
+    pub(in crate::registry) fn without_sidecar(&self) -> Vec<ObjectId> {
+        let is_left_out = |placed: &&Placed| matches!(placed.classified, Classified::LeftOut { .. });
+        let workloads = self.workloads.values().filter(is_left_out).map(|placed| placed.workload.id.clone());
+        workloads.chain(self.clients.left_out()).collect()
     }
 
     fn is_noted(&self, id: &ObjectId) -> bool {

@@ -77,6 +77,7 @@ impl Shard {
             workload.template_annotations =
                 holder.map_or_else(Labels::new, |holder| holder.template_annotations.clone());
             workload.named_ports = holder.and_then(|holder| holder.named_ports.clone());
+            workload.host_network = holder.is_some_and(|holder| holder.host_network);
             workload.service_accounts = holder.map_or_else(Vec::new, |holder| holder.service_accounts.clone());
         }
         workload
@@ -107,9 +108,7 @@ impl Shard {
             if let Some(workload) = self.take_workload(&id, effects) {
                 let workload = self.with_template(workload);
                 self.classify(workload, settings, effects);
-                if id.kind == Kind::Rollout {
-                    effects.noted.insert(id);
-                }
+                effects.noted.insert(id);
             }
         }
     }
