@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     model::{ClusterName, Note},
-    plan::{HostPlan, ServicePlan},
+    plan::{self, HostPlan, ServicePlan},
 };
 
 /// What `-o` may be.
@@ -116,7 +116,9 @@ pub(super) fn views(plans: &[ServicePlan], clusters: &[&ClusterName]) -> String 
                     endpoint.address.clone(),
                     endpoint.cluster.to_string(),
                     endpoint.locality.clone().unwrap_or_else(|| "-".into()),
-                    endpoint.share_percent.map_or_else(|| "-".into(), |percent| format!("{percent}%")),
+                    endpoint
+                        .share_percent
+                        .map_or_else(|| "-".into(), |percent| format!("{}%", plan::percent_text(percent))),
                     endpoint.tier.map_or_else(|| "-".into(), |tier| tier.to_string()),
                     endpoint.reason.clone(),
                 ]);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::Decided;
+use super::{Decided, endpoints::lcm, weights};
 use crate::{
     model::{ClusterName, Note, NoteKind, Route},
     registry::CREATED_FOR_ENV,
@@ -76,29 +76,69 @@ fn expanded(route: &Value, ours: &[Value]) -> Value {
     let mut route = route.clone();
     let Some(destinations) = route.get("route").and_then(Value::as_array).cloned() else { return route };
     let several = destinations.len() > 1;
-    let expanded = destinations.iter().flat_map(|destination| {
-        let host = destination.pointer("/destination/host").and_then(Value::as_str).unwrap_or_default();
-        let local = ours.iter().find(|ours| name_of(ours).is_some_and(|name| name.eq_ignore_ascii_case(host)));
-        let Some(local) = local.and_then(|ours| ours["route"].as_array()) else { return vec![destination.clone()] };
-        let weight = destination.get("weight").and_then(Value::as_u64).unwrap_or(if several { 0 } else { 100 });
-        scaled(local, weight)
-    });
-    route["route"] = Value::Array(expanded.collect());
+    let groups: Vec<Group> = destinations
+        .into_iter()
+        .map(|destination| {
+            let host = destination.pointer("/destination/host").and_then(Value::as_str).unwrap_or_default();
+            let local = ours.iter().find(|ours| name_of(ours).is_some_and(|name| name.eq_ignore_ascii_case(host)));
+            let local = local.and_then(|ours| ours["route"].as_array()).cloned();
+            let weight = weight_of(&destination).unwrap_or(if several { 0 } else { 100 });
+            Group { is_local: local.is_some(), destinations: local.unwrap_or_else(|| vec![destination]), weight }
+        })
+        .collect();
+    route["route"] = Value::Array(weighted(groups));
     route
 }
 
-/// Destinations whose weights share what is given; the first takes what is left over.
-fn scaled(destinations: &[Value], total: u64) -> Vec<Value> {
-    let percent = |destination: &Value| destination.get("weight").and_then(Value::as_u64).unwrap_or(100);
-    let mut weights: Vec<u64> = destinations.iter().map(|destination| percent(destination) * total / 100).collect();
-    let given: u64 = weights.iter().sum();
-    if let Some(first) = weights.first_mut() {
-        *first += total.saturating_sub(given);
+/// The destinations that stand for one of a user's route, which share its weight.
+struct Group {
+    is_local: bool,
+    destinations: Vec<Value>,
+    weight: u64,
+}
+
+impl Group {
+    /// What the weights of its destinations are parts of.
+    fn sum(&self) -> u64 {
+        let weights = self.destinations.iter().map(|destination| weight_of(destination).unwrap_or(100));
+        if self.is_local { weights.sum::<u64>().max(1) } else { 1 }
     }
-    let weighted = destinations.iter().zip(weights).map(|(destination, weight)| {
-        let mut destination = destination.clone();
-        destination["weight"] = json!(weight);
+
+    /// The weights of its destinations, each multiplied by as much.
+    fn weights(&self, by: u64) -> impl Iterator<Item = u64> {
+        let sum = self.sum();
+        let part = move |destination: &Value| {
+            let own = if self.is_local { weight_of(destination).unwrap_or(100) } else { 1 };
+            u64::try_from(u128::from(self.weight) * u128::from(own) * u128::from(by) / u128::from(sum))
+        };
+        self.destinations.iter().map(move |destination| part(destination).unwrap_or(u64::MAX))
+    }
+}
+
+/// Destinations whose weights share what their group has: as they are where that is a whole number for each.
+fn weighted(groups: Vec<Group>) -> Vec<Value> {
+    let is_whole = groups.iter().all(|group| {
+        let sum = group.sum();
+        group.weights(sum).all(|weight| weight % sum == 0)
+    });
+    let common = groups.iter().try_fold(1, |common, group| lcm(common, group.sum())).filter(|_| !is_whole);
+    let mut weights: Vec<u64> = groups.iter().flat_map(|group| group.weights(common.unwrap_or(1))).collect();
+    if common.is_some() {
+        weights = weights::in_whole_numbers(weights).into_iter().map(u64::from).collect();
+    }
+    let destinations = groups.into_iter().flat_map(|group| {
+        let is_local = group.is_local;
+        group.destinations.into_iter().map(move |destination| (is_local, destination))
+    });
+    let each = destinations.zip(weights).map(|((is_local, mut destination), weight)| {
+        if is_local || weight_of(&destination).is_some() {
+            destination["weight"] = json!(weight);
+        }
         destination
     });
-    weighted.collect()
+    each.collect()
+}
+
+fn weight_of(destination: &Value) -> Option<u64> {
+    destination.get("weight").and_then(Value::as_u64)
 }

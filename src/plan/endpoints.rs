@@ -19,7 +19,7 @@ use super::{
     PlannedEndpoint,
     direct::{self, Direct},
     ports::{self, PublishedPort},
-    weights::{Shares, Weighted},
+    weights::{Share, Shares, Weighted},
 };
 use crate::{
     config::{Settings, Weights},
@@ -28,9 +28,9 @@ use crate::{
     registry::{Backend, LastKnown, Pods, Portion, ServiceSnapshot, Source, Target},
 };
 
-/// Largest factor by which percents are multiplied to split them into whole weights. Their sum is a hundred times that,
-/// and Envoy keeps the sum of all weights of a host in 32 bits (Envoy documentation, `load_balancing_weight`).
-const MAX_WEIGHT_SCALE: u64 = 1 << 24;
+/// Largest sum to which the parts of a split are multiplied to divide them into whole weights: Envoy keeps the sum of all
+/// weights of a host in 32 bits (Envoy documentation, `load_balancing_weight`).
+const MAX_WEIGHT_SUM: u64 = 100 << 24;
 
 /// An endpoint with its reason.
 pub(super) struct Placed {
@@ -188,15 +188,15 @@ fn region_of(source: &Source) -> Option<&str> {
 }
 
 enum Tier {
-    First { percent: u32 },
+    First { share: Share },
     NamedFallback { first: bool },
     Unlisted { nearest: bool, passive: bool },
 }
 
 fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tier> {
     let region = region_of(source);
-    if let Some(percent) = region.and_then(|region| weighted.share(region)) {
-        return Some(Tier::First { percent });
+    if let Some(share) = region.and_then(|region| weighted.share(region)) {
+        return Some(Tier::First { share });
     }
     if let Some(region) = region.filter(|region| weighted.is_fallback(region)) {
         return Some(Tier::NamedFallback { first: weighted.fallbacks.first().is_some_and(|first| **first == *region) });
@@ -211,8 +211,8 @@ fn relative_weights(reached: &[Reached<'_>]) -> Vec<u32> {
     Portion::weights(&reached.iter().map(|of| of.portion).collect::<Vec<_>>())
 }
 
-/// Endpoint weights: each region's percent, shared equally by its clusters, and by the endpoints of each by what they count
-/// beside each other, in whole numbers. So do fallbacks, which have no percent.
+/// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by what they count
+/// beside each other, in whole numbers. So do fallbacks, which have no part.
 fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
     let region = |of: &Reached<'_>| of.source.locality.as_ref().map(|locality| locality.region.clone());
     let relative = relative_weights(reached);
@@ -222,26 +222,28 @@ fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
         clusters_in.entry(region(of)).or_default().insert(&of.source.cluster);
         *sums.entry(&of.source.cluster).or_default() += u64::from(*own);
     }
-    // Percent, and which part of how many of the region's share.
+    // The region's part, and which part of how many of it.
     let parts: Vec<Option<(u64, u64, u64)>> = reached
         .iter()
         .zip(&relative)
         .map(|(of, own)| {
-            let percent = weighted.share(region(of).as_deref()?)?;
+            let share = weighted.share(region(of).as_deref()?)?;
             let (own, all) = (u64::from(*own), sums[&of.source.cluster]);
             let common = gcd(own, all);
-            Some((u64::from(percent), own / common, clusters_in[&region(of)].len() as u64 * (all / common)))
+            Some((u64::from(share.part), own / common, clusters_in[&region(of)].len() as u64 * (all / common)))
         })
         .collect();
+    let max_scale = MAX_WEIGHT_SUM / u64::from(weighted.parts()).max(1);
+    let is_bearable = |scale: &u64| *scale <= max_scale;
     let scale = parts.iter().flatten().try_fold(1, |scale, (_, _, divisor)| lcm(scale, *divisor).filter(is_bearable));
-    // Where no common measure is small enough, a share is off by less than one in a thousand.
-    let scale = u128::from(scale.unwrap_or(MAX_WEIGHT_SCALE));
+    // Where no common measure is small enough, a weight is off by less than one.
+    let scale = u128::from(scale.unwrap_or(max_scale));
     let of_fallbacks: Vec<Portion> =
         reached.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(of, _)| of.portion).collect();
     let mut of_fallbacks = Portion::weights(&of_fallbacks).into_iter();
-    let in_split = |(percent, own, divisor): (u64, u64, u64)| {
-        let weight = (u128::from(percent) * u128::from(own) * scale / u128::from(divisor)).max(1);
-        u32::try_from(weight).expect("a hundred times the largest scale fits")
+    let in_split = |(part, own, divisor): (u64, u64, u64)| {
+        let weight = (u128::from(part) * u128::from(own) * scale / u128::from(divisor)).max(1);
+        u32::try_from(weight).expect("no more than the largest sum")
     };
     parts
         .into_iter()
@@ -249,18 +251,14 @@ fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
         .collect()
 }
 
-fn is_bearable(scale: &u64) -> bool {
-    *scale <= MAX_WEIGHT_SCALE
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
+pub(super) fn gcd(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
     }
     a
 }
 
-fn lcm(a: u64, b: u64) -> Option<u64> {
+pub(super) fn lcm(a: u64, b: u64) -> Option<u64> {
     (a / gcd(a, b)).checked_mul(b)
 }
 
@@ -448,7 +446,7 @@ fn tiered(
     };
     let why = if matches!(tier, Tier::Unlisted { passive: true, .. }) { "passive" } else { "not in the policy" };
     let (number, rule) = match tier {
-        Tier::First { percent } => (0, format!("{percent} % of the traffic goes to {region}")),
+        Tier::First { share } => (0, format!("{share} % of the traffic goes to {region}")),
         Tier::NamedFallback { first: true } => (1, "first fallback".to_owned()),
         Tier::NamedFallback { first: false } => (2, "later fallback".to_owned()),
         Tier::Unlisted { nearest: true, .. } => (1, format!("fallback: {why}, nearest")),

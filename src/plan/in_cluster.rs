@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Decided, Governed, ServicePlan, custom_routes, export,
     ports::{self, PublishedPort},
-    weights::{Shares, Weighted},
+    weights::{self, Share, Shares},
 };
 use crate::{
     config::Settings,
@@ -71,7 +71,7 @@ pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed
     };
     let is_custom = |route: &crate::model::Route| route.export_to != ["."];
     let custom = custom_routes::of(decided, &target.cluster).any(is_custom);
-    let partly = weighted.share(own).is_some_and(|percent| percent < 100);
+    let partly = weighted.share(own).is_some_and(|share| share.part < share.of);
     if !routes || custom || !partly || seen_by(snapshot, target, settings).is_empty() {
         return None;
     }
@@ -125,23 +125,21 @@ fn own_region(source: &Source) -> Option<&str> {
     source.locality.as_ref().map(|locality| &*locality.region)
 }
 
-/// Percent of the requests for a host that stay in the cluster.
-fn local_share(source: &Source, governed: &Governed<'_>) -> u32 {
+/// Which part of the requests for a host stays in the cluster.
+fn local_share(source: &Source, governed: &Governed<'_>) -> Share {
     match &governed.shares {
         // Policies do not govern what only those who know it call (reference behaviour §13.1).
-        _ if governed.wanted.variant == Variant::Preview => 100,
-        Shares::Nothing | Shares::Nearest => 100,
+        _ if governed.wanted.variant == Variant::Preview => Share::ALL,
+        Shares::Nothing | Shares::Nearest => Share::ALL,
         // Where the own region is not known the ServiceEntry shares them all.
-        Shares::Weighted(weighted) => share_of(weighted, own_region(source)),
+        Shares::Weighted(weighted) => {
+            own_region(source).and_then(|region| weighted.share(region)).unwrap_or(Share::NOTHING)
+        }
     }
 }
 
-fn share_of(weighted: &Weighted, region: Option<&str>) -> u32 {
-    region.and_then(|region| weighted.share(region)).unwrap_or(0)
-}
-
 /// One route per port: the port is matched only where there are several.
-fn routes_of(host: &Host, share: u32, source: &Source, published: &[PublishedPort]) -> Vec<Value> {
+fn routes_of(host: &Host, share: Share, source: &Source, published: &[PublishedPort]) -> Vec<Value> {
     let is_http = |port: &&PublishedPort| HTTP.contains(&port.protocol.as_str());
     let by_port = published.len() > 1;
     let route = |(index, port): (usize, &PublishedPort)| {
@@ -149,19 +147,16 @@ fn routes_of(host: &Host, share: u32, source: &Source, published: &[PublishedPor
         if by_port {
             matched["port"] = json!(port.number);
         }
-        let mut destinations = local_destinations(source, port, share);
-        if share < 100 {
-            destinations.push(destination(host.as_str(), port.number, Some(100 - share)));
-        }
+        let destinations = destinations(source, port, share, host);
         let name = if index == 0 { host.to_string() } else { format!("{host}-{}", port.number) };
         json!({"name": name, "match": [matched], "route": destinations})
     };
     published.iter().filter(is_http).enumerate().map(route).collect()
 }
 
-/// The cluster's own Services of a port, which share a percentage as they share what comes into the cluster; the first takes
-/// what is left over.
-pub(super) fn local_destinations(source: &Source, port: &PublishedPort, percent: u32) -> Vec<Value> {
+/// Where the requests of a port go: a part to the cluster's own Services, which share it as they share what comes into the
+/// cluster, and the rest to the host, as its ServiceEntry has it.
+pub(super) fn destinations(source: &Source, port: &PublishedPort, share: Share, host: &Host) -> Vec<Value> {
     let mut services: Vec<(String, u16, Portion)> = source
         .services
         .iter()
@@ -174,17 +169,15 @@ pub(super) fn local_destinations(source: &Source, port: &PublishedPort, percent:
     let portions: Vec<Portion> = services.iter().map(|(_, _, portion)| *portion).collect();
     let parts = Portion::weights(&portions);
     let sum: u64 = parts.iter().map(|part| u64::from(*part)).sum();
-    let mut weights: Vec<u32> = parts
-        .iter()
-        .map(|part| u32::try_from(u64::from(percent) * u64::from(*part) / sum.max(1)).unwrap_or(percent))
-        .collect();
-    let given: u32 = weights.iter().sum();
-    if let Some(first) = weights.first_mut() {
-        *first += percent.saturating_sub(given);
+    let mut weights: Vec<u64> = parts.iter().map(|part| u64::from(share.part) * u64::from(*part)).collect();
+    let mut places: Vec<(&str, u16)> = services.iter().map(|(host, number, _)| (host.as_str(), *number)).collect();
+    if share.part < share.of {
+        weights.push(u64::from(share.of - share.part) * sum);
+        places.push((host.as_str(), port.number));
     }
-    let alone = services.len() == 1 && percent == 100;
-    let weighted = services.iter().zip(weights);
-    weighted.map(|((host, number, _), weight)| destination(host, *number, (!alone).then_some(weight))).collect()
+    let is_one = places.len() == 1;
+    let weighted = places.into_iter().zip(weights::in_whole_numbers(weights));
+    weighted.map(|((host, number), weight)| destination(host, number, (!is_one).then_some(weight))).collect()
 }
 
 fn destination(host: &str, number: u16, weight: Option<u32>) -> Value {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     Decided, ServicePlan,
-    in_cluster::{has_services_alone, local_destinations},
+    in_cluster::{destinations, has_services_alone},
+    weights::Share,
 };
 use crate::{
     config::Settings,
@@ -43,7 +44,7 @@ pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
             let ports = &decided.views[&governed.wanted.variant].ports;
             for port in ports {
                 let name = format!("outbound_.{}_._.{}", port.number, governed.wanted.host);
-                let mut destinations = local_destinations(source, port, 100);
+                let mut destinations = destinations(source, port, Share::ALL, &governed.wanted.host);
                 for destination in &mut destinations {
                     destination["destination"]["subset"] = json!(PASSTHROUGH_SUBSET);
                 }

@@ -46,6 +46,7 @@ pub use namespace_rules::{NamespaceRules, namespace_rules};
 pub(crate) use ports::MAIN_PORT;
 pub use propagation::{RoutePlan, routes};
 pub use sidecar::{SidecarWant, sidecar};
+pub use weights::percent_text;
 
 use crate::{
     config::Settings,

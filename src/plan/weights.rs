@@ -1,9 +1,10 @@
 //! What a policy entry means for the regions of a service: shares and fallbacks.
 //!
-//! Shares are percent and sum to 100 whatever the policy said; what had to be mended is told.
+//! Shares are in the proportion of the weights, whatever their sum; what had to be mended is told.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use super::endpoints::gcd;
 use crate::{
     api::{LbType, TrafficPolicyEntry, TrafficTarget},
     config::{Settings, Weights},
@@ -25,10 +26,36 @@ pub(super) enum Shares {
     Weighted(Weighted),
 }
 
+/// A part of all traffic: so many of so many parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) part: u32,
+    pub(super) of: u32,
+}
+
+impl Share {
+    pub(super) const NOTHING: Self = Self { part: 0, of: 1 };
+    pub(super) const ALL: Self = Self { part: 1, of: 1 };
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&percent_text(f64::from(self.part) * 100.0 / f64::from(self.of)))
+    }
+}
+
+/// Percent with as many decimals as it takes to tell it from 0 and from 100: one, or up to four.
+#[must_use]
+pub fn percent_text(percent: f64) -> String {
+    let is_near_the_end = percent < 0.1 || percent > 99.9;
+    let text = if is_near_the_end { format!("{percent:.4}") } else { format!("{percent:.1}") };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Shares by region.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Weighted {
-    /// Regions that run the service and their percent; the sum is 100.
+    /// Regions that run the service and their parts of the traffic, of which the sum is all: percent where these are whole.
     pub(super) first: Vec<(Arc<str>, u32)>,
     /// Listed regions with weight 0 that run the service, in the order of the policy.
     pub(super) fallbacks: Vec<Arc<str>>,
@@ -41,9 +68,15 @@ pub(super) struct Weighted {
 }
 
 impl Weighted {
-    /// Percent of a region, where it has any.
-    pub(super) fn share(&self, region: &str) -> Option<u32> {
-        self.first.iter().find(|(of, _)| &**of == region).map(|(_, percent)| *percent)
+    /// Of how many parts all traffic is.
+    pub(super) fn parts(&self) -> u32 {
+        self.first.iter().map(|(_, part)| part).sum()
+    }
+
+    /// Share of a region, where it has any.
+    pub(super) fn share(&self, region: &str) -> Option<Share> {
+        let found = self.first.iter().find(|(of, _)| &**of == region);
+        found.map(|(_, part)| Share { part: *part, of: self.parts() })
     }
 
     /// Percent of a region under `distribute`, where it has any.
@@ -53,17 +86,17 @@ impl Weighted {
 
     /// The shares of the other regions without one, which becomes their first fallback. None where no other region has a share.
     pub(super) fn without(&self, region: &str) -> Option<Self> {
-        let others = |shares: &[(Arc<str>, u32)]| {
+        let others = |shares: &[(Arc<str>, u32)]| -> Vec<(Arc<str>, u64)> {
             let others = shares.iter().filter(|(of, _)| **of != *region);
-            percent(others.map(|(of, share)| (of.clone(), u64::from(*share))).collect())
+            others.map(|(of, share)| (of.clone(), u64::from(*share))).collect()
         };
-        let first = others(&self.first);
+        let first = parts(others(&self.first));
         let own = [Arc::from(region)];
         (!first.is_empty()).then(|| Self {
             first,
             fallbacks: own.into_iter().chain(self.fallbacks.iter().cloned()).collect(),
             unlisted: self.unlisted,
-            listed: others(&self.listed),
+            listed: percent(others(&self.listed)),
             everywhere: self.everywhere,
         })
     }
@@ -99,8 +132,8 @@ pub(super) fn shares(
             .map(|target| (Arc::from(target.region.trim()), target.weight.unsigned_abs()))
             .collect()
     };
-    let first = percent(weighted(true));
-    if first.is_empty() {
+    let first = parts(weighted(true));
+    if first.is_empty() || first.len() > MOST_REGIONS {
         return Shares::Nothing;
     }
     Shares::Weighted(Weighted {
@@ -128,17 +161,51 @@ fn distinct(targets: &[TrafficTarget]) -> Vec<&TrafficTarget> {
     distinct
 }
 
-/// Scales weights to whole percent by largest remainder; every weight keeps at least 1.
-fn percent(weights: Vec<(Arc<str>, u64)>) -> Vec<(Arc<str>, u32)> {
+/// Most parts of the traffic that are told apart. Weights of more are scaled to about as many, each at least 1.
+const MOST_PARTS: u64 = 1 << 20;
+
+/// Weights as parts of the traffic: percent where these are whole, and otherwise the weights in lowest terms.
+fn parts<K: Ord>(weights: Vec<(K, u64)>) -> Vec<(K, u32)> {
+    if are_whole_percent(weights.iter().map(|(_, weight)| *weight)) {
+        return percent(weights);
+    }
+    let divisor = weights.iter().fold(0, |divisor, (_, weight)| gcd(divisor, *weight)).max(1);
+    let sum: u128 = weights.iter().map(|(_, weight)| u128::from(weight / divisor)).sum();
+    let most = u128::from(MOST_PARTS);
+    let part = |weight: u64| {
+        let weight = u128::from(weight / divisor);
+        let part = if sum > most { (weight * most / sum).max(u128::from(weight > 0)) } else { weight };
+        u32::try_from(part).expect("no more than the most parts")
+    };
+    weights.into_iter().map(|(of, weight)| (of, part(weight))).collect()
+}
+
+/// Relative weights of the destinations of a route: percent where these are whole, and otherwise the weights in lowest terms
+/// (Istio documentation, `HTTPRouteDestination`: each gets its weight of the sum of all).
+pub(super) fn in_whole_numbers(weights: Vec<u64>) -> Vec<u32> {
+    parts(weights.into_iter().enumerate().collect()).into_iter().map(|(_, part)| part).collect()
+}
+
+/// Whether weights are whole percent of their sum.
+fn are_whole_percent(weights: impl Iterator<Item = u64> + Clone) -> bool {
+    let sum: u128 = weights.clone().map(u128::from).sum();
+    sum == 0 || weights.map(u128::from).all(|weight| weight * 100 % sum == 0)
+}
+
+/// As many regions can have a whole percent each.
+const MOST_REGIONS: usize = 100;
+
+/// Scales weights to whole percent by largest remainder, as `distribute` wants them; every weight above 0 keeps at least 1.
+fn percent<K: Ord>(weights: Vec<(K, u64)>) -> Vec<(K, u32)> {
     let sum: u128 = weights.iter().map(|(_, weight)| u128::from(*weight)).sum();
-    if sum == 0 || weights.len() > 100 {
+    if sum == 0 || weights.len() > MOST_REGIONS {
         return Vec::new();
     }
-    let mut scaled: Vec<(Arc<str>, u32, u128)> = weights
+    let mut scaled: Vec<(K, u32, u128)> = weights
         .into_iter()
         .map(|(region, weight)| {
             let hundredfold = u128::from(weight) * 100;
-            let whole = u32::try_from(hundredfold / sum).unwrap_or(100).max(1);
+            let whole = u32::try_from(hundredfold / sum).unwrap_or(100).max(u32::from(weight > 0));
             (region, whole, hundredfold % sum)
         })
         .collect();
@@ -210,14 +277,15 @@ pub(super) fn problems(
             (false, _) => format!("no cluster runs the service in region {region}; it is no fallback"),
         });
     }
-    if matches!(shares, Shares::Weighted(_)) {
-        problems.extend(about_clients(snapshot, settings));
+    if let Shares::Weighted(weighted) = shares {
+        let are_whole = are_whole_percent(targets.iter().map(|target| target.weight.max(0).unsigned_abs()));
+        problems.extend(about_clients(weighted, are_whole, snapshot, settings));
     }
     problems
 }
 
 /// Where clients cannot follow the weights as the policy means them.
-fn about_clients(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String> {
+fn about_clients(weighted: &Weighted, are_whole: bool, snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String> {
     let clusters = |wanted: &dyn Fn(usize) -> bool| -> Option<String> {
         let targets = snapshot.targets.iter().filter(|target| wanted(target.regions.len()));
         let names: Vec<String> = targets.map(|target| target.cluster.to_string()).collect();
@@ -228,7 +296,13 @@ fn about_clients(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String>
     });
     let unknown = clusters(&|regions| regions == 0)
         .map(|clusters| format!("the region of clients in {clusters} is not known; the weights have no effect there"));
-    several.into_iter().chain(unknown).collect()
+    let is_distributed = |regions: usize| regions > 1 || regions == 1 && settings.weights == Weights::Distribute;
+    let rounded = clusters(&is_distributed).filter(|_| !are_whole).map(|clusters| {
+        let shares = weighted.listed.iter().map(|(region, percent)| format!("{percent} % for {region}"));
+        let shares = shares.collect::<Vec<_>>().join(", ");
+        format!("clients of {clusters} share by whole percent only: {shares}")
+    });
+    several.into_iter().chain(unknown).chain(rounded).collect()
 }
 
 #[cfg(test)]
@@ -257,6 +331,41 @@ mod tests {
         assert_eq!(others.fallbacks, [Arc::from("a"), Arc::from("d")]);
         let alone = Weighted { first: named(&[("a", 100)]), ..all };
         assert_eq!(alone.without("a"), None);
+    }
+
+    #[test]
+    fn shares_are_whole_percent_or_the_weights_themselves() {
+        let of = |weights: &[u64]| -> Vec<u32> {
+            let named = weights.iter().enumerate().map(|(i, w)| (Arc::from(format!("r{i}")), *w)).collect();
+            parts(named).into_iter().map(|(_, part)| part).collect()
+        };
+        assert_eq!(of(&[90, 10]), [90, 10]);
+        assert_eq!(of(&[3, 1]), [75, 25]);
+        assert_eq!(of(&[7]), [100]);
+        assert_eq!(of(&[999, 1]), [999, 1]);
+        assert_eq!(of(&[1998, 2]), [999, 1]);
+        assert_eq!(of(&[1, 1, 1]), [1, 1, 1]);
+        assert_eq!(of(&[50, 20]), [5, 2]);
+        assert_eq!(of(&[u64::MAX, 1]), [1 << 20, 1]);
+        assert_eq!(of(&[u64::MAX, u64::MAX - 1]), [1 << 19, (1 << 19) - 1]);
+        assert!(of(&[]).is_empty());
+    }
+
+    #[test]
+    fn percent_has_the_decimals_that_it_takes() {
+        for (part, of, text) in [
+            (1, 1, "100"),
+            (90, 100, "90"),
+            (999, 1000, "99.9"),
+            (1, 1000, "0.1"),
+            (1, 3, "33.3"),
+            (1, 10_000, "0.01"),
+            (9_999, 10_000, "99.99"),
+            (0, 5, "0"),
+            (2, 3, "66.7"),
+        ] {
+            assert_eq!(Share { part, of }.to_string(), text);
+        }
     }
 
     #[test]
