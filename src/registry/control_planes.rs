@@ -195,6 +195,19 @@ impl Registry {
         namespaces.iter().flat_map(of).collect()
     }
 
+    /// The Sidecars that may have to be planned in a cluster.
+    pub(super) fn sidecar_units(&self, cluster: &ClusterName) -> Vec<Unit> {
+        if self.settings.sidecars == Sidecars::Off {
+            return Vec::new();
+        }
+        self.shards.get(cluster).map_or_else(Vec::new, |shard| {
+            let clients = shard.client_namespaces().cloned();
+            let standing = shard.standing().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
+            let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
+            namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
+        })
+    }
+
     /// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.
     pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &Arc<str>) -> BTreeSet<Unit> {
         if self.settings.sidecars == Sidecars::Off {

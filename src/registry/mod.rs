@@ -77,8 +77,8 @@ pub use status::{ClusterStatus, KindState};
 pub(crate) use user_hosts::CREATED_FOR_ENV;
 
 use crate::{
-    config::{AddressSource, Propagate, Settings, Sidecars},
-    model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey},
+    config::{AddressSource, Propagate, Settings},
+    model::{ClusterName, Identity, Kind, NoteKind, ObjectId, Observed, ServiceKey},
 };
 use addresses::AddressBook;
 use carried::Carried;
@@ -394,30 +394,6 @@ impl Registry {
         self.shards.get_mut(cluster).map(|mut shard| change(&mut shard)).unwrap_or_default()
     }
 
-    fn note_object(
-        &self,
-        cluster: &ClusterName,
-        id: &ObjectId,
-        kind: NoteKind,
-        messages: impl IntoIterator<Item = String>,
-    ) {
-        let notes = messages
-            .into_iter()
-            .map(|message| Note { kind, object: id.in_cluster(cluster), service: None, message })
-            .collect();
-        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
-    }
-
-    /// Tells what keeps a workload or client that means to take part from it.
-    fn note_workload(&self, cluster: &ClusterName, id: &ObjectId) {
-        let problem = self.shards.get(cluster).and_then(|shard| shard.problem(id));
-        let notes = problem
-            .into_iter()
-            .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })
-            .collect();
-        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
-    }
-
     /// Carries what changed in one cluster to the units of all clusters.
     fn spread(&self, cluster: &ClusterName, effects: Effects) {
         let mut dirty: BTreeSet<Unit> = BTreeSet::new();
@@ -511,18 +487,6 @@ impl Registry {
             .collect();
         dirty.extend(self.sidecars_beside(&sources));
         self.mark(dirty);
-    }
-
-    fn sidecar_units(&self, cluster: &ClusterName) -> Vec<Unit> {
-        if self.settings.sidecars == Sidecars::Off {
-            return Vec::new();
-        }
-        self.shards.get(cluster).map_or_else(Vec::new, |shard| {
-            let clients = shard.client_namespaces().cloned();
-            let standing = shard.standing().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
-            let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
-            namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
-        })
     }
 
     /// Marks a unit to be planned.

@@ -7,6 +7,7 @@ use std::{
 
 use dashmap::DashMap;
 
+use super::Registry;
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey};
 
 /// Where notes come from. Each source holds its own list.
@@ -105,5 +106,32 @@ impl NoteBook {
             *counts.entry(note.kind).or_default() += 1;
         }
         counts
+    }
+}
+
+impl Registry {
+    /// What is wrong with one object.
+    pub(super) fn note_object(
+        &self,
+        cluster: &ClusterName,
+        id: &ObjectId,
+        kind: NoteKind,
+        messages: impl IntoIterator<Item = String>,
+    ) {
+        let notes = messages
+            .into_iter()
+            .map(|message| Note { kind, object: id.in_cluster(cluster), service: None, message })
+            .collect();
+        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
+    }
+
+    /// Tells what keeps a workload or client that means to take part from it.
+    pub(super) fn note_workload(&self, cluster: &ClusterName, id: &ObjectId) {
+        let problem = self.shards.get(cluster).and_then(|shard| shard.problem(id));
+        let notes = problem
+            .into_iter()
+            .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })
+            .collect();
+        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
     }
 }
