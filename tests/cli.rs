@@ -680,7 +680,7 @@ fn verify_refuses_what_it_cannot_compare() {
     let (code, _, said) = verified(&dumped("orders.json"), &["stage.refunds.global"]);
     assert!(code == 2 && said.contains("no host stage.refunds.global is planned for cluster-1"), "{said}");
     let (code, _, said) = verified(&dumped("orders.json"), &["--cluster", "cluster-9"]);
-    assert!(code == 2 && said.contains("the fleet has no cluster cluster-9"), "{said}");
+    assert!(code == 2 && said.contains("the fleet has no cluster \"cluster-9\"; did you mean cluster-1? (it has cluster-1, cluster-2, cluster-3); say with"), "{said}");
     let mut unnamed = dumped("orders.json");
     unnamed["configs"][0]["bootstrap"] = serde_json::Value::Null;
     let (code, _, said) = verified(&unnamed, &[]);

@@ -87,7 +87,7 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
     tokio::pin!(stop);
     loop {
         if running.readiness.is_planned() {
-            let now = (picture(&running), running.registry.notes().all());
+            let now = (picture(&running), running.registry.notes_with_hints());
             if now != shown {
                 output::print(&now.0);
                 output::print_notes(&now.1);

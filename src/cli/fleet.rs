@@ -19,13 +19,16 @@ use crate::{
         directory::DirectoryCluster,
         file::{self, FleetCluster, Place},
     },
-    model::{ClusterName, Note},
+    model::{ClusterName, Note, did_you_mean},
     plan::{RoutePlan, ServicePlan},
     registry::{NoteSource, Registry, Unit},
 };
 
 /// How often it is looked whether everything was read.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Clusters that a message lists.
+const MAX_NAMES: usize = 10;
 
 /// A fleet that was read once and planned whole.
 pub(super) struct PlannedFleet {
@@ -168,6 +171,16 @@ fn plan(registry: Arc<Registry>, read: Read) -> PlannedFleet {
     PlannedFleet { registry, clusters, live, plans, incomplete: hidden, unread, beside, routes }
 }
 
+/// That a fleet has no such cluster, with the one that may be meant and those it has.
+pub(super) fn no_cluster<'a>(name: &str, clusters: impl Iterator<Item = &'a ClusterName> + Clone) -> String {
+    let meant = did_you_mean(name, clusters.clone().map(ClusterName::as_str));
+    let mut known: Vec<&str> = clusters.map(ClusterName::as_str).collect();
+    let more = known.len().saturating_sub(MAX_NAMES);
+    known.truncate(MAX_NAMES);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("the fleet has no cluster {name:?}{meant} (it has {}{more})", known.join(", "))
+}
+
 impl PlannedFleet {
     /// Every unit with what a cluster should hold of it.
     pub(super) fn desired(&self, cluster: &ClusterName) -> Vec<(Unit, Desired)> {
@@ -187,7 +200,7 @@ impl PlannedFleet {
 
     /// What is noted, without what is named as missing anyway.
     pub(super) fn notes(&self) -> Vec<Note> {
-        let notes = self.registry.notes().all().into_iter();
+        let notes = self.registry.notes_with_hints().into_iter();
         notes.filter(|note| !incomplete::repeats(note, &self.unread)).collect()
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 fn chosen(all: Vec<FleetCluster>, flags: &ArgMatches) -> anyhow::Result<Vec<FleetCluster>> {
     let only: Vec<&String> = flags.get_many("clusters").into_iter().flatten().collect();
     if let Some(unknown) = only.iter().find(|name| !all.iter().any(|cluster| cluster.name.as_str() == ***name)) {
-        bail!("the fleet has no cluster {unknown:?}");
+        bail!(super::fleet::no_cluster(unknown, all.iter().map(|cluster| &cluster.name)));
     }
     let meant = |cluster: &FleetCluster| only.is_empty() || only.iter().any(|name| **name == cluster.name.as_str());
     let clusters: Vec<FleetCluster> = all.into_iter().filter(meant).collect();

@@ -55,7 +55,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let clusters: Vec<&ClusterName> =
         fleet.clusters.iter().filter(|cluster| only.is_none_or(|only| cluster.as_str() == only)).collect();
     if let (Some(only), []) = (only, clusters.as_slice()) {
-        anyhow::bail!("the fleet has no cluster {only:?}");
+        anyhow::bail!(fleet::no_cluster(only, fleet.clusters.iter()));
     }
     let allow_partial = flags.get_flag("allow-partial");
     match (flags.get_one::<PathBuf>("directory"), output::format(flags)) {

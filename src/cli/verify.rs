@@ -13,7 +13,7 @@ use super::{
 use crate::{
     apply::preview,
     controller::{desired_in, plan_sidecar},
-    model::{ClusterName, Kind, ObjectId},
+    model::{ClusterName, Kind, ObjectId, did_you_mean},
     plan::{HostPlan, SidecarWant},
     registry::Unit,
     verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
@@ -173,7 +173,8 @@ fn cluster_of(proxy: &Proxy, fleet: &PlannedFleet, flags: &ArgMatches) -> anyhow
         (None, None) => bail!("the proxy does not say in which cluster it is; say it with --cluster ({})", known()),
     };
     if !fleet.clusters.contains(&cluster) {
-        bail!("the fleet has no cluster {cluster} (it has {}); say with --cluster which one is the proxy's", known());
+        let no_cluster = fleet::no_cluster(cluster.as_str(), fleet.clusters.iter());
+        bail!("{no_cluster}; say with --cluster which one is the proxy's");
     }
     Ok(cluster)
 }
@@ -238,8 +239,11 @@ fn compare(
     }
     let is_reported = |host: &&&String| reports.iter().any(|r| r.host.eq_ignore_ascii_case(host.trim_end_matches('.')));
     if let Some(unknown) = asked.iter().find(|host| !is_reported(host)) {
+        let planned = fleet.plans.iter().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == *cluster);
+        let hosts = planned.flat_map(|planned| &planned.hosts).map(|host| host.host.as_str());
         bail!(
-            "no host {unknown} is planned for {cluster}: no Dependency of its clients names the service, or nobody runs it"
+            "no host {unknown} is planned for {cluster}: no Dependency of its clients names the service, or nobody runs it{}",
+            did_you_mean(unknown.trim_end_matches('.'), hosts)
         );
     }
     reports.sort_by(|a, b| a.host.cmp(&b.host));

@@ -8,7 +8,7 @@ use super::endpoints::gcd;
 use crate::{
     api::{LbType, TrafficPolicyEntry, TrafficTarget},
     config::{Settings, Weights},
-    model::Policy,
+    model::{Policy, did_you_mean},
     registry::{ServiceSnapshot, Source},
 };
 
@@ -267,15 +267,21 @@ pub(super) fn problems(
     let running: BTreeSet<&str> = snapshot.sources.iter().filter_map(region_of).map(|region| &**region).collect();
     for target in targets.iter().filter(|target| !running.contains(target.region.trim())) {
         let region = target.region.trim();
-        problems.push(match (target.weight > 0, shares) {
+        // A region that the fleet has is no slip, whether or not the service runs there now.
+        let is_known = snapshot.targets.iter().flat_map(|target| &target.regions).any(|known| **known == *region);
+        let meant = if is_known { String::new() } else { did_you_mean(region, running.iter().copied()) };
+        let problem = match (target.weight > 0, shares) {
             (true, Shares::Weighted(_)) => {
                 format!("no cluster runs the service in region {region}; its share goes to the other regions")
             }
             (true, _) => {
-                format!("no cluster runs the service in region {region}, nor in any other with a weight; the nearest region is used")
+                format!(
+                    "no cluster runs the service in region {region}, nor in any other with a weight; the nearest region is used"
+                )
             }
             (false, _) => format!("no cluster runs the service in region {region}; it is no fallback"),
-        });
+        };
+        problems.push(format!("{problem}{meant}"));
     }
     if let Shares::Weighted(weighted) = shares {
         let are_whole = are_whole_percent(targets.iter().map(|target| target.weight.max(0).unsigned_abs()));

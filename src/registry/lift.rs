@@ -412,7 +412,7 @@ impl Registry {
                 kind: NoteKind::DependencyQuestionable,
                 object: id.in_cluster(&cluster),
                 service: None,
-                message: format!("no cluster runs the destination {identity}; it counts as soon as one does"),
+                message: runs_nowhere(identity),
             });
             self.notes.put(of_destinations(&cluster, &id), notes.collect());
         }
@@ -508,6 +508,11 @@ fn lift_source(
 
 fn is_machine(kind: Kind) -> bool {
     matches!(kind, Kind::WorkloadEntry | Kind::ServiceEntry)
+}
+
+/// What is said of a destination of a Dependency that nobody runs.
+pub(super) fn runs_nowhere(identity: &Identity) -> String {
+    format!("no cluster runs the destination {identity}; it counts as soon as one does")
 }
 
 /// Notes about the destinations of a Dependency, apart from those about its own text.

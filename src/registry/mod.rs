@@ -22,6 +22,7 @@ mod facts;
 mod freshness;
 mod gateways;
 mod governing;
+mod hints;
 mod identity;
 mod injection;
 mod lift;

@@ -246,7 +246,7 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
 }
 
 async fn notes(State(views): State<Arc<Views>>) -> Response {
-    let notes: Vec<NoteView> = views.registry.notes().all().into_iter().map(Into::into).collect();
+    let notes: Vec<NoteView> = views.registry.notes_with_hints().into_iter().map(Into::into).collect();
     Json(json!({ "notes": notes })).into_response()
 }
 

@@ -299,6 +299,41 @@ fn a_policy_that_is_refused_leaves_nothing_to_compare() {
 }
 
 #[test]
+fn a_name_that_is_almost_one_of_the_fleet_says_which() {
+    let fleet = fleet();
+    let file = fleet.path().join("fleet.yaml");
+    fs::write(&file, "clusters: [{name: cluster-1, directory: cluster-1}]").expect("a file");
+    let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/verify/orders.json");
+    let (at, dump) = (text(fleet.path()), text(&dump));
+    for (arguments, words) in [
+        (
+            vec!["render", text(fleet.path()), "-c", "clustr-2"],
+            "the fleet has no cluster \"clustr-2\"; did you mean cluster-2? (it has cluster-1, cluster-2, cluster-3)",
+        ),
+        (
+            vec!["render", text(fleet.path()), "-c", "paris"],
+            "no cluster \"paris\" (it has cluster-1, cluster-2, cluster-3)",
+        ),
+        (
+            vec!["hand-back", text(&file), "--stopped", "--clusters", "cluster1"],
+            "no cluster \"cluster1\"; did you mean cluster-1? (it has cluster-1)",
+        ),
+        (
+            vec!["verify", at, "--dump", dump, "stage.paymnets.global"],
+            "or nobody runs it; did you mean stage.payments.global?",
+        ),
+        (vec!["verify", at, "--dump", dump, "stage.refunds.global"], "or nobody runs it\n"),
+        (
+            vec!["verify", at, "--dump", dump, "--cluster", "clutser-1"],
+            "no cluster \"clutser-1\"; did you mean cluster-1?",
+        ),
+    ] {
+        let refused = tradewind(&arguments);
+        assert!(code(&refused) == 2 && stderr(&refused).contains(words), "{arguments:?}: {}", stderr(&refused));
+    }
+}
+
+#[test]
 fn render_is_strict_where_it_is_told_to_be() {
     let fleet = fleet();
     let render = |further: &[&str]| code(&tradewind(&[&["render", text(fleet.path())], further].concat()));

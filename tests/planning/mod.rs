@@ -195,7 +195,7 @@ impl World {
                 picture.objects.insert((cluster.clone(), object.id()), object);
             }
         }
-        picture.notes = registry.notes().all();
+        picture.notes = registry.notes_with_hints();
         picture
     }
 

@@ -57,6 +57,11 @@ impl Shard {
         self.by_service.get(key).into_iter().flatten().map(|id| id.namespace.clone()).collect()
     }
 
+    /// The namespaces in which workloads of a service run.
+    pub(in crate::registry) fn homes_of(&self, key: &ServiceKey) -> impl Iterator<Item = Arc<str>> {
+        self.by_service.get(key).into_iter().flatten().map(|id| id.namespace.clone())
+    }
+
     /// Whether some workload of a service runs in a namespace.
     pub(in crate::registry) fn is_home(&self, key: &ServiceKey, namespace: &str) -> bool {
         self.by_service.get(key).into_iter().flatten().any(|id| &*id.namespace == namespace)
