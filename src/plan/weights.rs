@@ -47,7 +47,7 @@ impl fmt::Display for Share {
 /// Percent with as many decimals as it takes to tell it from 0 and from 100: one, or up to four.
 #[must_use]
 pub fn percent_text(percent: f64) -> String {
-    let is_near_the_end = percent < 0.1 || percent > 99.9;
+    let is_near_the_end = !(0.1..=99.9).contains(&percent);
     let text = if is_near_the_end { format!("{percent:.4}") } else { format!("{percent:.1}") };
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     fn scaled(weights: &[u64]) -> Vec<u32> {
-        let named = weights.iter().enumerate().map(|(i, w)| (Arc::from(format!("r{i}")), *w)).collect();
+        let named: Vec<_> = weights.iter().enumerate().map(|(i, w)| (format!("r{i}"), *w)).collect();
         percent(named).into_iter().map(|(_, p)| p).collect()
     }
 
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn shares_are_whole_percent_or_the_weights_themselves() {
         let of = |weights: &[u64]| -> Vec<u32> {
-            let named = weights.iter().enumerate().map(|(i, w)| (Arc::from(format!("r{i}")), *w)).collect();
+            let named: Vec<_> = weights.iter().enumerate().map(|(i, w)| (format!("r{i}"), *w)).collect();
             parts(named).into_iter().map(|(_, part)| part).collect()
         };
         assert_eq!(of(&[90, 10]), [90, 10]);
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(of(&[1998, 2]), [999, 1]);
         assert_eq!(of(&[1, 1, 1]), [1, 1, 1]);
         assert_eq!(of(&[50, 20]), [5, 2]);
-        assert_eq!(of(&[u64::MAX, 1]), [1 << 20, 1]);
+        assert_eq!(of(&[u64::MAX, 1]), [(1 << 20) - 1, 1]);
         assert_eq!(of(&[u64::MAX, u64::MAX - 1]), [1 << 19, (1 << 19) - 1]);
         assert!(of(&[]).is_empty());
     }
