@@ -191,7 +191,10 @@ fn the_schema_offers_every_setting_with_all_its_words() {
 
 #[test]
 fn the_rendered_settings_are_what_the_values_say() {
-    assert_eq!(loaded(&settings_file(&rendered(HUB, ""))), Settings::default());
+    // Who does not come from Admiral has no address ConfigMap, and no rights to look for one.
+    let without = Settings { se_address_configmap: String::new(), ..Settings::default() };
+    assert_eq!(loaded(&settings_file(&rendered(HUB, ""))), without);
+    assert_eq!(loaded(&settings_file(&rendered(HUB, "rbac: {addressConfigMap: true}"))), Settings::default());
 
     let full = full_values(HUB);
     let values: Value = serde_saphyr::from_str(&full).expect("values");
@@ -228,6 +231,42 @@ fn unknown_values_and_wrong_types_are_refused() {
     refused(MEMBER, "syncNamespace: Not_A_Name", "syncNamespace");
     refused(MEMBER, "sidecars: some", "sidecars");
     refused(MEMBER, "createSyncNamespace: 'true'", "createSyncNamespace");
+}
+
+/// Settings that contradict each other, as the schema and the program see them.
+#[test]
+fn what_the_program_refuses_together_the_schema_refuses_too() {
+    let together = [
+        ("readOnly: true, dryRun: true", false),
+        ("readOnly: true, dryRun: false", true),
+        ("readOnly: false, dryRun: true", true),
+        ("enableVsRouting: true", false),
+        ("enableVsRouting: true, vsRoutingGateways: []", false),
+        ("enableVsRouting: true, vsRoutingGateways: [istio-system/passthrough]", true),
+        ("enableVsRouting: false", true),
+        ("enableCustomVsMerge: true", false),
+        ("enableCustomVsMerge: true, processVsCreatedBy: ''", false),
+        ("enableCustomVsMerge: true, processVsCreatedBy: team", true),
+        ("enableAbsoluteFqdnForLocalEndpoints: true, enableAbsoluteFqdn: false", false),
+        ("enableAbsoluteFqdnForLocalEndpoints: true", true),
+        ("sidecars: own, workloadSidecarName: ''", false),
+        ("sidecars: merge, workloadSidecarName: ''", true),
+        ("seAddressConfigmap: ''", true),
+    ];
+    for (settings, right) in together {
+        let by_program = load(&format!("{{{settings}}}"));
+        assert_eq!(by_program.is_ok(), right, "{settings}: {by_program:?}");
+        let by_schema = render(HUB, &format!("settings: {{{settings}}}"));
+        assert_eq!(by_schema.is_ok(), right, "{settings}: {:?}", by_schema.err());
+    }
+    // In a pod nobody reaches what listens on loopback.
+    for address in ["127.0.0.1:8080", "127.1.2.3:8080", "'[::1]:8080'"] {
+        let refused = render(HUB, &format!("settings: {{listenAddress: {address}}}"));
+        assert!(refused.is_err_and(|error| error.contains("listenAddress")), "{address}");
+    }
+    for address in ["0.0.0.0:8081", "'[::]:8081'", "10.127.0.1:8081"] {
+        rendered(HUB, &format!("settings: {{listenAddress: {address}}}"));
+    }
 }
 
 #[test]
@@ -310,7 +349,7 @@ fn a_digest_and_a_service_monitor_are_there_when_asked_for() {
 
 #[test]
 fn roles_stand_in_the_namespaces_of_the_settings() {
-    for values in ["", &full_values(HUB)] {
+    for values in ["rbac: {addressConfigMap: true}", &full_values(HUB)] {
         let objects = rendered(HUB, values);
         let settings = loaded(&settings_file(&objects));
         let role = |resource: &str| {
@@ -465,8 +504,8 @@ async fn on_the_hub_it_may_read_cluster_secrets_dependencies_and_one_configmap()
     for namespace in ["hub-clusters", "hub-dependencies", "hub-sync", "hub-other"] {
         create_namespace(hub, namespace).await;
     }
-    let values =
-        "settings: {secretNamespace: hub-clusters, dependencyNamespace: hub-dependencies, syncNamespace: hub-sync}";
+    let values = "{settings: {secretNamespace: hub-clusters, dependencyNamespace: hub-dependencies, syncNamespace: hub-sync}, \
+         rbac: {addressConfigMap: true}}";
     install(hub, HUB, "hub-rights", "hub-rights", values).await;
     let account = ("hub-rights", "hub-rights");
     let namespaces = ["hub-rights", "hub-clusters", "hub-dependencies", "hub-sync", "hub-other", "kube-system"];
@@ -483,6 +522,14 @@ async fn on_the_hub_it_may_read_cluster_secrets_dependencies_and_one_configmap()
     assert!(!configmap("get", "hub-sync", "other").await);
     assert!(!configmap("get", "hub-other", "se-address-configmap").await);
     assert!(!configmap("patch", "hub-sync", "se-address-configmap").await);
+}
+
+#[tokio::test]
+async fn the_hub_is_installed_where_the_sync_namespace_is_missing() {
+    let [hub, ..] = support::shared().await;
+    let values = "settings: {secretNamespace: no-sync, dependencyNamespace: no-sync, syncNamespace: not-there}";
+    install(hub, HUB, "no-sync", "no-sync", values).await;
+    assert_eq!(hub.get_json("Namespace", None, "not-there").await, None);
 }
 
 #[tokio::test]
@@ -690,7 +737,7 @@ data:
 async fn clusters_registered_by_the_notes_are_served_with_the_rights_of_the_charts() {
     let [hub, members @ ..] = support::shared().await;
     create_namespace(hub, "admiral-sync").await;
-    install(hub, HUB, HUB, "admiral", "settings: {sidecars: own}").await;
+    install(hub, HUB, HUB, "admiral", "{settings: {sidecars: own}, rbac: {addressConfigMap: true}}").await;
     hub.apply_yaml(HUB_OBJECTS).await;
     let [east, west] = members;
     let east_notes = install(east, MEMBER, MEMBER, "admiral-sync", "sidecars: own").await;

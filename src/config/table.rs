@@ -216,7 +216,7 @@ settings! {
         address_range: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 16), RANGE,
             instead of "se_ip_prefix";
         /// Name of the reference's address ConfigMap in the sync namespace of the hub, honoured when it exists.
-        se_address_configmap: String = "se-address-configmap".into(), OBJECT_NAME, as "se_address_configmap";
+        se_address_configmap: String = "se-address-configmap".into(), OBJECT_NAME_OR_EMPTY, as "se_address_configmap";
     }
 
     "Sidecars and visibility" {

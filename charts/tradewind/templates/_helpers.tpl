@@ -36,6 +36,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $settings $word "off" }}
 {{- end }}
 {{- end }}
+{{- if and .Values.rbac.create (not .Values.rbac.addressConfigMap) (not (hasKey $settings "seAddressConfigmap")) }}
+{{- $_ := set $settings "seAddressConfigmap" "" }}
+{{- end }}
 {{- toYaml $settings }}
 {{- end }}
 
