@@ -76,9 +76,6 @@ pub(super) const ADOPT: Check<Vec<String>> =
 pub(super) const DOMAIN: Check<String> =
     check!("a DNS name in lower case, up to 120 characters", |t: &str| t.len() <= MAX_SUFFIX_CHARS && is_dns_name(t));
 
-pub(super) const OBJECT_NAME: Check<String> =
-    check!("an object name: lower-case letters, digits, '-' and '.', up to 253 characters", |t: &str| is_dns_name(t));
-
 pub(super) const OBJECT_NAME_OR_EMPTY: Check<String> =
     check!("an object name (lower-case letters, digits, '-' and '.', up to 253 characters) or nothing", |t: &str| t
         .is_empty()
@@ -241,8 +238,7 @@ mod tests {
         assert!(accepts(&NAMESPACE, "admiral-sync"));
         assert!(!accepts(&NAMESPACE, ""));
         assert!(!accepts(&NAMESPACE, "a.b"));
-        assert!(accepts(&OBJECT_NAME, "a.b"));
-        assert!(!accepts(&OBJECT_NAME, ""));
+        assert!(accepts(&OBJECT_NAME_OR_EMPTY, "a.b"));
         assert!(accepts(&OBJECT_NAME_OR_EMPTY, ""));
         assert!(!accepts(&OBJECT_NAME_OR_EMPTY, "A"));
         assert!(accepts(&LABEL_VALUE, "istio-ingressgateway"));
