@@ -409,7 +409,7 @@ writeConcurrency: 1
             ("workloadKinds", "[Deployment, Deployment]"),
             ("workloadKinds", "[Service]"),
             ("exporttoIdentityList", "['']"),
-            ("seAddressConfigmap", "\"\""),
+            ("seAddressConfigmap", "A"),
             ("workloadSidecarName", "A"),
             ("sanPrefix", "spiffe://x"),
             ("listenAddress", "8080"),
