@@ -5,7 +5,9 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,10 +19,13 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use serde_json::Value;
 
 use super::{
-    give_back, merge,
+    give_back,
+    guard::Budget,
+    merge,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
 };
 use crate::{
+    config::Settings,
     istio::{Object, Owner, keys},
     model::{ClusterName, Kind, ObjectId, Written},
 };
@@ -45,26 +50,30 @@ pub struct DirectoryOutput {
     out: PathBuf,
 }
 
-/// What [`DirectoryOutput::write`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What [`DirectoryOutput::write`] did in the directory of one cluster, and what it left.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Synced {
     /// Files written.
     pub written: usize,
-    /// Files removed.
-    pub removed: usize,
-    /// Files of ours that are not wanted and stay, because not all was known.
-    pub kept: usize,
     /// Files left as they were, because they held the same.
     pub unchanged: usize,
+    /// Files of ours before.
+    pub owned: usize,
+    /// Files of ours that are not wanted any more, sorted. They are still there.
+    pub unwanted: Vec<PathBuf>,
 }
 
-impl fmt::Display for Synced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} written, {} removed, {} unchanged", self.written, self.removed, self.unchanged)?;
-        match self.kept {
-            0 => Ok(()),
-            kept => write!(f, ", {kept} unwanted kept because not everything could be read"),
-        }
+/// Most files that go from the directory of a cluster without being asked for, however few it holds. Below the floor for live
+/// clusters: a run that lost a source has nothing but this to stop it, and the directory of a small cluster is not more.
+const FILES_FLOOR: usize = 5;
+
+impl Synced {
+    /// Whether the unwanted files may go without an operator's release, by the budget for removals in a cluster.
+    #[must_use]
+    pub fn may_go(&self, settings: &Settings) -> bool {
+        let budget =
+            Budget { percent: settings.max_removal_percent, floor: settings.max_removal_floor.min(FILES_FLOOR) };
+        budget.allows(self.unwanted.len(), self.owned)
     }
 }
 
@@ -75,21 +84,20 @@ impl DirectoryOutput {
         Self { out: out.to_owned() }
     }
 
-    /// Brings `<out>/<cluster>` to exactly `objects`, as far as its files are ours. What is no longer wanted goes only
-    /// when `may_remove`.
+    /// Writes `objects` into `<out>/<cluster>`. Files of ours that are no longer wanted are named and stay.
     ///
     /// # Errors
-    /// When a file cannot be read, written or removed, or stands in the way without our mark; names the file. What could
-    /// be written has been.
+    /// When a file cannot be read or written, or stands in the way without our mark; names the file. What could be written
+    /// has been.
     pub fn write<'a>(
         &self,
         cluster: &ClusterName,
         objects: impl IntoIterator<Item = &'a Object>,
-        may_remove: bool,
     ) -> io::Result<Synced> {
         let directory = self.out.join(cluster.as_str());
         fs::create_dir_all(&directory).map_err(|error| named(&directory, &error))?;
-        let mut synced = Synced::default();
+        let before = our_files(&directory)?;
+        let mut synced = Synced { owned: before.len(), ..Synced::default() };
         let mut wanted = BTreeSet::new();
         let mut failure = None;
         for object in objects {
@@ -101,15 +109,55 @@ impl DirectoryOutput {
             }
             wanted.insert(file);
         }
-        for file in our_files(&directory)?.into_iter().filter(|file| !wanted.contains(file)) {
-            if may_remove {
-                fs::remove_file(&file).map_err(|error| named(&file, &error))?;
-                synced.removed += 1;
-            } else {
-                synced.kept += 1;
+        synced.unwanted = before.into_iter().filter(|file| !wanted.contains(file)).collect();
+        failure.map_or(Ok(synced), Err)
+    }
+
+    /// Names exactly these files with what they hold: a release by this name never covers others.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn name_of<'a>(&self, files: impl IntoIterator<Item = &'a PathBuf>) -> io::Result<String> {
+        let mut hasher = DefaultHasher::new();
+        for file in files {
+            (file.strip_prefix(&self.out).unwrap_or(file), read_file(file)?).hash(&mut hasher);
+        }
+        Ok(format!("{:012x}", hasher.finish() >> 16))
+    }
+
+    /// Removes files of ours.
+    ///
+    /// # Errors
+    /// When a file cannot be removed; names it. Those before it are gone.
+    pub fn remove<'a>(&self, files: impl IntoIterator<Item = &'a PathBuf>) -> io::Result<()> {
+        files.into_iter().try_for_each(|file| fs::remove_file(file).map_err(|error| named(file, &error)))
+    }
+
+    /// The sub-directories that hold files of ours and are those of no cluster, with the number of these files.
+    ///
+    /// # Errors
+    /// When a directory cannot be read; names it.
+    pub fn left_behind(&self, clusters: &[ClusterName]) -> io::Result<Vec<(PathBuf, usize)>> {
+        let mut left = Vec::new();
+        let entries = match fs::read_dir(&self.out) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(left),
+            Err(error) => return Err(named(&self.out, &error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| named(&self.out, &error))?;
+            let name = entry.file_name();
+            let is_cluster = clusters.iter().any(|cluster| name == cluster.as_str());
+            if is_cluster || !entry.path().is_dir() || name.to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let files = our_files(&entry.path())?.len();
+            if files > 0 {
+                left.push((entry.path(), files));
             }
         }
-        failure.map_or(Ok(synced), Err)
+        left.sort();
+        Ok(left)
     }
 }
 
@@ -348,19 +396,27 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_holds_exactly_what_is_wanted_and_other_peoples_files() {
+    fn a_directory_gets_what_is_wanted_and_keeps_other_peoples_files_and_ours_until_they_are_removed() {
         let out = tempfile::tempdir().unwrap();
         let east = out.path().join("east");
         let both = [objects("a.global", "1"), objects("b.global", "1")].concat();
         let output = DirectoryOutput::new(out.path());
-        let sync = |objects: &[Object], may_remove| output.write(&cluster(), objects, may_remove).unwrap().to_string();
-        assert_eq!(sync(&both, true), "4 written, 0 removed, 0 unchanged");
-        assert_eq!(sync(&both, true), "0 written, 0 removed, 4 unchanged");
+        let sync = |objects: &[Object]| output.write(&cluster(), objects).unwrap();
+        let counts = |synced: &Synced| (synced.written, synced.unchanged, synced.owned, synced.unwanted.len());
+        assert_eq!(counts(&sync(&both)), (4, 0, 0, 0));
+        assert_eq!(counts(&sync(&both)), (0, 4, 4, 0));
         fs::write(east.join("serviceentry-user.yaml"), "kind: ServiceEntry\nmetadata: {name: user}\n").unwrap();
         fs::write(east.join("serviceentry-odd.yaml"), ": no yaml [").unwrap();
-        let one = objects("a.global", "2");
-        assert!(sync(&one, false).starts_with("2 written, 0 removed, 0 unchanged, 2 unwanted kept"));
-        assert_eq!(sync(&one, true), "0 written, 2 removed, 2 unchanged");
+        let synced = sync(&objects("a.global", "2"));
+        assert_eq!(counts(&synced), (2, 0, 4, 2));
+        let gone = ["destinationrule-b.global-dr.yaml", "serviceentry-b.global-se.yaml"];
+        assert_eq!(synced.unwanted, gone.map(|file| east.join(file)));
+        assert!(synced.unwanted.iter().all(|file| file.exists()));
+        // The name is that of these files with what they hold.
+        let name = output.name_of(&synced.unwanted).unwrap();
+        assert_eq!(output.name_of(&synced.unwanted).unwrap(), name);
+        assert_ne!(output.name_of(&synced.unwanted[1..]).unwrap(), name);
+        output.remove(&synced.unwanted).unwrap();
         assert_eq!(
             names(&east),
             [
@@ -370,6 +426,29 @@ mod tests {
                 "serviceentry-user.yaml"
             ]
         );
+        // Directories of others and of clusters are not left behind.
+        fs::create_dir_all(out.path().join("docs")).unwrap();
+        assert_eq!(output.left_behind(&[cluster()]).unwrap(), []);
+        assert_eq!(output.left_behind(&[]).unwrap(), [(east, 2)]);
+        assert_eq!(DirectoryOutput::new(&out.path().join("nowhere")).left_behind(&[]).unwrap(), []);
+    }
+
+    #[test]
+    fn few_files_go_and_many_wait() {
+        let settings = Settings::default();
+        let synced =
+            |unwanted: usize, owned| Synced { owned, unwanted: vec![PathBuf::new(); unwanted], ..Synced::default() };
+        for (unwanted, owned, may_go) in
+            [(0, 0, true), (5, 5, true), (6, 10, false), (12, 20, false), (25, 100, true), (26, 100, false)]
+        {
+            assert_eq!(synced(unwanted, owned).may_go(&settings), may_go, "{unwanted} of {owned}");
+        }
+        assert!(synced(100, 100).may_go(&Settings { max_removal_percent: 100, ..Settings::default() }));
+        assert!(!synced(1, 10).may_go(&Settings {
+            max_removal_percent: 0,
+            max_removal_floor: 0,
+            ..Settings::default()
+        }));
     }
 
     #[test]
@@ -378,7 +457,7 @@ mod tests {
         let file = out.path().join("east/serviceentry-a.global-se.yaml");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "mine").unwrap();
-        let error = DirectoryOutput::new(out.path()).write(&cluster(), &objects("a.global", "1"), true).unwrap_err();
+        let error = DirectoryOutput::new(out.path()).write(&cluster(), &objects("a.global", "1")).unwrap_err();
         assert!(error.to_string().contains("serviceentry-a.global-se.yaml"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
         assert!(out.path().join("east/destinationrule-a.global-dr.yaml").exists());

@@ -35,6 +35,13 @@ pub(super) struct Budget {
     pub(super) floor: usize,
 }
 
+impl Budget {
+    /// Whether `count` of `owned` objects may go.
+    pub(super) fn allows(self, count: usize, owned: usize) -> bool {
+        count <= (owned.saturating_mul(self.percent as usize) / 100).max(self.floor)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Waits to be judged.
@@ -135,9 +142,8 @@ impl Guard {
         }
         let recent: usize = self.passed.iter().map(|passed| passed.count).sum();
         let base = self.passed.front().map_or(owned, |first| first.owned_before);
-        let share = base.saturating_mul(self.budget.percent as usize) / 100;
         let pending = self.count(State::Pending);
-        if self.withheld.is_none() && pending + recent <= share.max(self.budget.floor) {
+        if self.withheld.is_none() && self.budget.allows(pending + recent, base) {
             self.passed.push_back(Passed { at: now, count: pending, owned_before: owned });
             return Verdict::Cleared(self.turn(&[State::Pending], State::Cleared));
         }

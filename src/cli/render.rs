@@ -12,7 +12,11 @@ use super::{
     fleet::{self, PlannedFleet},
     incomplete, output,
 };
-use crate::{apply::DirectoryOutput, istio::Object, model::ClusterName};
+use crate::{
+    apply::{DirectoryOutput, Synced},
+    istio::Object,
+    model::ClusterName,
+};
 
 /// Exit code where there are notes, with `--strict`.
 const NOTED: u8 = 1;
@@ -25,8 +29,8 @@ pub(super) fn command() -> Command {
              prints the objects of every cluster, or writes them into directories for GitOps. Notes go to standard error. \
              An API server that asks to wait is waited for, up to a minute in all. What cannot be read of live clusters is \
              named as incomplete, and no directory is written, unless --allow-partial. Exit code 0: all was read; 1: there \
-             are notes, with --strict; 2: something could not be read or would be refused by an API server, or the command \
-             failed.",
+             are notes, with --strict; 2: something could not be read or would be refused by an API server, files that are no \
+             longer wanted were withheld, or the command failed.",
         )
         .arg(Arg::new("FLEET").required(true).value_parser(value_parser!(PathBuf)).help("Fleet directory or fleet file"))
         .arg(output::format_arg("yaml"))
@@ -38,6 +42,13 @@ pub(super) fn command() -> Command {
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
                 .help("Write DIR/<cluster>/<kind>-<name>.yaml instead, and remove files of ours that are no longer wanted"),
+        )
+        .arg(
+            Arg::new("release")
+                .long("release")
+                .value_name("ID")
+                .requires("directory")
+                .help("Remove the files that an earlier run withheld under this id, because they were more than maxRemovalPercent"),
         )
         .arg(
             Arg::new("strict").long("strict").action(ArgAction::SetTrue).help("Notes count as errors: end with exit code 1"),
@@ -58,12 +69,13 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         anyhow::bail!(fleet::no_cluster(only, fleet.clusters.iter()));
     }
     let allow_partial = flags.get_flag("allow-partial");
+    let mut is_withheld = false;
     match (flags.get_one::<PathBuf>("directory"), output::format(flags)) {
         // Endpoints of a cluster that cannot be read would go from files in which they stand.
         (Some(_), _) if !fleet.unread.is_empty() && !allow_partial => {
             output::say("nothing is written, because not all clusters could be read; --allow-partial writes the rest");
         }
-        (Some(directory), _) => write(&fleet, &clusters, directory)?,
+        (Some(directory), _) => is_withheld = write(&fleet, &clusters, directory, flags.get_one::<String>("release"))?,
         (None, "table") => output::print(&output::views(&fleet.plans, &clusters)),
         (None, "json") => {
             let all: serde_json::Map<String, Value> =
@@ -83,7 +95,11 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         output::say(format_args!("{what}: {problem}"));
     }
     incomplete::say(&fleet.unread);
-    let ordinary = if flags.get_flag("strict") && !notes.is_empty() { NOTED } else { 0 };
+    let ordinary = match flags.get_flag("strict") && !notes.is_empty() {
+        _ if is_withheld => super::FAILED,
+        true => NOTED,
+        false => 0,
+    };
     Ok(incomplete::code(fleet.is_complete(), flags, ordinary))
 }
 
@@ -95,14 +111,57 @@ pub(super) fn manifests(fleet: &PlannedFleet, cluster: &ClusterName) -> Vec<Valu
     objects.into_iter().map(Object::manifest).collect()
 }
 
-fn write(fleet: &PlannedFleet, clusters: &[&ClusterName], directory: &Path) -> anyhow::Result<()> {
+/// Writes the files of clusters and removes those that are no longer wanted, within the budget for removals. Answers
+/// whether some were withheld.
+fn write(
+    fleet: &PlannedFleet,
+    clusters: &[&ClusterName],
+    directory: &Path,
+    release: Option<&String>,
+) -> anyhow::Result<bool> {
     let output = DirectoryOutput::new(directory);
+    let settings = fleet.registry.settings();
+    let mut withheld: Vec<(&ClusterName, Synced)> = Vec::new();
     for cluster in clusters {
         let desired = fleet.desired(cluster);
-        let objects = desired.iter().flat_map(|(_, desired)| desired.objects());
+        let synced = output.write(cluster, desired.iter().flat_map(|(_, desired)| desired.objects()))?;
+        let (unwanted, mut removed, mut why) = (synced.unwanted.len(), 0, String::new());
         // What is missing from a plan that could not read everything is not known to be unwanted.
-        let synced = output.write(cluster, objects, fleet.is_complete())?;
-        output::say(format_args!("{cluster}: {synced}"));
+        if !fleet.is_complete() && unwanted > 0 {
+            why = format!(", {unwanted} unwanted kept because not everything could be read");
+        } else if synced.may_go(settings) {
+            output.remove(&synced.unwanted)?;
+            removed = unwanted;
+        } else {
+            why = format!(", {unwanted} of {} unwanted and withheld", synced.owned);
+        }
+        let Synced { written, unchanged, .. } = synced;
+        output::say(format_args!("{cluster}: {written} written, {removed} removed, {unchanged} unchanged{why}"));
+        if fleet.is_complete() && removed < unwanted {
+            withheld.push((cluster, synced));
+        }
     }
-    Ok(())
+    for (left, files) in output.left_behind(&fleet.clusters)? {
+        output::say(format_args!(
+            "{}: the fleet has no such cluster; files of ours stay there ({files}). If it left for good, remove the directory",
+            left.display()
+        ));
+    }
+    let files = || withheld.iter().flat_map(|(_, synced)| &synced.unwanted);
+    let count = files().count();
+    if count == 0 {
+        return Ok(false);
+    }
+    let id = output.name_of(files())?;
+    if release == Some(&id) {
+        output.remove(files())?;
+        output::say(format_args!("released: {count} removed"));
+        return Ok(false);
+    }
+    let percent = settings.max_removal_percent;
+    output::say(format_args!(
+        "error: {count} files are no longer wanted, in some cluster more than {percent} % of all (maxRemovalPercent); they stay. \
+         Check that no source is missing from the fleet, then run again with --release {id}"
+    ));
+    Ok(true)
 }

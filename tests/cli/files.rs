@@ -351,3 +351,93 @@ fn the_sample_is_in_order() {
     let linted = tradewind(&["lint", "--strict", text(&sample)]);
     assert_eq!((code(&linted), stdout(&linted)), (0, String::new()), "{}", stderr(&linted));
 }
+
+/// A client in c1 of services that run in c2 alone; each has two files in both clusters.
+fn fleet_of(services: usize) -> tempfile::TempDir {
+    let fleet = tempfile::tempdir().expect("a directory");
+    let workload = |name: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: {name}}}\nspec:\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata:\n      labels: {{app: {name}, identity: {name}, env: stage}}\n      annotations: {{sidecar.istio.io/inject: \"true\"}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 8080}}]}}\n"
+        )
+    };
+    let gateway = |address: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: gw, namespace: istio-system, labels: {{app: istio-ingressgateway}}}}\nspec: {{type: LoadBalancer, selector: {{istio: gw}}, ports: [{{name: tls, port: 15443}}]}}\nstatus: {{loadBalancer: {{ingress: [{{ip: {address}}}]}}}}\n"
+        )
+    };
+    for (cluster, address, names) in
+        [("c1", "192.0.2.1", 0..4), ("c2", "192.0.2.2", 4..4 + services), ("c3", "192.0.2.3", 0..0)]
+    {
+        let directory = fleet.path().join(cluster);
+        fs::create_dir(&directory).expect("a directory");
+        fs::write(directory.join("gateway.yaml"), gateway(address)).expect("a file");
+        for number in names {
+            let name = format!("s{number}");
+            fs::write(directory.join(format!("{name}.yaml")), workload(&name)).expect("a file");
+        }
+    }
+    fleet
+}
+
+fn files_in(directory: &Path) -> usize {
+    fs::read_dir(directory).expect("a directory").count()
+}
+
+#[test]
+fn many_files_go_only_when_they_are_released() {
+    let (fleet, out) = (fleet_of(6), tempfile::tempdir().expect("a directory"));
+    let render = |further: &[&str]| {
+        let rendered = tradewind(&[&["render", text(fleet.path()), "-d", text(out.path())], further].concat());
+        (code(&rendered), stderr(&rendered))
+    };
+    assert_eq!(render(&[]).0, 0);
+    let left = || ["c1", "c2", "c3"].map(|cluster| files_in(&out.path().join(cluster)));
+    assert_eq!(left(), [20, 20, 20]);
+
+    // The sources of six services are gone.
+    let sources: Vec<_> = (4..10).map(|number| fleet.path().join(format!("c2/s{number}.yaml"))).collect();
+    let held: Vec<_> = sources.iter().map(|file| fs::read(file).expect("a source")).collect();
+    sources.iter().for_each(|file| fs::remove_file(file).expect("a source"));
+    let (ended, said) = render(&[]);
+    assert_eq!((ended, left()), (2, [20, 20, 20]), "{said}");
+    assert!(said.contains("c1: 0 written, 0 removed, 8 unchanged, 12 of 20 unwanted and withheld"), "{said}");
+    assert!(said.contains("error: 36 files are no longer wanted") && said.contains("maxRemovalPercent"), "{said}");
+    let id = said.split("--release ").nth(1).expect("an id").trim().to_owned();
+    assert_eq!(render(&["--release", "something-else"]).0, 2);
+    assert_eq!(left(), [20, 20, 20]);
+    // A release is for exactly these files.
+    fs::write(&sources[0], &held[0]).expect("a source");
+    assert_eq!((render(&["--release", &id]).0, left()), (2, [20, 20, 20]));
+    fs::remove_file(&sources[0]).expect("a source");
+    let (ended, said) = render(&["--release", &id]);
+    assert_eq!((ended, left()), (0, [8, 8, 8]), "{said}");
+    assert!(said.contains("released: 36 removed"), "{said}");
+
+    // A few go by themselves, and settings say how many.
+    fs::remove_file(fleet.path().join("c1/s0.yaml")).expect("a source");
+    assert_eq!((render(&["--max-removal-percent=0", "--max-removal-floor=1"]).0, left()), (2, [8, 8, 8]));
+    assert_eq!((render(&[]).0, left()), (0, [6, 6, 6]));
+    fs::remove_file(fleet.path().join("c1/s1.yaml")).expect("a source");
+    fs::remove_file(fleet.path().join("c1/s2.yaml")).expect("a source");
+    fs::remove_file(fleet.path().join("c1/s3.yaml")).expect("a source");
+    assert_eq!((render(&[]).0, left()), (2, [6, 6, 6]), "all of them");
+    assert_eq!((render(&["--max-removal-percent=100"]).0, left()), (0, [0, 0, 0]));
+    assert_eq!(code(&tradewind(&["render", text(fleet.path()), "--release", "x"])), 2, "without a directory");
+}
+
+#[test]
+fn what_clusters_that_left_leave_behind_is_named_and_stays() {
+    let (fleet, out) = (fleet_of(1), tempfile::tempdir().expect("a directory"));
+    let render = || tradewind(&["render", text(fleet.path()), "-d", text(out.path())]);
+    assert_eq!(code(&render()), 0);
+    fs::create_dir(out.path().join("docs")).expect("a directory");
+    fs::write(out.path().join("docs/notes.yaml"), "a: 1\n").expect("a file");
+    fs::remove_dir_all(fleet.path().join("c3")).expect("a cluster");
+    let rendered = render();
+    let said = stderr(&rendered);
+    assert_eq!((code(&rendered), files_in(&out.path().join("c3"))), (0, 10), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("the fleet has no such cluster")).collect();
+    let expected =
+        format!("{}: the fleet has no such cluster; files of ours stay there (10)", out.path().join("c3").display());
+    assert!(lines.len() == 1 && lines[0].starts_with(&expected), "{said}");
+}
