@@ -475,9 +475,13 @@ fn distinct(placed: Vec<Placed>) -> Vec<Placed> {
     distinct
 }
 
-/// Works out which share of its host's traffic each endpoint gets while all that takes part in the split is healthy.
+/// Works out which share of its host's traffic each endpoint gets while all that takes part in the split is healthy. Where
+/// nothing of the split is there, Envoy goes by the priorities of the fallbacks, and there are no shares.
 fn with_shares(mut placed: Vec<Placed>, shares: &Shares) -> Vec<Placed> {
     let Shares::Weighted(weighted) = shares else { return placed };
+    if placed.iter().all(|of| of.planned.tier.is_some_and(|tier| tier > 0)) {
+        return placed;
+    }
     // Under `distribute` the endpoints of a region share its percent: equally, unless there are weights.
     let region = |of: &Placed| of.endpoint.labels.get(keys::ENDPOINT_REGION).cloned();
     let weight = |of: &Placed| f64::from(of.endpoint.weight.max(1));
