@@ -12,6 +12,8 @@ use tradewind::sample;
 
 #[path = "cli/addresses.rs"]
 mod addresses;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/streams.rs"]

@@ -4,6 +4,7 @@
 //! reads back what it wrote, and follows every edit of the sample.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,13 +14,11 @@ use std::{
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{fleet, output, run};
-use crate::{
-    config::Settings,
-    controller::view_service,
-    model::{ClusterName, Note},
-    sample,
+use super::{
+    fleet, output, run,
+    views::{self, ClusterView},
 };
+use crate::{config::Settings, controller::view_service, model::Note, sample};
 
 /// How often the picture is compared with what was shown, so that edits show up at once to a person.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -29,8 +28,9 @@ pub(super) fn command() -> Command {
         .about("Run the payments story on an embedded sample fleet; nothing else is needed")
         .long_about(
             "Three clusters in two regions: orders and reports call payments, which runs in both regions under one policy. \
-             Prints what each cluster sees for each host, then serves the HTTP views and plans again when a file of the \
-             sample is edited, until it is stopped.",
+             Prints what each cluster sees for each host, then serves the HTTP views on this machine alone (on a free port, \
+             unless a setting says otherwise), plans again when a file of the sample is edited or a cluster's directory is \
+             added, and prints what changed, until it is stopped.",
         )
         .arg(Arg::new("once").long("once").action(ArgAction::SetTrue).help("Print and exit"))
         .arg(
@@ -72,33 +72,52 @@ fn tell(directory: &Path, settings: Settings, once: bool) -> anyhow::Result<Exit
     }
     if once {
         let fleet = fleet::read(directory, settings)?;
-        output::print(&output::views(&fleet.plans, &fleet.clusters.iter().collect::<Vec<_>>()));
+        output::print(&views::table(&views::of(&fleet.plans, &fleet.clusters)));
         output::print_notes(&fleet.notes());
         return Ok(ExitCode::SUCCESS);
     }
-    run::runtime()?.block_on(serve(directory, Arc::new(settings)))?;
+    run::runtime()?.block_on(serve(directory, Arc::new(on_loopback(settings))))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Without an address of the user's, the demo is for this machine alone, and in nobody's way.
+fn on_loopback(mut settings: Settings) -> Settings {
+    let (defaults, free) = (Settings::default(), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+    if settings.listen_address == defaults.listen_address {
+        settings.listen_address = free;
+    }
+    if settings.metrics_address == defaults.metrics_address {
+        settings.metrics_address = free;
+    }
+    settings
 }
 
 async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> {
     let running = run::start(settings.clone(), Some(run::load_fleet(directory)?)).await?;
-    let mut shown = (String::new(), Vec::<Note>::new());
+    let mut shown: Option<(Vec<ClusterView>, Vec<Note>)> = None;
     let stop = run::asked_to_stop();
     tokio::pin!(stop);
     loop {
         if running.readiness.is_planned() {
             let now = (picture(&running), running.registry.notes_with_hints());
-            if now != shown {
-                output::print(&now.0);
-                output::print_notes(&now.1);
-                output::say(format_args!(
-                    "Sample: {} (edit a file there and watch). Views: http://{}/api/clusters, metrics: http://{}/metrics. Ctrl-C ends.",
-                    directory.display(),
-                    running.server.main_address(),
-                    running.server.metrics_address()
-                ));
-                shown = now;
+            match &shown {
+                None => {
+                    output::print(&views::table(&now.0));
+                    output::print_notes(&now.1);
+                    output::say(format_args!(
+                        "Sample: {} (edit a file there and watch). Views: http://{}/api/clusters, metrics: http://{}/metrics. Ctrl-C ends.",
+                        directory.display(),
+                        running.server.main_address(),
+                        running.server.metrics_address()
+                    ));
+                }
+                Some(before) => {
+                    output::print(&views::table(&views::changes(&before.0, &now.0)));
+                    let is_new = |note: &&Note| !before.1.contains(note);
+                    output::print_notes(&now.1.iter().filter(is_new).cloned().collect::<Vec<_>>());
+                }
             }
+            shown = Some(now);
         }
         if output::is_closed() {
             break;
@@ -111,9 +130,8 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
     running.stop(Duration::from_secs(settings.graceful_stop_seconds.into())).await
 }
 
-fn picture(running: &run::Running) -> String {
+fn picture(running: &run::Running) -> Vec<ClusterView> {
     let plans: Vec<_> =
         running.registry.services().iter().filter_map(|key| view_service(&running.registry, key)).collect();
-    let clusters = running.registry.cluster_names();
-    output::views(&plans, &clusters.iter().collect::<Vec<&ClusterName>>())
+    views::of(&plans, &running.registry.cluster_names())
 }

@@ -17,6 +17,7 @@ mod output;
 mod render;
 mod run;
 mod verify;
+mod views;
 
 use std::process::ExitCode;
 

@@ -15,10 +15,7 @@ use comfy_table::{Table, TableStyle};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{
-    model::{ClusterName, Note},
-    plan::{self, HostPlan, ServicePlan},
-};
+use crate::model::Note;
 
 /// What `-o` may be.
 const FORMATS: [&str; 3] = ["yaml", "json", "table"];
@@ -98,38 +95,6 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
-/// What each cluster sees of each host: endpoint, where it stands, what traffic it gets, why.
-pub(super) fn views(plans: &[ServicePlan], clusters: &[&ClusterName]) -> String {
-    let mut text = String::new();
-    for cluster in clusters {
-        let of_cluster = plans.iter().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == **cluster);
-        let hosts: Vec<&HostPlan> = of_cluster.flat_map(|planned| &planned.hosts).collect();
-        text.push_str(&format!("Seen from {cluster}\n"));
-        let mut view = table(&["HOST", "ADDRESS", "ENDPOINT", "IN", "LOCALITY", "SHARE", "TIER", "WHY"]);
-        for host in hosts {
-            for (index, endpoint) in host.endpoints.iter().enumerate() {
-                let address = host.service_entry.spec.addresses.first().map_or("-", String::as_str);
-                let first = index == 0;
-                view.add_row([
-                    if first { host.host.to_string() } else { String::new() },
-                    if first { address.to_owned() } else { String::new() },
-                    endpoint.address.clone(),
-                    endpoint.cluster.to_string(),
-                    endpoint.locality.clone().unwrap_or_else(|| "-".into()),
-                    endpoint
-                        .share_percent
-                        .map_or_else(|| "-".into(), |percent| format!("{}%", plan::percent_text(percent))),
-                    endpoint.tier.map_or_else(|| "-".into(), |tier| tier.to_string()),
-                    endpoint.reason.clone(),
-                ]);
-            }
-        }
-        text.push_str(&indented(&aligned_block(&view)));
-        text.push('\n');
-    }
-    text
-}
-
 pub(super) fn aligned_block(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
@@ -139,7 +104,7 @@ pub(super) fn flush_left(table: &Table) -> String {
     aligned_block(table).lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
 }
 
-fn indented(block: &str) -> String {
+pub(super) fn indented(block: &str) -> String {
     block.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!(" {line}\n") }).collect()
 }
 

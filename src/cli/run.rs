@@ -17,7 +17,7 @@ use crate::{
         Clients, Fleet, Observer, OnRemoved, Sources,
         directory::DirectoryCluster,
         file::{FleetFile, Place},
-        kubeconfig, outages, reference_addresses,
+        joining, kubeconfig, outages, reference_addresses,
     },
     model::{ClusterName, Observed},
     registry::Registry,
@@ -113,7 +113,7 @@ async fn live_sources(fleet: &FleetFile) -> anyhow::Result<Sources> {
     Ok(sources)
 }
 
-/// The directory clusters of a fleet, pushed once and followed from then on.
+/// The directory clusters of a fleet, pushed once and followed from then on, and those that are added to it.
 fn follow_directories(
     fleet: &FleetFile,
     registry: &Arc<Registry>,
@@ -135,19 +135,22 @@ fn follow_directories(
     if let Some(Place::Directory(path)) = &fleet.hub {
         follow(DirectoryCluster::hub(path.clone(), observer.clone()));
     }
+    if let Some(root) = &fleet.root {
+        let known = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        let (registry, observer, cancel) = (registry.clone(), observer.clone(), cancel.clone());
+        tasks.spawn(joining::follow_new(root.clone(), known, registry, observer, cancel));
+    }
 }
 
 /// Makes where each cluster is written to: its directory, or its API server.
 fn stores(fleet: Option<FleetFile>, clients: Clients, observer: Observer) -> crate::apply::Stores {
     Box::new(move |cluster| {
-        let place = fleet.as_ref().and_then(|fleet| fleet.clusters.iter().find(|c| c.name == *cluster));
+        let directory = fleet.as_ref().and_then(|fleet| fleet.directory_of(cluster));
         let read = reader(observer.clone());
-        match place.map(|cluster| &cluster.place) {
-            Some(Place::Directory(path)) => {
-                Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read))
-                    as Arc<dyn Store>
-            }
-            _ => {
+        match directory {
+            Some(path) => Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read))
+                as Arc<dyn Store>,
+            None => {
                 let (clients, name) = (clients.clone(), cluster.clone());
                 let connect = Box::new(move || clients.get(&name));
                 Arc::new(KubeStore::new(connect, read, observer.settings()))

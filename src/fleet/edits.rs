@@ -109,7 +109,7 @@ async fn quiet(changed: &Notify) {
     let _ = time::timeout(MAX_WAIT_FOR_QUIET, until_quiet).await;
 }
 
-fn now_seconds() -> i64 {
+pub(super) fn now_seconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

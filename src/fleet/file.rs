@@ -79,6 +79,22 @@ pub struct FleetFile {
     pub clusters: Vec<FleetCluster>,
     /// Where Dependencies are read, beside the clusters themselves.
     pub hub: Option<Place>,
+    /// The directory of which the clusters are sub-directories: more may come. None for a fleet file.
+    pub root: Option<PathBuf>,
+}
+
+impl FleetFile {
+    /// The directory that stands for a cluster, where one does.
+    #[must_use]
+    pub fn directory_of(&self, cluster: &ClusterName) -> Option<PathBuf> {
+        match self.clusters.iter().find(|known| known.name == *cluster) {
+            Some(known) => match &known.place {
+                Place::Directory(path) => Some(path.clone()),
+                Place::Kube { .. } => None,
+            },
+            None => self.root.as_ref().map(|root| root.join(cluster.as_str())),
+        }
+    }
 }
 
 /// One cluster of a fleet.
@@ -122,22 +138,41 @@ pub fn load(path: &Path) -> Result<FleetFile, FleetFileError> {
 }
 
 fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
-    let read = |source| FleetFileError::Read { path: path.to_owned(), source };
+    let found = sub_directories(path).map_err(|source| FleetFileError::Read { path: path.to_owned(), source })?;
     let mut clusters = Vec::new();
-    for entry in fs::read_dir(path).map_err(read)? {
-        let entry = entry.map_err(read)?;
-        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        if !name.starts_with('.') && path.is_dir() {
-            let name =
-                ClusterName::parse(&name).map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
-            clusters.push(FleetCluster { name, place: Place::Directory(path) });
-        }
+    for SubDirectory { path, name } in found {
+        let name = name.map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
+        clusters.push(FleetCluster { name, place: Place::Directory(path) });
     }
     if clusters.is_empty() {
         return Err(FleetFileError::NoClusters { path: path.to_owned() });
     }
     clusters.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(FleetFile { clusters, hub: None })
+    Ok(FleetFile { clusters, hub: None, root: Some(path.to_owned()) })
+}
+
+/// A directory in a fleet directory.
+pub(super) struct SubDirectory {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// The cluster that it is, or why it can be none.
+    pub(super) name: Result<ClusterName, NameError>,
+}
+
+/// The directories in a fleet directory that are not hidden. A link that leads back to the fleet is none of its clusters.
+pub(super) fn sub_directories(path: &Path) -> io::Result<Vec<SubDirectory>> {
+    let root = fs::canonicalize(path)?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let leads_back = || fs::canonicalize(&path).is_ok_and(|real| root.starts_with(real));
+        if !name.starts_with('.') && path.is_dir() && !leads_back() {
+            let name = ClusterName::parse(&name);
+            found.push(SubDirectory { path, name });
+        }
+    }
+    Ok(found)
 }
 
 #[derive(Deserialize)]
@@ -196,7 +231,7 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
                 .map_err(|message| wrong(referenced.line(), format!("the hub {message}")))
         })
         .transpose()?;
-    Ok(FleetFile { clusters, hub })
+    Ok(FleetFile { clusters, hub, root: None })
 }
 
 fn place(
@@ -304,8 +339,12 @@ mod tests {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         fs::write(directory.path().join("README.md"), "").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
         let fleet = load(directory.path()).unwrap();
         assert_eq!(fleet.clusters.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["east", "west"]);
+        let newcomer = ClusterName::parse("north").unwrap();
+        assert_eq!(fleet.directory_of(&newcomer), Some(directory.path().join("north")));
         fs::create_dir(directory.path().join("no name")).unwrap();
         assert!(load(directory.path()).unwrap_err().to_string().contains("has the character ' '"));
         assert!(load(&directory.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));

@@ -13,6 +13,7 @@ mod edits;
 pub mod file;
 mod informer;
 mod item;
+pub mod joining;
 mod kube;
 pub mod kubeconfig;
 mod observe;
