@@ -122,6 +122,8 @@ async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wr
     }
     assert_eq!(accepted, Vec::<PathBuf>::new(), "accepted, though wrong");
 
+    every_column_shows_the_whole_value_of_its_field(&client).await;
+
     // The status takes the reference's fields beside conditions, and writing it leaves the spec alone.
     let condition = json!({
         "type": "InForce", "status": "True", "reason": "Chosen", "message": "governs payments/stage",
@@ -146,6 +148,39 @@ async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wr
             assert_eq!((&patched.data["status"], &patched.data["spec"]), (&status, &object["spec"]), "{kind} {name}");
         }
     }
+}
+
+/// Asks for the table that `kubectl get -o wide` prints, and compares each cell with the field that its column names.
+async fn every_column_shows_the_whole_value_of_its_field(client: &kube::Client) {
+    let mut shown = 0;
+    for crd in api::crds() {
+        let (plural, kind) = (&crd.spec.names.plural, &crd.spec.names.kind);
+        let request = http::Request::get(format!("/apis/{}/v1alpha1/{plural}?includeObject=Object", crd.spec.group))
+            .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .body(Vec::new())
+            .expect("a request");
+        let table: Value = client.request(request).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let columns = crd.spec.versions[0].additional_printer_columns.iter().flatten();
+        // The first column is the name.
+        for (index, column) in columns.enumerate().map(|(index, column)| (index + 1, column)) {
+            assert_eq!(table["columnDefinitions"][index]["name"], column.name.as_str(), "{kind}");
+            for row in table["rows"].as_array().expect("rows") {
+                if column.type_ == "date" {
+                    continue;
+                }
+                let field = row["object"].pointer(&column.json_path.replace('.', "/")).unwrap_or(&Value::Null);
+                let cell = match &row["cells"][index] {
+                    Value::String(text) if field.is_array() || field.is_object() => {
+                        serde_json::from_str(text).unwrap_or_else(|error| panic!("{kind} {}: {error}", column.name))
+                    }
+                    cell => cell.clone(),
+                };
+                assert_eq!(&cell, field, "{kind} {}: {}", column.name, row["object"]["metadata"]["name"]);
+                shown += usize::from(!cell.is_null());
+            }
+        }
+    }
+    assert!(shown > 12, "{shown} cells have a value");
 }
 
 /// The second judge over the same files: what the server refuses, lint refuses, for the same field and in the same

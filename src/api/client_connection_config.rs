@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{PolicyStatus, rules};
 
-/// Sets the connections that clients open to a service (reference behaviour §10).
+/// Limits of the connections that clients open to a service. The labels of the object name the service.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "admiral.io",
@@ -17,7 +17,7 @@ use super::{PolicyStatus, rules};
     plural = "clientconnectionconfigs",
     shortname = "ccc",
     namespaced,
-    doc = "Sets the connections that clients open to a service.",
+    doc = "Limits the connections that clients open to a service.",
     status = "PolicyStatus",
     printcolumn = r#"{"name":"Requests","type":"integer","jsonPath":".spec.connectionPool.http.http2MaxRequests"}"#,
     printcolumn = r#"{"name":"Per Connection","type":"integer","jsonPath":".spec.connectionPool.http.maxRequestsPerConnection"}"#,
@@ -25,89 +25,89 @@ use super::{PolicyStatus, rules};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClientConnectionConfigSpec {
-    /// Limits of TCP and HTTP.
+    /// Limits of TCP connections and of HTTP requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<ConnectionPool>,
-    /// A tunnel through a proxy.
+    /// Tunnels the connections through a proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
 }
 
-/// Limits of TCP and HTTP.
+/// Limits of TCP connections and of HTTP requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionPool {
-    /// TCP connections.
+    /// Limits of TCP connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpSettings>,
-    /// HTTP requests.
+    /// Limits of HTTP requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpSettings>,
 }
 
-/// TCP connections.
+/// Limits of TCP connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TcpSettings {
-    /// Longest life of a connection, such as `30m`.
+    /// Longest lifetime of a connection, such as `30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = rules::duration_or_empty())]
     pub max_connection_duration: Option<String>,
-    /// Most connections to a host.
+    /// Maximum number of connections to a host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<i32>,
-    /// How long connecting may take, such as `10s`.
+    /// Timeout for opening a connection, such as `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<String>,
-    /// Keep-alive probes.
+    /// TCP keep-alive probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_keepalive: Option<TcpKeepalive>,
 }
 
-/// Keep-alive probes of TCP.
+/// TCP keep-alive probes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TcpKeepalive {
-    /// Unanswered probes after which a connection is dead.
+    /// Number of unanswered probes after which the connection is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<u32>,
-    /// How long a connection is idle before the first probe.
+    /// Idle time before the first probe, such as `2h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
-    /// Time between probes.
+    /// Time between two probes, such as `75s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
 }
 
-/// HTTP requests.
+/// Limits of HTTP requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpSettings {
-    /// Most active requests to a host; 0 for no limit of ours.
+    /// Maximum number of active requests to a host. 0 sets no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http2_max_requests: Option<i32>,
-    /// Most requests over one connection; 0 for the setting's.
+    /// Maximum number of requests over one connection. 0 uses the controller's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_requests_per_connection: Option<i32>,
-    /// How long a connection may be idle, such as `5m`.
+    /// How long a connection may be idle before it is closed, such as `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = rules::duration_or_empty())]
     pub idle_timeout: Option<String>,
-    /// Most waiting requests.
+    /// Maximum number of requests that wait for a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http1_max_pending_requests: Option<i32>,
-    /// Most retries under way.
+    /// Maximum number of concurrent retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<i32>,
-    /// Whether HTTP/1.1 becomes HTTP/2.
+    /// Whether HTTP/1.1 connections are upgraded to HTTP/2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub h2_upgrade_policy: Option<H2UpgradePolicy>,
-    /// Whether the client's protocol is kept.
+    /// Whether the protocol of the client is used for the connection to the service, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_client_protocol: Option<bool>,
 }
 
-/// Whether HTTP/1.1 becomes HTTP/2.
+/// Whether HTTP/1.1 connections are upgraded to HTTP/2.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum H2UpgradePolicy {
     /// As the mesh does.
@@ -158,17 +158,17 @@ impl JsonSchema for H2UpgradePolicy {
     }
 }
 
-/// A tunnel through a proxy.
+/// Tunnels the connections through a proxy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tunnel {
-    /// CONNECT or POST.
+    /// HTTP method that opens the tunnel: `CONNECT` or `POST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    /// Where it leads.
+    /// Host at the end of the tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_host: Option<String>,
-    /// Port there.
+    /// Port of that host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_port: Option<u32>,
 }

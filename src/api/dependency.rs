@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyStatus;
 
-/// Declares that one identity calls others. Read in the dependency namespace of the hub (reference behaviour §11).
+/// Declares which identities a client calls. Tradewind reads it in the dependency namespace of the hub cluster.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "admiral.io",
@@ -13,7 +13,7 @@ use super::PolicyStatus;
     kind = "Dependency",
     plural = "dependencies",
     namespaced,
-    doc = "Declares that one identity calls others.",
+    doc = "Declares which identities a client calls.",
     status = "PolicyStatus",
     printcolumn = r#"{"name":"Source","type":"string","jsonPath":".spec.source"}"#,
     printcolumn = r#"{"name":"Destinations","type":"string","jsonPath":".spec.destinations"}"#,
@@ -28,7 +28,7 @@ pub struct DependencySpec {
     /// Identity of the client.
     #[serde(default)]
     pub source: String,
-    /// Accepted for compatibility and ignored: the label is named by a setting.
+    /// Accepted for compatibility with Admiral and ignored: a setting of the controller names the label.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub identity_label: String,
     /// Identities that the client calls.

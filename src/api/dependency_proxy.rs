@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyStatus;
 
-/// Declares that calls of one identity go through a proxy of another. The reference declares the kind and has no code for
-/// it (reference behaviour §11.6).
+/// Routes the calls of one identity through a proxy, which is a workload of another identity.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "admiral.io",
@@ -16,7 +15,7 @@ use super::PolicyStatus;
     plural = "dependencyproxies",
     shortname = "dp",
     namespaced,
-    doc = "Declares that calls of one identity go through a proxy of another.",
+    doc = "Routes the calls of one identity through a proxy of another identity.",
     status = "PolicyStatus",
     printcolumn = r#"{"name":"Destination","type":"string","jsonPath":".spec.destination.identity"}"#,
     printcolumn = r#"{"name":"Proxy","type":"string","jsonPath":".spec.proxy.identity"}"#,
@@ -33,15 +32,15 @@ use super::PolicyStatus;
     ),
 )]
 pub struct DependencyProxySpec {
-    /// Who is called.
+    /// The identity that is called, and the hosts it is called by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<ProxiedDestination>,
-    /// Who takes the calls.
+    /// The identity that receives the calls instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<DestinationProxy>,
 }
 
-/// Who is called through a proxy, and by which hosts.
+/// The identity that is called through a proxy, and the hosts it is called by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProxiedDestination {
     /// Identity that is called.
@@ -50,12 +49,12 @@ pub struct ProxiedDestination {
     /// Suffix of the hosts that lead to the proxy.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dns_suffix: String,
-    /// Prefixes of hosts beside the default one.
+    /// Prefixes of further hosts, in addition to the default host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_prefixes: Vec<String>,
 }
 
-/// Who takes the calls.
+/// The identity that receives the calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationProxy {
     /// Identity of the proxy.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PolicyStatus;
 
-/// Shares the traffic to a service among regions, for its default host and for prefixed ones (reference behaviour §9).
+/// Splits the traffic to a service among regions, for its default host and for each prefixed host. The labels of the
+/// object, or its selector, name the service.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "admiral.io",
@@ -17,10 +18,9 @@ use super::PolicyStatus;
     plural = "globaltrafficpolicies",
     shortname = "gtp",
     namespaced,
-    doc = "Shares the traffic to a service among regions.",
+    doc = "Splits the traffic to a service among regions.",
     status = "PolicyStatus",
-    printcolumn = r#"{"name":"Prefixes","type":"string","jsonPath":".spec.policy[*].dnsPrefix"}"#,
-    printcolumn = r#"{"name":"Regions","type":"string","jsonPath":".spec.policy[*].target[*].region"}"#,
+    printcolumn = r#"{"name":"Policy","type":"string","priority":1,"jsonPath":".spec.policy"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 pub struct GlobalTrafficPolicySpec {
@@ -28,12 +28,12 @@ pub struct GlobalTrafficPolicySpec {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub policy: Vec<TrafficPolicyEntry>,
-    /// Identity and environment, where the labels do not name them.
+    /// Labels that name the identity and the environment, for a policy whose own labels do not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub selector: BTreeMap<String, String>,
 }
 
-/// What holds for one host of the service.
+/// The policy of one host of the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = (
@@ -48,20 +48,21 @@ pub struct GlobalTrafficPolicySpec {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficPolicyEntry {
-    /// Prefix of the host: `default` or the environment for the default host, otherwise a host of its own.
+    /// Prefix of the host. `default` or the name of the environment stands for the default host; any other prefix makes a
+    /// further host.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dns_prefix: String,
-    /// Deprecated: the whole host.
+    /// Deprecated, use `dnsPrefix`: the whole host.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dns: String,
-    /// TOPOLOGY (0): the nearest region. FAILOVER (1): the shares of the targets.
+    /// `TOPOLOGY` (0) prefers the nearest region. `FAILOVER` (1) splits the traffic by the weights of the targets.
     #[serde(default)]
     pub lb_type: LbType,
-    /// Regions and their shares.
+    /// Regions and their weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub target: Vec<TrafficTarget>,
-    /// When an endpoint is taken out.
+    /// When an endpoint is ejected from the load balancing of this host.
     #[serde(default, rename = "outlier_detection", skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<PolicyOutlierDetection>,
 }
@@ -113,13 +114,13 @@ impl JsonSchema for LbType {
     }
 }
 
-/// One region and its share.
+/// One region and its weight.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrafficTarget {
-    /// Region, as on the nodes.
+    /// Region, as in the label `topology.kubernetes.io/region` of the nodes.
     #[serde(default)]
     pub region: String,
-    /// Share in percent. 0 names a fallback.
+    /// Share of the traffic in percent. A region of weight 0 is a fallback.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub weight: i64,
@@ -128,14 +129,14 @@ pub struct TrafficTarget {
 /// Outlier detection of one host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyOutlierDetection {
-    /// How long an endpoint stays out, in seconds; 0 for the default.
+    /// How long an endpoint stays ejected, in seconds. 0 uses the default.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub base_ejection_time: i64,
-    /// Gateway errors in a row that take it out; 0 for the default.
+    /// Number of consecutive gateway errors after which an endpoint is ejected. 0 uses the default.
     #[serde(default)]
     pub consecutive_gateway_errors: u32,
-    /// Time between analyses, in seconds; 0 for the default.
+    /// Time between two ejection sweeps, in seconds. 0 uses the default.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub interval: i64,

@@ -120,6 +120,79 @@ mod tests {
         assert_eq!(serde_json::to_value(read).unwrap(), spec);
     }
 
+    /// Every description of a schema, with the path of the field that it describes.
+    fn descriptions(path: &str, schema: &Value, found: &mut Vec<(String, String)>) {
+        if let Some(text) = schema["description"].as_str() {
+            found.push((path.to_owned(), text.to_owned()));
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            descriptions(&format!("{path}.{name}"), property, found);
+        }
+        for inner in [&schema["items"], &schema["additionalProperties"]] {
+            if inner.is_object() {
+                descriptions(&format!("{path}[]"), inner, found);
+            }
+        }
+    }
+
+    /// The schema of each version of each CRD, and the CRD itself as JSON.
+    fn schemas() -> Vec<(String, Value, Value)> {
+        let versions = crds().into_iter().flat_map(|crd| {
+            let kind = crd.spec.names.kind.clone();
+            crd.spec.versions.into_iter().map(move |version| (kind.clone(), serde_json::to_value(version).unwrap()))
+        });
+        versions.map(|(kind, version)| (kind, version["schema"]["openAPIV3Schema"].clone(), version)).collect()
+    }
+
+    #[test]
+    fn descriptions_need_no_other_document() {
+        let mut bad = Vec::new();
+        for (kind, schema, _) in schemas() {
+            let mut found = Vec::new();
+            descriptions(&kind, &schema, &mut found);
+            assert!(found.len() > 5, "{kind}: the schema was walked");
+            for (path, text) in found {
+                let lower = text.to_lowercase();
+                let cited = ["§", "reference", "behaviour", "://", ".md", ".rs", "docs/", "issue"];
+                // The descriptions of conditions are those of Kubernetes.
+                if !path.contains(".conditions[]") && cited.iter().any(|word| lower.contains(word)) {
+                    bad.push(format!("{path}: {text}"));
+                }
+            }
+        }
+        assert_eq!(bad, Vec::<String>::new(), "`kubectl explain` shows these, and its reader has no other document");
+    }
+
+    /// Kubernetes, `apiextensions-apiserver/pkg/registry/customresource/tableconvertor`: of a path that has several
+    /// results a column shows the first. So a column is a path of fields; a list or a map is shown whole, as JSON.
+    #[test]
+    fn printer_columns_are_fields_of_the_schema_that_users_write() {
+        // Labels have no schema. `registry/identity.rs` reads this one.
+        const LABELS: [&str; 1] = [".metadata.labels.asset"];
+        for (kind, schema, version) in schemas() {
+            for column in version["additionalPrinterColumns"].as_array().into_iter().flatten() {
+                let path = column["jsonPath"].as_str().unwrap();
+                if path == ".metadata.creationTimestamp" || LABELS.contains(&path) {
+                    continue;
+                }
+                let mut fields = path.strip_prefix('.').unwrap_or_else(|| panic!("{kind}: {path}")).split('.');
+                // Nothing writes a status.
+                assert_eq!(fields.next(), Some("spec"), "{kind}: {path}");
+                let mut field = &schema["properties"]["spec"];
+                for name in fields {
+                    field = &field["properties"][name];
+                    assert!(field.is_object(), "{kind}: {path}: the schema has no field {name:?}");
+                }
+                let shown = match field["type"].as_str() {
+                    Some("integer") => "integer",
+                    Some("boolean") => "boolean",
+                    _ => "string",
+                };
+                assert_eq!(column["type"], shown, "{kind}: {path}");
+            }
+        }
+    }
+
     #[test]
     fn a_server_would_neither_write_defaults_nor_keep_nulls() {
         for crd in crds() {

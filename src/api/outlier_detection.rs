@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyStatus;
 
-/// Says when endpoints of a service are taken out of traffic. Wins over the GlobalTrafficPolicy (reference behaviour §8, §10).
+/// When endpoints of a service are ejected from load balancing, for all hosts of the service. It overrides the outlier
+/// detection of a GlobalTrafficPolicy. The labels of the object, or its selector, name the service.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "admiral.io",
@@ -18,7 +19,7 @@ use super::PolicyStatus;
     shortname = "od",
     shortname = "ods",
     namespaced,
-    doc = "Says when endpoints of a service are taken out of traffic.",
+    doc = "Sets when endpoints of a service are ejected from load balancing.",
     status = "PolicyStatus",
     printcolumn = r#"{"name":"Errors","type":"integer","jsonPath":".spec.outlier_config.consecutive_gateway_errors"}"#,
     printcolumn = r#"{"name":"Ejection","type":"integer","jsonPath":".spec.outlier_config.base_ejection_time"}"#,
@@ -26,25 +27,25 @@ use super::PolicyStatus;
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 pub struct OutlierDetectionSpec {
-    /// The three values; without them the object has no effect.
+    /// The three values of the outlier detection. An object without them has no effect.
     #[serde(default, rename = "outlier_config", skip_serializing_if = "Option::is_none")]
     pub outlier_config: Option<OutlierConfig>,
-    /// Identity and environment, where the labels do not name them.
+    /// Labels that name the identity and the environment, for an object whose own labels do not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub selector: BTreeMap<String, String>,
 }
 
-/// When an endpoint is taken out, and for how long. Values count as given, 0 too (reference behaviour §8).
+/// When an endpoint is ejected, and for how long. A value of 0 is used as it is; it does not stand for a default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutlierConfig {
-    /// How long an endpoint stays out, in seconds.
+    /// How long an endpoint stays ejected, in seconds.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub base_ejection_time: i64,
-    /// Gateway errors in a row that take it out.
+    /// Number of consecutive gateway errors after which an endpoint is ejected.
     #[serde(default)]
     pub consecutive_gateway_errors: u32,
-    /// Time between analyses, in seconds.
+    /// Time between two ejection sweeps, in seconds.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub interval: i64,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PolicyStatus;
 
-/// Puts a plugin into the proxies of a service's clients (reference behaviour §16).
+/// Adds a Wasm plugin to the sidecar proxies of the clients of a service.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "admiral.io",
@@ -17,7 +17,7 @@ use super::PolicyStatus;
     shortname = "rp",
     shortname = "rps",
     namespaced,
-    doc = "Puts a plugin into the proxies of a service's clients.",
+    doc = "Adds a Wasm plugin to the sidecar proxies of the clients of a service.",
     status = "PolicyStatus",
     printcolumn = r#"{"name":"Plugin","type":"string","jsonPath":".spec.plugin"}"#,
     printcolumn = r#"{"name":"Hosts","type":"string","jsonPath":".spec.hosts"}"#,
@@ -31,11 +31,11 @@ pub struct RoutingPolicySpec {
     /// Name of the plugin.
     #[serde(default)]
     pub plugin: String,
-    /// Hosts whose requests it sees.
+    /// Hosts whose requests the plugin receives.
     #[serde(default)]
     #[schemars(length(max = 10000))]
     pub hosts: Vec<String>,
-    /// What the plugin is told. `wasmPath` names the plugin's file, and is not told.
+    /// Configuration of the plugin. `wasmPath` is the path of the plugin's file, and is not passed to the plugin.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
 }

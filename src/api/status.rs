@@ -7,20 +7,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// How an object is followed. The reference declares the first two fields and never writes them (reference behaviour §21).
+/// Observed state of the object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// Number of clusters that follow it.
+    /// Part of the schema of Admiral: number of clusters in which the object is in force.
     #[serde(default)]
     pub clusters_synced: i32,
-    /// State in one word.
+    /// Part of the schema of Admiral: the state in one word.
     #[serde(default)]
     pub state: String,
-    /// What holds of it, by type.
+    /// Conditions of the object, one per type.
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
-    /// The generation of the object that this tells of.
+    /// Generation of the object that the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Conditions;
 
-/// What operators switch while Tradewind runs: reading only, suspended services, clusters that prefer their network load
-/// balancer.
+/// Switches that operators set while Tradewind runs: read-only mode, suspended services, and clusters whose network load
+/// balancer is preferred.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "tradewind.io",
@@ -16,27 +16,27 @@ use super::Conditions;
     plural = "tradewindconfigs",
     shortname = "twc",
     namespaced,
-    doc = "What operators switch while Tradewind runs.",
+    doc = "Switches that operators set while Tradewind runs.",
     status = "TradewindConfigStatus",
     printcolumn = r#"{"name":"Read Only","type":"boolean","jsonPath":".spec.readOnly"}"#,
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name":"Suspended","type":"string","jsonPath":".spec.suspend"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TradewindConfigSpec {
-    /// Whether nothing is written anywhere.
+    /// Whether Tradewind writes nothing to any cluster.
     #[serde(default)]
     pub read_only: bool,
-    /// What is left as it stands.
+    /// Services, environments and clusters whose objects Tradewind leaves unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10000))]
     pub suspend: Vec<Suspension>,
-    /// Clusters whose gateway behind a network load balancer is preferred.
+    /// Clusters whose endpoints use the gateway behind the network load balancer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nlb_enabled_clusters: Vec<String>,
 }
 
-/// What is left as it stands: all that matches every name that is given. At least one must be.
+/// One suspension. It applies to everything that matches all of the names given; at least one of them is required.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = (
     "(has(self.identity) && self.identity != '') || (has(self.environment) && self.environment != '') || \
@@ -45,28 +45,28 @@ pub struct TradewindConfigSpec {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
-    /// Only this identity.
+    /// Suspend only this identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// Only this environment.
+    /// Suspend only this environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Only in this cluster.
+    /// Suspend only in this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// Why, for those who wonder.
+    /// Reason of the suspension, for readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Status of a TradewindConfig.
+/// Observed state of the object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TradewindConfigStatus {
-    /// What holds of it, by type.
+    /// Conditions of the object, one per type.
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
-    /// The generation of the object that this tells of.
+    /// Generation of the object that the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

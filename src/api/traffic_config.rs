@@ -14,7 +14,8 @@ fn slow_start() -> Rule {
     Rule::new(rule).message("must be a duration of at least 1ms, such as 60s")
 }
 
-/// Sets how new endpoints of a service warm up. Read in the dependency namespace of the hub (reference behaviour §10).
+/// How new endpoints of a service warm up. Tradewind reads it in the dependency namespace of the hub cluster. The label
+/// `asset` names the service.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "admiral.io",
@@ -26,23 +27,23 @@ fn slow_start() -> Rule {
     doc = "Sets how new endpoints of a service warm up.",
     status = "TrafficConfigStatus",
     printcolumn = r#"{"name":"Asset","type":"string","jsonPath":".metadata.labels.asset"}"#,
-    printcolumn = r#"{"name":"Slow Start","type":"string","jsonPath":".spec.edgeService.slowStartConfig[*].duration"}"#,
+    printcolumn = r#"{"name":"Slow Start","type":"string","jsonPath":".spec.edgeService.slowStartConfig"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficConfigSpec {
-    /// Environments that it speaks of. Accepted for compatibility and ignored: each slow start names its own.
+    /// Environments of the service. Accepted for compatibility with Admiral and ignored: each slow start names its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workload_envs: Vec<String>,
-    /// Settings of the service's edge.
+    /// Settings of the service's endpoints; only the slow start is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge_service: Option<EdgeService>,
-    /// Quotas. Accepted for compatibility and ignored.
+    /// Quotas. Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_group: Option<Unread>,
 }
 
-/// Settings of a service's edge. All but the slow start is accepted for compatibility and ignored.
+/// Settings of a service's endpoints. All but the slow start is accepted for compatibility with Admiral and ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EdgeService {
@@ -50,33 +51,33 @@ pub struct EdgeService {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub slow_start_config: Vec<SlowStartConfig>,
-    /// Ignored.
+    /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dynamic_routing: Vec<Unread>,
-    /// Ignored.
+    /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Unread>,
-    /// Ignored.
+    /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Unread>,
-    /// Ignored.
+    /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Unread>,
-    /// Ignored.
+    /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target_groups: Vec<Unread>,
 }
 
-/// How long new endpoints of some environments take to their full share.
+/// How long the traffic to a new endpoint grows until it has its full share, in the environments named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 // As in the reference's schema; read from files, both may be missing.
 #[schemars(extend("required" = ["duration", "workloadEnvSelectors"]))]
 pub struct SlowStartConfig {
-    /// Environments that warm up so.
+    /// Environments that this slow start applies to.
     #[serde(default)]
     pub workload_env_selectors: Vec<String>,
-    /// How long, such as `60s`; counted in whole seconds.
+    /// Duration of the warm-up, in whole seconds, such as `60s`.
     #[serde(default)]
     #[schemars(length(max = 64))]
     #[x_kube(validation = slow_start())]
@@ -98,34 +99,34 @@ impl JsonSchema for Unread {
     }
 }
 
-/// Status of a TrafficConfig: the reference's fields beside conditions.
+/// Observed state of the object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficConfigStatus {
-    /// What there is to say.
+    /// Part of the schema of Admiral: a message for readers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Version of the configuration that was last applied.
+    /// Part of the schema of Admiral: version of the configuration that was last applied.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_applied_config_version: String,
-    /// When this was last written.
+    /// Part of the schema of Admiral: time of the last update of the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub last_update_time: Option<String>,
-    /// Whether it is in force.
+    /// Part of the schema of Admiral: whether the configuration is in force.
     #[serde(default)]
     pub status: bool,
-    /// Whether it is switched off.
+    /// Part of the schema of Admiral: whether the configuration is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// Since when it is switched off.
+    /// Part of the schema of Admiral: when the configuration was disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub disabled_time: Option<String>,
-    /// What holds of it, by type.
+    /// Conditions of the object, one per type.
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
-    /// The generation of the object that this tells of.
+    /// Generation of the object that the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
