@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 use tradewind::{
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster},
-    model::ClusterName,
+    model::{ClusterName, Kind},
     registry::Registry,
     sample,
     server::{self, Metrics, Readiness, Views},
@@ -253,6 +253,52 @@ async fn views_of_clusters_and_services() {
     assert_eq!(payments["runsIn"], json!(["cluster-2", "cluster-3"]));
     assert_eq!(payments["seenFrom"], json!(["cluster-1", "cluster-2", "cluster-3"]));
     assert_eq!(payments["declared"], true);
+}
+
+/// Every number that looks like a Unix time, in seconds or milliseconds, with its path.
+fn unix_times(path: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| unix_times(&format!("{path}.{key}"), value, found))
+        }
+        Value::Array(items) => items.iter().for_each(|item| unix_times(&format!("{path}[]"), item, found)),
+        Value::Number(number) if number.as_f64().is_some_and(|number| number > 1e9) => found.push(path.to_owned()),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn times_are_in_rfc_3339() {
+    let api = Api::payments(Settings::default());
+    let (east, now_seconds) = (ClusterName::parse("cluster-3").unwrap(), 1_780_000_000);
+    api.registry.unreadable(&east, Kind::Deployment, "the API server is away", now_seconds);
+    api.registry.unreadable(&east, Kind::Deployment, "the API server is away", now_seconds + 60);
+    let north = ClusterName::parse("north").unwrap();
+    api.registry.register(&north);
+    api.registry.unreadable(&north, Kind::Service, "it never answered", now_seconds);
+
+    let clusters = api.get("/api/clusters").await.json();
+    let kind = |cluster: &str, kind: &str| {
+        let clusters = clusters["clusters"].as_array().unwrap();
+        clusters.iter().find(|view| view["name"] == cluster).unwrap()["kinds"][kind].clone()
+    };
+    let failed = |state: &str, reason: &str| json!({"state": state, "since": "2026-05-28T20:26:40Z", "cause": "other", "reason": reason});
+    assert_eq!(kind("cluster-3", "Deployment"), failed("stale", "the API server is away"), "since the first failure");
+    assert_eq!(kind("north", "Service"), failed("unreadable", "it never answered"));
+    assert_eq!(kind("north", "Deployment"), json!({"state": "loading"}));
+
+    for path in [
+        "/api/clusters",
+        "/api/services",
+        "/api/services/payments/stage",
+        "/api/notes",
+        "/clusters",
+        "/identity/payments/globaltrafficpolicy?env=stage",
+    ] {
+        let mut found = Vec::new();
+        unix_times("", &api.get(path).await.json(), &mut found);
+        assert_eq!(found, Vec::<String>::new(), "{path}");
+    }
 }
 
 #[tokio::test]

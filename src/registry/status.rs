@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use crate::model::{ClusterName, GatewayAddress, Kind, ReadCause};
 
 /// How fresh one kind of one cluster is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KindState {
     /// Not listed yet.
     Loading,
@@ -45,8 +42,7 @@ impl KindState {
 }
 
 /// One cluster, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterStatus {
     /// Its name.
     pub name: ClusterName,
@@ -55,13 +51,10 @@ pub struct ClusterStatus {
     /// Regions of its nodes, the most frequent first.
     pub regions: Vec<Arc<str>>,
     /// Its network.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Arc<str>>,
     /// The clusters whose istiods serve it; empty where its own does.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control_planes: Vec<ClusterName>,
     /// Where other clusters reach it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayAddress>,
     /// Number of workloads that belong to a service.
     pub workloads: usize,

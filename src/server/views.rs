@@ -13,13 +13,14 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
 };
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Views, limits};
 use crate::{
     istio::{Port, keys},
-    model::{ClusterName, Host, Note, ServiceKey},
+    model::{ClusterName, Host, Note, ReadCause, ServiceKey},
     plan::{HostPlan, PlannedEndpoint, ServicePlan},
     registry::{ClusterStatus, KindState},
 };
@@ -58,7 +59,7 @@ pub(super) async fn not_found() -> Response {
 #[serde(rename_all = "camelCase")]
 struct ClusterView {
     name: ClusterName,
-    kinds: BTreeMap<&'static str, KindState>,
+    kinds: BTreeMap<&'static str, KindView>,
     regions: Vec<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Arc<str>>,
@@ -76,9 +77,44 @@ impl From<ClusterStatus> for ClusterView {
         let ClusterStatus { name, kinds, regions, network, control_planes, gateway, workloads, services, written } =
             status;
         let control_planes = control_planes.into_iter().collect();
-        let kinds = kinds.into_iter().map(|(kind, state)| (kind.as_str(), state)).collect();
+        let kinds = kinds.into_iter().map(|(kind, state)| (kind.as_str(), state.into())).collect();
         let gateway = gateway.map(|gateway| gateway.to_string());
         Self { name, kinds, regions, network, control_planes, gateway, workloads, services, written }
+    }
+}
+
+/// How fresh the objects of one kind are.
+#[derive(Serialize)]
+struct KindView {
+    state: &'static str,
+    #[serde(flatten)]
+    failure: Option<FailureView>,
+}
+
+#[derive(Serialize)]
+struct FailureView {
+    /// Time of the first failure, in RFC 3339 as times in Kubernetes objects are.
+    since: Timestamp,
+    cause: ReadCause,
+    reason: String,
+}
+
+impl From<KindState> for KindView {
+    fn from(state: KindState) -> Self {
+        let failure = |since_seconds, cause, reason| {
+            let since = Timestamp::from_second(since_seconds).unwrap_or_default();
+            Some(FailureView { since, cause, reason })
+        };
+        let (state, failure) = match state {
+            KindState::Loading => ("loading", None),
+            KindState::Synced => ("synced", None),
+            KindState::Absent => ("absent", None),
+            KindState::Stale { since_seconds, cause, reason } => ("stale", failure(since_seconds, cause, reason)),
+            KindState::Unreadable { since_seconds, cause, reason } => {
+                ("unreadable", failure(since_seconds, cause, reason))
+            }
+        };
+        Self { state, failure }
     }
 }
 
