@@ -233,10 +233,53 @@ fn unknown_values_and_wrong_types_are_refused() {
     refused(MEMBER, "createSyncNamespace: 'true'", "createSyncNamespace");
 }
 
-/// Settings that contradict each other, as the schema and the program see them.
+/// Settings that contradict each other, as the chart and the program see them.
 #[test]
-fn what_the_program_refuses_together_the_schema_refuses_too() {
-    let together = [
+fn what_the_program_refuses_together_the_chart_refuses_too() {
+    let defaults = Settings::default();
+    let key = |one: &str, other: &str| format!("{one}: {other:?}");
+    let with_defaults = [
+        key("envKey", &defaults.workload_identity_key),
+        key("workloadIdentityKey", &defaults.deployment_annotation),
+        key("deploymentAnnotation", &defaults.admiral_ignore_label),
+        key("admiralIgnoreLabel", &defaults.identity_partition_key),
+        key("identityPartitionKey", &defaults.env_key),
+        key("admiralCrdIdentityLabel", &defaults.priority_key),
+        key("priorityKey", &defaults.admiral_crd_identity_label),
+        key("clusterDomain", &defaults.hostname_suffix),
+        key("additionalEndpointSuffixes", &defaults.hostname_suffix).replace(": ", ": [") + "]",
+        format!("nlbEnabledClusters: [east], nlbIngressLabel: {}", defaults.gateway_app),
+        format!("nlbEnabledClusters: [east], gatewayApp: {}", defaults.nlb_ingress_label),
+        key("metricsAddress", &defaults.listen_address.to_string()),
+        key("listenAddress", &defaults.metrics_address.to_string()),
+    ];
+    let together = with_defaults.iter().map(|settings| (&**settings, false)).chain([
+        ("envKey: priority", false),
+        ("envKey: example.com/a, deploymentAnnotation: example.com/a", false),
+        ("workloadIdentityKey: a, envKey: b, deploymentAnnotation: c, admiralIgnoreLabel: d, identityPartitionKey: e", true),
+        ("hostnameSuffix: mesh.corp.example, clusterDomain: corp.example", false),
+        ("hostnameSuffix: mesh.notcorp.example, clusterDomain: corp.example", true),
+        ("clusterDomain: mesh.global", true),
+        ("nlbIngressLabel: istio-ingressgateway", true),
+        ("additionalEndpointSuffixes: [a.example, b.example], hostnameSuffix: b.example", false),
+        ("additionalEndpointSuffixes: [a.example, b.example], hostnameSuffix: c.example", true),
+        ("listenAddress: 10.0.0.1:8080, metricsAddress: 0.0.0.0:8080", false),
+        ("listenAddress: '[::]:8080', metricsAddress: 0.0.0.0:8080", false),
+        ("listenAddress: 0.0.0.0:6900, metricsAddress: 0.0.0.0:8080", true),
+        ("addressRange: 240.0.0.0/16", true),
+        ("addressRange: 240.0.0.0/9", true),
+        ("addressRange: 10.77.1.0/24", true),
+        ("addressRange: 240.0.1.0/16", false),
+        ("addressRange: 240.240.7.0/24", false),
+        ("addressRange: 240.0.0.0/8", false),
+        ("addressRange: 0.0.0.0/0", false),
+        ("addressRange: 0.1.0.0/16", false),
+        ("addressRange: 126.0.0.0/7", false),
+        ("addressRange: 126.0.0.0/8", true),
+        ("addressRange: 127.1.0.0/16", false),
+        ("addressRange: 239.255.255.0/24", false),
+        ("addressRange: 223.255.255.0/24", true),
+        ("addressRange: 255.255.255.0/24", true),
         ("readOnly: true, dryRun: true", false),
         ("readOnly: true, dryRun: false", true),
         ("readOnly: false, dryRun: true", true),
@@ -252,13 +295,16 @@ fn what_the_program_refuses_together_the_schema_refuses_too() {
         ("sidecars: own, workloadSidecarName: ''", false),
         ("sidecars: merge, workloadSidecarName: ''", true),
         ("seAddressConfigmap: ''", true),
-    ];
+    ]);
     for (settings, right) in together {
         let by_program = load(&format!("{{{settings}}}"));
         assert_eq!(by_program.is_ok(), right, "{settings}: {by_program:?}");
-        let by_schema = render(HUB, &format!("settings: {{{settings}}}"));
-        assert_eq!(by_schema.is_ok(), right, "{settings}: {:?}", by_schema.err());
+        let by_chart = render(HUB, &format!("settings: {{{settings}}}"));
+        assert_eq!(by_chart.is_ok(), right, "{settings}: {:?}", by_chart.err());
     }
+    // A Service has each port once, whatever the addresses are.
+    let ports = "settings: {listenAddress: 10.0.0.1:8080, metricsAddress: 10.0.0.2:8080}";
+    assert!(render(HUB, ports).is_err_and(|error| error.contains("listenAddress and metricsAddress")));
     // In a pod nobody reaches what listens on loopback.
     for address in ["127.0.0.1:8080", "127.1.2.3:8080", "'[::1]:8080'"] {
         let refused = render(HUB, &format!("settings: {{listenAddress: {address}}}"));
@@ -267,6 +313,117 @@ fn what_the_program_refuses_together_the_schema_refuses_too() {
     for address in ["0.0.0.0:8081", "'[::]:8081'", "10.127.0.1:8081"] {
         rendered(HUB, &format!("settings: {{listenAddress: {address}}}"));
     }
+}
+
+/// Every setting with each of these values in turn: one that the program refuses must not pass Helm.
+#[test]
+fn what_the_program_refuses_alone_the_schema_refuses_too() {
+    let long = |part: &str, times: usize| part.repeat(times);
+    let texts = [
+        "",
+        " ",
+        "a b",
+        "Upper",
+        "a_b",
+        "a..b",
+        "-a",
+        "a-",
+        ".a",
+        "a.",
+        "/",
+        "/a",
+        "a/",
+        "a/b/c",
+        "Upper.io/x",
+        "é",
+        "tradewind.io/x",
+        "app.kubernetes.io/managed-by",
+        "app.kubernetes.io/created-by",
+        "dns-prefix",
+        "associated-gtp",
+        "cluster.local",
+        "svc.cluster.local",
+        "spiffe://example.com",
+        "any",
+        "1.",
+        "1.28",
+        "latest",
+        "*",
+        "=x",
+        "x=",
+        "x=a,",
+        "x=a,=b",
+        "x= ",
+        "10.0.0.0",
+        "10.0.0.0/25",
+        "10.0.0.0/33",
+        "256.0.0.0/16",
+        "010.0.0.0/16",
+        "::/16",
+        "8080",
+        ":8080",
+        "0.0.0.0:",
+        "0.0.0.0:65536",
+        "0.0.0.256:80",
+        "localhost:80",
+        "[:::]:80",
+        "[::1:80",
+        "::1:80",
+        "[1:2:3:4:5:6:7:8:9]:80",
+        "[::g]:80",
+        "true",
+        "off",
+        "x/y/z",
+    ];
+    let texts = texts.into_iter().map(str::to_owned).chain([
+        long("a", 64),
+        long("a.", 61) + "a",
+        long("a.", 130) + "a",
+        format!("{}/a", long("a.", 130) + "a"),
+        format!("{}/a", long("a", 64)),
+        format!("a/{}", long("b", 64)),
+    ]);
+    let texts: Vec<Value> = texts.map(Value::from).collect();
+    let lists = texts.iter().map(|text| json!([text])).chain([
+        json!([]),
+        json!(["a", "a"]),
+        json!(["a=b", "a=b"]),
+        json!(["any", "1.28"]),
+        json!(["a=b", "=c"]),
+        json!(["a", "a=b"]),
+    ]);
+    let lists: Vec<Value> = lists.collect();
+    let numbers: Vec<Value> = [-1_i64, 0, 101, 1_001, 3_601, 2_147_483_648, 4_294_967_296].map(Value::from).into();
+    let words: Vec<Value> = ["", "none", "OFF", "distributed"].map(Value::from).into();
+
+    let schema: Value = serde_json::from_str(&text(&chart(HUB).join("values.schema.json"))).expect("a schema");
+    let offered = schema["properties"]["settings"]["properties"].as_object().expect("the settings");
+    let tried = |schema: &Value| match schema["type"].as_str() {
+        Some("string") => texts.clone(),
+        Some("array") => lists.clone(),
+        Some("integer") => numbers.clone(),
+        Some("boolean") => vec![json!("yes"), json!(1)],
+        _ => words.clone(),
+    };
+    let rounds = offered.values().map(|schema| tried(schema).len()).max().expect("settings");
+    let (mut passed, mut refused) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let values: BTreeMap<&String, Value> =
+            offered.iter().filter_map(|(key, schema)| Some((key, tried(schema).get(round)?.clone()))).collect();
+        // Helm tells of every wrong value of a round at once.
+        let by_schema = render(HUB, &json!({ "settings": values }).to_string()).err().unwrap_or_default();
+        for (key, value) in &values {
+            if load(&json!({ key.as_str(): value }).to_string()).is_err() {
+                refused += 1;
+                let named = [format!("'/settings/{key}'"), format!("'/settings/{key}/")];
+                if !named.iter().any(|named| by_schema.contains(named)) {
+                    passed.push(format!("{key}: {value}"));
+                }
+            }
+        }
+    }
+    assert!(refused > 500, "the program refuses {refused} of these");
+    assert_eq!(passed, Vec::<String>::new(), "Helm takes what the program refuses");
 }
 
 #[test]
@@ -375,24 +532,38 @@ fn roles_stand_in_the_namespaces_of_the_settings() {
 
 // ---- on real API servers ----
 
-/// Installs a chart as an operator does; returns its notes.
-async fn install(cluster: &TestCluster, name: &str, release: &str, namespace: &str, values: &str) -> String {
+/// Runs helm on a cluster.
+async fn helm_on(cluster: &TestCluster, arguments: &[&str], values: &str) -> Result<String, String> {
     let kubeconfig = tempfile::NamedTempFile::new().expect("a file");
     fs::write(kubeconfig.path(), cluster.kubeconfig()).expect("a kubeconfig");
-    let arguments = [
-        "install".to_owned(),
-        release.to_owned(),
-        chart(name).display().to_string(),
-        format!("--kubeconfig={}", kubeconfig.path().display()),
-        format!("--namespace={namespace}"),
-        "--create-namespace".to_owned(),
-    ];
-    let (what, values) = (format!("{name} on {}", cluster.name()), values.to_owned());
-    let output = tokio::task::spawn_blocking(move || helm(&arguments.each_ref().map(String::as_str), &values)).await;
+    let mut arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    arguments.push(format!("--kubeconfig={}", kubeconfig.path().display()));
+    let values = values.to_owned();
+    let run = move || helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &values);
+    let output = tokio::task::spawn_blocking(run).await.expect("helm runs");
     // It lives until helm has read it.
     drop(kubeconfig);
-    let output = output.expect("helm runs").unwrap_or_else(|error| panic!("{what}: {error}"));
-    output.split_once("NOTES:\n").expect("notes").1.to_owned()
+    output
+}
+
+/// Installs a chart as an operator does; returns its notes.
+async fn try_install(
+    cluster: &TestCluster,
+    name: &str,
+    release: &str,
+    namespace: &str,
+    values: &str,
+) -> Result<String, String> {
+    let (path, namespace) = (chart(name).display().to_string(), format!("--namespace={namespace}"));
+    let arguments = ["install", release, &path, &namespace, "--create-namespace"];
+    let output = helm_on(cluster, &arguments, values).await?;
+    Ok(output.split_once("NOTES:\n").expect("notes").1.to_owned())
+}
+
+/// As [`try_install`], where it must succeed.
+async fn install(cluster: &TestCluster, name: &str, release: &str, namespace: &str, values: &str) -> String {
+    let notes = try_install(cluster, name, release, namespace, values).await;
+    notes.unwrap_or_else(|error| panic!("{name} on {}: {error}", cluster.name()))
 }
 
 async fn create_namespace(cluster: &TestCluster, name: &str) {
@@ -530,6 +701,56 @@ async fn the_hub_is_installed_where_the_sync_namespace_is_missing() {
     let values = "settings: {secretNamespace: no-sync, dependencyNamespace: no-sync, syncNamespace: not-there}";
     install(hub, HUB, "no-sync", "no-sync", values).await;
     assert_eq!(hub.get_json("Namespace", None, "not-there").await, None);
+}
+
+#[tokio::test]
+async fn a_missing_namespace_is_named_before_anything_is_made_and_is_made_when_asked() {
+    let [hub, ..] = support::shared().await;
+    create_namespace(hub, "is-there").await;
+    let settings = "settings: {secretNamespace: gone-secrets, dependencyNamespace: is-there, syncNamespace: gone-sync}";
+    let (release, namespace) = ("gone", "gone");
+    let error = try_install(hub, HUB, release, namespace, settings).await.expect_err("a namespace is missing");
+    assert!(error.contains("gone-secrets (settings.secretNamespace)") && error.contains("createNamespaces"), "{error}");
+    assert!(!error.contains("is-there") && !error.contains("gone-sync"), "{error}");
+    assert_eq!(hub.get_json("ServiceAccount", "gone", "gone").await, None, "nothing is left behind");
+
+    // The same name is free for the next attempt, and what was there before stays somebody else's.
+    let asked = format!("{settings}\ncreateNamespaces: true\nrbac: {{addressConfigMap: true}}");
+    install(hub, HUB, release, namespace, &asked).await;
+    let label = async |name: &str| {
+        let namespace = hub.get_json("Namespace", None, name).await.unwrap_or_else(|| panic!("no namespace {name}"));
+        namespace["metadata"]["labels"]["app.kubernetes.io/instance"].clone()
+    };
+    for made in ["gone-secrets", "gone-sync"] {
+        assert_eq!(label(made).await, "gone", "{made}");
+    }
+    assert_eq!(label("is-there").await, Value::Null);
+    let path = chart(HUB).display().to_string();
+    let upgraded = helm_on(hub, &["upgrade", release, &path, "--namespace=gone"], &asked).await;
+    upgraded.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(label("gone-secrets").await, "gone", "an upgrade keeps them");
+    let removed = helm_on(hub, &["upgrade", release, &path, "--namespace=gone"], settings).await;
+    removed.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(label("gone-secrets").await, "gone", "they stay, for they hold what others made");
+}
+
+#[tokio::test]
+async fn a_namespace_that_a_member_lacks_is_named_before_anything_is_made() {
+    let [.., member] = support::shared().await;
+    create_namespace(member, "members-sync").await;
+    let refused = async |values: &str, named: &str| {
+        let error = try_install(member, MEMBER, "lacking", "lacking", values).await.expect_err(values);
+        assert!(error.contains("these namespaces do not exist") && error.contains(named), "{values}: {error}");
+        assert_eq!(member.get_json("ServiceAccount", "lacking", "tradewind").await, None, "{values}");
+    };
+    refused("syncNamespace: lacks-sync", "lacks-sync (syncNamespace)").await;
+    refused("syncNamespace: members-sync\nadoptNamespaces: [members-sync, lacks-a]", "lacks-a (adoptNamespaces)").await;
+    let account = "syncNamespace: members-sync\nserviceAccount: {create: false, namespace: lacks-b}";
+    refused(account, "lacks-b (serviceAccount.namespace)").await;
+    install(member, MEMBER, "lacking", "lacking", "syncNamespace: members-sync").await;
+    // A namespace that is made with the release is not asked for, nor one that Tradewind makes itself.
+    install(member, MEMBER, "own-namespace", "own-namespace", "syncNamespace: own-namespace").await;
+    install(member, MEMBER, "made-later", "made-later", "{syncNamespace: lacks-sync, createSyncNamespace: true}").await;
 }
 
 #[tokio::test]

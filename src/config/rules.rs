@@ -36,8 +36,12 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         fields: &["listen_address", "metrics_address"],
-        why: "two servers cannot share one address",
-        broken: |s| s.listen_address == s.metrics_address && s.listen_address.port() != 0,
+        why: "two servers cannot share one port of one address",
+        broken: |s| {
+            let (one, other) = (s.listen_address, s.metrics_address);
+            let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+            overlap && one.port() == other.port() && one.port() != 0
+        },
     },
     Rule {
         fields: &[
@@ -130,6 +134,16 @@ mod tests {
             broken(|s| s.enable_custom_vs_merge = true),
         ];
         assert_eq!(found.to_vec(), expected);
+    }
+
+    #[test]
+    fn an_address_of_all_interfaces_overlaps_every_other() {
+        let refused = |listen: &str, metrics: &str| {
+            let addresses = (listen.parse().unwrap(), metrics.parse().unwrap());
+            !broken(|s| (s.listen_address, s.metrics_address) = addresses).is_empty()
+        };
+        assert!(refused("0.0.0.0:8080", "10.0.0.1:8080") && refused("10.0.0.1:8080", "[::]:8080"));
+        assert!(!refused("10.0.0.1:8080", "10.0.0.2:8080") && !refused("0.0.0.0:8080", "[::]:8081"));
     }
 
     #[test]

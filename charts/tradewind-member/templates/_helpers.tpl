@@ -29,6 +29,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq (toString .Values.sidecars) "false" }}off{{ else }}{{ .Values.sidecars }}{{ end }}
 {{- end }}
 
+{{- /* Refuses namespaces that are missing: a Role in one would end the installation half-way. Without a cluster to ask (helm
+template, --dry-run=client) `lookup` finds nothing at all, not even the namespace that every cluster has. */}}
+{{- define "tradewind-member.validateNamespaces" -}}
+{{- if and .Values.checkNamespaces (lookup "v1" "Namespace" "" "default") }}
+{{- $named := dict }}
+{{- range .Values.adoptNamespaces }}
+{{- $_ := set $named . "adoptNamespaces" }}
+{{- end }}
+{{- if .Values.routingPolicies }}
+{{- $_ := set $named "istio-system" "routingPolicies" }}
+{{- end }}
+{{- if .Values.vsRouting }}
+{{- $_ := set $named "istio-system" "vsRouting" }}
+{{- end }}
+{{- if .Values.token.create }}
+{{- $_ := set $named (include "tradewind-member.accountNamespace" .) "serviceAccount.namespace" }}
+{{- end }}
+{{- if not .Values.createSyncNamespace }}
+{{- $_ := set $named .Values.syncNamespace "syncNamespace" }}
+{{- end }}
+{{- $missing := list }}
+{{- range $namespace, $value := omit $named .Release.Namespace }}
+{{- if not (lookup "v1" "Namespace" "" $namespace) }}
+{{- $missing = append $missing (printf "%s (%s)" $namespace $value) }}
+{{- end }}
+{{- end }}
+{{- if $missing }}
+{{- fail (printf "\n\nthese namespaces do not exist: %s\nMake them (kubectl create namespace NAME), or install this chart into the first with --namespace=NAME --create-namespace\n" (join ", " $missing)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* The rule that lets the given kinds be read: (list GROUP KINDS WANTED), where KINDS maps each kind to its resource. */}}
 {{- define "tradewind-member.read" -}}
 {{- $resources := list }}
