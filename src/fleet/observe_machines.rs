@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     istio::{Metadata, Owner, keys},
-    model::{Kind, Labels, Locality, MachineAddress, Machines, Observed, ServicePort, TargetPort, Workload},
+    model::{
+        HostOverride, Kind, Labels, Locality, MachineAddress, Machines, Observed, ServicePort, TargetPort, Workload,
+    },
 };
 
 /// Hides an object when `true` (reference behaviour §2).
@@ -87,7 +89,7 @@ impl Observer {
     }
 
     /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere what was taken over or may be, machines, where a user labelled it with an
-    /// identity, and otherwise nothing.
+    /// identity, and otherwise the hosts that may be published.
     pub(super) fn service_entry(&self, value: &Value) -> Result<Observed, String> {
         let settings = self.settings();
         if metadata_text(value, "namespace") == settings.sync_namespace {
@@ -106,15 +108,16 @@ impl Observer {
         if self.concerns_adoption(&id, &marks) {
             return self.written(Kind::ServiceEntry, value);
         }
+        let spec = value.get("spec").unwrap_or(&Value::Null);
+        let host_override = HostOverride::of_entry(id.clone(), spec, &settings.hostname_suffix);
         // What any controller of this sort writes never counts as a source: that would be a loop.
         if !is_machine || marks.owner() != Owner::Foreign {
-            return Ok(Observed::Other(id));
+            return Ok(host_override.map_or(Observed::Other(id), Observed::HostOverride));
         }
-        let spec: ServiceEntry =
-            read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
+        let spec: ServiceEntry = read_at("spec", spec).or_else(or_default(value))?;
         let accounts = spec.endpoints.iter().filter_map(|entry| filled(Some(&entry.service_account)));
         let accounts = accounts.map(Into::into).collect();
-        let machines = self.machines(spec);
+        let machines = Machines { host_override: host_override.map(Box::new), ..self.machines(spec) };
         Ok(Observed::Workload(self.machine(Kind::ServiceEntry, &metadata, labels, machines, accounts)))
     }
 

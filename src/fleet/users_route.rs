@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::Settings,
     istio::keys,
-    model::{Kind, ObjectId, PROTOCOLS, Route, is_tracking, shares},
+    model::{Kind, ObjectId, PROTOCOLS, Route, covers_suffix, is_tracking, shares},
 };
 
 /// Prunes one, of which the metadata are read already.
@@ -49,8 +49,9 @@ pub(super) fn route(
         // Who follows it tells whether it stands in the way of others. A Rollout may name it, for what it is worth.
         let gateways = spec.get("gateways").cloned();
         let is_read = route.id.kind == Kind::VirtualService && settings.workload_kinds.contains(&Kind::Rollout);
+        let selector = spec.get("workloadSelector").filter(|_| matches_hosts(&route, settings)).cloned();
         let routes = PROTOCOLS.map(|protocol| (protocol, if is_read { destinations(spec, protocol) } else { None }));
-        let kept = [("gateways", gateways)].into_iter().chain(routes);
+        let kept = [("gateways", gateways), ("workloadSelector", selector)].into_iter().chain(routes);
         let kept: Map<_, _> = kept.filter_map(|(field, value)| Some((field.to_owned(), value?))).collect();
         if !kept.is_empty() {
             route.spec = Arc::new(Value::Object(kept));
@@ -65,6 +66,12 @@ fn matters(route: &Route, spec: &Value, settings: &Settings) -> bool {
         host.strip_suffix(settings.hostname_suffix.as_str()).is_some_and(|before| before.ends_with('.'))
     };
     route.labels.contains_key(keys::PROPAGATE) || route.full_hosts().iter().any(is_ours) || shares(route.id.kind, spec)
+}
+
+/// Whether it is a DestinationRule with a wildcard that covers published hosts.
+fn matches_hosts(route: &Route, settings: &Settings) -> bool {
+    let covers = |host: &String| covers_suffix(host, &settings.hostname_suffix);
+    route.id.kind == Kind::DestinationRule && route.hosts.iter().any(covers)
 }
 
 /// The destinations of its routes of a protocol with their weights, and what Rollouts find a route by.

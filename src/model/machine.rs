@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Labels, Locality, ServicePort};
+use super::{HostOverride, Labels, Locality, ServicePort};
 
 /// The machines behind one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Machines {
     pub selector: Labels,
     /// Whether a ServiceEntry stands for something outside the mesh, which has no sidecar.
     pub external: bool,
+    /// What Istio may follow in place of published entries: a ServiceEntry whose own hosts may be published, too.
+    pub host_override: Option<Box<HostOverride>>,
     /// Why some or all of it cannot be published, in words.
     pub problems: Vec<String>,
 }

@@ -97,6 +97,10 @@ note_kinds! {
     HostInvalid, "host-invalid", "Use letters, digits and '-' in parts of up to 63 characters.";
     /// Two services or prefixes want one host; the one that holds it keeps it.
     HostTaken, "host-taken", "Rename the identity, environment or prefix.";
+    /// A ServiceEntry of somebody else is for a host that Tradewind publishes in the same cluster. Istio gives each client one of the two: that of the client's own namespace, else the one that is exported to it by name, else the older one. Both stay.
+    HostContested, "host-contested", "Take the host out of the entry, or remove the entry; one for this host alone can be handed over with the annotation tradewind.io/adopt: \"true\".";
+    /// A user's DestinationRule covers a published host. For clients in its namespace, Istio takes it in place of the published rule. Both stay.
+    RuleOverridden, "rule-overridden", "Nothing, if it is meant; otherwise let the rule cover other hosts only, or remove it.";
     /// A workload has no Service with a usable port; the cluster contributes no endpoint for it.
     ServiceMissing, "service-missing", "Create a Service whose selector matches the pods and that has the port.";
     /// No workload of a service has pods or machines that can serve in a cluster: all are scaled to 0, without a node, or unhealthy. The cluster is no endpoint while another one has some; while none has, the endpoints stay.

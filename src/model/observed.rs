@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Adoption, ClusterName, EndpointSlice, Kind, Locality, Machines, Rollout, ServiceKey, SidecarHosts, Variant,
+    Adoption, ClusterName, EndpointSlice, HostOverride, Kind, Locality, Machines, Rollout, ServiceKey, SidecarHosts,
+    Variant,
 };
 use crate::{
     api::{
@@ -405,6 +406,8 @@ pub enum Observed {
     Route(Box<Route>),
     /// ServiceEntry, DestinationRule, VirtualService, EnvoyFilter, Sidecar.
     Written(Box<Written>),
+    /// A user's ServiceEntry for hosts that may be published; no machine.
+    HostOverride(HostOverride),
     /// A ServiceEntry that decides nothing: nothing of it is kept.
     Other(ObjectId),
 }
@@ -429,6 +432,7 @@ impl Observed {
             Self::TradewindConfig(o) => &o.id,
             Self::Route(o) => &o.id,
             Self::Written(o) => &o.id,
+            Self::HostOverride(o) => &o.id,
             Self::Other(id) => id,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{HostPlan, ServicePlan};
-use crate::model::{ClusterName, Host};
+use crate::model::{ClusterName, Host, Note, NoteKind, ObjectRef};
 
 /// The invariants that a plan breaks: where, and what. Empty for every plan that Tradewind should make.
 #[must_use]
@@ -20,6 +20,29 @@ pub fn violations(plan: &ServicePlan) -> Vec<(ClusterName, Host, String)> {
         }
     }
     found
+}
+
+/// A plan that breaks an invariant is a defect of Tradewind: it is reported and not written.
+pub(super) fn refuse(plan: &mut ServicePlan) {
+    let broken = violations(plan);
+    if broken.is_empty() {
+        return;
+    }
+    plan.held = true;
+    for (cluster, host, message) in broken {
+        plan.notes.push(Note {
+            kind: NoteKind::PlanRefused,
+            object: ObjectRef {
+                cluster,
+                kind: "ServiceEntry".into(),
+                namespace: String::new(),
+                name: host.service_entry_name(),
+            },
+            service: Some(plan.key.clone()),
+            message,
+        });
+    }
+    plan.clusters.clear();
 }
 
 fn of_host(plan: &HostPlan) -> Vec<String> {

@@ -18,6 +18,7 @@ mod endpoints;
 mod envoy_filter;
 mod export;
 mod gob_hash;
+mod host_overrides;
 mod hosts;
 mod in_cluster;
 mod ingress;
@@ -239,6 +240,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     notes.extend(decided.notes(host_problems, port_problems));
     let clusters: Vec<ClusterPlan> = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
     notes.extend(adoption::in_vain(&decided, &clusters));
+    notes.extend(host_overrides::notes(snapshot, &clusters));
     let moves = decided.governed.iter().map(|Governed { wanted, policy_region, .. }| {
         (policy_region.clone(), snapshot.remembered.policy_regions.get(&wanted.host))
     });
@@ -250,7 +252,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     ingress::add(&decided, &mut plan);
     dependency_proxy::add(&decided, &mut plan);
     plan.finish(snapshot, settings);
-    refuse_violations(&mut plan);
+    checks::refuse(&mut plan);
     plan.notes.sort();
     plan.notes.dedup();
     plan
@@ -498,29 +500,6 @@ impl Decided<'_> {
         };
         Note { kind, object, service: Some(self.snapshot.key.clone()), message }
     }
-}
-
-/// A plan that breaks an invariant is a defect of Tradewind: it is reported and not written.
-fn refuse_violations(plan: &mut ServicePlan) {
-    let broken = violations(plan);
-    if broken.is_empty() {
-        return;
-    }
-    plan.held = true;
-    for (cluster, host, message) in broken {
-        plan.notes.push(Note {
-            kind: NoteKind::PlanRefused,
-            object: ObjectRef {
-                cluster,
-                kind: "ServiceEntry".into(),
-                namespace: String::new(),
-                name: host.service_entry_name(),
-            },
-            service: Some(plan.key.clone()),
-            message,
-        });
-    }
-    plan.clusters.clear();
 }
 
 fn unreadable(kind: Kind, policy: &str, key: &ServiceKey) -> Note {

@@ -95,7 +95,9 @@ impl Registry {
                 let effects = self.in_shard(cluster, |shard| shard.forget_as_users(id, &self.settings));
                 self.spread(cluster, effects);
             }
-            Observed::Workload(_) | Observed::Route(_) | Observed::Other(_) if Kind::WRITTEN.contains(&id.kind) => {
+            Observed::Workload(_) | Observed::Route(_) | Observed::HostOverride(_) | Observed::Other(_)
+                if Kind::WRITTEN.contains(&id.kind) =>
+            {
                 self.remove_written(cluster, id);
             }
             _ => {}

@@ -248,7 +248,7 @@ impl Registry {
     }
 
     /// The services that users know under an identity: those of all its partitions.
-    fn keys_under(&self, plain: &Identity) -> BTreeSet<ServiceKey> {
+    pub(super) fn keys_under(&self, plain: &Identity) -> BTreeSet<ServiceKey> {
         let mut keys: BTreeSet<ServiceKey> = self.keys_of(plain).into_iter().collect();
         if self.settings.enable_sw_aware_ns_caches {
             for shard in &self.shards {

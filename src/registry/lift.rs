@@ -148,6 +148,9 @@ impl Registry {
         let connections = self.matching(&named, &in_force, &mut notes);
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
         let targets = self.at_control_planes(key, targets, &standing);
+        let host_overrides = Host::of_service(&plain, &self.settings.hostname_suffix, keep_case)
+            .map(|host| self.host_overrides_of(targets.iter().map(|target| &target.cluster), &host))
+            .unwrap_or_default();
         let unreadable_policy = self.unreadable_policy(&in_force);
         let additional = self.additional_hosts(key);
         let remembered = self.remembered(&standing, key, &plain, keep_case);
@@ -172,6 +175,7 @@ impl Registry {
             routing_policies,
             beside,
             unreadable_policy,
+            host_overrides,
             additional,
             remembered,
             notes,

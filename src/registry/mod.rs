@@ -23,6 +23,7 @@ mod freshness;
 mod gateways;
 mod governing;
 mod hints;
+mod host_overrides;
 mod identity;
 mod injection;
 mod lift;
@@ -274,6 +275,7 @@ impl Registry {
                     self.set_operations(cluster, &id, Some(&config));
                     return;
                 }
+                Observed::HostOverride(entry) => self.in_shard(cluster, |shard| shard.put_entry(entry, settings)),
                 Observed::Other(id) => self.in_shard(cluster, |shard| shard.remove_workload(&id, &self.settings)),
                 Observed::DependencyProxy(configured) => {
                     let (counted, problems) = dependency_proxies::read(&configured, settings);
@@ -423,6 +425,7 @@ impl Registry {
             return;
         }
         dirty.extend(self.routed_units(&effects.routed));
+        dirty.extend(self.overridden_services(&effects.overridden));
         dirty.extend(self.moved_namespaces(cluster, &effects.sidecars));
         if self.settings.enable_routing_policy {
             // Filters choose pods by the identity as their workloads spell it.

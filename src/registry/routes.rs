@@ -103,6 +103,10 @@ impl Shard {
 
     fn replaced(&mut self, before: Option<Arc<Route>>, now: Option<Arc<Route>>) -> Effects {
         let mut effects = Effects::default();
+        let rule = now.as_deref().or(before.as_deref()).filter(|route| route.id.kind == Kind::DestinationRule);
+        if let Some(id) = rule.map(|rule| rule.id.clone()) {
+            effects.overridden.extend(self.host_overrides.replace_rule(&id, now.as_deref()));
+        }
         for (route, stands) in before.into_iter().map(|route| (route, false)).chain(now.map(|route| (route, true))) {
             effects.hosts.extend(route.full_hosts());
             effects.routed.hosts.extend(self.user_hosts.count(&route, stands));

@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     clients::Clients,
+    host_overrides::HostOverrides,
     identity::{self, Classified},
     injection::NamespaceMarks,
     partition::Spelling,
@@ -66,6 +67,8 @@ pub(super) struct Effects {
     pub(super) hosts: BTreeSet<Arc<str>>,
     /// Workloads and clients whose notes are to be looked at again.
     pub(super) noted: BTreeSet<ObjectId>,
+    /// Hosts of users' ServiceEntries and DestinationRules that came, changed or went.
+    pub(super) overridden: BTreeSet<Arc<str>>,
     /// What users' VirtualServices that came or went concern.
     pub(super) routed: Routed,
     /// What changed about the cluster's own place.
@@ -104,6 +107,7 @@ pub(super) struct Shard {
     /// Those of users that are merged into ours.
     pub(super) custom: Routes,
     pub(super) user_hosts: UserHosts,
+    pub(super) host_overrides: HostOverrides,
     /// Its nodes and gateways.
     place: Place,
     /// What was written there.
@@ -153,6 +157,7 @@ impl Shard {
             references: References::default(),
             custom: Routes::default(),
             user_hosts: UserHosts::default(),
+            host_overrides: HostOverrides::new(&settings.hostname_suffix),
             place: Place::new(settings),
             standing: Standing::default(),
         }
@@ -220,6 +225,8 @@ impl Shard {
             return effects;
         }
         let mut workload = self.with_template(workload);
+        let entry = workload.machines.as_mut().and_then(|machines| machines.host_override.take());
+        effects.overridden.extend(self.host_overrides.replace(&workload.id, entry.map(|entry| *entry)));
         let known = self.workloads.get(&workload.id).map(|placed| &placed.workload);
         if workload.availability == Availability::Starting {
             // A rolling update stays what it was; a scale-up counts from its first ready pod.
@@ -242,15 +249,11 @@ impl Shard {
             self.remove_client(id, &mut effects);
             return effects;
         }
+        effects.overridden.extend(self.host_overrides.replace(id, None));
         let before = self.take_workload(id, &mut effects);
         self.follow(id, before.as_ref(), settings, &mut effects);
         self.disown_routes(before.as_ref(), id, &mut effects);
         effects
-    }
-
-    /// An object is no machine and no user's route any more.
-    pub(super) fn forget_as_users(&mut self, id: &ObjectId, settings: &Settings) -> Effects {
-        if self.workloads.contains_key(id) { self.remove_workload(id, settings) } else { self.remove_route(id) }
     }
 
     fn classify(&mut self, workload: Workload, settings: &Settings, effects: &mut Effects) {
@@ -328,6 +331,11 @@ impl Shard {
 
     pub(super) fn clients_mut(&mut self) -> &mut Clients {
         &mut self.clients
+    }
+
+    /// Whether an object counts as a workload.
+    pub(super) fn has_workload(&self, id: &ObjectId) -> bool {
+        self.workloads.contains_key(id)
     }
 
     pub(super) fn runs(&self, key: &ServiceKey) -> bool {
@@ -488,6 +496,7 @@ impl Shard {
                     .chain(self.routes.ids(kind))
                     .chain(self.custom.ids(kind))
                     .chain(machines)
+                    .chain(self.host_overrides.ids(kind))
                     .collect()
             }
             kind if Kind::CLIENTS.contains(&kind) => self.clients.ids(kind),

@@ -12,8 +12,8 @@ use crate::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     model::{
-        ClusterName, Configured, GatewayAddress, Host, Identity, Kind, Locality, Note, ObjectId, Route, ServiceKey,
-        Variant,
+        ClusterName, Configured, GatewayAddress, Host, HostOverride, Identity, Kind, Locality, Note, ObjectId, Route,
+        ServiceKey, Variant,
     },
 };
 
@@ -51,6 +51,8 @@ pub struct ServiceSnapshot {
     pub beside: Beside,
     /// A policy (its kind and `cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
     pub unreadable_policy: Option<(Kind, Arc<str>)>,
+    /// What Istio may follow in place of its published objects, by the clusters that hold these.
+    pub host_overrides: Vec<(ClusterName, Arc<HostOverride>)>,
     /// Whether it is reached under the additional suffixes, too, or which other service is.
     pub additional: AdditionalHosts,
     /// What its written objects remember.
