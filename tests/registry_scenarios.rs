@@ -8,6 +8,8 @@ mod host_overrides;
 mod injection;
 #[path = "registry_scenarios/order.rs"]
 mod order;
+#[path = "registry_scenarios/outage.rs"]
+mod outage;
 #[path = "registry_scenarios/place.rs"]
 mod place;
 mod planning;

@@ -149,6 +149,12 @@ note_kinds! {
     PolicyUnmatched, "policy-unmatched", "Put the policy into the namespace of the workload, with its identity and environment.";
     /// Another policy for the same service is in force.
     PolicyOutranked, "policy-outranked", "Remove one of them, or raise the priority label.";
+    /// A policy gives traffic to a region that has no endpoint, or none that other clusters reach, because of something that is not its fault: a cluster cannot be read, a gateway has no address, a workload has no sidecar or no Service, the region of nodes is not known. Its share goes to the others until that is mended.
+    RegionUnavailable, "region-unavailable", "Mend what the message names; the policy need not change.";
+    /// What a policy or a Dependency names is not seen to run, and a cluster that may run it could not be read.
+    WorkloadsUnknown, "workloads-unknown", "Restore the cluster, as its own note says; the object need not change unless it names the wrong thing.";
+    /// A policy is in force in proportion: its weights do not sum to 100, or some clients can share by whole percent only.
+    PolicyAdjusted, "policy-adjusted", "Nothing, if the proportions are meant; otherwise write whole percent that sum to 100.";
     /// Part of a policy makes no sense; the rest of it is in force.
     PolicyQuestionable, "policy-questionable", "Correct the policy.";
     /// The policy of a service cannot be read since the restart; its objects are kept as they are.

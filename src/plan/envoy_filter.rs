@@ -64,8 +64,21 @@ pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut Se
             }
         }
         if !any {
-            let message = format!("no enabled cluster runs a client of {}; it has no effect", snapshot.key);
-            plan.notes.push(note(NoteKind::PolicyUnmatched, message));
+            let (kind, message) = match &snapshot.beside.clients_unread {
+                None => (
+                    NoteKind::PolicyUnmatched,
+                    format!("no enabled cluster runs a client of {}; it has no effect", snapshot.key),
+                ),
+                Some(clusters) => (
+                    NoteKind::WorkloadsUnknown,
+                    format!(
+                        "no cluster that could be read runs a client of {}, and what runs in {clusters} is not known; it has \
+                         no effect until then",
+                        snapshot.key
+                    ),
+                ),
+            };
+            plan.notes.push(note(kind, message));
         }
     }
 }

@@ -27,6 +27,7 @@ mod order;
 mod policy;
 mod ports;
 mod propagation;
+mod regions;
 mod rewrite;
 mod service_entry;
 mod shaping;
@@ -241,6 +242,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     let clusters: Vec<ClusterPlan> = snapshot.targets.iter().filter_map(|target| decided.in_cluster(target)).collect();
     notes.extend(adoption::in_vain(&decided, &clusters));
     notes.extend(host_overrides::notes(snapshot, &clusters));
+    notes.extend(regions::unreached(&decided, &clusters));
     let moves = decided.governed.iter().map(|Governed { wanted, policy_region, .. }| {
         (policy_region.clone(), snapshot.remembered.policy_regions.get(&wanted.host))
     });
@@ -267,6 +269,13 @@ struct Governed<'a> {
     /// The region to which the policy sends all traffic.
     policy_region: Option<Arc<str>>,
     claim: Option<&'a Claim>,
+}
+
+impl Governed<'_> {
+    /// Whether its entry is for all hosts, and the default one says what is to be said of it.
+    fn is_of_variant(&self) -> bool {
+        self.wanted.variant != Variant::Default && !(self.wanted.is_default && self.wanted.is_named)
+    }
 }
 
 /// All that is decided for a service before it is seen from one cluster.
@@ -384,25 +393,23 @@ impl Decided<'_> {
         let has_host = !self.governed.is_empty();
         self.too_many_pods(&mut notes);
         self.unreached_by_readers(&mut notes);
-        self.without_pods(&mut notes);
+        notes.extend(regions::without_pods(self.snapshot));
         notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
         notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
-        for Governed { wanted, shares, claim, .. } in &self.governed {
+        for governed @ Governed { wanted, shares, claim, .. } in &self.governed {
             let (host, key) = (&wanted.host, &self.snapshot.key);
             if let Some(holder) = claim.and_then(|claim| claim.taken_by.as_ref()) {
                 let message =
                     format!("the host {host} belongs to the service {holder}; {key} is not published under it");
                 notes.push(self.note(!wanted.is_default, NoteKind::HostTaken, message));
             }
-            // The entry for all hosts is told of at the default one.
-            if wanted.variant != Variant::Default && !(wanted.is_default && wanted.is_named) {
+            if governed.is_of_variant() {
                 continue;
             }
             let questions =
                 weights::problems(wanted.entry.as_ref(), shares, &self.views[&wanted.variant].snapshot, self.settings);
-            notes.extend(questions.into_iter().map(|message| {
-                self.note(true, NoteKind::PolicyQuestionable, format!("for the host {host}: {message}"))
-            }));
+            let about_host = |(kind, message)| self.note(true, kind, format!("for the host {host}: {message}"));
+            notes.extend(questions.into_iter().map(about_host));
             if self.snapshot.additional == AdditionalHosts::Yes
                 && let Some(Err(problem)) = self.additional(host, &[])
             {
@@ -436,36 +443,6 @@ impl Decided<'_> {
                 self.note(false, NoteKind::PodsTooMany, format!("has {count} pods, more than {most}; {instead}"));
             note.object = service_of(source);
             notes.push(note);
-        }
-    }
-
-    /// Clusters in which no workload has pods that can serve.
-    fn without_pods(&self, notes: &mut Vec<Note>) {
-        let sources = &self.views[&Variant::Default].snapshot.sources;
-        let is_served = sources.iter().any(Source::is_available);
-        for source in sources {
-            let Some(workload) = source.unavailable.first() else { continue };
-            let why = match workload.kind {
-                Kind::WorkloadEntry => "fails its health checks",
-                Kind::DaemonSet => "has no node to run on",
-                _ => "is scaled to 0",
-            };
-            let others = match source.unavailable.len() - 1 {
-                0 => String::new(),
-                1 => ", and 1 more workload cannot serve either".to_owned(),
-                count => format!(", and {count} more workloads cannot serve either"),
-            };
-            let then = if is_served {
-                "clients go to other clusters until one of the workloads can serve again"
-            } else {
-                "no cluster can serve; its endpoints stay as they are"
-            };
-            notes.push(Note {
-                kind: NoteKind::WorkloadsUnavailable,
-                object: workload.in_cluster(&source.cluster),
-                service: Some(self.snapshot.key.clone()),
-                message: format!("{why}{others}; {then}"),
-            });
         }
     }
 

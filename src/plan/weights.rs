@@ -4,12 +4,12 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use super::endpoints::gcd;
+use super::{endpoints::gcd, regions};
 use crate::{
     api::{LbType, TrafficPolicyEntry, TrafficTarget},
     config::{Settings, Weights},
-    model::{Policy, did_you_mean},
-    registry::{ServiceSnapshot, Source},
+    model::{NoteKind, Policy, did_you_mean},
+    registry::{ServiceSnapshot, Source, Target},
 };
 
 /// Annotation of a policy: `exclude` keeps regions that it does not list from being fallbacks.
@@ -225,63 +225,57 @@ fn percent<K: Ord>(weights: Vec<(K, u64)>) -> Vec<(K, u32)> {
     scaled.into_iter().map(|(region, whole, _)| (region, whole)).collect()
 }
 
-/// What is questionable about an entry, in words.
+/// What the owner of an entry should know: what to correct, or why it is not in force as it reads.
 pub(super) fn problems(
     entry: Option<&TrafficPolicyEntry>,
     shares: &Shares,
     snapshot: &ServiceSnapshot,
     settings: &Settings,
-) -> Vec<String> {
+) -> Vec<(NoteKind, String)> {
     let Some(entry) = entry else { return Vec::new() };
-    let mut problems = Vec::new();
+    let mut mistakes = Vec::new();
     if let LbType::Unknown(text) = &entry.lb_type {
-        problems
+        mistakes
             .push(format!("lbType {text:?} is neither TOPOLOGY (0) nor FAILOVER (1); no locality preference is set"));
-        return problems;
+        return as_mistakes(mistakes);
     }
     if entry.lb_type == LbType::Failover && entry.target.is_empty() {
-        problems.push("lbType is FAILOVER without targets; no locality preference is set".into());
+        mistakes.push("lbType is FAILOVER without targets; no locality preference is set".into());
     }
     let mut seen = BTreeSet::new();
     for target in &entry.target {
         let region = target.region.trim();
         if region.is_empty() {
-            problems.push("a target has no region; it is ignored".into());
+            mistakes.push("a target has no region; it is ignored".into());
         } else if !seen.insert(region) {
-            problems.push(format!("region {region} is listed twice; the last one counts"));
+            mistakes.push(format!("region {region} is listed twice; the last one counts"));
         }
         if target.weight < 0 {
-            problems.push(format!("region {region} has the negative weight {}; it counts as 0", target.weight));
+            mistakes.push(format!("region {region} has the negative weight {}; it counts as 0", target.weight));
         }
     }
     if entry.lb_type != LbType::Failover || entry.target.is_empty() {
-        return problems;
+        return as_mistakes(mistakes);
     }
     let targets = distinct(&entry.target);
     let sum: i128 = targets.iter().map(|target| i128::from(target.weight.max(0))).sum();
     if sum == 0 {
-        problems.push("no region has a weight above 0; the nearest region is used".into());
-    } else if sum != 100 {
-        problems.push(format!("the weights sum to {sum}, not 100; they are taken in proportion"));
+        mistakes.push("no region has a weight above 0; the nearest region is used".into());
+    }
+    let mut problems = as_mistakes(mistakes);
+    if sum != 0 && sum != 100 {
+        let message = format!("the weights sum to {sum}, not 100; they are taken in proportion");
+        problems.push((NoteKind::PolicyAdjusted, message));
     }
     let running: BTreeSet<&str> = snapshot.sources.iter().filter_map(region_of).map(|region| &**region).collect();
     for target in targets.iter().filter(|target| !running.contains(target.region.trim())) {
         let region = target.region.trim();
         // A region that the fleet has is no slip, whether or not the service runs there now.
-        let is_known = snapshot.targets.iter().flat_map(|target| &target.regions).any(|known| **known == *region);
-        let meant = if is_known { String::new() } else { did_you_mean(region, running.iter().copied()) };
-        let problem = match (target.weight > 0, shares) {
-            (true, Shares::Weighted(_)) => {
-                format!("no cluster runs the service in region {region}; its share goes to the other regions")
-            }
-            (true, _) => {
-                format!(
-                    "no cluster runs the service in region {region}, nor in any other with a weight; the nearest region is used"
-                )
-            }
-            (false, _) => format!("no cluster runs the service in region {region}; it is no fallback"),
-        };
-        problems.push(format!("{problem}{meant}"));
+        let in_fleet = snapshot.targets.iter().map(|target| &target.regions);
+        let mut in_fleet = in_fleet.chain(snapshot.absences.iter().map(|absence| &absence.regions)).flatten();
+        let is_known = in_fleet.any(|known| **known == *region);
+        let hint = if is_known { String::new() } else { did_you_mean(region, running.iter().copied()) };
+        problems.push(regions::without_source(region, target.weight > 0, shares, snapshot, &hint));
     }
     if let Shares::Weighted(weighted) = shares {
         let are_whole = are_whole_percent(targets.iter().map(|target| target.weight.max(0).unsigned_abs()));
@@ -290,25 +284,47 @@ pub(super) fn problems(
     problems
 }
 
+fn as_mistakes(messages: Vec<String>) -> Vec<(NoteKind, String)> {
+    messages.into_iter().map(|message| (NoteKind::PolicyQuestionable, message)).collect()
+}
+
 /// Where clients cannot follow the weights as the policy means them.
-fn about_clients(weighted: &Weighted, are_whole: bool, snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String> {
-    let clusters = |wanted: &dyn Fn(usize) -> bool| -> Option<String> {
-        let targets = snapshot.targets.iter().filter(|target| wanted(target.regions.len()));
+fn about_clients(
+    weighted: &Weighted,
+    are_whole: bool,
+    snapshot: &ServiceSnapshot,
+    settings: &Settings,
+) -> Vec<(NoteKind, String)> {
+    let clusters = |wanted: &dyn Fn(&Target) -> bool| -> Option<String> {
+        let targets = snapshot.targets.iter().filter(|target| wanted(target));
         let names: Vec<String> = targets.map(|target| target.cluster.to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    let several = clusters(&|regions| regions > 1).filter(|_| settings.weights == Weights::Tiers).map(|clusters| {
-        format!("clients of {clusters} are in several regions; there the weights hold without fallback")
+    let several = |target: &Target| settings.weights == Weights::Tiers && target.regions.len() > 1;
+    let several = clusters(&several).map(|clusters| {
+        let message = format!("clients of {clusters} are in several regions; there the weights hold without fallback");
+        (NoteKind::RegionsSeveral, message)
     });
-    let unknown = clusters(&|regions| regions == 0)
-        .map(|clusters| format!("the region of clients in {clusters} is not known; the weights have no effect there"));
-    let is_distributed = |regions: usize| regions > 1 || regions == 1 && settings.weights == Weights::Distribute;
+    let unlabelled = clusters(&|target| target.regions.is_empty() && !target.nodes_unread).map(|clusters| {
+        let message = format!("the region of clients in {clusters} is not known; the weights have no effect there");
+        (NoteKind::RegionUnknown, message)
+    });
+    let unread = clusters(&|target| target.regions.is_empty() && target.nodes_unread).map(|clusters| {
+        let message = format!(
+            "the region of clients in {clusters} is not known, because the nodes cannot be read; the weights have no \
+             effect there until they can be"
+        );
+        (NoteKind::RegionUnavailable, message)
+    });
+    let is_distributed = |target: &Target| {
+        target.regions.len() > 1 || target.regions.len() == 1 && settings.weights == Weights::Distribute
+    };
     let rounded = clusters(&is_distributed).filter(|_| !are_whole).map(|clusters| {
         let shares = weighted.listed.iter().map(|(region, percent)| format!("{percent} % for {region}"));
         let shares = shares.collect::<Vec<_>>().join(", ");
-        format!("clients of {clusters} share by whole percent only: {shares}")
+        (NoteKind::PolicyAdjusted, format!("clients of {clusters} share by whole percent only: {shares}"))
     });
-    several.into_iter().chain(unknown).chain(rounded).collect()
+    several.into_iter().chain(unlabelled).chain(unread).chain(rounded).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub const NAMESPACE_RULE_SUFFIXES: [&str; 2] = [".svc.cluster.local-incluster-dr
 pub struct Beside {
     /// The clients that depend on the service, by cluster, as the oldest workload spells each. Empty without RoutingPolicy.
     pub clients: Vec<(ClusterName, String)>,
+    /// Where none is known: the clusters that may run some, because they were never read, in words.
+    pub clients_unread: Option<String>,
     /// The DependencyProxies for which the service is the proxy.
     pub proxied: Vec<Proxied>,
     /// A user's VirtualService for a host of the identity, in a cluster that runs it.
@@ -100,6 +102,7 @@ impl Registry {
         if settings.enable_routing_policy {
             if has_policies {
                 beside.clients = self.clients_of(&key.identity);
+                beside.clients_unread = if beside.clients.is_empty() { self.unread_clusters() } else { None };
             }
             self.keep_filters(key, standing, &mut beside.kept);
         }
@@ -112,11 +115,27 @@ impl Registry {
 
     /// Notes about DependencyProxies whose proxy is not there.
     pub(super) fn missing_proxy(&self, key: &ServiceKey, beside: &Beside) -> Vec<Note> {
+        if beside.proxied.is_empty() {
+            return Vec::new();
+        }
+        let (kind, message) = match self.unread_clusters() {
+            None => (
+                NoteKind::DependencyQuestionable,
+                format!("no cluster offers the proxy {key}; its hosts count as soon as one does"),
+            ),
+            Some(clusters) => (
+                NoteKind::WorkloadsUnknown,
+                format!(
+                    "no cluster that could be read offers the proxy {key}, and what runs in {clusters} is not known; its hosts \
+                     count as soon as a cluster is seen to offer it"
+                ),
+            ),
+        };
         let missing = beside.proxied.iter().map(|proxied| Note {
-            kind: NoteKind::DependencyQuestionable,
+            kind,
             object: proxied.id.in_cluster(&proxied.cluster),
             service: Some(key.clone()),
-            message: format!("no cluster offers the proxy {key}; its hosts count as soon as one does"),
+            message: message.clone(),
         });
         missing.collect()
     }

@@ -227,6 +227,7 @@ impl Target {
             regions: Vec::new(),
             network: None,
             identity_namespaces: Vec::new(),
+            nodes_unread: false,
             dependent_namespaces: Vec::new(),
             held: true,
         }
@@ -244,6 +245,7 @@ impl Target {
         if self.network != other.network {
             self.network = None;
         }
+        self.nodes_unread |= other.nodes_unread;
         add(&mut self.readers, other.readers);
         add(&mut self.regions, other.regions);
         add(&mut self.identity_namespaces, other.identity_namespaces);

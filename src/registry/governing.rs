@@ -58,12 +58,19 @@ impl Registry {
                 if shard.is_home(key, &config.id.namespace) || stays() {
                     matching.push((shard.name().clone(), config.clone()));
                 } else if !covers() {
-                    notes.push(Note {
-                        kind: NoteKind::PolicyUnmatched,
-                        object: config.id.in_cluster(shard.name()),
-                        service: Some(key.clone()),
-                        message: format!("no workload of {key} runs in its namespace; it has no effect"),
-                    });
+                    let (kind, message) = if shard.has_read_workloads() {
+                        let message = format!("no workload of {key} runs in its namespace; it has no effect");
+                        (NoteKind::PolicyUnmatched, message)
+                    } else {
+                        let message = format!(
+                            "whether a workload of {key} runs in its namespace is not known, because what runs in {} cannot \
+                             be read; it has no effect until then",
+                            shard.name()
+                        );
+                        (NoteKind::WorkloadsUnknown, message)
+                    };
+                    let object = config.id.in_cluster(shard.name());
+                    notes.push(Note { kind, object, service: Some(key.clone()), message });
                 }
             }
         }

@@ -43,11 +43,12 @@ impl Registry {
                 let named = named.or_else(|| self.nearest_identity(&key.identity));
                 named.or_else(|| is_at_home.then(|| self.running_in_namespace(note)).flatten())
             }
-            NoteKind::DependencyQuestionable => {
+            NoteKind::DependencyQuestionable | NoteKind::WorkloadsUnknown => {
+                let unread = self.unread_clusters();
                 let dependencies = self.dependencies.read();
                 let named = dependencies.all().find(|((cluster, id), _)| id.in_cluster(cluster) == note.object)?;
-                let unserved =
-                    named.1.destinations.iter().find(|identity| runs_nowhere(identity) == note.message)?.clone();
+                let is_meant = |identity: &&Identity| runs_nowhere(identity, unread.as_deref()) == note.message;
+                let unserved = named.1.destinations.iter().find(is_meant)?.clone();
                 drop(dependencies);
                 self.nearest_identity(&unserved)
             }

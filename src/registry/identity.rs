@@ -51,6 +51,14 @@ impl Classified {
         matches!(self, Self::Service(_) | Self::Invalid(_))
     }
 
+    /// The service that it names, where it has no sidecar: a policy that counts on it is told so.
+    pub(super) fn left_out(&self) -> Option<&ServiceKey> {
+        match self {
+            Self::LeftOut { key, .. } => key.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether only the labels of its namespace could say that it has a sidecar.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self, Self::LeftOut { why, .. } if why.depends_on_namespace())

@@ -144,6 +144,7 @@ impl Registry {
         let plain = ServiceKey { identity: identity.clone(), environment: key.environment.clone() };
         let named = self.named(key, &plain);
         let policies = self.matching(&named, &in_force, &mut notes);
+        let absences = self.absences(key, &policies, &sources);
         let outlier_detections = self.matching(&named, &in_force, &mut notes);
         let connections = self.matching(&named, &in_force, &mut notes);
         let targets = self.targets(key, &sources, &standing, &dependents, declared);
@@ -173,6 +174,7 @@ impl Registry {
             connections,
             slow_starts: self.naming(&named),
             routing_policies,
+            absences,
             beside,
             unreadable_policy,
             host_overrides,
@@ -237,16 +239,11 @@ impl Registry {
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
                 }
-                let mut regions = shard.place().regions();
-                if regions.is_empty() && !shard.knows(Kind::Node) {
-                    let carried =
-                        self.carried.get(&shard.key().label_value()).and_then(|carried| carried.locality(shard.key()));
-                    regions.extend(carried.map(|locality| locality.region));
-                }
                 Some(Target {
                     cluster: shard.key().clone(),
                     readers: vec![Reader { cluster: shard.key().clone(), network: shard.gateway_network() }],
-                    regions,
+                    regions: self.regions_of(&shard),
+                    nodes_unread: !shard.knows(Kind::Node),
                     network: shard.gateway_network().filter(|_| self.settings.direct_endpoints),
                     identity_namespaces: shard.namespaces_of(&key.identity),
                     dependent_namespaces: dependent_namespaces.into_iter().collect(),
@@ -403,6 +400,11 @@ impl Registry {
     /// Looks again at the Dependencies whose destinations came or went.
     fn review_dependencies(&self) {
         let unreviewed = std::mem::take(&mut *self.unreviewed.lock());
+        if unreviewed.is_empty() {
+            return;
+        }
+        let unread = self.unread_clusters();
+        let kind = if unread.is_none() { NoteKind::DependencyQuestionable } else { NoteKind::WorkloadsUnknown };
         for (cluster, id) in unreviewed {
             let unserved: Vec<Identity> = {
                 let dependencies = self.dependencies.read();
@@ -413,10 +415,10 @@ impl Registry {
                 counted.destinations.iter().filter(nobody_runs).cloned().collect()
             };
             let notes = unserved.iter().map(|identity| Note {
-                kind: NoteKind::DependencyQuestionable,
+                kind,
                 object: id.in_cluster(&cluster),
                 service: None,
-                message: runs_nowhere(identity),
+                message: runs_nowhere(identity, unread.as_deref()),
             });
             self.notes.put(of_destinations(&cluster, &id), notes.collect());
         }
@@ -514,9 +516,15 @@ fn is_machine(kind: Kind) -> bool {
     matches!(kind, Kind::WorkloadEntry | Kind::ServiceEntry)
 }
 
-/// What is said of a destination of a Dependency that nobody runs.
-pub(super) fn runs_nowhere(identity: &Identity) -> String {
-    format!("no cluster runs the destination {identity}; it counts as soon as one does")
+/// What is said of a destination of a Dependency that nobody is seen to run. `unread` names clusters that may run it.
+pub(super) fn runs_nowhere(identity: &Identity, unread: Option<&str>) -> String {
+    match unread {
+        None => format!("no cluster runs the destination {identity}; it counts as soon as one does"),
+        Some(clusters) => format!(
+            "no cluster that could be read runs the destination {identity}, and what runs in {clusters} is not known; it \
+             counts as soon as a cluster is seen to run it"
+        ),
+    }
 }
 
 /// Notes about the destinations of a Dependency, apart from those about its own text.

@@ -8,6 +8,7 @@
 //! either synced or reported unreadable. From then on a cluster that cannot be read counts with what
 //! was known of it last (its shard, or what was [carried over](carried) from written objects).
 
+mod absence;
 mod addresses;
 mod adoption;
 mod agreement;
@@ -64,6 +65,8 @@ use std::{
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use absence::listed_clusters;
+pub use absence::{Absence, AbsenceReason};
 pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, ROUTING_NAMESPACE, RuledNamespace};
 pub use dirty::Unit;
 pub use notes::{NoteBook, NoteSource};
@@ -449,6 +452,7 @@ impl Registry {
         }
         if effects.place.endpoints {
             dirty.extend(self.keys_running_in(cluster).into_iter().map(Unit::Service));
+            dirty.extend(self.keys_absent_from(cluster).into_iter().map(Unit::Service));
         }
         if effects.place.domain {
             dirty.extend(self.routed_hosts_in(cluster).into_iter().map(Unit::Host));

@@ -276,6 +276,7 @@ impl Shard {
             self.count_in(&key.identity, &id.namespace, effects);
             effects.services.insert(key.clone());
         }
+        classified.left_out().map(|key| effects.services.insert(key.clone()));
         self.references.add(&workload);
         if classified.takes_part() {
             effects.place.any |= self.by_namespace.is_empty();
@@ -296,6 +297,7 @@ impl Shard {
             self.count_out(&key.identity, &id.namespace, effects);
             effects.services.insert(key.clone());
         }
+        placed.classified.left_out().map(|key| effects.services.insert(key.clone()));
         self.references.remove(&placed.workload);
         if placed.classified.takes_part() {
             remove_from(&mut self.by_namespace, &id.namespace, id);

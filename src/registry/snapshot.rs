@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{beside::Beside, portion::Portion};
+use super::{absence::Absence, beside::Beside, portion::Portion};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
@@ -47,6 +47,8 @@ pub struct ServiceSnapshot {
     pub slow_starts: Matching<TrafficConfigSpec>,
     /// The RoutingPolicies that name it.
     pub routing_policies: Matching<RoutingPolicySpec>,
+    /// The clusters that may run it in a region that a policy names and no source is in.
+    pub absences: Vec<Absence>,
     /// What decides objects beside its hosts.
     pub beside: Beside,
     /// A policy (its kind and `cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
@@ -240,6 +242,8 @@ pub struct Target {
     pub readers: Vec<Reader>,
     /// The regions of the readers' nodes, the most frequent first; empty when unknown.
     pub regions: Vec<Arc<str>>,
+    /// Whether nodes of a reader were never read.
+    pub nodes_unread: bool,
     /// The network of all readers, where the pods of others are reached directly.
     pub network: Option<Arc<str>>,
     /// Namespaces there that run the service's identity.

@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn routing_policies() -> Settings {
+pub(super) fn routing_policies() -> Settings {
     Settings { enable_routing_policy: true, routing_policy_enabled_clusters: vec!["*".into()], ..Settings::default() }
 }
 
@@ -21,7 +21,7 @@ fn resources(text: &str) -> tradewind::config::Resources {
     settings.vs_routing_in_cluster_enabled_resources
 }
 
-fn routing_policy(identity: &str, host: &str) -> String {
+pub(super) fn routing_policy(identity: &str, host: &str) -> String {
     format!(
         "apiVersion: admiral.io/v1alpha1
 kind: RoutingPolicy
@@ -35,7 +35,7 @@ spec:
     )
 }
 
-fn proxy(destination: &str, proxy: &str) -> String {
+pub(super) fn proxy(destination: &str, proxy: &str) -> String {
     format!(
         "apiVersion: admiral.io/v1alpha1
 kind: DependencyProxy

@@ -1,6 +1,6 @@
 //! The namespaces of a cluster: whether they take part, whether their pods have sidecars, and what that of the control plane tells.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{CONTROL_PLANE, Classified, Effects, Placed, Shard};
 use crate::{
@@ -85,6 +85,20 @@ impl Shard {
             _ => false,
         };
         self.doubts_sidecars() && self.workloads.values().any(is_of)
+    }
+
+    /// The first workload of a service that has no sidecar.
+    pub(in crate::registry) fn left_out(&self, of: &ServiceKey) -> Option<ObjectId> {
+        let is_of = |placed: &&Placed| match &placed.classified {
+            Classified::LeftOut { why, key } => self.is_certain(*why) && key.as_ref() == Some(of),
+            _ => false,
+        };
+        self.workloads.values().filter(is_of).map(|placed| &placed.workload.id).min().cloned()
+    }
+
+    /// The services that workloads without a sidecar name.
+    pub(in crate::registry) fn keys_left_out(&self) -> BTreeSet<ServiceKey> {
+        self.workloads.values().filter_map(|placed| placed.classified.left_out().cloned()).collect()
     }
 
     /// The workloads and clients that have no sidecar.

@@ -1,0 +1,130 @@
+//! Clusters that may run a service in a region to which a policy gives traffic, although it is not seen to run there.
+//!
+//! Decides whether a policy names a region where the service never ran, or whether something keeps it from being seen or
+//! called there; never what that means for traffic.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Registry, Source, shard::Shard, snapshot::Matching};
+use crate::{
+    api::GlobalTrafficPolicySpec,
+    model::{ClusterName, Kind, ObjectId, ServiceKey},
+};
+
+/// Most clusters that a message names; the others are counted.
+const MAX_CLUSTERS: usize = 3;
+
+/// A cluster that is no source of a service, and that may run it all the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Absence {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// The regions of its nodes, the most frequent first; empty when unknown.
+    pub regions: Vec<Arc<str>>,
+    /// Why it is no source.
+    pub why: AbsenceReason,
+}
+
+/// Why a cluster is no source of a service that it may run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AbsenceReason {
+    /// Its first lists have not come yet.
+    Loading,
+    /// What runs there was never read.
+    Unread,
+    /// This workload of the service runs there and makes no endpoint, mostly because no Service leads to it.
+    NoEndpoint(ObjectId),
+    /// This workload of the service runs there without a sidecar, so that it does not count.
+    LeftOut(ObjectId),
+}
+
+impl Registry {
+    /// The clusters that may run a service in a region that its policies name and none of its sources is in, sorted.
+    pub(super) fn absences(
+        &self,
+        key: &ServiceKey,
+        policies: &Matching<GlobalTrafficPolicySpec>,
+        sources: &[Source],
+    ) -> Vec<Absence> {
+        let running: BTreeSet<&str> =
+            sources.iter().filter_map(|source| Some(&*source.locality.as_ref()?.region)).collect();
+        let entries = policies.iter().flat_map(|(_, policy)| &policy.spec.policy);
+        let named = entries.flat_map(|entry| &entry.target).map(|target| target.region.trim());
+        let missing: BTreeSet<&str> = named.filter(|region| !region.is_empty() && !running.contains(region)).collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let is_source = |shard: &Shard| sources.iter().any(|source| source.cluster == *shard.name());
+        let absence = |shard: &Shard| {
+            let regions = self.regions_of(shard);
+            let is_there = regions.iter().any(|region| missing.contains(&**region));
+            let may_be_there = regions.is_empty() && !shard.knows(Kind::Node);
+            let why = if is_there || may_be_there { shard.why_absent(key)? } else { return None };
+            Some(Absence { cluster: shard.name().clone(), regions, why })
+        };
+        let shards = self.shards.iter().filter(|shard| shard.runs_services() && !is_source(shard));
+        let mut absences: Vec<Absence> = shards.filter_map(|shard| absence(&shard)).collect();
+        absences.sort();
+        absences
+    }
+
+    /// The regions of a cluster's nodes, or the one in which it was written while its nodes cannot be read.
+    pub(super) fn regions_of(&self, shard: &Shard) -> Vec<Arc<str>> {
+        let mut regions = shard.place().regions();
+        if regions.is_empty() && !shard.knows(Kind::Node) {
+            let carried = self.carried.get(&shard.name().label_value());
+            regions.extend(carried.and_then(|carried| carried.locality(shard.name())).map(|locality| locality.region));
+        }
+        regions
+    }
+
+    /// The services that may be told of an [`Absence`] in a cluster: where it is decides that.
+    pub(super) fn keys_absent_from(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
+        let Some(shard) = self.shards.get(cluster).filter(|shard| shard.runs_services()) else {
+            return BTreeSet::new();
+        };
+        if shard.has_read_workloads() { shard.keys_left_out() } else { self.named.keys() }
+    }
+
+    /// The clusters whose workloads were never read, in words: `cluster-2 and cluster-3`. None where all were read.
+    pub(super) fn unread_clusters(&self) -> Option<String> {
+        let unread = self.shards.iter().filter(|shard| shard.runs_services() && !shard.has_read_workloads());
+        let unread: BTreeSet<ClusterName> = unread.map(|shard| shard.name().clone()).collect();
+        (!unread.is_empty()).then(|| listed_clusters(&unread))
+    }
+}
+
+impl Shard {
+    /// Whether services may run there: the hub alone has none.
+    fn runs_services(&self) -> bool {
+        self.kinds().contains_key(&Kind::Service)
+    }
+
+    /// Whether all that says which workloads run there was read once.
+    pub(super) fn has_read_workloads(&self) -> bool {
+        !self.is_loading() && self.knows_workloads()
+    }
+
+    fn why_absent(&self, key: &ServiceKey) -> Option<AbsenceReason> {
+        if self.is_loading() {
+            return Some(AbsenceReason::Loading);
+        }
+        if !self.knows_workloads() {
+            return Some(AbsenceReason::Unread);
+        }
+        if let Some(workload) = self.workloads_of(key).map(|workload| &workload.id).min() {
+            return Some(AbsenceReason::NoEndpoint(workload.clone()));
+        }
+        self.left_out(key).map(AbsenceReason::LeftOut)
+    }
+}
+
+/// `cluster-1, cluster-2, cluster-3 and 2 more`.
+pub(crate) fn listed_clusters<'a>(clusters: impl IntoIterator<Item = &'a ClusterName>) -> String {
+    let names: Vec<&str> = clusters.into_iter().map(ClusterName::as_str).collect();
+    let shown = names[..names.len().min(MAX_CLUSTERS)].join(", ");
+    match names.len().saturating_sub(MAX_CLUSTERS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
