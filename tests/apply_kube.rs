@@ -168,7 +168,7 @@ fn client(cluster: &TestCluster, who: Who) -> Client {
     cluster.client_with(&cluster.url(), &cluster.token(who), WRITER)
 }
 
-fn store(client: &Arc<Mutex<Client>>, observer: &Observer, settings: &Settings) -> KubeStore {
+fn store(client: &Arc<Mutex<Client>>, observer: &Observer, settings: &Arc<Settings>) -> KubeStore {
     let (client, observer) = (Arc::clone(client), observer.clone());
     let read: ReadWritten = Arc::new(move |kind, value| match observer.observe_value(kind, value)? {
         Observed::Written(written) => Ok(*written),

@@ -42,6 +42,9 @@ struct Case {
     /// Settings other than the defaults, as in the settings file.
     #[serde(default)]
     settings: serde_json::Value,
+    /// The namespace of Istio in single clusters, as annotations of their Secrets say it.
+    #[serde(default, rename = "istioNamespaces")]
+    istio_namespaces: BTreeMap<String, String>,
     /// Set where who comes first decides, by design: then events one at a time may end otherwise.
     #[serde(default)]
     first_come: bool,
@@ -89,7 +92,7 @@ fn run(path: &Path) -> Result<(), String> {
     assert!(!case.shows.trim().is_empty(), "case.yaml says what it shows");
     let input = tempfile::tempdir().expect("a temporary directory");
     gather(path, &case, input.path());
-    let fleet = Fleet::load(input.path(), settings(&case, input.path())?, case.crds);
+    let fleet = Fleet::load(input.path(), settings(&case, input.path())?, &case);
 
     let mut world = fleet.world();
     let picture = planned(&mut world);
@@ -132,37 +135,50 @@ fn settings(case: &Case, directory: &Path) -> Result<Settings, String> {
 
 struct Fleet {
     settings: Settings,
+    istio_namespaces: BTreeMap<String, String>,
     clusters: BTreeMap<String, (DirectoryCluster, Loaded)>,
 }
 
 type Event<'a> = (&'a ClusterName, &'a Observed);
 
 impl Fleet {
-    fn load(input: &Path, settings: Settings, crds: Crds) -> Self {
+    fn load(input: &Path, settings: Settings, case: &Case) -> Self {
         let world = World::new(settings.clone());
         let mut clusters = BTreeMap::new();
         for path in directories(input) {
             let name = path.file_name().expect("a directory has a name").to_string_lossy().into_owned();
-            let observer = world.observer.clone();
+            let observer = match case.istio_namespaces.get(&name) {
+                Some(namespace) => world.observer.for_istio_namespace(namespace.as_str().into()),
+                None => world.observer.clone(),
+            };
             let cluster = if name == HUB {
                 DirectoryCluster::hub(path, observer)
             } else {
                 DirectoryCluster::new(planning::cluster(&name), path, observer)
             };
-            let cluster = if crds == Crds::Unchecked { cluster.without_schemas() } else { cluster };
+            let cluster = if case.crds == Crds::Unchecked { cluster.without_schemas() } else { cluster };
             let loaded = cluster.load();
             clusters.insert(name, (cluster, loaded));
         }
-        Self { settings, clusters }
+        Self { settings, istio_namespaces: case.istio_namespaces.clone(), clusters }
     }
 
     fn names(&self) -> impl Iterator<Item = &ClusterName> {
         self.clusters.iter().filter(|(name, _)| *name != HUB).map(|(_, (cluster, _))| cluster.name())
     }
 
+    /// A world without any cluster.
+    fn new_world(&self) -> World {
+        let world = World::new(self.settings.clone());
+        for (name, namespace) in &self.istio_namespaces {
+            world.registry.set_istio_namespace(&planning::cluster(name), Some(namespace));
+        }
+        world
+    }
+
     /// As the commands read a fleet.
     fn world(&self) -> World {
-        let world = World::new(self.settings.clone());
+        let world = self.new_world();
         for (cluster, loaded) in self.clusters.values() {
             cluster.push(loaded, &world.registry, 0);
         }
@@ -193,7 +209,7 @@ impl Fleet {
     }
 
     fn empty(&self) -> World {
-        let world = World::new(self.settings.clone());
+        let world = self.new_world();
         if self.clusters.contains_key(HUB) {
             world.registry.register_hub(&ClusterName::hub());
             for kind in Kind::OF_HUB {

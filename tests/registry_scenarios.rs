@@ -6,6 +6,8 @@ mod adoption;
 mod host_overrides;
 #[path = "registry_scenarios/injection.rs"]
 mod injection;
+#[path = "registry_scenarios/istio_namespaces.rs"]
+mod istio_namespaces;
 #[path = "registry_scenarios/order.rs"]
 mod order;
 #[path = "registry_scenarios/outage.rs"]

@@ -3,7 +3,7 @@
 //! Decides nothing. Never overwrites a state that was not compared with: an update carries uid and resourceVersion, and a
 //! create that meets somebody else's object takes itself back. Never repeats a request.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
 use http::{Method, Request, StatusCode, header};
@@ -34,6 +34,9 @@ const MESSAGE_MAX_CHARS: usize = 500;
 /// Gives the current connection of the cluster; absent while there is none.
 pub type Connect = Box<dyn Fn() -> Option<kube::Client> + Send + Sync>;
 
+/// Gives the namespace of the cluster's Istio.
+pub type IstioNamespace = Box<dyn Fn() -> Arc<str> + Send + Sync>;
+
 /// A live cluster.
 pub struct KubeStore {
     connect: Connect,
@@ -41,10 +44,9 @@ pub struct KubeStore {
     last: Mutex<Option<kube::Client>>,
     read: ReadWritten,
     owned: OwnedKeys,
-    /// The kinds that may be ours, with the only namespace in which they are.
-    kinds: Vec<(Kind, Option<String>)>,
-    /// Where ours are: what else carries our mark is another installation's.
-    namespaces: [String; 2],
+    settings: Arc<Settings>,
+    /// Gives the namespace of the cluster's Istio.
+    istio_namespace: IstioNamespace,
     strict: bool,
 }
 
@@ -63,21 +65,24 @@ pub(super) struct Answer {
 impl KubeStore {
     /// A destination that asks `connect` for its connection before each request.
     #[must_use]
-    pub fn new(connect: Connect, read: ReadWritten, settings: &Settings) -> Self {
+    pub fn new(connect: Connect, read: ReadWritten, settings: &Arc<Settings>) -> Self {
+        let istio_namespace: Arc<str> = settings.istio_namespace.as_str().into();
         Self {
             connect,
             last: Mutex::new(None),
             read,
             owned: settings.owned_keys(),
-            kinds: settings
-                .watched_kinds()
-                .into_iter()
-                .filter(|kind| Kind::WRITTEN.contains(kind))
-                .map(|kind| (kind, settings.watched_namespace(kind).map(str::to_owned)))
-                .collect(),
-            namespaces: [settings.sync_namespace.clone(), "istio-system".to_owned()],
+            settings: settings.clone(),
+            istio_namespace: Box::new(move || istio_namespace.clone()),
             strict: false,
         }
+    }
+
+    /// The same for a cluster whose Istio namespace is asked for before each list.
+    #[must_use]
+    pub fn with_istio_namespace(mut self, istio_namespace: IstioNamespace) -> Self {
+        self.istio_namespace = istio_namespace;
+        self
     }
 
     /// Makes the server refuse unknown and repeated fields. For tests: a server older than a field must not refuse the rest.
@@ -255,13 +260,13 @@ impl KubeStore {
         loop {
             let page = format!("{base}?limit={LIST_PAGE_OBJECTS}{selector}{next}");
             let answer = self.send(Method::GET, &page, "", None).await?;
-            // What stands elsewhere is a user's, or another installation's.
+            // What stands elsewhere without our mark is a user's, or another installation's.
+            let istio_namespace = (self.istio_namespace)();
+            let ours = [&*self.settings.sync_namespace, &*istio_namespace];
             let may_be_ours = |item: &&Value| {
                 let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
                 let written_by = &item["metadata"]["annotations"][keys::SYNC_NAMESPACE];
-                kind == Kind::Sidecar
-                    || self.namespaces.iter().any(|known| known == namespace)
-                    || *written_by == *self.namespaces[0]
+                kind == Kind::Sidecar || ours.contains(&namespace) || *written_by == *self.settings.sync_namespace
             };
             for item in answer.body["items"].as_array().into_iter().flatten().filter(may_be_ours) {
                 listed.push(self.read(kind, item)?);
@@ -276,10 +281,12 @@ impl KubeStore {
     async fn list_owned(&self) -> Outcome<Vec<Written>> {
         let ours = format!("&labelSelector={}%3D{}", keys::MANAGED_BY.replace('/', "%2F"), keys::TRADEWIND);
         let mut owned = Vec::new();
-        for (kind, namespace) in &self.kinds {
+        let istio_namespace = (self.istio_namespace)();
+        for kind in self.settings.watched_kinds().into_iter().filter(|kind| Kind::WRITTEN.contains(kind)) {
             // Hosts of ours may stand in a Sidecar that is somebody else's.
-            let selector = if *kind == Kind::Sidecar { "" } else { &ours };
-            let found = self.list(*kind, namespace.as_deref(), selector).await?;
+            let selector = if kind == Kind::Sidecar { "" } else { &ours };
+            let namespace = self.settings.watched_namespace(kind, &istio_namespace);
+            let found = self.list(kind, namespace, selector).await?;
             owned.extend(found.into_iter().filter(|one| is_merged(one) || one.owner == Owner::Tradewind));
         }
         Ok(owned)

@@ -59,10 +59,12 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     let observer = Observer::new(settings.clone(), true);
     let mut hidden = Vec::new();
     let mut live = Vec::new();
-    for FleetCluster { name, place } in &fleet.clusters {
+    fleet.set_istio_namespaces(&registry);
+    for FleetCluster { name, place, .. } in &fleet.clusters {
         match place {
             Place::Directory(directory) => {
-                let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer.clone());
+                let observer = observer.for_istio_namespace(registry.istio_namespace(name));
+                let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer);
                 let loaded = cluster.load();
                 hidden.extend(loaded.problems().iter().map(|problem| format!("{name}: {problem}")));
                 cluster.push(&loaded, &registry, now_seconds());

@@ -21,7 +21,6 @@ use crate::{
     },
     istio::keys,
     model::{ClusterName, Kind, Observed},
-    registry::ROUTING_NAMESPACE,
 };
 
 /// The kinds that the reference writes too and tells its own by their annotation. Sidecars carry no such mark.
@@ -41,7 +40,7 @@ pub(super) fn command() -> Command {
         .about("Mark Tradewind's objects as Admiral's again")
         .long_about(
             "Gives the ServiceEntries, DestinationRules and VirtualServices of Tradewind in the sync namespace of every \
-             cluster of a fleet file back to Admiral, and its routes, rules and filters in istio-system: the annotation \
+             cluster of a fleet file back to Admiral, and its routes, rules and filters in the Istio namespace: the annotation \
              app.kubernetes.io/created-by becomes admiral, Tradewind's label and annotations go, and nothing else changes, so \
              that endpoints stay. Copies of users' routes, \
              which Admiral names differently, stay and are counted. Each object is marked over exactly the version that was \
@@ -71,7 +70,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let settings = super::settings(flags)?;
+    let settings = Arc::new(super::settings(flags)?);
     let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
     let clusters = chosen(file::load(path)?.clusters, flags)?;
     let controller = flags.get_one::<String>("controller");
@@ -94,7 +93,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         for cluster in &clusters {
             run.spinner.set_message(format!("Handing back {}", cluster.name));
             match store(cluster, &settings).await {
-                Ok(store) => run.give(&cluster.name, &store).await,
+                Ok(store) => run.give(cluster, &store).await,
                 Err(error) => run.missing.push(Missing::new(&cluster.name, ALL_KINDS, super::in_one_line(&error))),
             }
         }
@@ -136,13 +135,13 @@ async fn must_be_read_only(url: &str) -> anyhow::Result<()> {
     }
 }
 
-async fn store(cluster: &FleetCluster, settings: &config::Settings) -> anyhow::Result<KubeStore> {
+async fn store(cluster: &FleetCluster, settings: &Arc<config::Settings>) -> anyhow::Result<KubeStore> {
     let Place::Kube { kubeconfig: file, context } = &cluster.place else {
         bail!("the cluster {} is a directory", cluster.name)
     };
     let connected = async { kubeconfig::connect(kubeconfig::from_file(file, context.as_deref()).await?) };
     let client = connected.await.with_context(|| format!("cluster {}", cluster.name))?;
-    let observer = Observer::new(Arc::new(settings.clone()), false);
+    let observer = Observer::new(settings.clone(), false);
     let read = Arc::new(move |kind, value: &Value| match observer.observe_value(kind, value)? {
         Observed::Written(written) => Ok(*written),
         _ => Err("is not a kind that is written".to_owned()),
@@ -177,14 +176,16 @@ impl Run<'_> {
     }
 
     /// Gives what is ours in a cluster.
-    async fn give(&mut self, cluster: &ClusterName, store: &KubeStore) {
+    async fn give(&mut self, cluster: &FleetCluster, store: &KubeStore) {
         let settings = self.settings;
+        let istio_namespace = cluster.istio_namespace.as_deref().unwrap_or(&settings.istio_namespace);
+        let cluster = &cluster.name;
         let mut staying = 0;
         let sync_namespace = settings.sync_namespace.as_str();
-        let of_routing = ROUTING_KINDS.map(|kind| (kind, ROUTING_NAMESPACE));
+        let of_routing = ROUTING_KINDS.map(|kind| (kind, istio_namespace));
         let places = KINDS.map(|kind| (kind, sync_namespace)).into_iter().chain(of_routing);
         for (kind, namespace) in places {
-            let is_routing = namespace == ROUTING_NAMESPACE;
+            let is_routing = namespace == istio_namespace;
             let is_here = |object: &Value| {
                 let marked = || object["metadata"]["annotations"][keys::SYNC_NAMESPACE] == sync_namespace;
                 !is_routing || namespace == sync_namespace || marked()

@@ -129,7 +129,8 @@ fn follow_directories(
     };
     for cluster in &fleet.clusters {
         if let Place::Directory(path) = &cluster.place {
-            follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer.clone()));
+            let observer = observer.for_istio_namespace(registry.istio_namespace(&cluster.name));
+            follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer));
         }
     }
     if let Some(Place::Directory(path)) = &fleet.hub {
@@ -143,24 +144,35 @@ fn follow_directories(
 }
 
 /// Makes where each cluster is written to: its directory, or its API server.
-fn stores(fleet: Option<FleetFile>, clients: Clients, observer: Observer) -> crate::apply::Stores {
+fn stores(
+    fleet: Option<FleetFile>,
+    clients: Clients,
+    registry: Arc<Registry>,
+    observer: Observer,
+) -> crate::apply::Stores {
     Box::new(move |cluster| {
         let directory = fleet.as_ref().and_then(|fleet| fleet.directory_of(cluster));
-        let read = reader(observer.clone());
+        let istio_namespace = {
+            let (registry, cluster) = (registry.clone(), cluster.clone());
+            move || registry.istio_namespace(&cluster)
+        };
+        let read = reader(observer.clone(), istio_namespace.clone());
         match directory {
             Some(path) => Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read))
                 as Arc<dyn Store>,
             None => {
                 let (clients, name) = (clients.clone(), cluster.clone());
                 let connect = Box::new(move || clients.get(&name));
-                Arc::new(KubeStore::new(connect, read, observer.settings()))
+                let store = KubeStore::new(connect, read, observer.settings());
+                Arc::new(store.with_istio_namespace(Box::new(istio_namespace)))
             }
         }
     })
 }
 
-fn reader(observer: Observer) -> ReadWritten {
-    Arc::new(move |kind, value| match observer.observe_value(kind, value)? {
+fn reader(observer: Observer, istio_namespace: impl Fn() -> Arc<str> + Send + Sync + 'static) -> ReadWritten {
+    let read = move |kind, value: &_| observer.for_istio_namespace(istio_namespace()).observe_value(kind, value);
+    Arc::new(move |kind, value| match read(kind, value)? {
         Observed::Written(written) => Ok(*written),
         _ => Err(format!("{} is not a kind that is written", kind.as_str())),
     })
@@ -182,13 +194,16 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     let cancel = CancellationToken::new();
     let registry = Arc::new(Registry::new(settings.clone()));
     let observer = Observer::new(settings.clone(), false);
+    if let Some(file) = &fleet_file {
+        file.set_istio_namespaces(&registry);
+    }
     let fleet = Fleet::new(registry.clone(), observer.clone());
     let (clients, mut releases) = (fleet.clients(), fleet.releases());
 
     let metrics = Metrics::new()?;
     let writers = Arc::new(Writers::new(WritersConfig {
         known: registry.clone(),
-        stores: stores(fleet_file.clone(), clients, observer.clone()),
+        stores: stores(fleet_file.clone(), clients, registry.clone(), observer.clone()),
         settings: settings.clone(),
         metrics: ApplyMetrics::register(metrics.prometheus())?,
         secret_of: fleet.secret_names(),

@@ -209,7 +209,7 @@ fn compare(
     let asked: Vec<&String> = flags.get_many("HOST").into_iter().flatten().collect();
     // Several istiods that serve a remote cluster all have the same for it.
     let Some(cluster) = &fleet.registry.control_planes(cluster).pop_first() else {
-        bail!("no istiod of the fleet serves {cluster}: see the notes on its namespace istio-system");
+        bail!("no istiod of the fleet serves {cluster}: see the notes on its Istio namespace");
     };
     let is_meant = |host: &HostPlan| {
         asked.is_empty()

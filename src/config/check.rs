@@ -62,9 +62,8 @@ pub(super) use check;
 pub(super) const NAMESPACE: Check<String> =
     check!("a namespace name: lower-case letters, digits and '-', up to 63 characters", |t: &str| is_dns_label(t));
 
-pub(super) const NAMESPACES: Check<Vec<String>> = check!("one or more namespace names", |names: &Vec<String>| !names
-    .is_empty()
-    && names.iter().all(|name| is_dns_label(name)));
+pub(super) const NAMESPACES: Check<Vec<String>> =
+    check!("namespace names", |names: &Vec<String>| names.iter().all(|name| is_dns_label(name)));
 
 /// Namespaces, or single objects in them.
 pub(super) const ADOPT: Check<Vec<String>> =
@@ -177,7 +176,7 @@ pub(super) const RANGE: Check<Ipv4Net> = Check {
 };
 
 /// Lower-case RFC 1123 label.
-fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     (1..=MAX_PART_CHARS).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')

@@ -17,6 +17,7 @@ mod watched;
 mod words;
 
 pub use args::{args, from_process};
+pub(crate) use check::is_dns_label;
 pub use load::{ConfigErrors, Problem, load};
 pub use page::reference_page;
 pub use resources::Resources;

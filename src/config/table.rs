@@ -143,19 +143,21 @@ settings! {
         deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
         /// Pod template label that hides a workload.
         admiral_ignore_label: String = "admiral-ignore".into(), KEY, as "admiral_ignore_label";
-        /// `app` label of the gateway Service. A cluster may have another one: annotation `tradewind.io/gateway-app` of its Namespace istio-system.
+        /// Namespace of Istio's control plane (Istio's root namespace). A cluster may have another one: annotation `tradewind.io/istio-namespace` of its Secret, `istioNamespace` in the fleet file.
+        istio_namespace: String = "istio-system".into(), NAMESPACE;
+        /// `app` label of the gateway Service. A cluster may have another one: annotation `tradewind.io/gateway-app` of its Istio namespace.
         gateway_app: String = "istio-ingressgateway".into(), LABEL_VALUE, as "gateway_app";
-        /// Namespaces of gateway Services.
-        gateway_namespaces: Vec<String> = vec!["istio-system".into()], NAMESPACES;
+        /// Namespaces of gateway Services. Empty: the Istio namespace of each cluster.
+        gateway_namespaces: Vec<String> = Vec::new(), NAMESPACES;
         /// Clusters that are reached through another gateway Service, where it has an address.
         nlb_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"), as "nlb_enabled_clusters";
         /// `app` label of that gateway Service.
         nlb_ingress_label: String = "istio-ingressgateway-nlb".into(), LABEL_VALUE, as "nlb_ingress_label";
-        /// Whether the pods of another cluster of the same network (label `topology.istio.io/network` of its Namespace istio-system) are endpoints themselves, without a gateway. Needs the right to list EndpointSlices.
+        /// Whether the pods of another cluster of the same network (label `topology.istio.io/network` of its Istio namespace) are endpoints themselves, without a gateway. Needs the right to list EndpointSlices.
         direct_endpoints: bool = false, Check::any();
         /// Most pods of one service in one cluster that are; a cluster with more is reached through its gateway, if it has one.
         direct_endpoints_max_pods: usize = 100, check!("a whole number from 1", |n: &usize| *n > 0);
-        /// DNS domain of the clusters. One may have another: annotation `tradewind.io/cluster-domain` of its Namespace istio-system.
+        /// DNS domain of the clusters. One may have another: annotation `tradewind.io/cluster-domain` of its Istio namespace.
         cluster_domain: String = "cluster.local".into(), DOMAIN;
         /// Annotation or label of the pod template, and of policies, that names the partition of an identity (needs `enableSwAwareNsCaches`).
         identity_partition_key: String = "admiral.io/identityPartition".into(), KEY, as "identity_partition_key";
@@ -194,7 +196,7 @@ settings! {
         san_prefix: String = String::new(), SAN_PREFIX, as "san_prefix";
         /// What subject names are made from.
         san_source: SanSource = SanSource::Identity, Check::any();
-        /// Trust domain of clusters whose istio-system Namespace has no annotation tradewind.io/trust-domain.
+        /// Trust domain of clusters whose Istio namespace has no annotation tradewind.io/trust-domain.
         trust_domain: String = "cluster.local".into(), TRUST_DOMAIN;
         /// Whether gateway host names end with a dot.
         enable_absolute_fqdn: bool = true, Check::any(), as "enable_absolute_fqdn";
@@ -250,7 +252,7 @@ settings! {
     }
 
     "Routing" {
-        /// Whether RoutingPolicies are read and become EnvoyFilters in istio-system.
+        /// Whether RoutingPolicies are read and become EnvoyFilters in the Istio namespace.
         enable_routing_policy: bool = false, Check::any(), as "enable_routing_policy";
         /// Clusters that get these EnvoyFilters; `*` for all.
         routing_policy_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names, or *"),
@@ -280,9 +282,9 @@ settings! {
         /// Gateways that do, as `namespace/name`.
         vs_routing_gateways: Vec<String> = Vec::new(), Check::said("gateways, such as istio-system/passthrough-gateway"),
             as "vs_routing_gateways";
-        /// Namespaces of these gateways.
-        ingress_vs_export_to_namespaces: Vec<String> = vec!["istio-system".into()],
-            check!("namespace names", |n: &Vec<String>| !n.is_empty()), as "ingress_vs_export_to_namespaces";
+        /// Namespaces of these gateways. Empty: the Istio namespace of each cluster.
+        ingress_vs_export_to_namespaces: Vec<String> = vec!["istio-system".into()], Check::said("namespace names"),
+            as "ingress_vs_export_to_namespaces";
         /// How requests are shared among the pods of a Service by the rules that go with these VirtualServices.
         ingress_lb_policy: LbPolicy = LbPolicy::RoundRobin, Check::any(), as "ingress_lb_policy";
         /// Clusters where new pods start slowly under these rules.

@@ -60,14 +60,15 @@ impl Settings {
         })
     }
 
-    /// The only namespace in which a kind is watched; none where it is watched in all, or has none.
+    /// The only namespace in which a kind is watched in a cluster with this Istio namespace; none where it is watched in all,
+    /// or has none.
     #[must_use]
-    pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
+    pub fn watched_namespace<'a>(&'a self, kind: Kind, istio_namespace: &'a str) -> Option<&'a str> {
         match kind {
+            Kind::EnvoyFilter => Some(istio_namespace),
             Kind::ServiceEntry if self.reads_machines() || self.adopts_elsewhere() => None,
-            // Users keep their rules where they like, and ours also stand in istio-system.
+            // Users keep their rules where they like, and ours also stand in the Istio namespace.
             Kind::ServiceEntry => Some(&self.sync_namespace),
-            Kind::EnvoyFilter => Some("istio-system"),
             kind if Kind::OF_HUB.contains(&kind) => Some(&self.dependency_namespace),
             _ => None,
         }

@@ -243,9 +243,10 @@ impl DirectoryCluster {
     /// Whether a live cluster's informers would deliver the object.
     fn watches(&self, id: &ObjectId) -> bool {
         let settings = self.observer.settings();
+        let only_namespace = self.observer.watched_namespace(id.kind);
         let is_watched =
             Kind::OF_HUB.contains(&id.kind) || !self.is_hub && settings.watched_kinds_in(&self.name).contains(&id.kind);
-        is_watched && settings.watched_namespace(id.kind).is_none_or(|only| *id.namespace == *only)
+        is_watched && only_namespace.is_none_or(|only| *id.namespace == *only)
     }
 
     /// Fills in what an API server would have: the namespace, a uid, and a resourceVersion.

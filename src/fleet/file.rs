@@ -7,6 +7,7 @@
 //! - name: east
 //!   kubeconfig: east.kubeconfig   # relative to this file
 //!   context: admin                # optional: the current context otherwise
+//!   istioNamespace: aks-istio-system   # optional: setting istioNamespace otherwise
 //! - name: west
 //!   directory: manifests/west
 //! hub:                            # optional: where Dependencies are, if not in one of the clusters
@@ -25,8 +26,10 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::{
+    config::is_dns_label,
     manifest::words,
     model::{ClusterName, NameError},
+    registry::Registry,
 };
 
 /// Largest fleet file that is read: 10,000 clusters fit many times.
@@ -95,6 +98,13 @@ impl FleetFile {
             None => self.root.as_ref().map(|root| root.join(cluster.as_str())),
         }
     }
+
+    /// Tells the registry the Istio namespaces that the file says. To be called before its clusters are registered.
+    pub fn set_istio_namespaces(&self, registry: &Registry) {
+        for cluster in &self.clusters {
+            registry.set_istio_namespace(&cluster.name, cluster.istio_namespace.as_deref());
+        }
+    }
 }
 
 /// One cluster of a fleet.
@@ -104,6 +114,8 @@ pub struct FleetCluster {
     pub name: ClusterName,
     /// Where it is.
     pub place: Place,
+    /// The namespace of its Istio, where the setting does not count.
+    pub istio_namespace: Option<String>,
 }
 
 /// Where the objects of a cluster are.
@@ -142,7 +154,7 @@ fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
     let mut clusters = Vec::new();
     for SubDirectory { path, name } in found {
         let name = name.map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
-        clusters.push(FleetCluster { name, place: Place::Directory(path) });
+        clusters.push(FleetCluster { name, place: Place::Directory(path), istio_namespace: None });
     }
     if clusters.is_empty() {
         return Err(FleetFileError::NoClusters { path: path.to_owned() });
@@ -189,6 +201,8 @@ struct ClusterText {
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     directory: Option<PathBuf>,
+    #[serde(rename = "istioNamespace")]
+    istio_namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -222,7 +236,13 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
         }
         let place = place(base, cluster.kubeconfig, cluster.context, cluster.directory)
             .map_err(|message| wrong(line, format!("the cluster {name} {message}")))?;
-        clusters.push(FleetCluster { name, place });
+        if let Some(namespace) = cluster.istio_namespace.as_deref().filter(|namespace| !is_dns_label(namespace)) {
+            return Err(wrong(
+                line,
+                format!("the cluster {name} has the istioNamespace {namespace:?}, which is no namespace's name"),
+            ));
+        }
+        clusters.push(FleetCluster { name, place, istio_namespace: cluster.istio_namespace });
     }
     let hub = file
         .hub
@@ -285,7 +305,7 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let (directory, file) = fleet(
             "clusters:\n- name: east\n  kubeconfig: east.kubeconfig\n  context: admin\n\
-             - {name: west, directory: ./west}\nhub: {kubeconfig: east.kubeconfig}\n",
+             - {name: west, directory: ./west, istioNamespace: aks-istio-system}\nhub: {kubeconfig: east.kubeconfig}\n",
         );
         let kubeconfig = directory.path().join("east.kubeconfig");
         let fleet = load(&file).unwrap();
@@ -294,6 +314,7 @@ mod tests {
         assert_eq!((east.name.as_str(), west.name.as_str()), ("east", "west"));
         assert_eq!(east.place, Place::Kube { kubeconfig, context: Some("admin".into()) });
         assert_eq!(west.place, Place::Directory(directory.path().join("./west")));
+        assert_eq!([&east.istio_namespace, &west.istio_namespace], [&None, &Some("aks-istio-system".to_owned())]);
     }
 
     #[test]
@@ -301,7 +322,7 @@ mod tests {
         for (text, expected) in [
             (
                 "clusters:\n- name: east\n  kubeconfg: x\n",
-                "fleet.yaml:3: kubeconfg is not known here; known are name, kubeconfig, context, directory",
+                "fleet.yaml:3: kubeconfg is not known here; known are name, kubeconfig, context, directory, istioNamespace",
             ),
             ("clusters: []\nhubs: {}\n", "fleet.yaml:2: hubs is not known here"),
             ("clusters: []\n", "fleet.yaml:1: the fleet has no clusters"),
@@ -323,6 +344,10 @@ mod tests {
                 "fleet.yaml:3: the cluster a stands already in line 2",
             ),
             ("clusters:\n- {name: a, directory: west}\nhub:\n  context: x\n", "fleet.yaml:4: the hub has neither"),
+            (
+                "clusters:\n- {name: a, directory: west, istioNamespace: Istio_System}\n",
+                "fleet.yaml:2: the cluster a has the istioNamespace \"Istio_System\", which is no namespace's name",
+            ),
             ("clusters:\n  - a: [\n", "fleet.yaml:2: "),
         ] {
             let message = refusal(text);

@@ -30,7 +30,6 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    config::Settings,
     model::{ClusterName, Kind, ObjectId, Observed},
     registry::Registry,
 };
@@ -113,7 +112,16 @@ impl KubeCluster {
         self.tasks.shutdown().await;
     }
 
+    /// Reads everything anew by other rules, over the same connection.
+    pub(super) async fn read_anew(&mut self) {
+        let Some(client) = self.watcher.clients.get(&self.name) else { return };
+        self.tasks.shutdown().await;
+        self.watch(client, None);
+    }
+
     fn watch(&mut self, client: Client, first_answer: Option<FirstAnswer>) {
+        let istio_namespace = self.watcher.registry.istio_namespace(&self.name);
+        self.watcher.observer = self.watcher.observer.for_istio_namespace(istio_namespace);
         self.watcher.clients.put(&self.name, client.clone());
         let neighbours = Arc::new(Notify::new());
         for kind in self.kinds.iter().copied() {
@@ -151,7 +159,7 @@ async fn keep_watching(
             // Waited for until it is dropped: only the first sink may hold it.
             first_answer: first_answer.take(),
         };
-        let api = api(client.clone(), kind, &resource, watcher.observer.settings());
+        let api = api(client.clone(), kind, &resource, &watcher.observer);
         Informer::new(api, shown(&resource), None, sink, neighbours.clone()).optional(kind.served().optional).run()
     };
     let ended = || {
@@ -190,8 +198,8 @@ pub(super) fn shown(resource: &ApiResource) -> String {
     format!("{} ({})", resource.plural, resource.api_version)
 }
 
-fn api(client: Client, kind: Kind, resource: &ApiResource, settings: &Settings) -> Api<Item> {
-    match settings.watched_namespace(kind) {
+fn api(client: Client, kind: Kind, resource: &ApiResource, observer: &Observer) -> Api<Item> {
+    match observer.watched_namespace(kind) {
         Some(namespace) => Api::namespaced_with(client, namespace, resource),
         None => Api::all_with(client, resource),
     }

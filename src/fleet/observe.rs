@@ -34,8 +34,6 @@ use crate::{
 
 /// Hides an object when `true` (reference behaviour §2).
 pub(super) const IGNORE: &str = "admiral.io/ignore";
-/// Namespace of Istio's control plane.
-const GATEWAY_NAMESPACE: &str = "istio-system";
 /// Region of a Node: today's label, then the one that Kubernetes deprecated in 1.17.
 const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
 /// Zone of a Node, in the same order.
@@ -64,6 +62,7 @@ impl<'a> Pods<'a> {
 #[derive(Debug, Clone)]
 pub struct Observer {
     settings: Arc<Settings>,
+    istio_namespace: Arc<str>,
     pub(super) owned: istio::OwnedKeys,
     pub(super) keep_content: bool,
 }
@@ -72,7 +71,20 @@ impl Observer {
     /// `keep_content` keeps written objects whole, for commands that show differences; it costs memory.
     #[must_use]
     pub fn new(settings: Arc<Settings>, keep_content: bool) -> Self {
-        Self { owned: settings.owned_keys(), settings, keep_content }
+        let istio_namespace = settings.istio_namespace.as_str().into();
+        Self { owned: settings.owned_keys(), settings, istio_namespace, keep_content }
+    }
+
+    /// The same rules for a cluster with this Istio namespace.
+    #[must_use]
+    pub fn for_istio_namespace(&self, istio_namespace: Arc<str>) -> Self {
+        Self { istio_namespace, ..self.clone() }
+    }
+
+    /// The only namespace in which a kind is watched; none where it is watched in all, or has none.
+    #[must_use]
+    pub fn watched_namespace(&self, kind: Kind) -> Option<&str> {
+        self.settings.watched_namespace(kind, &self.istio_namespace)
     }
 
     /// The settings it prunes by.
@@ -197,7 +209,9 @@ impl Observer {
             ..istio::Metadata::default()
         };
         let id = id(kind, &metadata);
-        let ours = [&*self.settings.sync_namespace, GATEWAY_NAMESPACE].contains(&&*id.namespace);
+        // What was written into an Istio namespace that is none any more is still to be removed.
+        let ours = [&*self.settings.sync_namespace, &*self.istio_namespace].contains(&&*id.namespace)
+            || self.is_marked_as_ours(&marks);
         let merged = self.is_merged_route(&id, &marks);
         let adopted = kind == Kind::DestinationRule && self.concerns_adoption(&id, &marks);
         if ours && !merged || adopted {
@@ -236,8 +250,7 @@ impl Observer {
         let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
         // Which of them are gateways is for the registry to say: it may differ from cluster to cluster.
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let app = filled(text(metadata.labels.as_ref(), "app"))
-            .filter(|_| self.settings.gateway_namespaces.iter().any(|known| known == namespace));
+        let app = filled(text(metadata.labels.as_ref(), "app")).filter(|_| self.may_hold_gateways(namespace));
         Observed::Service(LocalService {
             id: id(Kind::Service, metadata),
             created_seconds: created_seconds(metadata),
@@ -248,6 +261,13 @@ impl Observer {
             ports: ports.iter().filter_map(service_port).collect(),
             gateway: app.map(|app| observe_gateway::read(object, app, self.settings.enable_absolute_fqdn)),
         })
+    }
+
+    fn may_hold_gateways(&self, namespace: &str) -> bool {
+        match self.settings.gateway_namespaces.as_slice() {
+            [] => namespace == &*self.istio_namespace,
+            known => known.iter().any(|known| known == namespace),
+        }
     }
 
     /// Prunes a Node.

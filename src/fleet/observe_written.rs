@@ -75,6 +75,12 @@ impl Observer {
         })))
     }
 
+    /// Whether an object says that the controller with this sync namespace wrote it.
+    pub(super) fn is_marked_as_ours(&self, marks: &istio::Metadata) -> bool {
+        marks.annotations.get(keys::SYNC_NAMESPACE) == Some(&self.settings().sync_namespace)
+            && marks.owner() == Owner::Tradewind
+    }
+
     /// Whether an object carries our mark and belongs to a controller with another sync namespace: such a one may run beside
     /// this, and neither touches what the other wrote.
     fn is_anothers(&self, kind: Kind, namespace: Option<&str>, marks: &istio::Metadata) -> bool {

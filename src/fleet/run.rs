@@ -314,6 +314,13 @@ impl Members {
         releases: &watch::Sender<BTreeMap<ClusterName, String>>,
         namespace: &str,
     ) {
+        for (name, istio_namespace) in std::mem::take(&mut turn.istio_namespaces) {
+            let changed = self.watcher.registry.set_istio_namespace(&name, istio_namespace.as_deref());
+            if let Some(Some((cluster, _))) = self.running.get_mut(&name).filter(|_| changed) {
+                cluster.read_anew().await;
+                tracing::info!(cluster = %name, istio_namespace, "Istio namespace changed");
+            }
+        }
         for (name, step) in std::mem::take(&mut turn.steps) {
             match step {
                 Step::Connect(config, fingerprint) => {

@@ -15,12 +15,20 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::kubeconfig::{self, Fingerprint, Refused};
-use crate::model::{ClusterName, Note, NoteKind, ObjectRef};
+use crate::{
+    config::is_dns_label,
+    model::{ClusterName, Note, NoteKind, ObjectRef},
+};
 
+/// Longest part of an annotation that a note repeats.
+const MAX_SHOWN_CHARS: usize = 80;
 /// The labels that make a Secret a cluster Secret: the reference's, and that of Istio's remote secrets.
 pub(super) const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=true"];
 /// Annotation by which an operator releases withheld removals in the clusters of a Secret.
 const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
+
+/// Annotation by which an operator says in which namespace the Istio of the clusters of a Secret runs.
+const ISTIO_NAMESPACE: &str = "tradewind.io/istio-namespace";
 
 /// One data key of a Secret.
 struct Entry {
@@ -34,6 +42,7 @@ pub(super) struct ClusterSecret {
     created_seconds: i64,
     entries: BTreeMap<String, Entry>,
     release: Option<String>,
+    istio_namespace: Option<String>,
 }
 
 impl ClusterSecret {
@@ -42,6 +51,7 @@ impl ClusterSecret {
         // The decoder's message may quote a value, and values are credentials.
         let secret = Secret::deserialize(value).map_err(|_| "it is not a Secret of the core API".to_owned())?;
         let metadata = secret.metadata;
+        let mut annotations = metadata.annotations.unwrap_or_default();
         let entry =
             |bytes: &[u8]| Entry { fingerprint: Fingerprint::of(bytes), config: kubeconfig::from_secret(bytes) };
         Ok(Self {
@@ -53,7 +63,8 @@ impl ClusterSecret {
                 .iter()
                 .map(|(key, value)| (key.clone(), entry(&value.0)))
                 .collect(),
-            release: metadata.annotations.unwrap_or_default().remove(RELEASE_REMOVALS),
+            release: annotations.remove(RELEASE_REMOVALS),
+            istio_namespace: annotations.remove(ISTIO_NAMESPACE).filter(|namespace| !namespace.is_empty()),
         })
     }
 }
@@ -119,6 +130,14 @@ impl SecretBook {
                 let message = "it has no data; a key with the cluster's name and its kubeconfig as value is expected";
                 turn.refuse(namespace, &secret.name, message.to_owned());
             }
+            let istio_namespace = secret.istio_namespace.as_deref().filter(|name| is_dns_label(name));
+            if let (Some(wrong), None) = (&secret.istio_namespace, istio_namespace) {
+                let wrong: String = wrong.chars().take(MAX_SHOWN_CHARS).collect();
+                let message = format!(
+                    "the annotation {ISTIO_NAMESPACE} is {wrong:?}, which is no namespace's name; the setting counts for its clusters"
+                );
+                turn.note(NoteKind::ClusterFactInvalid, namespace, &secret.name, message);
+            }
             for (key, entry) in &secret.entries {
                 let refusal = match ClusterName::parse(key) {
                     Err(reason) => Some(format!("the data key {key:?} is no cluster name: it {reason}")),
@@ -131,6 +150,7 @@ impl SecretBook {
                         )),
                         None => {
                             holders.insert(name.clone(), &secret.name);
+                            turn.istio_namespaces.insert(name.clone(), istio_namespace.map(str::to_owned));
                             turn.consider(members.get(&name), name, secret, entry)
                         }
                     },
@@ -176,6 +196,8 @@ pub(super) struct Turn {
     pub(super) notes: BTreeMap<String, Vec<Note>>,
     /// Releases of withheld removals, as the operator wrote them.
     pub(super) releases: BTreeMap<ClusterName, String>,
+    /// The namespace of Istio in each cluster that a Secret registers; none where the setting counts.
+    pub(super) istio_namespaces: BTreeMap<ClusterName, Option<String>>,
     /// Name of the Secret that registers each cluster.
     pub(super) secrets: BTreeMap<ClusterName, String>,
 }
@@ -211,8 +233,12 @@ impl Turn {
     }
 
     fn refuse(&mut self, namespace: &str, secret: &str, message: String) {
+        self.note(NoteKind::ClusterRefused, namespace, secret, message);
+    }
+
+    fn note(&mut self, kind: NoteKind, namespace: &str, secret: &str, message: String) {
         let object = secret_ref(namespace, secret);
-        let note = Note { kind: NoteKind::ClusterRefused, object, service: None, message };
+        let note = Note { kind, object, service: None, message };
         self.notes.entry(secret.to_owned()).or_default().push(note);
     }
 }
@@ -306,6 +332,28 @@ mod tests {
         let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a")), ("west", &kubeconfig("b"))])]);
         let members = Members::from([(name("east"), connected("a")), (name("west"), connected("old"))]);
         assert_eq!(steps(&turn(&book, &members)), [("west", "Connect".into())]);
+    }
+
+    #[test]
+    fn the_namespace_of_istio_is_that_of_the_secret_that_registers_the_cluster() {
+        let with = |name: &str, created: &str, namespace: &str| {
+            let data = BTreeMap::from([("east", ByteString(kubeconfig("a").into_bytes()))]);
+            let annotations = json!({"tradewind.io/istio-namespace": namespace});
+            let metadata = json!({"name": name, "creationTimestamp": created, "annotations": annotations});
+            (name.to_owned(), ClusterSecret::read(&json!({"metadata": metadata, "data": data})))
+        };
+        let of = |secrets| turn(&book(secrets), &Members::new()).istio_namespaces[&name("east")].clone();
+        assert_eq!(of(vec![with("s", OLD, "mesh")]), Some("mesh".to_owned()));
+        assert_eq!(of(vec![with("s", OLD, "mesh"), with("t", NEW, "other")]), Some("mesh".to_owned()));
+        assert_eq!(of(vec![with("s", OLD, "")]), None);
+        assert_eq!(of(vec![secret("s", OLD, &[("east", &kubeconfig("a"))]), with("t", NEW, "other")]), None);
+
+        let wrong = turn(&book(vec![with("s", OLD, &"Not A Name".repeat(1000))]), &Members::new());
+        assert_eq!(steps(&wrong), [("east", "Connect".into())], "the cluster joins all the same");
+        assert_eq!(wrong.istio_namespaces[&name("east")], None);
+        let [note] = &wrong.notes["s"][..] else { panic!("{:?}", wrong.notes) };
+        assert_eq!(note.kind, NoteKind::ClusterFactInvalid);
+        assert!(note.message.contains("Not A Name") && note.message.len() < 300, "{}", note.message);
     }
 
     #[test]

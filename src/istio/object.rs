@@ -88,10 +88,10 @@ pub mod keys {
     pub const ENDPOINT_TYPE: &str = "type";
     /// Endpoint label that makes Istio use mutual TLS (Istio documentation, `WorkloadEntry`).
     pub const TLS_MODE: &str = "security.istio.io/tlsMode";
-    /// Label of `istio-system` that names the cluster's network (Istio documentation, "Install Multi-Primary on different
+    /// Label of the Istio namespace that names the cluster's network (Istio documentation, "Install Multi-Primary on different
     /// networks").
     pub const NETWORK: &str = "topology.istio.io/network";
-    /// Annotation of `istio-system` in a remote cluster: the clusters whose istiods serve it, separated by commas (Istio
+    /// Annotation of the Istio namespace in a remote cluster: the clusters whose istiods serve it, separated by commas (Istio
     /// documentation, "Install Primary-Remote").
     pub const CONTROL_PLANE_CLUSTERS: &str = "topology.istio.io/controlPlaneClusters";
     /// Label or annotation of pods: whether they get a sidecar (Istio documentation, "Installing the Sidecar").

@@ -51,7 +51,7 @@ pub enum Kind {
     DestinationRule,
     /// `networking.istio.io` VirtualService.
     VirtualService,
-    /// `networking.istio.io` EnvoyFilter of `istio-system` (only while RoutingPolicies are in use).
+    /// `networking.istio.io` EnvoyFilter of the Istio namespace (only while RoutingPolicies are in use).
     EnvoyFilter,
     /// `networking.istio.io` Sidecar (only while Sidecars are managed).
     Sidecar,

@@ -140,8 +140,10 @@ note_kinds! {
     /// A service has more pods in a cluster than may be endpoints themselves; others reach them through the gateway, if there is one.
     PodsTooMany, "pods-too-many", "Raise directEndpointsMaxPods, or leave it at the gateway.";
     /// One istiod serves several clusters, and a Service's own name is read in others than its own.
-    NameShared, "name-shared", "Set directEndpoints, and label istio-system of each with topology.istio.io/network; gateways need IP addresses.";
-    /// An annotation by which the Namespace `istio-system` tells of its cluster cannot be; the setting counts instead.
+    NameShared, "name-shared", "Set directEndpoints, and label the Istio namespace of each with topology.istio.io/network; gateways need IP addresses.";
+    /// The Istio namespace of a cluster does not exist, or Istio seems to run in another: the network of the cluster and what else its Istio namespace tells is not known.
+    IstioNamespaceQuestionable, "istio-namespace-questionable", "Set istioNamespace, or annotate the cluster's Secret with tradewind.io/istio-namespace (istioNamespace in a fleet file).";
+    /// An annotation by which the Istio namespace tells of its cluster cannot be; the setting counts instead.
     ClusterFactInvalid, "cluster-fact-invalid", "Correct the annotation, or remove it.";
     /// A policy names no identity, or one that cannot be; it is ignored.
     PolicyWithoutIdentity, "policy-without-identity", "Set the identity label on the policy.";

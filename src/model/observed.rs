@@ -213,7 +213,7 @@ pub struct Namespace {
     pub id: ObjectId,
     /// Whether `admiral.io/ignore: "true"` stands on it.
     pub ignored: bool,
-    /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on `istio-system` they tell of the cluster.
+    /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on the Istio namespace they tell of the cluster.
     pub facts: Labels,
     /// Its labels by which Istio gives its pods a sidecar or takes them into the ambient mesh.
     pub mesh_labels: Labels,
@@ -413,6 +413,12 @@ pub enum Observed {
 }
 
 impl Observed {
+    /// Whether it is a Service that may be the gateway of its cluster.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        matches!(self, Self::Service(service) if service.gateway.is_some())
+    }
+
     /// Which object.
     #[must_use]
     pub fn id(&self) -> &ObjectId {

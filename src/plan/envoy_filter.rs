@@ -17,8 +17,6 @@ use crate::{
     registry::ServiceSnapshot,
 };
 
-/// Namespace of the filters (reference behaviour §16).
-const NAMESPACE: &str = "istio-system";
 /// Key of the configuration that names the plugin's file.
 const WASM_PATH: &str = "wasmPath";
 /// Pod label of clients by which their proxies are chosen (reference behaviour §16).
@@ -59,7 +57,7 @@ pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut Se
             for version in &settings.envoy_filter_version {
                 let name = name_of(policy, snapshot, client, version, settings);
                 let spec = spec(&policy.spec, &name, &labels, version, path, settings);
-                let metadata = metadata(name, (cluster, policy), snapshot, settings);
+                let metadata = metadata(name, of, (cluster, policy), snapshot, settings);
                 plan.cluster_mut(of).others.push(Object::EnvoyFilter(Opaque { metadata, spec }));
             }
         }
@@ -182,12 +180,13 @@ fn name_of(
 
 fn metadata(
     name: String,
+    of: &ClusterName,
     (cluster, policy): (&ClusterName, &Configured<RoutingPolicySpec>),
     snapshot: &ServiceSnapshot,
     settings: &Settings,
 ) -> Metadata {
     let (identity, _) = written_key(policy, snapshot, settings);
-    let mut metadata = super::metadata(&snapshot.key, name, NAMESPACE, settings);
+    let mut metadata = super::metadata(&snapshot.key, name, snapshot.istio_namespaces.of(of), settings);
     metadata.annotations.extend([
         (keys::ROUTING_POLICY_NAME.to_owned(), policy.id.name.to_string()),
         (keys::ROUTING_POLICY_IDENTITY.to_owned(), identity),

@@ -20,7 +20,8 @@ pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: 
     let is_source = snapshot.sources.iter().any(|source| target.is_read_in(&source.cluster));
     let mut namespaces: BTreeSet<String> = target.dependent_namespaces.iter().map(ToString::to_string).collect();
     if is_source {
-        namespaces.insert("istio-system".into());
+        let gateways = target.readers.iter().map(|reader| snapshot.istio_namespaces.of(&reader.cluster).to_string());
+        namespaces.extend(gateways);
         namespaces.extend(target.identity_namespaces.iter().map(ToString::to_string));
     }
     if namespaces.len() > settings.exportto_max_namespaces {

@@ -15,7 +15,7 @@ use crate::{
     config::Settings,
     istio::{Object, Opaque, keys},
     model::{ClusterName, Host, Variant},
-    registry::{IN_CLUSTER_SUFFIX, Portion, ROUTING_NAMESPACE, ServiceSnapshot, Source, Target},
+    registry::{IN_CLUSTER_SUFFIX, Portion, ServiceSnapshot, Source, Target},
 };
 
 /// Protocols that Istio routes by VirtualService (Istio documentation, "Protocol selection").
@@ -46,7 +46,10 @@ pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, setting
 /// The namespaces that see what routes inside a cluster (reference behaviour §12); none while it is dark.
 pub(super) fn seen_by(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
     let mut namespaces = export::namespaces(snapshot, target, settings);
-    namespaces.retain(|namespace| namespace != ROUTING_NAMESPACE);
+    let is_of_istio = |namespace: &str| {
+        target.readers.iter().any(|reader| **snapshot.istio_namespaces.of(&reader.cluster) == *namespace)
+    };
+    namespaces.retain(|namespace| !is_of_istio(namespace));
     namespaces
 }
 
@@ -109,7 +112,8 @@ pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
         }
         let spec = json!({"hosts": hosts, "http": routes, "exportTo": export_to});
         let name = format!("{}{IN_CLUSTER_SUFFIX}", main.as_str().to_ascii_lowercase());
-        let mut metadata = super::metadata(&snapshot.key, name, ROUTING_NAMESPACE, settings);
+        let mut metadata =
+            super::metadata(&snapshot.key, name, snapshot.istio_namespaces.of(&target.cluster), settings);
         metadata.labels.insert(keys::VS_ROUTING.into(), "enabled".into());
         metadata.labels.insert(keys::VS_ROUTING_TYPE.into(), "incluster".into());
         plan.cluster_mut(&target.cluster).others.push(Object::VirtualService(Opaque { metadata, spec }));

@@ -14,7 +14,6 @@ use crate::{
     config::Settings,
     istio::{Object, Opaque, keys},
     model::ClusterName,
-    registry::ROUTING_NAMESPACE,
 };
 
 /// Port of the gateways (reference behaviour §13.3).
@@ -25,6 +24,14 @@ pub(super) const PASSTHROUGH_SUBSET: &str = "passthrough";
 /// Whether the gateways of a cluster route.
 pub(super) fn is_enabled(cluster: &ClusterName, settings: &Settings) -> bool {
     settings.enable_vs_routing && !settings.vs_routing_disabled_clusters.iter().any(|name| name == cluster.as_str())
+}
+
+/// The namespaces of the gateways that route.
+pub(super) fn seen_by(istio_namespace: &str, settings: &Settings) -> Vec<String> {
+    match settings.ingress_vs_export_to_namespaces.as_slice() {
+        [] => vec![istio_namespace.to_owned()],
+        known => known.to_vec(),
+    }
 }
 
 /// Adds the VirtualServices of a service to its plan.
@@ -63,11 +70,11 @@ pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
         let spec = json!({
             "hosts": hosts,
             "gateways": settings.vs_routing_gateways,
-            "exportTo": settings.ingress_vs_export_to_namespaces,
+            "exportTo": seen_by(snapshot.istio_namespaces.of(cluster), settings),
             "tls": routes,
         });
         let name = format!("{}-routing-vs", main.as_str().to_ascii_lowercase());
-        let mut metadata = super::metadata(&snapshot.key, name, ROUTING_NAMESPACE, settings);
+        let mut metadata = super::metadata(&snapshot.key, name, snapshot.istio_namespaces.of(cluster), settings);
         metadata.labels.insert(keys::VS_ROUTING.into(), "enabled".into());
         plan.cluster_mut(cluster).others.push(Object::VirtualService(Opaque { metadata, spec }));
     }

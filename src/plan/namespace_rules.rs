@@ -17,7 +17,7 @@ use crate::{
     config::{LbPolicy, Settings},
     istio::{Metadata, Object, Opaque, keys},
     model::{ClusterName, ObjectId},
-    registry::{NAMESPACE_RULE_SUFFIXES, ROUTING_NAMESPACE, RuledNamespace, ServiceSnapshot},
+    registry::{NAMESPACE_RULE_SUFFIXES, RuledNamespace, ServiceSnapshot},
 };
 
 /// What is wanted for one namespace.
@@ -86,7 +86,7 @@ fn in_cluster_rule(name: String, ruled: &RuledNamespace, export_to: &[String], s
         "trafficPolicy": policy(&ruled.cluster, settings),
         "exportTo": export_to,
     });
-    Object::RuleCopy(Opaque { metadata: metadata(name, settings), spec })
+    Object::RuleCopy(Opaque { metadata: metadata(name, ruled, settings), spec })
 }
 
 /// What comes through a gateway is encrypted from client to server already: it is passed on as it is, without a second
@@ -97,9 +97,9 @@ fn ingress_rule(name: String, ruled: &RuledNamespace, settings: &Settings) -> Ob
     let spec = json!({
         "host": host(ruled),
         "subsets": [{"name": ingress::PASSTHROUGH_SUBSET, "trafficPolicy": policy}],
-        "exportTo": settings.ingress_vs_export_to_namespaces,
+        "exportTo": ingress::seen_by(&ruled.istio_namespace, settings),
     });
-    Object::RuleCopy(Opaque { metadata: metadata(name, settings), spec })
+    Object::RuleCopy(Opaque { metadata: metadata(name, ruled, settings), spec })
 }
 
 fn host(ruled: &RuledNamespace) -> String {
@@ -130,10 +130,10 @@ fn policy(cluster: &ClusterName, settings: &Settings) -> Value {
     policy
 }
 
-fn metadata(name: String, settings: &Settings) -> Metadata {
+fn metadata(name: String, ruled: &RuledNamespace, settings: &Settings) -> Metadata {
     Metadata {
         name,
-        namespace: ROUTING_NAMESPACE.into(),
+        namespace: ruled.istio_namespace.to_string(),
         labels: BTreeMap::from([
             (keys::MANAGED_BY.into(), keys::TRADEWIND.into()),
             (keys::VS_ROUTING.into(), "enabled".into()),

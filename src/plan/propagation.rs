@@ -24,7 +24,7 @@ use crate::{
     registry::{HostCluster, HostRoute, HostSnapshot},
 };
 
-/// Namespaces whose objects are never copied (reference behaviour §14).
+/// Namespaces whose objects are never copied, beside that of Istio (reference behaviour §14).
 const NEVER: [&str; 2] = ["istio-system", "kube-system"];
 
 /// Longest name of an object, in characters (Kubernetes).
@@ -131,7 +131,8 @@ impl<'a> Planner<'a> {
             Propagate::Off => false,
         };
         let namespace = &*route.id.namespace;
-        let never = NEVER.contains(&namespace) || namespace == self.settings.sync_namespace;
+        let of_istio = self.snapshot.istio_namespaces.of(&one.cluster);
+        let never = NEVER.contains(&namespace) || [&**of_istio, &self.settings.sync_namespace].contains(&namespace);
         if !asked || never || route.ignored || route.asks() == Some(false) {
             return false;
         }

@@ -8,9 +8,6 @@ use crate::{
     registry::ClientNamespace,
 };
 
-/// What a Sidecar of ours lets a namespace see besides its dependencies: itself, and the control plane.
-const BASE_HOSTS: &[&str] = &["./*", "istio-system/*"];
-
 /// What is wanted of the Sidecar of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SidecarWant {
@@ -41,6 +38,8 @@ pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
     if settings.sidecars == Sidecars::Merge {
         return SidecarWant::Merge { hosts: hosts.into_iter().collect() };
     }
+    // Besides its dependencies it sees itself, and the control plane.
+    let base = ["./*".to_owned(), format!("{}/*", client.istio_namespace)];
     SidecarWant::Own(Sidecar {
         metadata: Metadata {
             name: settings.workload_sidecar_name.clone(),
@@ -49,10 +48,7 @@ pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
             annotations: BTreeMap::from([(keys::CREATED_BY.into(), keys::TRADEWIND.into())]),
         },
         spec: SidecarSpec {
-            egress: vec![Egress {
-                hosts: BASE_HOSTS.iter().map(ToString::to_string).chain(hosts).collect(),
-                ..Egress::default()
-            }],
+            egress: vec![Egress { hosts: base.into_iter().chain(hosts).collect(), ..Egress::default() }],
         },
     })
 }

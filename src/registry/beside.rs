@@ -17,8 +17,6 @@ use crate::{
     model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, Route, ServiceKey},
 };
 
-/// Namespace of the VirtualServices and rules that route inside a cluster, and of EnvoyFilters.
-pub const ROUTING_NAMESPACE: &str = "istio-system";
 /// How the names of VirtualServices end that route inside a cluster (reference behaviour §13.1).
 pub const IN_CLUSTER_SUFFIX: &str = "-incluster-vs";
 /// How the names of the rules of a namespace end (reference behaviour §13.2, §13.3), behind the namespace.
@@ -67,15 +65,17 @@ pub struct RuledNamespace {
     pub namespace: Arc<str>,
     /// The services with workloads there, sorted.
     pub services: Vec<ServiceSnapshot>,
+    /// The namespace of its Istio, where the rules belong.
+    pub istio_namespace: Arc<str>,
     /// What names of the cluster end with.
     pub domain: Arc<str>,
     /// The rules of ours that stand there.
     pub standing: Vec<ObjectId>,
 }
 
-/// The namespace that a rule of ours is for, by its name.
+/// The namespace that a rule of ours is for, by its name: it may stand in what was the Istio namespace before.
 pub(super) fn ruled_namespace(id: &ObjectId) -> Option<&str> {
-    if id.kind != Kind::DestinationRule || *id.namespace != *ROUTING_NAMESPACE {
+    if id.kind != Kind::DestinationRule {
         return None;
     }
     NAMESPACE_RULE_SUFFIXES.iter().find_map(|suffix| id.name.strip_suffix(suffix))
@@ -353,6 +353,7 @@ impl Registry {
         Some(RuledNamespace {
             cluster: cluster.clone(),
             namespace: namespace.into(),
+            istio_namespace: self.istio_namespace(cluster),
             services: keys.iter().filter_map(|key| self.snapshot(key)).collect(),
             domain,
             standing,
@@ -362,7 +363,7 @@ impl Registry {
 
 /// Whether an object of ours routes inside its cluster.
 fn is_in_cluster(id: &ObjectId) -> bool {
-    id.kind == Kind::VirtualService && *id.namespace == *ROUTING_NAMESPACE && id.name.ends_with(IN_CLUSTER_SUFFIX)
+    id.kind == Kind::VirtualService && id.name.ends_with(IN_CLUSTER_SUFFIX)
 }
 
 impl Shard {

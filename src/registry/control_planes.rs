@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Registry, Unit,
-    shard::{CONTROL_PLANE, Shard},
+    shard::Shard,
     snapshot::{Reader, Target},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 pub(super) type Remotes = BTreeMap<ClusterName, BTreeSet<ClusterName>>;
 
 impl Registry {
-    /// The clusters whose istiods serve the proxies of a cluster: itself, unless its `istio-system` names others.
+    /// The clusters whose istiods serve the proxies of a cluster: itself, unless its Istio namespace names others.
     #[must_use]
     pub fn control_planes(&self, cluster: &ClusterName) -> BTreeSet<ClusterName> {
         self.remotes.read().get(cluster).cloned().unwrap_or_else(|| [cluster.clone()].into())
@@ -97,7 +97,7 @@ impl Registry {
         let then = if planes.is_empty() { "nothing is written for its clients" } else { "the others count" };
         Some(Note {
             kind: NoteKind::ClusterFactInvalid,
-            object: ObjectId::new(Kind::Namespace, "", CONTROL_PLANE).in_cluster(shard.name()),
+            object: ObjectId::new(Kind::Namespace, "", shard.istio_namespace()).in_cluster(shard.name()),
             service: None,
             message: format!(
                 "the annotation {} names {}, which is no cluster of the fleet with an istiod of its own; {then}",

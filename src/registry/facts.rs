@@ -39,6 +39,7 @@ impl Registry {
 
     pub(super) fn new_shard(&self, cluster: &ClusterName) -> Shard {
         let mut shard = Shard::new(cluster.clone(), self.watched_kinds_in(cluster), &self.settings);
+        let _ = shard.set_istio_namespace(self.istio_namespace(cluster));
         shard.place_mut().prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
         shard
     }

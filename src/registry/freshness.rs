@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use super::{
     NoteSource, Registry,
     reads::{ReadTarget, Unread, listed_targets, main_failure},
-    shard::CONTROL_PLANE,
     status::KindState,
 };
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ReadCause, ReadFailure};
@@ -121,6 +120,7 @@ impl Registry {
         let self_sufficient = self.needs_no_gateway(cluster);
         let Some(shard) = self.shards.get(cluster) else { return };
         let mut notes: Vec<Note> = self.note_of_control_planes(&shard).into_iter().collect();
+        notes.extend(shard.note_of_istio_namespace());
         if !shard.is_loading() && shard.workload_count() > 0 {
             let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
@@ -153,13 +153,13 @@ impl Registry {
                         "none has the label app={}; other clusters do not reach this one",
                         shard.place().gateway_app()
                     );
-                    let namespaces = self.settings.gateway_namespaces.join(", ");
+                    let namespaces = self.gateway_namespaces(shard.istio_namespace()).join(", ");
                     notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, &namespaces), message));
                 }
                 _ => {}
             }
             notes.extend(shard.place().problems().iter().map(|problem| {
-                let object = ObjectId::new(Kind::Namespace, "", CONTROL_PLANE).in_cluster(cluster);
+                let object = ObjectId::new(Kind::Namespace, "", shard.istio_namespace()).in_cluster(cluster);
                 note(NoteKind::ClusterFactInvalid, object, problem.clone())
             }));
             let regions = shard.place().regions();

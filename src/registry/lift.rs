@@ -167,6 +167,7 @@ impl Registry {
             keep_case,
             sources,
             variants: variants.into_iter().collect(),
+            istio_namespaces: self.istio_namespaces(),
             targets,
             declared,
             policies,
@@ -374,6 +375,7 @@ impl Registry {
         Some(ClientNamespace {
             cluster: cluster.clone(),
             domain: shard.domain(),
+            istio_namespace: shard.istio_namespace().clone(),
             elsewhere: elsewhere.collect(),
             namespace: namespace.into(),
             is_client: !destinations.is_empty(),

@@ -27,6 +27,7 @@ mod hints;
 mod host_overrides;
 mod identity;
 mod injection;
+mod istio_namespaces;
 mod lift;
 mod lists;
 mod machines;
@@ -67,8 +68,9 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use absence::listed_clusters;
 pub use absence::{Absence, AbsenceReason};
-pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, ROUTING_NAMESPACE, RuledNamespace};
+pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RuledNamespace};
 pub use dirty::Unit;
+pub use istio_namespaces::IstioNamespaces;
 pub use notes::{NoteBook, NoteSource};
 pub use portion::Portion;
 pub(crate) use propagation::without_air;
@@ -123,6 +125,7 @@ pub struct Registry {
     notes: NoteBook,
     reads: reads::Reads,
     dirty: DirtyUnits,
+    istio_namespaces: RwLock<Arc<IstioNamespaces>>,
     /// Clusters whose proxies the istiods of others serve.
     remotes: RwLock<control_planes::Remotes>,
     listed: AtomicBool,
@@ -135,6 +138,7 @@ impl Registry {
     pub fn new(settings: Arc<Settings>) -> Self {
         let range = (settings.addresses == AddressSource::Tradewind).then_some(settings.address_range);
         Self {
+            istio_namespaces: RwLock::new(Arc::new(IstioNamespaces::new(&settings.istio_namespace))),
             nlb_clusters: RwLock::new(settings.nlb_enabled_clusters.iter().cloned().collect()),
             settings,
             shards: DashMap::new(),
@@ -227,6 +231,7 @@ impl Registry {
         self.labels.remove(&cluster.label_value());
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
+        self.set_istio_namespace(cluster, None);
         self.notes.forget_cluster(cluster);
         self.forget_reads(cluster);
         self.note_networks();
@@ -370,7 +375,9 @@ impl Registry {
             self.delete(cluster, id);
         }
         self.notes.keep_objects(cluster, kind, &listed);
-        for object in objects {
+        // Gateways first: a Service that becomes the gateway comes before the one that was it, so that none is missing between.
+        let (gateways, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(Observed::is_gateway);
+        for object in gateways.into_iter().chain(others) {
             self.apply(cluster, object);
         }
         for (id, reason) in malformed {

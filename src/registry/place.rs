@@ -1,5 +1,5 @@
 //! Where a cluster stands, how others reach it and what its own names end with: its nodes, its gateway Services and the
-//! facts that its Namespace `istio-system` tells of it.
+//! facts that its Istio namespace tells of it.
 //!
 //! Decides the region, zone, gateway address and domain that count; never what that means for a service.
 
@@ -15,12 +15,18 @@ use crate::{
     model::{GatewayAddress, Labels, LocalService, Locality, Node, ObjectId, cluster_domain},
 };
 
-/// Annotation of `istio-system`: the cluster's DNS domain.
+/// Annotation of the Istio namespace: the cluster's DNS domain.
 const CLUSTER_DOMAIN: &str = "tradewind.io/cluster-domain";
-/// Annotation of `istio-system`: the label `app` of the cluster's gateway Service.
+/// Annotation of the Istio namespace: the label `app` of the cluster's gateway Service.
 const GATEWAY_APP: &str = "tradewind.io/gateway-app";
-/// Annotation of `istio-system`: the trust domain of the cluster's certificates.
+/// Annotation of the Istio namespace: the trust domain of the cluster's certificates.
 const TRUST_DOMAIN: &str = "tradewind.io/trust-domain";
+
+/// Whether labels and annotations of a Namespace tell of a cluster.
+pub(super) fn tells_of_cluster(facts: &Labels) -> bool {
+    let keys = [keys::NETWORK, keys::CONTROL_PLANE_CLUSTERS, CLUSTER_DOMAIN, GATEWAY_APP, TRUST_DOMAIN];
+    keys.iter().any(|key| facts.get(*key).is_some_and(|value| !value.trim().is_empty()))
+}
 
 /// The place of one cluster.
 #[derive(Debug)]
@@ -124,7 +130,7 @@ impl Place {
 
     // ---- what the cluster tells of itself ----
 
-    /// The annotations and the network of `istio-system` came, changed or went.
+    /// The annotations and the network of the Istio namespace came, changed or went.
     pub(super) fn put_facts(&mut self, facts: &Labels) -> Moved {
         let filled = |key: &str| facts.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let app = filled(GATEWAY_APP).map_or_else(|| self.app_of_settings.clone(), Into::into);

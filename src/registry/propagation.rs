@@ -69,6 +69,7 @@ impl Registry {
         routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));
         Some(HostSnapshot {
             host: host.clone(),
+            istio_namespaces: self.istio_namespaces(),
             published: published.filter(|(service, _)| !service.targets.is_empty()),
             clusters,
             routes,

@@ -19,6 +19,7 @@ use super::{
     host_overrides::HostOverrides,
     identity::{self, Classified},
     injection::NamespaceMarks,
+    istio_namespaces::is_istiod,
     partition::Spelling,
     place::{Moved, Place},
     policies::Policies,
@@ -39,8 +40,6 @@ use crate::{
     },
 };
 
-/// Namespace that tells of its cluster.
-pub(super) const CONTROL_PLANE: &str = "istio-system";
 /// Annotation by which a workload names the ports that matter.
 const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 
@@ -81,6 +80,8 @@ pub(super) struct Shard {
     name: ClusterName,
     /// Label or annotation of the identity, from the settings.
     identity_key: Arc<str>,
+    /// The namespace of its Istio, which tells of the cluster.
+    pub(super) istio_namespace: Arc<str>,
     /// Where ours stand, and what users want merged into ours.
     pub(super) sync_namespace: Arc<str>,
     kinds: BTreeMap<Kind, KindState>,
@@ -90,10 +91,12 @@ pub(super) struct Shard {
     /// Namespaces in which an identity runs, with the number of its workloads.
     identities: HashMap<Identity, BTreeMap<Arc<str>, usize>>,
     services: BTreeMap<(Arc<str>, Arc<str>), LocalService>,
+    /// The Services among them that lead to an istiod.
+    pub(super) istiods: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Services by the hash of (namespace, first pair of the selector).
     services_by_pair: HashMap<u64, BTreeSet<Arc<str>>>,
     slices: Slices,
-    namespaces: HashMap<Arc<str>, Namespace>,
+    pub(super) namespaces: HashMap<Arc<str>, Namespace>,
     /// What namespaces said when they were deleted: what still runs there is on its way out, and stays what it is.
     gone: HashMap<Arc<str>, Option<NamespaceMarks>>,
     /// Workloads of which only their namespace could say whether they have a sidecar, and does not.
@@ -109,7 +112,7 @@ pub(super) struct Shard {
     pub(super) user_hosts: UserHosts,
     pub(super) host_overrides: HostOverrides,
     /// Its nodes and gateways.
-    place: Place,
+    pub(super) place: Place,
     /// What was written there.
     standing: Standing,
 }
@@ -138,6 +141,7 @@ impl Shard {
     pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>, settings: &Settings) -> Self {
         Self {
             name,
+            istio_namespace: settings.istio_namespace.as_str().into(),
             identity_key: settings.workload_identity_key.as_str().into(),
             sync_namespace: settings.sync_namespace.as_str().into(),
             kinds: kinds.into_iter().map(|kind| (kind, KindState::Loading)).collect(),
@@ -146,6 +150,7 @@ impl Shard {
             by_namespace: HashMap::new(),
             identities: HashMap::new(),
             services: BTreeMap::new(),
+            istiods: BTreeSet::new(),
             services_by_pair: HashMap::new(),
             slices: Slices::default(),
             namespaces: HashMap::new(),
@@ -413,7 +418,11 @@ impl Shard {
         if let Some(pair) = indexed_pair(&service.selector) {
             self.services_by_pair.entry(pair_hash(&at.0, pair)).or_default().insert(at.1.clone());
         }
-        effects.place = self.place.put_service(&service);
+        effects.place |= self.place.put_service(&service);
+        if is_istiod(&service) {
+            effects.place.any = true;
+            self.istiods.insert(at.clone());
+        }
         self.services.insert(at, service);
         effects
     }
@@ -421,13 +430,14 @@ impl Shard {
     pub(super) fn remove_service(&mut self, id: &ObjectId) -> Effects {
         let mut effects = Effects::default();
         self.take_service(&(id.namespace.clone(), id.name.clone()), &mut effects);
-        effects.place = self.place.remove_service(id);
+        effects.place |= self.place.remove_service(id);
         effects
     }
 
     fn take_service(&mut self, at: &(Arc<str>, Arc<str>), effects: &mut Effects) {
         if let Some(service) = self.services.remove(at) {
             self.touch_selected(&service, effects);
+            effects.place.any |= self.istiods.remove(at);
             if let Some(pair) = indexed_pair(&service.selector) {
                 remove_from(&mut self.services_by_pair, &pair_hash(&at.0, pair), &at.1);
             }

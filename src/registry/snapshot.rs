@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{absence::Absence, beside::Beside, portion::Portion};
+use super::{IstioNamespaces, absence::Absence, beside::Beside, portion::Portion};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
@@ -33,6 +33,8 @@ pub struct ServiceSnapshot {
     pub sources: Vec<Source>,
     /// The clusters that run a variant of it, for each host beside the default one that a Rollout's strategy brings.
     pub variants: Vec<(Variant, Vec<Source>)>,
+    /// The namespace of Istio in each cluster.
+    pub istio_namespaces: Arc<IstioNamespaces>,
     /// The clusters that should hold its objects: those that run it and those that depend on it.
     pub targets: Vec<Target>,
     /// Whether some Dependency names it as a destination.
@@ -325,6 +327,8 @@ pub struct ClientNamespace {
     pub cluster: ClusterName,
     /// What the cluster's own names end with.
     pub domain: Arc<str>,
+    /// The namespace of its Istio.
+    pub istio_namespace: Arc<str>,
     /// The namespace.
     pub namespace: Arc<str>,
     /// Published hosts of everything its workloads depend on.
@@ -342,6 +346,8 @@ pub struct ClientNamespace {
 pub struct HostSnapshot {
     /// The host, whole and in lower case.
     pub host: Arc<str>,
+    /// The namespace of Istio in each cluster.
+    pub istio_namespaces: Arc<IstioNamespaces>,
     /// The service that is published under it, and the host as it is published.
     pub published: Option<(ServiceSnapshot, Host)>,
     /// Every cluster of the fleet, sorted.

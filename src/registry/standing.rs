@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    beside::{NAMESPACE_RULE_SUFFIXES, ROUTING_NAMESPACE},
-    shard::remove_from,
-};
+use super::{beside::ruled_namespace, shard::remove_from};
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, ServiceKey, Written},
@@ -22,6 +19,8 @@ pub(super) struct Standing {
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
     /// Sidecars of a namespace, whoever made them.
     sidecars: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// Rules of ours for all Services of a namespace.
+    rules: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// Copies of ours, and VirtualServices of others, by their host in lower case.
     by_host: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// ServiceEntries and DestinationRules that were made by hand, also those that were taken over, by their hosts in lower case.
@@ -52,6 +51,9 @@ impl Standing {
             }
             if let Some(key) = &written.service {
                 self.by_service.entry(key.clone()).or_default().insert(written.id.clone());
+            }
+            if let Some(namespace) = ruled_namespace(&written.id) {
+                self.rules.entry(namespace.into()).or_default().insert(written.id.clone());
             }
         }
         if written.id.kind == Kind::Sidecar {
@@ -86,6 +88,9 @@ impl Standing {
         remove_from(&mut self.sidecars, &written.id.namespace, &written.id);
         if let Some(key) = &written.service {
             remove_from(&mut self.by_service, key, &written.id);
+        }
+        if let Some(namespace) = ruled_namespace(&written.id) {
+            remove_from(&mut self.rules, &Arc::from(namespace), &written.id);
         }
         if let Some(host) = routed_host(written) {
             remove_from(&mut self.by_host, &host, &written.id);
@@ -154,10 +159,8 @@ impl Standing {
 
     /// The rules of ours for all Services of a namespace.
     pub(super) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Written>> {
-        let ids = NAMESPACE_RULE_SUFFIXES
-            .iter()
-            .map(|suffix| ObjectId::new(Kind::DestinationRule, ROUTING_NAMESPACE, &format!("{namespace}{suffix}")));
-        ids.filter_map(|id| self.get(&id)).filter(|written| written.owner == Owner::Tradewind).collect()
+        let ids = self.rules.get(namespace).into_iter().flatten();
+        ids.filter_map(|id| self.get(id)).collect()
     }
 
     /// ServiceEntries and DestinationRules for a host, in lower case, that were made by hand, also those that were taken over.

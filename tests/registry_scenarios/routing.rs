@@ -7,7 +7,7 @@ pub(super) fn routing_policies() -> Settings {
     Settings { enable_routing_policy: true, routing_policy_enabled_clusters: vec!["*".into()], ..Settings::default() }
 }
 
-fn in_cluster() -> Settings {
+pub(super) fn in_cluster() -> Settings {
     let mut settings =
         Settings { enable_vs_routing_in_cluster: true, enable_sw_aware_ns_caches: true, ..Settings::default() };
     settings.vs_routing_in_cluster_enabled_resources = resources("*=*");

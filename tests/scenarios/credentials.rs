@@ -180,3 +180,52 @@ async fn one_secret_may_register_several_clusters() {
     world.hub().apply(vec![secret(&[1])]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_annotation_of_a_secret_says_in_which_namespace_istio_runs() {
+    let world = World::shared().await;
+    let (second, mesh) = (&world.clusters[1], world.namespace("mesh"));
+    let app = world.namespace("gateway");
+    let gateway = |namespace: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": app, "namespace": namespace, "labels": {"app": app}},
+            "spec": {"type": "LoadBalancer", "selector": {"istio": "eastwestgateway"},
+                     "ports": [{"name": "tls", "port": 15443}]},
+        })
+    };
+    let addressed = |namespace: &str, address: &str| {
+        let mut gateway = gateway(namespace);
+        gateway["status"] = json!({"loadBalancer": {"ingress": [{"ip": address}]}});
+        gateway.to_string()
+    };
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": mesh, "labels": {"topology.istio.io/network": "mesh-network"}},
+    });
+    second.apply(vec![namespace]).await;
+    for (namespace, address) in [("istio-system", "192.0.2.91"), (&*mesh, "192.0.2.92")] {
+        second.apply(vec![gateway(namespace)]).await;
+        second.apply_status(&addressed(namespace, address)).await;
+    }
+    world.register(&ALL).await;
+    world.deploy(&[1], "payments").await;
+    let _controller = world.start(&[&format!("--gateway-app={app}")]).await;
+    world.sees(0, &host("payments"), &["192.0.2.91:15443"]).await;
+
+    let mut annotated = world.secret(second.name(), second.name(), &second.kubeconfig());
+    annotated["metadata"]["annotations"] = json!({"tradewind.io/istio-namespace": mesh});
+    world.hub().apply(vec![annotated]).await;
+    world.sees(0, &host("payments"), &["192.0.2.92:15443"]).await;
+    let entry = world.entry(0, &host("payments")).await.expect("it is published");
+    assert_eq!(entry["spec"]["endpoints"][0]["network"], "mesh-network");
+    world.deploy(&[1], "later").await;
+    world.sees(0, &host("later"), &["192.0.2.92:15443"]).await;
+
+    // Without the annotation the setting counts again.
+    world.register(&[1]).await;
+    world.sees(0, &host("payments"), &["192.0.2.91:15443"]).await;
+    // The clusters are shared: nothing that is left behind may speak of Istio.
+    second.delete("Service", "istio-system", &app).await;
+    second.apply(vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": mesh}})]).await;
+}

@@ -258,7 +258,7 @@ async fn an_object_that_changed_meanwhile_is_not_handed_back() {
     entry["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("tradewind");
     entry["metadata"]["annotations"]["app.kubernetes.io/created-by"] = json!("tradewind");
     cluster.apply(vec![entry.clone()]).await;
-    let settings = Settings { sync_namespace: world.sync_namespace(), ..Settings::default() };
+    let settings = Arc::new(Settings { sync_namespace: world.sync_namespace(), ..Settings::default() });
     let client = cluster.client();
     let read = Arc::new(|_, _: &Value| Err("nothing is read back".to_owned()));
     let store = KubeStore::new(Box::new(move || Some(client.clone())), read, &settings);

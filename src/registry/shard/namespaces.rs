@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{CONTROL_PLANE, Classified, Effects, Placed, Shard};
+use super::{Classified, Effects, Placed, Shard};
 use crate::{
     config::Settings,
     model::{Kind, Labels, Namespace, ObjectId, ServiceKey},
@@ -26,8 +26,10 @@ impl Shard {
         let name = namespace.id.name.clone();
         let before = self.namespace_marks(&name);
         self.gone.remove(&name);
-        let place = self.put_facts(&name, &namespace.facts);
+        let mut place = self.put_facts(&name, &namespace.facts);
+        place.any |= self.bears_on_istio_namespace(&name);
         self.namespaces.insert(name.clone(), namespace);
+        place.any |= self.bears_on_istio_namespace(&name);
         let mut effects =
             if self.namespace_marks(&name) == before { Effects::default() } else { self.reclassify(&name, settings) };
         effects.place |= place;
@@ -36,7 +38,7 @@ impl Shard {
 
     fn put_facts(&mut self, namespace: &str, facts: &Labels) -> Moved {
         let known = self.namespaces.get(namespace).map(|namespace| &namespace.facts);
-        if namespace != CONTROL_PLANE || known.unwrap_or(&Labels::new()) == facts {
+        if namespace != &*self.istio_namespace || known.unwrap_or(&Labels::new()) == facts {
             return Moved::default();
         }
         self.place.put_facts(facts)
@@ -47,7 +49,8 @@ impl Shard {
         if is_used && self.namespaces.contains_key(&id.name) {
             self.gone.insert(id.name.clone(), self.namespace_marks(&id.name));
         }
-        let place = self.put_facts(&id.name, &Labels::new());
+        let mut place = self.put_facts(&id.name, &Labels::new());
+        place.any |= self.bears_on_istio_namespace(&id.name);
         self.namespaces.remove(&id.name);
         Effects { place, ..Effects::default() }
     }
