@@ -16,7 +16,7 @@ use crate::{
     apply::{Desired, Writers},
     model::{ClusterName, ServiceKey},
     plan::{self, ClusterPlan, RoutePlan, ServicePlan, SidecarWant},
-    registry::{NoteSource, Registry, Unit},
+    registry::{HintBudget, NoteSource, Registry, Unit},
     server::{Metrics, Readiness},
 };
 
@@ -136,10 +136,11 @@ impl Controller {
             }
             let since = Instant::now();
             let mut units = self.registry.take_dirty();
+            let mut hints = HintBudget::default();
             while let Some(unit) = units.pop_first() {
                 let timer = self.metrics.plan_duration.start_timer();
                 let planned = catch_unwind(AssertUnwindSafe(|| {
-                    self.plan(&unit, since);
+                    self.plan(&unit, since, &mut hints);
                     self.registry.followers(&unit)
                 }));
                 match planned {
@@ -158,11 +159,11 @@ impl Controller {
         }
     }
 
-    fn plan(&self, unit: &Unit, since: Instant) {
+    fn plan(&self, unit: &Unit, since: Instant, hints: &mut HintBudget) {
         match unit {
             Unit::Service(key) => {
                 let Some(plan) = plan_service(&self.registry, key) else { return };
-                self.registry.notes().put(NoteSource::Service(key.clone()), plan.notes.clone());
+                self.registry.put_notes(NoteSource::Service(key.clone()), plan.notes.clone(), hints);
                 if plan.held {
                     return;
                 }

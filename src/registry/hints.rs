@@ -9,10 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Registry, lift::runs_nowhere};
+use super::{NoteSource, Registry, lift::runs_nowhere};
 use crate::model::{ClusterName, Environment, Identity, Kind, Note, NoteKind, ServiceKey, did_you_mean, nearest};
 
-/// Notes that get a hint each time all are read: to compare a name with those of ten thousand services takes milliseconds.
+/// Notes that get a hint each time all are read, or in one pass of planning: to compare a name with those of ten thousand
+/// services takes milliseconds.
 const MAX_HINTS: usize = 200;
 
 /// Names that a hint lists.
@@ -21,14 +22,36 @@ const MAX_NAMES: usize = 5;
 /// The policies that count in the namespaces of their workloads only.
 const AT_HOME: [Kind; 3] = [Kind::GlobalTrafficPolicy, Kind::OutlierDetection, Kind::ClientConnectionConfig];
 
+/// How many hints one pass of planning may still work out for its log lines.
+#[derive(Debug)]
+pub struct HintBudget(usize);
+
+impl Default for HintBudget {
+    fn default() -> Self {
+        Self(MAX_HINTS)
+    }
+}
+
 impl Registry {
+    /// Replaces the notes of `source`. New ones are logged once, each with what may have been meant.
+    pub fn put_notes(&self, source: NoteSource, notes: Vec<Note>, budget: &mut HintBudget) {
+        self.notes.put_explained(source, notes, |note| {
+            // A search that finds nothing takes as long as one that does.
+            if [NoteKind::PolicyUnmatched, NoteKind::DependencyQuestionable].contains(&note.kind) {
+                budget.0 = budget.0.checked_sub(1)?;
+            }
+            let hint = self.hint(note)?;
+            Some(with_hint(&note.message, &hint))
+        });
+    }
+
     /// Every note in force, sorted, each with what may have been meant where that can be told.
     #[must_use]
     pub fn notes_with_hints(&self) -> Vec<Note> {
         let mut notes = self.notes.all();
         let hints = notes.iter_mut().filter_map(|note| Some((self.hint(note)?, note)));
         for (hint, note) in hints.take(MAX_HINTS) {
-            note.message.push_str(&format!(" ({hint})"));
+            note.message = with_hint(&note.message, &hint);
         }
         notes
     }
@@ -121,6 +144,10 @@ impl Registry {
         let hint = did_you_mean(identity.as_str(), running.iter().map(Identity::as_str));
         hint.strip_prefix("; ").map(str::to_owned)
     }
+}
+
+fn with_hint(message: &str, hint: &str) -> String {
+    format!("{message} ({hint})")
 }
 
 /// `runs there in environment prod: set the label env: prod`.

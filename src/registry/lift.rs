@@ -12,6 +12,7 @@ use super::{
     agreement::{self, Culprit},
     carried::CarriedService,
     dirty::Unit,
+    hints::HintBudget,
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
     shard::{Backends, Problem, Shard},
@@ -407,6 +408,7 @@ impl Registry {
         }
         let unread = self.unread_clusters();
         let kind = if unread.is_none() { NoteKind::DependencyQuestionable } else { NoteKind::WorkloadsUnknown };
+        let mut hints = HintBudget::default();
         for (cluster, id) in unreviewed {
             let unserved: Vec<Identity> = {
                 let dependencies = self.dependencies.read();
@@ -422,7 +424,7 @@ impl Registry {
                 service: None,
                 message: runs_nowhere(identity, unread.as_deref()),
             });
-            self.notes.put(of_destinations(&cluster, &id), notes.collect());
+            self.put_notes(of_destinations(&cluster, &id), notes.collect(), &mut hints);
         }
     }
 

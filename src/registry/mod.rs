@@ -70,6 +70,7 @@ pub(crate) use absence::listed_clusters;
 pub use absence::{Absence, AbsenceReason};
 pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RuledNamespace};
 pub use dirty::Unit;
+pub use hints::HintBudget;
 pub use istio_namespaces::IstioNamespaces;
 pub use notes::{NoteBook, NoteSource};
 pub use portion::Portion;

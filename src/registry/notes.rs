@@ -63,16 +63,26 @@ impl NoteBook {
 
     /// Replaces what `source` had to say. New notes are logged once, as warnings.
     pub fn put(&self, source: NoteSource, notes: Vec<Note>) {
+        self.put_explained(source, notes, |_| None);
+    }
+
+    /// As [`NoteBook::put`]; what `explain` says of a new note is part of its log line and not of the note.
+    pub(super) fn put_explained(
+        &self,
+        source: NoteSource,
+        notes: Vec<Note>,
+        mut explain: impl FnMut(&Note) -> Option<String>,
+    ) {
         let said = self.put_quietly(source, notes.clone());
         for note in notes.iter().filter(|note| !said.contains(note)) {
+            let message = explain(note).unwrap_or_else(|| note.message.clone());
             tracing::warn!(
                 note = note.kind.code(),
                 cluster = %note.object.cluster,
                 kind = note.object.kind,
                 namespace = note.object.namespace,
                 name = note.object.name,
-                "{}. {}",
-                note.message,
+                "{message}. {}",
                 note.kind.remedy()
             );
         }

@@ -36,14 +36,18 @@ impl Demo {
     fn start(fleet: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
         command.args(["demo", "-d", text(fleet)]).env_remove("RUST_LOG");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
-        let stdout = lines_of(child.stdout.take().expect("a pipe"));
-        let stderr = lines_of(child.stderr.take().expect("a pipe"));
-        let mut demo = Self { child, stdout, stderr, address: String::new() };
+        let mut demo = Self::spawn(command);
         let line = demo.told("Views: http://");
         let address = line.split("Views: http://").nth(1).and_then(|rest| rest.split('/').next());
         demo.address = address.expect("an address").to_owned();
         demo
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let stdout = lines_of(child.stdout.take().expect("a pipe"));
+        let stderr = lines_of(child.stderr.take().expect("a pipe"));
+        Self { child, stdout, stderr, address: String::new() }
     }
 
     /// The next line of standard error with these words.
@@ -87,6 +91,28 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn the_log_of_a_note_says_what_may_have_been_meant() {
+    let fleet = fleet();
+    let policy = policy_of(fleet.path());
+    edit(&policy, "env: stage", "env: stgae");
+    let dependency = fleet.path().join("cluster-1/payments-typo.yaml");
+    let yaml = "apiVersion: admiral.io/v1alpha1\nkind: Dependency\nmetadata: {name: typo, namespace: admiral}\n\
+                spec: {source: orders, destinations: [paymnets]}\n";
+    fs::write(dependency, yaml).expect("a file");
+    let file = fleet.path().join("fleet.yaml");
+    let clusters = ["cluster-1", "cluster-2", "cluster-3"].map(|name| format!("- name: {name}\n  directory: {name}\n"));
+    fs::write(&file, format!("clusters:\n{}", clusters.concat())).expect("a file");
+    // The demo prints notes itself; the controller has its log alone.
+    let arguments = ["run", "--fleet", text(&file), "--read-only", "--listen-address=127.0.0.1:0"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    command.args(arguments).arg("--metrics-address=127.0.0.1:0").env_remove("RUST_LOG");
+    let controller = Demo::spawn(command);
+    let lines = [controller.told("note="), controller.told("note=")].join("\n");
+    assert!(lines.contains("policy-unmatched") && lines.contains("set the label env: stage)"), "{lines}");
+    assert!(lines.contains("dependency-questionable") && lines.contains("did you mean payments?)"), "{lines}");
 }
 
 #[test]
