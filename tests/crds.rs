@@ -183,6 +183,130 @@ async fn every_column_shows_the_whole_value_of_its_field(client: &kube::Client) 
     assert!(shown > 12, "{shown} cells have a value");
 }
 
+/// Objects of Kubernetes and Istio with a number in the place of `NUMBER`: those that are taken, and those that are refused.
+const RANGES: &[(&str, &[i64], &[i64])] = &[
+    ("Service: {ports: [{port: NUMBER}]}", &[1, 65_535], &[0, -1, 65_536]),
+    ("Service: {ports: [{port: 80, targetPort: NUMBER}]}", &[1, 65_535], &[-1, 65_536]),
+    ("Deployment: {replicas: NUMBER, CONTAINERS: {}}", &[0, 7], &[-1]),
+    ("StatefulSet: {replicas: NUMBER, serviceName: a, CONTAINERS: {}}", &[0, 7], &[-1]),
+    ("Deployment: {CONTAINERS: {ports: [{containerPort: NUMBER}]}}", &[1, 65_535], &[0, -1, 65_536]),
+    ("DaemonSet: {CONTAINERS: {ports: [{containerPort: 80, hostPort: NUMBER}]}}", &[0], &[-1, 65_536]),
+    ("Job: {CONTAINERS: {ports: [{containerPort: NUMBER}]}}", &[1, 65_535], &[0, -1, 65_536]),
+    ("ServiceEntry: {hosts: [a.example], ports: [{number: NUMBER, name: http}]}", &[1, 65_535], &[0, -1, 65_536]),
+    (
+        "ServiceEntry: {hosts: [a.example], ports: [{number: 80, name: http, targetPort: NUMBER}]}",
+        &[1, 65_535],
+        &[0, -1, 65_536],
+    ),
+    (
+        "ServiceEntry: {hosts: [a.example], resolution: STATIC, ports: [{number: 80, name: http}], \
+         endpoints: [{address: 10.0.0.1, ports: {http: NUMBER}}]}",
+        &[1, 65_535],
+        &[0, -1, 65_536],
+    ),
+    (
+        "ServiceEntry: {hosts: [a.example], resolution: STATIC, ports: [{number: 80, name: http}], \
+         endpoints: [{address: 10.0.0.1, weight: NUMBER}]}",
+        &[0, 4_294_967_295],
+        &[-1, 4_294_967_296],
+    ),
+    ("WorkloadEntry: {address: 10.0.0.1, ports: {http: NUMBER}}", &[1, 65_535], &[0, -1, 65_536]),
+    ("WorkloadEntry: {address: 10.0.0.1, weight: NUMBER}", &[0, 4_294_967_295], &[-1, 4_294_967_296]),
+    ("Sidecar: {ingress: [{port: {number: NUMBER, protocol: HTTP}}]}", &[1, 65_535], &[-1, 4_294_967_296]),
+    ("Sidecar: {egress: [{hosts: ['*/*'], port: {number: NUMBER, protocol: HTTP}}]}", &[0, 65_535], &[-1]),
+    ("VirtualService: {hosts: [a], http: [{match: [{port: NUMBER}]}]}", &[0, 65_535], &[-1]),
+    ("VirtualService: {hosts: [a], http: [{route: [{destination: {host: a, port: {number: NUMBER}}}]}]}", &[1], &[-1]),
+    ("VirtualService: {hosts: [a], http: [{mirror: {host: a, port: {number: NUMBER}}}]}", &[1, 65_535], &[-1]),
+    ("VirtualService: {hosts: [a], tcp: [{route: [{destination: {host: a, port: {number: NUMBER}}}]}]}", &[1], &[-1]),
+    ("VirtualService: {hosts: [a], http: [{route: [{destination: {host: a}, weight: NUMBER}]}]}", &[0], &[]),
+    ("DestinationRule: {host: a, trafficPolicy: {portLevelSettings: [{port: {number: NUMBER}}]}}", &[0], &[-1]),
+    (
+        "DestinationRule: {host: a, subsets: [{name: b, trafficPolicy: {tunnel: {targetHost: c, targetPort: NUMBER}}}]}",
+        &[1, 65_535],
+        &[-1],
+    ),
+];
+
+/// What the CRDs take, and Istio's webhook refuses.
+const BY_WEBHOOK: &[(&str, i64)] = &[
+    ("Sidecar: {ingress: [{port: {number: NUMBER, protocol: HTTP}}]}", 0),
+    ("Sidecar: {ingress: [{port: {number: NUMBER, protocol: HTTP}}]}", 65_536),
+    ("Sidecar: {egress: [{hosts: ['*/*'], port: {number: NUMBER, protocol: HTTP}}]}", 65_536),
+    ("VirtualService: {hosts: [a], http: [{match: [{port: NUMBER}]}]}", 65_536),
+    ("VirtualService: {hosts: [a], http: [{route: [{destination: {host: a, port: {number: NUMBER}}}]}]}", 0),
+    ("VirtualService: {hosts: [a], http: [{route: [{destination: {host: a}, weight: NUMBER}]}]}", -1),
+    ("VirtualService: {hosts: [a], http: [{route: [{destination: {host: a}, weight: NUMBER}]}]}", 2_147_483_648),
+];
+
+fn object_of(shape: &str, number: i64) -> String {
+    let (kind, spec) = shape.split_once(": ").expect("a kind and its spec");
+    let version = match kind {
+        "Service" => "v1",
+        "Job" => "batch/v1",
+        "Deployment" | "StatefulSet" | "DaemonSet" => "apps/v1",
+        _ => "networking.istio.io/v1",
+    };
+    // A template with one container, of which the shape may say more.
+    let spec = spec.split_once("CONTAINERS: {").map_or(spec.to_owned(), |(before, rest)| {
+        let selector = if kind == "Job" { "" } else { "selector: {matchLabels: {app: a}}, " };
+        let pod = rest.strip_suffix("}}").expect("a container and the spec end");
+        let more = if pod.is_empty() { String::new() } else { format!(", {pod}") };
+        let restart = if kind == "Job" { ", restartPolicy: Never" } else { "" };
+        format!(
+            "{before}{selector}template: {{metadata: {{labels: {{app: a}}}}, \
+             spec: {{containers: [{{name: a, image: a{more}}}]{restart}}}}}}}"
+        )
+    });
+    let head = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a, namespace: default}}\n");
+    format!("{head}spec: {}\n", spec.replace("NUMBER", &number.to_string()))
+}
+
+/// What lint says of an object: its errors.
+fn errors_of(yaml: &str) -> Vec<Value> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.yaml");
+    fs::write(&path, yaml).expect("a file");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tradewind"));
+    let output = command.args(["lint", "-o", "json"]).arg(&path).output().expect("the binary runs");
+    let mut findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list of findings");
+    findings.retain(|finding| finding["severity"] == "error");
+    findings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_out_of_range_are_refused_as_a_real_api_server_refuses_them() {
+    let cluster = TestCluster::start("cluster-1").await;
+    support::istio::install_crds(&cluster).await;
+    let mut differ = Vec::new();
+    for (shape, taken, refused) in RANGES {
+        let tried = taken.iter().map(|number| (number, true)).chain(refused.iter().map(|number| (number, false)));
+        for (number, right) in tried {
+            let yaml = object_of(shape, *number);
+            let [object] = &documents(&yaml)[..] else { panic!("one object: {yaml}") };
+            let by_server = support::istio::dry_apply(&cluster, object).await.err();
+            if let Some(error) = &by_server {
+                let code = if let kube::Error::Api(status) = error { status.code } else { 0 };
+                assert!([422, 500].contains(&code), "{shape} {number}: {error}");
+            }
+            let by_lint = errors_of(&yaml);
+            let ranges = by_lint.iter().filter(|error| {
+                error["message"]
+                    .as_str()
+                    .is_some_and(|message| message.starts_with(&format!("Invalid value: {number}: ")))
+            });
+            let ranges = ranges.count();
+            if by_server.is_none() != right || by_lint.is_empty() != right || ranges != usize::from(!right) {
+                differ.push(format!("{shape} {number}: the server: {by_server:?}, lint: {by_lint:?}"));
+            }
+        }
+    }
+    assert_eq!(differ, Vec::<String>::new());
+    for (shape, number) in BY_WEBHOOK {
+        let errors = errors_of(&object_of(shape, *number));
+        assert_eq!(errors.len(), 1, "{shape} {number}: {errors:?}");
+    }
+}
+
 /// The second judge over the same files: what the server refuses, lint refuses, for the same field and in the same
 /// words; what the server takes, lint takes.
 #[test]

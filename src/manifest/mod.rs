@@ -10,6 +10,7 @@ pub(crate) mod file;
 mod kinds;
 mod lines;
 mod native;
+mod ranges;
 mod schema;
 mod shape;
 mod stored;
@@ -104,7 +105,7 @@ pub(crate) enum Crds {
 pub(crate) fn check(kind: Kind, object: &Value, crds: Crds) -> Vec<Problem> {
     let mut problems = Vec::new();
     native::check_metadata(&object["metadata"], &mut problems);
-    native::check(kind, object, &mut problems);
+    ranges::check(kind, object, &mut problems);
     if crds == Crds::Ours {
         schema::check_object(kind, object, &mut problems);
     }
