@@ -157,6 +157,8 @@ fn the_values_are_those_of_the_schema_and_all_are_tried() {
         assert!(offered.remove(&"global".to_owned()), "Helm passes it to charts within charts");
         assert_eq!(keys(&defaults), offered, "{name}: values.yaml");
         assert_eq!(keys(&full), offered, "{name}: full-values.yaml");
+        let settings = &schema["properties"]["settings"]["properties"];
+        assert_eq!(keys(&full["settings"]), keys(settings), "{name}: the settings of full-values.yaml");
     }
 }
 
@@ -745,6 +747,8 @@ async fn a_namespace_that_a_member_lacks_is_named_before_anything_is_made() {
     };
     refused("syncNamespace: lacks-sync", "lacks-sync (syncNamespace)").await;
     refused("syncNamespace: members-sync\nadoptNamespaces: [members-sync, lacks-a]", "lacks-a (adoptNamespaces)").await;
+    let routing = "syncNamespace: members-sync\nvsRouting: true\nistioNamespace: lacks-istio";
+    refused(routing, "lacks-istio (istioNamespace)").await;
     let account = "syncNamespace: members-sync\nserviceAccount: {create: false, namespace: lacks-b}";
     refused(account, "lacks-b (serviceAccount.namespace)").await;
     install(member, MEMBER, "lacking", "lacking", "syncNamespace: members-sync").await;

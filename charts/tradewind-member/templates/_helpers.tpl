@@ -37,11 +37,8 @@ template, --dry-run=client) `lookup` finds nothing at all, not even the namespac
 {{- range .Values.adoptNamespaces }}
 {{- $_ := set $named . "adoptNamespaces" }}
 {{- end }}
-{{- if .Values.routingPolicies }}
-{{- $_ := set $named "istio-system" "routingPolicies" }}
-{{- end }}
-{{- if .Values.vsRouting }}
-{{- $_ := set $named "istio-system" "vsRouting" }}
+{{- if or .Values.routingPolicies .Values.vsRouting }}
+{{- $_ := set $named .Values.istioNamespace "istioNamespace" }}
 {{- end }}
 {{- if .Values.token.create }}
 {{- $_ := set $named (include "tradewind-member.accountNamespace" .) "serviceAccount.namespace" }}
