@@ -13,7 +13,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    apply::{Desired, Writers},
+    apply::{Desired, Occasion, Writers},
     model::{ClusterName, ServiceKey},
     plan::{self, ClusterPlan, RoutePlan, ServicePlan, SidecarWant},
     registry::{HintBudget, NoteSource, Registry, Unit},
@@ -135,16 +135,21 @@ impl Controller {
                 () = self.registry.dirty() => {}
             }
             let since = Instant::now();
-            let mut units = self.registry.take_dirty();
+            let mut units = self.registry.take_triggered();
             let mut hints = HintBudget::default();
-            while let Some(unit) = units.pop_first() {
+            while let Some((unit, because)) = units.pop_first() {
+                let occasion = Occasion { since, because };
                 let timer = self.metrics.plan_duration.start_timer();
                 let planned = catch_unwind(AssertUnwindSafe(|| {
-                    self.plan(&unit, since, &mut hints);
+                    self.plan(&unit, &occasion, &mut hints);
                     self.registry.followers(&unit)
                 }));
                 match planned {
-                    Ok(followers) => units.extend(followers),
+                    Ok(followers) => {
+                        for follower in followers {
+                            units.entry(follower).or_insert_with(|| occasion.because.clone());
+                        }
+                    }
                     // A bug of ours; it must not keep all other services from being planned.
                     Err(_) => tracing::error!(%unit, "planning ended by a bug; what stands of it stays as it is"),
                 }
@@ -159,7 +164,7 @@ impl Controller {
         }
     }
 
-    fn plan(&self, unit: &Unit, since: Instant, hints: &mut HintBudget) {
+    fn plan(&self, unit: &Unit, occasion: &Occasion, hints: &mut HintBudget) {
         match unit {
             Unit::Service(key) => {
                 let Some(plan) = plan_service(&self.registry, key) else { return };
@@ -168,11 +173,11 @@ impl Controller {
                     return;
                 }
                 let wanted = plan.clusters.iter().map(|planned| (planned.cluster.clone(), desired_of(planned)));
-                self.hand_over(unit, &plan.first, since, wanted.collect());
+                self.hand_over(unit, &plan.first, occasion, wanted.collect());
             }
-            Unit::Host(host) => self.plan_routes(host, since),
-            Unit::Sidecar(cluster, namespace) => self.plan_sidecar(cluster, namespace, since),
-            Unit::Namespace(cluster, namespace) => self.plan_rules(cluster, namespace, since),
+            Unit::Host(host) => self.plan_routes(host, occasion),
+            Unit::Sidecar(cluster, namespace) => self.plan_sidecar(cluster, namespace, occasion),
+            Unit::Namespace(cluster, namespace) => self.plan_rules(cluster, namespace, occasion),
         }
     }
 
@@ -181,7 +186,7 @@ impl Controller {
         &self,
         unit: &Unit,
         first: &BTreeSet<ClusterName>,
-        since: Instant,
+        occasion: &Occasion,
         mut wishes: BTreeMap<ClusterName, Desired>,
     ) {
         wishes.retain(|_, desired| !desired.is_nothing());
@@ -189,35 +194,35 @@ impl Controller {
             wishes.entry(cluster).or_insert_with(Desired::nothing);
         }
         self.writers.withdraw_beside(unit, &wishes);
-        self.writers.submit_in_order(unit, first, wishes, since);
+        self.writers.submit_in_order(unit, first, wishes, occasion.clone());
     }
 
     /// Where the copies for a host belong follows where its service does.
-    fn plan_routes(&self, host: &Arc<str>, since: Instant) {
+    fn plan_routes(&self, host: &Arc<str>, occasion: &Occasion) {
         let Some(plan) = plan_routes(&self.registry, host) else { return };
         self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
         if !plan.held {
             let unit = Unit::Host(host.clone());
             let wanted = plan.clusters.keys().map(|cluster| (cluster.clone(), desired_routes(&plan, cluster)));
-            self.hand_over(&unit, &BTreeSet::new(), since, wanted.collect());
+            self.hand_over(&unit, &BTreeSet::new(), occasion, wanted.collect());
         }
     }
 
-    fn plan_sidecar(&self, cluster: &ClusterName, namespace: &Arc<str>, since: Instant) {
+    fn plan_sidecar(&self, cluster: &ClusterName, namespace: &Arc<str>, occasion: &Occasion) {
         let Some(want) = plan_sidecar(&self.registry, cluster, namespace) else { return };
         let name = &self.registry.settings().workload_sidecar_name;
         let unit = Unit::Sidecar(cluster.clone(), namespace.clone());
-        self.writers.submit(cluster, unit, desired_sidecar(want, namespace, name), since);
+        self.writers.submit(cluster, unit, desired_sidecar(want, namespace, name), occasion.clone());
     }
 
     /// The rules for all Services of a namespace follow the services that run there.
-    fn plan_rules(&self, cluster: &ClusterName, namespace: &Arc<str>, since: Instant) {
+    fn plan_rules(&self, cluster: &ClusterName, namespace: &Arc<str>, occasion: &Occasion) {
         let Some(desired) = plan_rules(&self.registry, cluster, namespace) else { return };
         let unit = Unit::Namespace(cluster.clone(), namespace.clone());
         if desired.is_nothing() && self.registry.written_of(cluster, &unit).is_empty() {
             self.writers.withdraw(cluster, &unit);
         } else {
-            self.writers.submit(cluster, unit, desired, since);
+            self.writers.submit(cluster, unit, desired, occasion.clone());
         }
     }
 }

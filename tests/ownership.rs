@@ -119,6 +119,7 @@ fn written(object: &Object, owner: Owner, as_wanted: bool) -> Written {
         endpoints: Vec::new(),
         sidecar: None,
         origin: None,
+        shape: Default::default(),
         content: None,
     }
 }

@@ -25,6 +25,8 @@ mod remotes;
 mod routing;
 #[path = "registry_scenarios/scaling.rs"]
 mod scaling;
+#[path = "registry_scenarios/triggers.rs"]
+mod triggers;
 
 use std::collections::BTreeMap;
 

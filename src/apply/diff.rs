@@ -10,7 +10,7 @@ use super::{
     store::{Verb, is_merged},
 };
 use crate::{
-    istio::{Object, Owner, Sidecar},
+    istio::{self, Object, Owner, Sidecar},
     model::{Kind, NoteKind, ObjectId, Written},
     plan::HostPlan,
 };
@@ -177,14 +177,26 @@ impl Change {
         }
     }
 
-    pub(super) fn reason(&self) -> &'static str {
+    /// Why it is written, where [`Change::summary`] does not say it.
+    pub(super) fn reason(&self) -> Option<&'static str> {
         match self {
-            Self::Create { .. } => "wanted and not there",
-            Self::Update { .. } => "differs from the plan",
-            Self::Adopt { over, .. } if over.owner == Owner::Reference => "made by the reference, adoption is on",
-            Self::Adopt { .. } => "handed over by its owner",
-            Self::GiveBack { .. } => "its owner no longer hands it over",
-            Self::Merge { .. } => "hosts differ from the plan",
+            Self::Create { .. } => Some("wanted and not there"),
+            Self::Update { .. } | Self::Merge { .. } => None,
+            Self::Adopt { over, .. } if over.owner == Owner::Reference => Some("made by the reference, adoption is on"),
+            Self::Adopt { .. } => Some("handed over by its owner"),
+            Self::GiveBack { .. } => Some("its owner no longer hands it over"),
+        }
+    }
+
+    /// What an update changes, in words.
+    pub(super) fn summary(&self) -> Option<String> {
+        match self {
+            Self::Update { object, over } => Some(istio::changes(&over.shape, object)),
+            Self::Merge { over, hosts } => {
+                let ours = over.sidecar.as_ref().map(|sidecar| sidecar.ours.as_slice()).unwrap_or_default();
+                Some(istio::list_changes("host", ours, hosts))
+            }
+            Self::Create { .. } | Self::Adopt { .. } | Self::GiveBack { .. } => None,
         }
     }
 }
@@ -512,7 +524,7 @@ mod tests {
         let requested = compare(&desired, &all(&AdoptionStage::Requested));
         assert_eq!(steps(&requested), [["take over ServiceEntry", "take over DestinationRule"]]);
         assert!(requested.removals.is_empty() && requested.obstacles.is_empty());
-        assert_eq!(requested.groups[0][0].reason(), "handed over by its owner");
+        assert_eq!(requested.groups[0][0].reason(), Some("handed over by its owner"));
         for stage in [AdoptionStage::Declined, AdoptionStage::Impossible(String::new())] {
             let left = compare(&desired, &all(&stage));
             assert!(left.groups.is_empty() && left.removals.is_empty(), "{stage:?}");

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     istio::{Object, Owner},
     model::{Kind, Note, NoteKind, ObjectId, ObjectRef, Written},
-    registry::Unit,
+    registry::{Because, Unit},
 };
 
 /// How long after its creation the sync namespace counts as there although no watch has shown it: several times what a
@@ -37,6 +37,8 @@ struct Report {
     /// Objects that are gone now.
     removed: HashSet<ObjectId>,
     wrote: bool,
+    /// What led to this turn.
+    because: Because,
     /// Why the cluster takes no writes at all, whatever the object.
     unwritable: Option<String>,
     /// The cluster does not answer: no further request in this turn.
@@ -45,6 +47,16 @@ struct Report {
     retry: bool,
     conflict: bool,
     refused: bool,
+}
+
+/// Why an object is written, for the log.
+struct Why<'a> {
+    /// In words, where no change says it.
+    reason: Option<&'static str>,
+    /// What changes in it.
+    changed: Option<String>,
+    /// What led to that.
+    because: &'a Because,
 }
 
 impl Report {
@@ -69,7 +81,7 @@ impl ClusterWriter {
     /// One turn of a unit.
     pub(super) async fn work(&self, unit: &Unit, work: &Work) -> Ending {
         let mut memory = self.state.lock().memories.get(unit).cloned().unwrap_or_default();
-        let mut report = Report::default();
+        let mut report = Report { because: work.because.clone().unwrap_or_default(), ..Report::default() };
         if self.is_barred(unit) && (work.desired.is_none() || self.shared.known.is_suspended(&self.cluster, unit)) {
             // Whoever ends the suspension, or lets writes go on, has the unit planned again.
             self.state.lock().guard.want(unit, &[], Instant::now());
@@ -79,7 +91,7 @@ impl ClusterWriter {
         let ending = match &work.desired {
             Some(desired) => self.bring_about(unit, work, desired, &mut memory, &mut report).await,
             None => {
-                self.remove_cleared(unit, &mut report).await;
+                self.remove_cleared(unit, &memory, &mut report).await;
                 report.ending()
             }
         };
@@ -106,6 +118,9 @@ impl ClusterWriter {
             self.only_say(unit, &changes, memory);
             return Ending::Done;
         }
+        // That a part of them is gone is news by itself, and not the reason.
+        let removing = memory.removing.take().unwrap_or_else(|| report.because.clone());
+        memory.removing = (!changes.removals.is_empty()).then_some(removing);
         self.state.lock().guard.want(unit, &changes.removals, Instant::now());
         self.write_all(unit, &changes, memory, report).await;
         if report.failed.is_empty() && !self.stop.is_cancelled() {
@@ -116,7 +131,7 @@ impl ClusterWriter {
                 self.shared.metrics.event_to_write.with_label_values(&[cluster]).observe(since.elapsed().as_secs_f64());
             }
             // What replaces them is there.
-            self.remove_cleared(unit, report).await;
+            self.remove_cleared(unit, memory, report).await;
         }
         memory.drift = report.failed.len() + report.obstacles.keys().filter(|id| !report.failed.contains(*id)).count();
         let mut state = self.state.lock();
@@ -184,7 +199,7 @@ impl ClusterWriter {
                 if self.is_barred(unit) {
                     return;
                 }
-                match self.write(unit, change, memory).await {
+                match self.write(unit, change, &report.because, memory).await {
                     Ok(obstacle) => {
                         report.wrote = true;
                         obstacle.into_iter().for_each(|obstacle| report.add(obstacle));
@@ -199,7 +214,13 @@ impl ClusterWriter {
     }
 
     /// One change. Comes back with what is still in the way although it was written.
-    async fn write(&self, unit: &Unit, change: &Change, memory: &mut Memory) -> Outcome<Option<Obstacle>> {
+    async fn write(
+        &self,
+        unit: &Unit,
+        change: &Change,
+        because: &Because,
+        memory: &mut Memory,
+    ) -> Outcome<Option<Obstacle>> {
         let (id, now) = (change.id(), Instant::now());
         let digest = change.digest();
         if let Some(refused) = memory.refusal(&id, digest, now) {
@@ -219,7 +240,8 @@ impl ClusterWriter {
             Change::Merge { over, hosts } => self.store.merge_sidecar(over, hosts).await,
             Change::GiveBack { over } => self.store.give_back(over).await,
         };
-        self.answered(unit, &id, change.verb(), change.reason(), started, &answer);
+        let why = Why { reason: change.reason(), changed: change.summary(), because };
+        self.answered(unit, &id, change.verb(), &why, started, &answer);
         let mut written = match answer {
             Ok(written) => written,
             Err(WriteError::Refused(reason)) => {
@@ -235,7 +257,7 @@ impl ClusterWriter {
             return Ok(None);
         };
         if written.digest != digest && !matches!(change, Change::Adopt { .. }) {
-            written = self.reclaim(unit, object, &written).await?;
+            written = self.reclaim(unit, object, because, &written).await?;
         }
         Ok((written.digest != digest).then(|| {
             memory.settled.insert(id.clone(), (digest, written.digest));
@@ -244,18 +266,19 @@ impl ClusterWriter {
     }
 
     /// Somebody else wrote into the fields that Tradewind decides: once, all of them are made ours.
-    async fn reclaim(&self, unit: &Unit, object: &Object, written: &Written) -> Outcome<Written> {
+    async fn reclaim(&self, unit: &Unit, object: &Object, because: &Because, written: &Written) -> Outcome<Written> {
         let started = Instant::now();
         let answer = self.store.take_over(object, written).await;
-        let reason = "fields of others are next to ours";
-        self.answered(unit, &written.id, Verb::TakeOver, reason, started, &answer);
+        let why = Why { reason: Some("fields of others are next to ours"), changed: None, because };
+        self.answered(unit, &written.id, Verb::TakeOver, &why, started, &answer);
         let written = answer?;
         self.shared.known.wrote(&self.cluster, written.clone());
         Ok(written)
     }
 
-    async fn remove_cleared(&self, unit: &Unit, report: &mut Report) {
+    async fn remove_cleared(&self, unit: &Unit, memory: &Memory, report: &mut Report) {
         let known = &self.shared.known;
+        let because = memory.removing.clone().unwrap_or_else(|| report.because.clone());
         let cleared = self.state.lock().guard.cleared(unit);
         for id in cleared {
             if !known.may_remove(&self.cluster) {
@@ -284,7 +307,7 @@ impl ClusterWriter {
                 report.retry = true;
                 continue;
             }
-            match self.remove(unit, &standing).await {
+            match self.remove(unit, &because, &standing).await {
                 Ok(()) => {
                     self.state.lock().guard.done(&id);
                     report.removed.insert(id);
@@ -300,15 +323,16 @@ impl ClusterWriter {
         }
     }
 
-    async fn remove(&self, unit: &Unit, standing: &Written) -> Outcome<()> {
+    async fn remove(&self, unit: &Unit, because: &Because, standing: &Written) -> Outcome<()> {
+        let why = Why { reason: Some("no longer wanted"), changed: None, because };
         let (started, id, known) = (Instant::now(), &standing.id, &self.shared.known);
         if is_merged(standing) {
             let answer = self.store.merge_sidecar(standing, &[]).await;
-            self.answered(unit, id, Verb::Merge, "no longer wanted", started, &answer);
+            self.answered(unit, id, Verb::Merge, &why, started, &answer);
             known.wrote(&self.cluster, answer?);
         } else {
             let answer = self.store.delete(standing).await;
-            self.answered(unit, id, Verb::Delete, "no longer wanted", started, &answer);
+            self.answered(unit, id, Verb::Delete, &why, started, &answer);
             answer?;
             known.wrote_delete(&self.cluster, id);
         }
@@ -354,7 +378,16 @@ impl ClusterWriter {
     }
 
     /// Enters an answer into pace, metrics and log.
-    fn answered<T>(&self, unit: &Unit, id: &ObjectId, verb: Verb, reason: &str, started: Instant, answer: &Outcome<T>) {
+    fn answered<T>(
+        &self,
+        unit: &Unit,
+        id: &ObjectId,
+        verb: Verb,
+        why: &Why<'_>,
+        started: Instant,
+        answer: &Outcome<T>,
+    ) {
+        let (reason, changed, because) = (why.reason, &why.changed, why.because.to_string());
         let duration = started.elapsed();
         let outcome = answer.as_ref().map_or_else(WriteError::outcome, |_| "ok");
         self.shared.metrics.wrote(&self.cluster, id.kind, outcome, duration.as_secs_f64());
@@ -368,11 +401,12 @@ impl ClusterWriter {
         match answer {
             Ok(_) => tracing::info!(
                 cluster = %self.cluster, service = %name_of(unit), kind = id.kind.as_str(),
-                namespace = &*id.namespace, name = &*id.name, reason, duration_ms, "{verb}"
+                namespace = &*id.namespace, name = &*id.name, reason, changed, because, duration_ms, "{verb}"
             ),
             Err(error) => tracing::debug!(
                 cluster = %self.cluster, service = %name_of(unit), kind = id.kind.as_str(),
-                namespace = &*id.namespace, name = &*id.name, reason, duration_ms, %error, "{verb} failed"
+                namespace = &*id.namespace, name = &*id.name, reason, changed, because, duration_ms, %error,
+                "{verb} failed"
             ),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::model::ObjectId;
+use crate::{model::ObjectId, registry::Because};
 
 /// The memory of one unit in one cluster.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Memory {
     pub(super) logged: BTreeMap<ObjectId, u64>,
     /// Objects that differ from the plan.
     pub(super) drift: usize,
+    /// Why the removals that still wait were wanted.
+    pub(super) removing: Option<Because>,
     /// Conflicts in a row.
     pub(super) conflicts: u32,
 }
@@ -50,6 +52,7 @@ impl Memory {
             && self.settled.is_empty()
             && self.refused.is_empty()
             && self.logged.is_empty()
+            && self.removing.is_none()
             && self.drift == 0
             && self.conflicts == 0
     }

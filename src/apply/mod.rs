@@ -34,5 +34,6 @@ pub use known::Known;
 pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;
 pub use preview::{Preview, Previewed, preview};
+pub use queue::Occasion;
 pub use store::{Outcome, ReadWritten, Store, Verb, WriteError};
 pub use writers::{SecretNames, Stores, Withheld, Writers, WritersConfig};

@@ -10,7 +10,22 @@ use std::{
 };
 
 use super::diff::Desired;
-use crate::registry::Unit;
+use crate::registry::{Because, Unit};
+
+/// Why something is wanted now.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    /// When the event that led to it was noticed.
+    pub since: Instant,
+    /// What that was.
+    pub because: Because,
+}
+
+impl From<Instant> for Occasion {
+    fn from(since: Instant) -> Self {
+        Self { since, because: Because::default() }
+    }
+}
 
 /// What is to be done for a unit.
 #[derive(Debug, Clone)]
@@ -19,8 +34,25 @@ pub(super) struct Work {
     pub(super) desired: Option<Arc<Desired>>,
     /// When the oldest change that this answers was noticed.
     pub(super) since: Option<Instant>,
+    /// What that change was, and how many followed it; absent with `since`.
+    pub(super) because: Option<Because>,
     /// Failures in a row.
     pub(super) failures: u32,
+}
+
+impl Work {
+    /// What is wanted now, in place of what waits: the oldest event is the one that it answers.
+    fn of(desired: Arc<Desired>, occasion: Occasion, waiting: Option<&Self>) -> Self {
+        let Occasion { mut since, mut because } = occasion;
+        if let Some(older) = waiting.and_then(|work| work.since) {
+            since = since.min(older);
+        }
+        if let Some(older) = waiting.and_then(|work| work.because.clone()) {
+            let later = std::mem::replace(&mut because, older);
+            because.add(&later);
+        }
+        Self { desired: Some(desired), since: Some(since), because: Some(because), failures: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -42,10 +74,9 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Something is wanted for a unit. The same wish does not cut short the wait after a failure; another one does.
-    pub(super) fn submit(&mut self, unit: Unit, desired: Arc<Desired>, since: Instant, now: Instant) {
+    pub(super) fn submit(&mut self, unit: Unit, desired: Arc<Desired>, occasion: impl Into<Occasion>, now: Instant) {
         let waiting = self.take_waiting(&unit);
-        let since = waiting.as_ref().and_then(|(work, _)| work.since).map_or(since, |older| older.min(since));
-        let mut work = Work { desired: Some(desired), since: Some(since), failures: 0 };
+        let mut work = Work::of(desired, occasion.into(), waiting.as_ref().map(|(work, _)| work));
         let mut due = now;
         if let Some((older, (older_due, _))) = waiting
             && older.failures > 0
@@ -57,14 +88,20 @@ impl Queue {
     }
 
     /// As [`Queue::submit`], for a turn that comes at `due` unless it is brought forward. A newer wish does not put it off.
-    pub(super) fn submit_for(&mut self, unit: Unit, desired: Arc<Desired>, since: Instant, due: Instant) {
+    pub(super) fn submit_for(
+        &mut self,
+        unit: Unit,
+        desired: Arc<Desired>,
+        occasion: impl Into<Occasion>,
+        due: Instant,
+    ) {
         let waiting = self.take_waiting(&unit);
-        let since = waiting.as_ref().and_then(|(work, _)| work.since).map_or(since, |older| older.min(since));
+        let work = Work::of(desired, occasion.into(), waiting.as_ref().map(|(work, _)| work));
         let due = match &waiting {
             Some((older, (older_due, _))) if older.failures == 0 => due.min(*older_due),
             _ => due,
         };
-        self.put(unit, Work { desired: Some(desired), since: Some(since), failures: 0 }, due);
+        self.put(unit, work, due);
     }
 
     /// The turn of a unit that waits comes now.
@@ -77,7 +114,7 @@ impl Queue {
     /// Removals of a unit may happen. What waits, waits on and does them with the rest.
     pub(super) fn poke(&mut self, unit: Unit, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {
-            self.put(unit, Work { desired: None, since: None, failures: 0 }, now);
+            self.put(unit, Work { desired: None, since: None, because: None, failures: 0 }, now);
         }
     }
 

@@ -100,6 +100,7 @@ pub(super) fn written(object: &Object) -> Written {
         endpoints: vec![],
         sidecar: None,
         origin: None,
+        shape: crate::istio::Shape::of(object),
         content: None,
         id,
     }

@@ -22,7 +22,7 @@ use super::{
     memory::Memory,
     metrics::ApplyMetrics,
     pace::{self, Pace},
-    queue::{Queue, Work},
+    queue::{Occasion, Queue, Work},
     store::{Store, whole},
     writers::SecretNames,
 };
@@ -125,19 +125,19 @@ impl ClusterWriter {
     }
 
     /// Takes what the cluster should hold of a unit.
-    pub(super) fn submit(&self, unit: Unit, desired: Arc<Desired>, since: Instant) {
-        self.submit_first(unit, desired, since, None);
+    pub(super) fn submit(&self, unit: Unit, desired: Arc<Desired>, occasion: Occasion) {
+        self.submit_first(unit, desired, occasion, None);
     }
 
     /// As [`ClusterWriter::submit`], and others wait for it behind a gate.
-    pub(super) fn submit_first(&self, unit: Unit, desired: Arc<Desired>, since: Instant, gate: Option<Arc<Gate>>) {
+    pub(super) fn submit_first(&self, unit: Unit, desired: Arc<Desired>, occasion: Occasion, gate: Option<Arc<Gate>>) {
         let mut state = self.state.lock();
         // A fresh plan is what these were waiting for.
         state.replans.remove(&unit);
         state.held.remove(&unit);
         state.gates.remove(&unit);
         state.gates.extend(gate.map(|gate| (unit.clone(), gate)));
-        state.queue.submit(unit, desired, since, Instant::now());
+        state.queue.submit(unit, desired, occasion, Instant::now());
         drop(state);
         self.wake.notify_one();
     }
@@ -147,7 +147,7 @@ impl ClusterWriter {
         self: &Arc<Self>,
         unit: Unit,
         desired: Arc<Desired>,
-        since: Instant,
+        occasion: Occasion,
         gate: &Gate,
         due: Instant,
     ) {
@@ -156,7 +156,7 @@ impl ClusterWriter {
         state.replans.remove(&unit);
         state.held.remove(&unit);
         state.gates.remove(&unit);
-        state.queue.submit_for(unit.clone(), desired, since, due);
+        state.queue.submit_for(unit.clone(), desired, occasion, due);
         drop(state);
         self.wake.notify_one();
         // It may have opened meanwhile.
@@ -179,7 +179,7 @@ impl ClusterWriter {
     /// Nothing is wanted of a unit and nothing of it stands: drops what waits, and what was said of it.
     pub(super) fn withdraw(&self, unit: &Unit) {
         if self.minds(unit) {
-            self.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now());
+            self.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now().into());
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     gate::{FIRST_SECONDS, Gate},
     known::Known,
     metrics::ApplyMetrics,
+    queue::Occasion,
     store::{Store, is_merged},
     writer::{ClusterWriter, Shared},
 };
@@ -113,14 +114,14 @@ impl Writers {
         }
     }
 
-    /// Takes what a cluster should hold of a unit; it replaces what was wanted before. `since`: when the event that led to
-    /// it was noticed.
-    pub fn submit(&self, cluster: &ClusterName, unit: Unit, desired: Desired, since: Instant) {
+    /// Takes what a cluster should hold of a unit; it replaces what was wanted before. `occasion`: the event that led
+    /// to it, and when it was noticed.
+    pub fn submit(&self, cluster: &ClusterName, unit: Unit, desired: Desired, occasion: impl Into<Occasion>) {
         // A drained room stays empty.
         if !self.leaving.is_closed()
             && let Some(writer) = self.writer(cluster)
         {
-            writer.submit(unit, Arc::new(desired), since);
+            writer.submit(unit, Arc::new(desired), occasion.into());
         }
     }
 
@@ -131,8 +132,9 @@ impl Writers {
         unit: &Unit,
         first: &BTreeSet<ClusterName>,
         wishes: BTreeMap<ClusterName, Desired>,
-        since: Instant,
+        occasion: impl Into<Occasion>,
     ) {
+        let occasion = occasion.into();
         if self.leaving.is_closed() {
             return;
         }
@@ -141,17 +143,17 @@ impl Writers {
         let is_first = |writer: &ClusterWriter| first.contains(&writer.cluster) && !writer.is_sick();
         let (ahead, behind): (Vec<_>, Vec<_>) = wishes.partition(|(writer, _)| is_first(writer));
         if ahead.is_empty() {
-            behind.into_iter().for_each(|(writer, desired)| writer.submit(unit.clone(), desired, since));
+            behind.into_iter().for_each(|(writer, desired)| writer.submit(unit.clone(), desired, occasion.clone()));
             return;
         }
         let gate = Gate::new(unit.clone(), ahead.iter().map(|(writer, _)| writer.cluster.clone()).collect());
         let gate = Arc::new(gate);
         for (writer, desired) in ahead {
-            writer.submit_first(unit.clone(), desired, since, Some(Arc::clone(&gate)));
+            writer.submit_first(unit.clone(), desired, occasion.clone(), Some(Arc::clone(&gate)));
         }
         let due = Instant::now() + self.first_within;
         for (writer, desired) in behind {
-            writer.submit_behind(unit.clone(), desired, since, &gate, due);
+            writer.submit_behind(unit.clone(), desired, occasion.clone(), &gate, due);
         }
     }
 

@@ -71,6 +71,7 @@ impl Observer {
             endpoints,
             sidecar: (kind == Kind::Sidecar).then(|| SidecarHosts::read(spec, &marks.annotations)),
             origin: marks.annotations.get(keys::ORIGIN).map(|origin| origin.as_str().into()),
+            shape: object.as_ref().filter(|_| owner == Owner::Tradewind).map(istio::Shape::of).unwrap_or_default(),
             content: if self.keep_content { object.map(Arc::new) } else { None },
         })))
     }

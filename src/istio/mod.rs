@@ -7,6 +7,7 @@ mod connection_pool;
 mod destination_rule;
 mod object;
 mod service_entry;
+mod shape;
 mod sidecar;
 
 pub use connection_pool::{ConnectionPool, HttpPool, Keepalive, TcpPool, Tunnel};
@@ -16,4 +17,5 @@ pub use destination_rule::{
 };
 pub use object::{Metadata, Object, Opaque, OwnedKeys, Owner, keys};
 pub use service_entry::{Endpoint, Port, ServiceEntry, ServiceEntrySpec};
+pub use shape::{Shape, changes, list_changes};
 pub use sidecar::{Egress, Sidecar, SidecarSpec};

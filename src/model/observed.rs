@@ -359,6 +359,8 @@ pub struct Written {
     pub sidecar: Option<SidecarHosts>,
     /// `cluster/namespace/name` of the user's object that it is a copy of.
     pub origin: Option<Arc<str>>,
+    /// What it says, where it is one of ours: for the log of what changes.
+    pub shape: istio::Shape,
     /// The whole object, kept only where a command shows differences.
     pub content: Option<Arc<istio::Object>>,
 }

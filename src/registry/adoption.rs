@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use super::{
     AdoptedName, AdoptedPair, NoteSource, Registry,
+    dirty::Trigger,
     shard::Shard,
     standing::{Standing, hand_written_for},
 };
@@ -93,7 +94,7 @@ impl Registry {
         match object {
             Observed::Written(_) => {
                 let effects = self.in_shard(cluster, |shard| shard.forget_as_users(id, &self.settings));
-                self.spread(cluster, effects);
+                self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
             }
             Observed::Workload(_) | Observed::Route(_) | Observed::HostOverride(_) | Observed::Other(_)
                 if Kind::WRITTEN.contains(&id.kind) =>

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Registry, Unit,
+    Registry, Trigger, Unit,
     shard::Shard,
     snapshot::{Reader, Target},
 };
@@ -42,7 +42,7 @@ impl Registry {
     }
 
     /// Looks again at who serves whom, and plans everything again where that changed.
-    pub(super) fn recount_control_planes(&self) {
+    pub(super) fn recount_control_planes(&self, of: &ClusterName) {
         let mut named: Remotes = BTreeMap::new();
         for shard in self.shards.iter().filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry)) {
             let planes = shard.place().control_planes();
@@ -78,10 +78,11 @@ impl Registry {
         if before != remotes {
             for (remote, planes) in &before {
                 let shard = self.shards.get(remote);
-                self.mark(self.sidecars_at(planes, shard.iter().flat_map(|shard| shard.client_namespaces())));
+                let sidecars = self.sidecars_at(planes, shard.iter().flat_map(|shard| shard.client_namespaces()));
+                self.mark_for(sidecars, &Trigger::Cluster(of.clone()));
             }
             before.keys().chain(remotes.keys()).for_each(|cluster| self.note_place(cluster));
-            self.mark_everything();
+            self.mark_everything(&Trigger::Cluster(of.clone()));
         }
     }
 

@@ -5,7 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Registry, dirty::Unit, identity::environment_of};
+use super::{
+    Registry,
+    dirty::{Trigger, Unit},
+    identity::environment_of,
+};
 use crate::{
     api::DependencyProxySpec,
     config::Settings,
@@ -148,7 +152,7 @@ impl Registry {
         }
         let mut dirty: BTreeSet<Unit> = keys.into_iter().map(Unit::Service).collect();
         dirty.extend(self.sidecars_beside(&sources));
-        self.mark(dirty);
+        self.mark_for(dirty, &Trigger::Object(cluster.clone(), id.clone()));
     }
 }
 

@@ -1,14 +1,19 @@
 //! The units that wait to be planned: a set, so that many events make one piece of work.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    fmt,
+    sync::{Arc, atomic::Ordering},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::model::{ClusterName, ServiceKey};
+use super::Registry;
+use crate::{
+    config::Sidecars,
+    model::{ClusterName, ObjectId, ServiceKey},
+};
 
 /// What is planned at once, in the order in which it is planned: the rules of a namespace before the routes of its services
 /// that lead by them, and the services, which say what is published, before the Sidecars and copies that follow them.
@@ -35,8 +40,8 @@ impl Unit {
     }
 }
 
-impl std::fmt::Display for Unit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(key) => write!(f, "{key}"),
             Self::Sidecar(cluster, namespace) => write!(f, "Sidecar of {cluster}/{namespace}"),
@@ -46,30 +51,104 @@ impl std::fmt::Display for Unit {
     }
 }
 
+/// What makes a unit be planned again. Clones share their texts, so that an event allocates nothing for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trigger {
+    /// An object of a cluster was added, changed or deleted.
+    Object(ClusterName, ObjectId),
+    /// A cluster joined or left, its settings changed, or what it holds became known.
+    Cluster(ClusterName),
+    /// Another service gave up, or took, something that this one asks for.
+    Service(ServiceKey),
+    /// The whole fleet was read for the first time.
+    Start,
+    /// An earlier write did not come to its end.
+    #[default]
+    Retry,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(cluster, id) => match (&*id.namespace, &*id.name) {
+                ("", name) => write!(f, "{} {cluster}/{name}", id.kind.as_str()),
+                (namespace, name) => write!(f, "{} {cluster}/{namespace}/{name}", id.kind.as_str()),
+            },
+            Self::Cluster(cluster) => write!(f, "cluster {cluster}, which joined, left, changed or became readable"),
+            Self::Service(key) => write!(f, "service {key}"),
+            Self::Start => f.write_str("start of the controller"),
+            Self::Retry => f.write_str("retry of an earlier write"),
+        }
+    }
+}
+
+/// Why a unit is planned: the first trigger since it was planned last, and the number of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Because {
+    /// The first.
+    pub first: Trigger,
+    /// How many came after it, apart from repetitions of it.
+    pub others: u32,
+}
+
+impl Because {
+    /// One trigger.
+    #[must_use]
+    pub fn of(first: Trigger) -> Self {
+        Self { first, others: 0 }
+    }
+
+    /// Counts what came later.
+    pub fn add(&mut self, later: &Self) {
+        let is_another = u32::from(later.first != self.first);
+        self.others = self.others.saturating_add(later.others).saturating_add(is_another);
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.others {
+            0 => write!(f, "{}", self.first),
+            1 => write!(f, "{} and 1 other", self.first),
+            others => write!(f, "{} and {others} others", self.first),
+        }
+    }
+}
+
+type Waiting = HashMap<Unit, Because>;
+
+/// Adds units to those that wait; answers whether one was new.
+fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (Unit, Because)>) -> bool {
+    let before = waiting.len();
+    for (unit, because) in units {
+        match waiting.entry(unit) {
+            Entry::Occupied(mut known) => known.get_mut().add(&because),
+            Entry::Vacant(new) => drop(new.insert(because)),
+        }
+    }
+    waiting.len() > before
+}
+
 #[derive(Debug, Default)]
 pub(super) struct DirtyUnits {
-    units: Mutex<HashSet<Unit>>,
+    units: Mutex<Waiting>,
     changed: Notify,
     /// Those that may wait for more of the same burst of events.
-    later: Mutex<HashSet<Unit>>,
+    later: Mutex<Waiting>,
     later_changed: Notify,
 }
 
 impl DirtyUnits {
-    pub(super) fn mark(&self, units: impl IntoIterator<Item = Unit>) {
-        let mut waiting = self.units.lock();
-        let before = waiting.len();
-        waiting.extend(units);
-        if waiting.len() > before {
+    pub(super) fn mark(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
+        let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
+        if enter(&mut self.units.lock(), units) {
             self.changed.notify_one();
         }
     }
 
-    pub(super) fn mark_later(&self, units: impl IntoIterator<Item = Unit>) {
-        let mut later = self.later.lock();
-        let before = later.len();
-        later.extend(units);
-        if later.len() > before {
+    pub(super) fn mark_later(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
+        let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
+        if enter(&mut self.later.lock(), units) {
             self.later_changed.notify_one();
         }
     }
@@ -77,11 +156,13 @@ impl DirtyUnits {
     /// Ends the waiting of those that may wait.
     pub(super) fn hasten(&self) {
         let later = std::mem::take(&mut *self.later.lock());
-        self.mark(later);
+        if enter(&mut self.units.lock(), later) {
+            self.changed.notify_one();
+        }
     }
 
-    /// Everything that waits, sorted, so that the same state is worked through in the same order.
-    pub(super) fn take(&self) -> BTreeSet<Unit> {
+    /// Everything that waits, sorted, so that the same state is worked through in the same order, with what made it wait.
+    pub(super) fn take(&self) -> BTreeMap<Unit, Because> {
         std::mem::take(&mut *self.units.lock()).into_iter().collect()
     }
 
@@ -99,5 +180,54 @@ impl DirtyUnits {
 
     pub(super) async fn later_changed(&self) {
         self.later_changed.notified().await;
+    }
+}
+
+impl Registry {
+    /// Takes everything that has to be planned, sorted.
+    #[must_use]
+    pub fn take_dirty(&self) -> BTreeSet<Unit> {
+        self.take_triggered().into_keys().collect()
+    }
+
+    /// As [`Registry::take_dirty`], with what made each unit dirty.
+    #[must_use]
+    pub fn take_triggered(&self) -> BTreeMap<Unit, Because> {
+        if !self.started.load(Ordering::Acquire) {
+            return BTreeMap::new();
+        }
+        self.review_dependencies();
+        let mut units = self.dirty.take();
+        let mut ruled: BTreeMap<Unit, Because> = BTreeMap::new();
+        for (unit, because) in &units {
+            let namespaces = unit.service().map(|key| self.ruled_namespaces(key)).unwrap_or_default();
+            for (cluster, namespace) in namespaces {
+                ruled.entry(Unit::Namespace(cluster, namespace)).or_insert_with(|| because.clone());
+            }
+        }
+        for (unit, because) in ruled {
+            units.entry(unit).or_insert(because);
+        }
+        units
+    }
+
+    /// What follows the plan of a unit, once its hosts are claimed: the Sidecars of those who depend on a service, and the
+    /// copies of users' routes for its hosts. It comes later in the order of units, so that many services make one piece of
+    /// work of it.
+    #[must_use]
+    pub fn followers(&self, unit: &Unit) -> BTreeSet<Unit> {
+        let Some(key) = unit.service() else { return BTreeSet::new() };
+        let mut units: BTreeSet<Unit> = self.routed_hosts_of(key).into_iter().map(Unit::Host).collect();
+        if self.settings.sidecars != Sidecars::Off {
+            let clients = self.namespaces_of_dependents(key).into_iter();
+            units.extend(clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)));
+        }
+        units
+    }
+
+    /// Number of units that wait.
+    #[must_use]
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
+    dirty::Trigger,
     shard::{Effects, Shard},
 };
 use crate::model::{ClusterName, Kind};
@@ -33,7 +34,7 @@ impl Registry {
                 place: shard.place_mut().prefer_nlb(prefers),
                 ..Effects::default()
             });
-            self.spread(&cluster, effects);
+            self.spread(&cluster, effects, &Trigger::Cluster(cluster.clone()));
         }
     }
 

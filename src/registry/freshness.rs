@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    NoteSource, Registry,
+    NoteSource, Registry, Trigger,
     reads::{ReadTarget, Unread, listed_targets, main_failure},
     status::KindState,
 };
@@ -93,7 +93,7 @@ impl Registry {
         self.settle_read(cluster, kind);
         if changed {
             self.recall(cluster);
-            self.recount_control_planes();
+            self.recount_control_planes(cluster);
         }
         if knows_endpoints {
             self.carried.remove(&label);
@@ -111,7 +111,7 @@ impl Registry {
         self.try_start();
         if changed && !loading {
             self.note_networks();
-            self.mark_everything();
+            self.mark_everything(&Trigger::Cluster(cluster.clone()));
         }
     }
 
@@ -183,7 +183,7 @@ impl Registry {
         }
         self.recall_everything();
         if !self.started.swap(true, Ordering::AcqRel) {
-            self.mark_everything();
+            self.mark_everything(&Trigger::Start);
             self.dirty.wake();
         }
     }

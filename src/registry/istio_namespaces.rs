@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Registry,
+    dirty::Trigger,
     place::{Moved, tells_of_cluster},
     shard::{Effects, Shard},
 };
@@ -72,8 +73,9 @@ impl Registry {
         }
         let place = self.shards.get_mut(cluster).map(|mut shard| shard.set_istio_namespace(now));
         if let Some(place) = place {
-            self.spread(cluster, Effects { place, ..Effects::default() });
-            self.mark_everything();
+            let trigger = Trigger::Cluster(cluster.clone());
+            self.spread(cluster, Effects { place, ..Effects::default() }, &trigger);
+            self.mark_everything(&trigger);
         }
         true
     }

@@ -11,7 +11,7 @@ use super::{
     addresses::Claimed,
     agreement::{self, Culprit},
     carried::CarriedService,
-    dirty::Unit,
+    dirty::{Trigger, Unit},
     hints::HintBudget,
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
@@ -19,50 +19,14 @@ use super::{
     snapshot::{Claim, ClientNamespace, Pods, Principals, Reader, ServiceSnapshot, Source, Target},
 };
 use crate::{
-    config::{Sidecars, WithoutDependency},
+    config::WithoutDependency,
     model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant},
 };
 
 impl Registry {
-    // ---- what is to be planned ----
-
     /// Waits until something may have to be planned.
     pub async fn dirty(&self) {
         self.dirty.changed().await;
-    }
-
-    /// Takes everything that has to be planned, sorted.
-    #[must_use]
-    pub fn take_dirty(&self) -> BTreeSet<Unit> {
-        if !self.started.load(Ordering::Acquire) {
-            return BTreeSet::new();
-        }
-        self.review_dependencies();
-        let mut units = self.dirty.take();
-        let ruled: BTreeSet<_> =
-            units.iter().filter_map(Unit::service).flat_map(|key| self.ruled_namespaces(key)).collect();
-        units.extend(ruled.into_iter().map(|(cluster, namespace)| Unit::Namespace(cluster, namespace)));
-        units
-    }
-
-    /// What follows the plan of a unit, once its hosts are claimed: the Sidecars of those who depend on a service, and the
-    /// copies of users' routes for its hosts. It comes later in the order of units, so that many services make one piece of
-    /// work of it.
-    #[must_use]
-    pub fn followers(&self, unit: &Unit) -> BTreeSet<Unit> {
-        let Some(key) = unit.service() else { return BTreeSet::new() };
-        let mut units: BTreeSet<Unit> = self.routed_hosts_of(key).into_iter().map(Unit::Host).collect();
-        if self.settings.sidecars != Sidecars::Off {
-            let clients = self.namespaces_of_dependents(key).into_iter();
-            units.extend(clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)));
-        }
-        units
-    }
-
-    /// Number of units that wait.
-    #[must_use]
-    pub fn dirty_len(&self) -> usize {
-        self.dirty.len()
     }
 
     /// Whether the fleet was read once, so that planning may begin.
@@ -270,8 +234,9 @@ impl Registry {
             self.addresses.lock().claim(key, hosts, &runs);
         let left = self.with_adopted(&mut claims);
         self.note_left(key, left);
-        self.mark(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host));
-        self.mark(freed_for.into_iter().map(Unit::Service));
+        let trigger = Trigger::Service(key.clone());
+        self.mark_for(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host), &trigger);
+        self.mark_for(freed_for.into_iter().map(Unit::Service), &trigger);
         let conflicts = conflicts.into_iter().map(|(host, address)| {
             (host, format!("its written address {address} belongs to another host; it gets another one"))
         });
@@ -305,7 +270,7 @@ impl Registry {
     }
 
     /// The namespaces that run an identity which depends on the service, in the clusters whose istiods serve them.
-    fn namespaces_of_dependents(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
+    pub(super) fn namespaces_of_dependents(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
         let dependents = self.dependencies.read().sources_of(&key.identity);
         let mut namespaces = BTreeSet::new();
         for (cluster, here) in self.namespaces_running(&dependents) {
@@ -401,7 +366,7 @@ impl Registry {
     }
 
     /// Looks again at the Dependencies whose destinations came or went.
-    fn review_dependencies(&self) {
+    pub(super) fn review_dependencies(&self) {
         let unreviewed = std::mem::take(&mut *self.unreviewed.lock());
         if unreviewed.is_empty() {
             return;

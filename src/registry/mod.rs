@@ -69,7 +69,7 @@ use parking_lot::{Mutex, RwLock};
 pub(crate) use absence::listed_clusters;
 pub use absence::{Absence, AbsenceReason};
 pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RuledNamespace};
-pub use dirty::Unit;
+pub use dirty::{Because, Trigger, Unit};
 pub use hints::HintBudget;
 pub use istio_namespaces::IstioNamespaces;
 pub use notes::{NoteBook, NoteSource};
@@ -196,9 +196,9 @@ impl Registry {
         }
         self.labels.insert(cluster.label_value(), cluster.clone());
         self.shards.insert(cluster.clone(), self.new_shard(cluster));
-        self.recount_control_planes();
+        self.recount_control_planes(cluster);
         if self.started.load(Ordering::Acquire) {
-            self.mark_everything();
+            self.mark_everything(&Trigger::Cluster(cluster.clone()));
         }
     }
 
@@ -236,7 +236,7 @@ impl Registry {
         self.notes.forget_cluster(cluster);
         self.forget_reads(cluster);
         self.note_networks();
-        self.recount_control_planes();
+        self.recount_control_planes(cluster);
         for key in &touched {
             self.recount(key, cluster);
             self.recount_policies(key, cluster);
@@ -245,9 +245,10 @@ impl Registry {
             self.recount_identity(&identity, cluster);
         }
         self.try_start();
-        self.mark_everything();
-        self.mark(touched.into_iter().map(Unit::Service).chain(routed));
-        self.mark(self.sidecars_at(&planes, shard.client_namespaces()));
+        let trigger = Trigger::Cluster(cluster.clone());
+        self.mark_everything(&trigger);
+        self.mark_for(touched.into_iter().map(Unit::Service).chain(routed), &trigger);
+        self.mark_for(self.sidecars_at(&planes, shard.client_namespaces()), &trigger);
     }
 
     /// Every cluster has been registered once.
@@ -317,7 +318,7 @@ impl Registry {
                 }
             }
         };
-        self.spread(cluster, effects);
+        self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id));
     }
 
     /// An object was deleted.
@@ -353,7 +354,7 @@ impl Registry {
             kind if Policies::KINDS.contains(&kind) => self.remove_config(cluster, id),
             _ => Effects::default(),
         };
-        self.spread(cluster, effects);
+        self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
     }
 
     /// A complete list of one kind: what is not in it is gone, and the kind is synced.
@@ -409,7 +410,7 @@ impl Registry {
     }
 
     /// Carries what changed in one cluster to the units of all clusters.
-    fn spread(&self, cluster: &ClusterName, effects: Effects) {
+    fn spread(&self, cluster: &ClusterName, effects: Effects, trigger: &Trigger) {
         let mut dirty: BTreeSet<Unit> = BTreeSet::new();
         for key in &effects.services {
             self.recount(key, cluster);
@@ -426,7 +427,7 @@ impl Registry {
             self.note_networks();
         }
         if effects.place.control_planes {
-            self.recount_control_planes();
+            self.recount_control_planes(cluster);
         }
         for id in &effects.noted {
             self.note_workload(cluster, id);
@@ -445,7 +446,7 @@ impl Registry {
                 dirty.extend(self.routing_policy_keys(Some(&destination)).into_iter().map(Unit::Service));
             }
         }
-        self.touch_pods(cluster, effects.pods);
+        self.touch_pods(cluster, effects.pods, trigger);
         for (identity, _) in &effects.moved {
             dirty.extend(self.keys_of(identity).into_iter().map(Unit::Service));
             let dependencies = self.dependencies.read();
@@ -473,7 +474,7 @@ impl Registry {
         }
         dirty.extend(effects.services.iter().filter_map(|key| self.additional_rival_of(key)).map(Unit::Service));
         dirty.extend(effects.sidecars.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)));
-        self.mark(dirty);
+        self.mark_for(dirty, trigger);
     }
 
     fn set_dependency(&self, cluster: &ClusterName, id: &ObjectId, counted: Option<dependencies::Counted>) {
@@ -502,17 +503,21 @@ impl Registry {
             .map(Unit::Service)
             .collect();
         dirty.extend(self.sidecars_beside(&sources));
-        self.mark(dirty);
+        self.mark_for(dirty, &Trigger::Object(cluster.clone(), id.clone()));
     }
 
-    /// Marks a unit to be planned.
+    /// Marks units to be planned again because something was not written.
     pub fn mark(&self, units: impl IntoIterator<Item = Unit>) {
+        self.mark_for(units, &Trigger::Retry);
+    }
+
+    fn mark_for(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
         if self.started.load(Ordering::Acquire) {
-            self.dirty.mark(units);
+            self.dirty.mark(units, trigger);
         }
     }
 
-    fn mark_everything(&self) {
+    fn mark_everything(&self, trigger: &Trigger) {
         // It is done once the fleet has been read.
         if !self.started.load(Ordering::Acquire) {
             return;
@@ -528,7 +533,7 @@ impl Registry {
             units.extend(self.sidecar_units(&cluster));
         }
         units.extend(self.routed_hosts().into_iter().map(Unit::Host));
-        self.mark(units);
+        self.mark_for(units, trigger);
         let all: Vec<_> = self.dependencies.read().all().map(|(of, _)| of.clone()).collect();
         self.unreviewed.lock().extend(all);
     }

@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Registry, dirty::Unit};
+use super::{
+    Registry,
+    dirty::{Trigger, Unit},
+};
 use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, Written};
 
 impl Registry {
@@ -29,7 +32,7 @@ impl Registry {
     }
 
     /// Pods of these services came, changed or went. What follows may wait for others of the same burst.
-    pub(super) fn touch_pods(&self, cluster: &ClusterName, services: BTreeSet<ServiceKey>) {
+    pub(super) fn touch_pods(&self, cluster: &ClusterName, services: BTreeSet<ServiceKey>, trigger: &Trigger) {
         if services.is_empty() || !self.settings.direct_endpoints {
             return;
         }
@@ -37,13 +40,13 @@ impl Registry {
         // Who is served by the same istiod sees them from other networks, too.
         let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
         if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
-            self.mark_later(services.into_iter().map(Unit::Service));
+            self.mark_later(services.into_iter().map(Unit::Service), trigger);
         }
     }
 
-    fn mark_later(&self, units: impl IntoIterator<Item = Unit>) {
+    fn mark_later(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
         if self.started.load(Ordering::Acquire) {
-            self.dirty.mark_later(units);
+            self.dirty.mark_later(units, trigger);
         }
     }
 

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Registry, dirty::Unit};
+use super::{
+    Registry,
+    dirty::{Trigger, Unit},
+};
 use crate::{
     api::{Suspension, TradewindConfigSpec},
     model::{ClusterName, Configured, NoteKind, ObjectId, ServiceKey},
@@ -135,7 +138,7 @@ impl Registry {
                 let switched = self.operations.read().nlb_enabled_clusters();
                 self.set_nlb_clusters(self.settings.nlb_enabled_clusters.iter().cloned().chain(switched));
             }
-            self.mark_everything();
+            self.mark_everything(&Trigger::Object(cluster.clone(), id.clone()));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Registry,
     addresses::Offer,
     beside::ruled_namespace,
-    dirty::Unit,
+    dirty::{Trigger, Unit},
     standing::{hand_written_for, routed_host},
 };
 use crate::{
@@ -75,7 +75,7 @@ impl Registry {
         if readdressed || !same && plan_again {
             let concerned: Vec<Unit> =
                 before.iter().chain([&now]).flat_map(|written| self.concerned(cluster, written)).collect();
-            self.mark(concerned);
+            self.mark_for(concerned, &Trigger::Object(cluster.clone(), now.id.clone()));
         }
     }
 
@@ -125,7 +125,7 @@ impl Registry {
         if let Some(key) = &before.service {
             self.recount(key, cluster);
         }
-        self.mark(self.concerned(cluster, &before));
+        self.mark_for(self.concerned(cluster, &before), &Trigger::Object(cluster.clone(), id.clone()));
     }
 
     /// The units that want an object of this name.

@@ -23,7 +23,7 @@ async fn an_edited_policy_writes_the_entries_whose_weights_changed() {
     world.deploy(&[1, 2], "other").await;
     let (split, west): (&[_], &[_]) = (&[("us-west", 80), ("us-east", 20)], &[("us-west", 100), ("us-east", 0)]);
     world.clusters[2].apply(vec![world.policy("payments", &[("default", split), ("west", west)])]).await;
-    let _controller = world.start(&[]).await;
+    let controller = world.start(&[]).await;
     for cluster in ALL {
         let local = world.local("payments");
         let endpoint = |of: usize| if of == cluster { local.as_str() } else { GATEWAYS[of] };
@@ -50,6 +50,16 @@ async fn an_edited_policy_writes_the_entries_whose_weights_changed() {
     world.sentinel(&ALL).await;
     let expected = once(NAMES.map(|name| format!("{name} patch serviceentries stage.payments.global-se")));
     assert_eq!(world.writes(&since).await, expected);
+    // One line for each of them says what changed, and because of which object.
+    for name in NAMES {
+        let log = controller.log();
+        let of_write = |line: &&str| line.contains(&format!("cluster={name}")) && line.contains("].weight ");
+        let lines: Vec<&str> = log.lines().filter(of_write).collect();
+        let says = |words: &str| lines.iter().all(|line| line.contains(words));
+        let is_said =
+            says("].weight 80→30, ") && says("].weight 20→70\"") && says("because=\"GlobalTrafficPolicy cluster-3/");
+        assert!(lines.len() == 1 && is_said && !says("differs from the plan"), "{lines:#?}");
+    }
 
     let since = world.marks().await;
     world.clusters[2].apply(vec![world.policy("payments", &[("default", edited)])]).await;
@@ -64,6 +74,14 @@ async fn an_edited_policy_writes_the_entries_whose_weights_changed() {
     let removed = world.writes(&since).await;
     assert!(removed.iter().all(|(write, count)| write.contains(" delete ") && write.contains(" west.") && *count == 1));
     assert_eq!(removed.len(), 6, "an entry and a rule in each cluster: {removed:#?}");
+    let log = controller.log();
+    let of_removals: Vec<&str> = log.lines().filter(|line| line.contains("no longer wanted")).collect();
+    let is_said = |line: &&str| line.contains("because=\"GlobalTrafficPolicy cluster-3/");
+    assert_eq!(
+        of_removals.iter().filter(|line| line.contains("west.stage.payments") && is_said(line)).count(),
+        6,
+        "{of_removals:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
