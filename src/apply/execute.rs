@@ -115,7 +115,7 @@ impl ClusterWriter {
         changes.obstacles.iter().cloned().for_each(|obstacle| report.add(obstacle));
         if self.shared.known.is_read_only() || self.shared.settings.dry_run {
             self.state.lock().guard.want(unit, &[], Instant::now());
-            self.only_say(unit, &changes, memory);
+            self.only_say(unit, &changes, &report.because, memory);
             return Ending::Done;
         }
         // That a part of them is gone is news by itself, and not the reason.
@@ -162,7 +162,7 @@ impl ClusterWriter {
     }
 
     /// Read-only counts what differs; a dry run says it, too, once per content.
-    fn only_say(&self, unit: &Unit, changes: &Changes, memory: &mut Memory) {
+    fn only_say(&self, unit: &Unit, changes: &Changes, because: &Because, memory: &mut Memory) {
         let all: Vec<&Change> = changes.groups.iter().flatten().collect();
         memory.drift = all.len() + changes.removals.len() + changes.obstacles.len();
         if !self.shared.settings.dry_run {
@@ -176,9 +176,11 @@ impl ClusterWriter {
             written.chain(removed).map(|(id, verb, digest)| (id, (verb, digest))).collect();
         for (id, (verb, digest)) in &would {
             if memory.logged.get(id) != Some(digest) {
+                let changed = all.iter().find(|change| change.id() == *id).and_then(|change| change.summary());
                 tracing::info!(
                     cluster = %self.cluster, service = %name_of(unit), kind = id.kind.as_str(),
-                    namespace = &*id.namespace, name = &*id.name, "dry run: would {verb}"
+                    namespace = &*id.namespace, name = &*id.name, changed, because = because.to_string(),
+                    "dry run: would {verb}"
                 );
             }
         }
