@@ -52,9 +52,9 @@ struct Reason {
     what: String,
     /// Why.
     why: String,
-    /// Numbers of the weaknesses of the reference that it answers (reference behaviour §23), for those who have that list.
-    #[serde(default, rename = "weaknesses")]
-    _weaknesses: Vec<u32>,
+    /// What Admiral does there: a section of `docs/admiral-behaviour.md`.
+    #[serde(default, rename = "admiral")]
+    _admiral: Option<String>,
     /// Paths of differences that may be in every case.
     #[serde(default)]
     everywhere: Vec<String>,

@@ -1,7 +1,8 @@
 //! Rules of the house that the compiler cannot hold: what decides is plain computation, files can be read in one sitting,
-//! and nothing is left open or passes by not running.
+//! nothing is left open or passes by not running, and citations lead to headings of this repository.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -96,17 +97,137 @@ fn nothing_is_left_open_and_no_test_is_ignored() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Citations `docs/….md#heading` in any file, and relative links of Markdown pages.
+#[test]
+fn citations_and_links_lead_to_files_and_headings_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    let (mut wrong, mut citations) = (Vec::new(), 0);
+    for (file, text) in repository(root) {
+        let mut targets: Vec<(PathBuf, String)> =
+            cited(&text).into_iter().map(|(path, anchor)| (root.join(path), anchor)).collect();
+        citations += targets.iter().filter(|(_, anchor)| !anchor.is_empty()).count();
+        if is_page(&file) {
+            targets.extend(linked(&text, &file));
+        }
+        for (path, anchor) in targets {
+            let shown = format!("{}: {}#{anchor}", file.display(), path.display());
+            if !path.exists() {
+                wrong.push(format!("{shown}: there is no such file"));
+            } else if !anchor.is_empty() && is_page(&path) {
+                let headings = pages.entry(path).or_insert_with_key(|path| anchors(&read(path)));
+                if !headings.contains(&anchor) {
+                    wrong.push(format!("{shown}: there is no such heading"));
+                }
+            }
+        }
+    }
+    assert!(citations > 100, "comments cite pages in another form now; find them in `cited`");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_cites_a_section_of_a_document_that_is_not_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // In pieces, so that this file does not name itself.
+    let unnamed = ["behaviour ", "(", ", ", " and ", " of "].map(|before| format!("{before}\u{a7}"));
+    let mut found = Vec::new();
+    for (file, text) in repository(root) {
+        let words = text.lines().map(|line| line.trim_start_matches([' ', '/', '!', '#', '*']));
+        let running = words.collect::<Vec<_>>().join(" ");
+        let cites = unnamed.iter().filter(|cite| running.contains(cite.as_str()));
+        found.extend(cites.map(|cite| format!("{}: {cite}", file.display())));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The paths `docs/….md` in a text, each with the anchor behind it.
+fn cited(text: &str) -> Vec<(&str, String)> {
+    let in_path = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
+    let pages = text.match_indices("docs/").filter_map(|(at, _)| {
+        if text[..at].ends_with(in_path) {
+            // Of another repository, or below another directory.
+            return None;
+        }
+        let rest = &text[at..];
+        let path = &rest[..rest.find(|char| !in_path(char)).unwrap_or(rest.len())];
+        let path = path.trim_end_matches('.');
+        let anchor = rest[path.len()..].strip_prefix('#').unwrap_or_default();
+        let anchor: String = anchor.chars().take_while(|char| char.is_alphanumeric() || "_-".contains(*char)).collect();
+        path.ends_with(".md").then_some((path, anchor))
+    });
+    pages.collect()
+}
+
+/// The relative links of a page, as paths, each with its anchor.
+fn linked(text: &str, page: &Path) -> Vec<(PathBuf, String)> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    let relative = targets.filter(|target| !target.contains("://") && !target.contains(' '));
+    let split = relative.map(|target| target.split_once('#').unwrap_or((target, "")));
+    let whole = split.map(|(path, anchor)| match path {
+        "" => (page.to_owned(), anchor.to_owned()),
+        path => (page.with_file_name(path), anchor.to_owned()),
+    });
+    whole.collect()
+}
+
+/// The anchors that GitHub gives the headings of a page.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    let mut is_code = false;
+    for line in text.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        let Some((level, heading)) = line.split_once(' ').filter(|_| !is_code) else { continue };
+        if level.is_empty() || level.len() > 6 || level.chars().any(|char| char != '#') {
+            continue;
+        }
+        let kept = heading.trim().chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+        let anchor: String =
+            kept.flat_map(char::to_lowercase).map(|char| if char == ' ' { '-' } else { char }).collect();
+        let numbered = (1..).map(|number| format!("{anchor}-{number}"));
+        let free = std::iter::once(anchor.clone()).chain(numbered).find(|anchor| !anchors.contains(anchor));
+        anchors.extend(free);
+    }
+    anchors
+}
+
+fn is_page(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "md")
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Every text file of the repository, without what is built or hidden; `.ci` is neither.
+fn repository(root: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(root).expect("can be listed");
+    let paths = entries.map(|entry| entry.expect("can be listed").path());
+    let kept = paths.filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name == ".ci" || !(name == "target" || name.starts_with('.'))
+    });
+    let all = kept.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] });
+    all.filter_map(|file| Some((file.clone(), fs::read_to_string(file).ok()?))).collect()
+}
+
 fn sources(directory: &Path) -> Vec<PathBuf> {
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    files(directory).into_iter().filter(is_source).collect()
+}
+
+/// The files below a directory, sorted.
+fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let path = entry.expect("can be listed").path();
         if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
+            found.extend(files(&path));
+        } else {
+            found.push(path);
         }
     }
-    files.sort();
-    files
+    found.sort();
+    found
 }

@@ -60,7 +60,8 @@ impl KubeStore {
     }
 }
 
-/// The patch that marks an object of this metadata as the reference's (its test: reference behaviour §6.6).
+/// The patch that marks an object of this metadata as one that Admiral may write (Admiral,
+/// docs/admiral-behaviour.md#ownership-and-writes).
 #[must_use]
 pub fn handed_back(metadata: &Value) -> Value {
     let path = |map: &str, key: &str| format!("/metadata/{map}/{}", key.replace('~', "~0").replace('/', "~1"));

@@ -4,7 +4,8 @@ use super::{Settings, Sidecars};
 use crate::model::{ClusterName, Kind};
 
 impl Settings {
-    /// The kinds that are watched in a cluster: clients only where they are looked for (reference behaviour §11.5).
+    /// The kinds that are watched in a cluster: clients only where they are discovered (Admiral,
+    /// docs/admiral-behaviour.md#client-discovery).
     #[must_use]
     pub fn watched_kinds_in(&self, cluster: &ClusterName) -> Vec<Kind> {
         let listed = |clusters: &[String]| clusters.is_empty() || clusters.iter().any(|name| name == cluster.as_str());

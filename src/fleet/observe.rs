@@ -1,8 +1,9 @@
 //! Pruning: a real Kubernetes or Istio object → the few fields that decide something.
 //!
 //! Both backends hand every object through here, so that a manifest in a directory and the same
-//! object in a live cluster mean the same. Decides what is kept and what each field means (reference
-//! behaviour §2, §4); never whether an object matters to a service.
+//! object in a live cluster mean the same. Decides what is kept and what each field means (Admiral,
+//! docs/admiral-behaviour.md#workloads and docs/admiral-behaviour.md#clusters); never whether an object matters to a
+//! service.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,7 +33,7 @@ use crate::{
     },
 };
 
-/// Hides an object when `true` (reference behaviour §2).
+/// Hides an object when `true` (Admiral, docs/admiral-behaviour.md#ignored-objects).
 pub(super) const IGNORE: &str = "admiral.io/ignore";
 /// Region of a Node: today's label, then the one that Kubernetes deprecated in 1.17.
 const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
@@ -186,7 +187,7 @@ impl Observer {
         let template = value.pointer(template).map(read::<ObjectMeta>).transpose()?;
         let mut workload = self.workload(kind, &metadata, template.as_ref(), pods);
         if Kind::CLIENTS.contains(&kind) {
-            // Of clients the mark counts in the template, too (reference behaviour §2).
+            // A client's pod template may carry the mark, too (Admiral, docs/admiral-behaviour.md#ignored-objects).
             workload.ignored |= is_true(template.as_ref().and_then(|template| template.annotations.as_ref()), IGNORE);
         }
         Ok(workload)
@@ -232,7 +233,8 @@ impl Observer {
         Ok(Observed::Route(Box::new(route)))
     }
 
-    /// Whether a VirtualService beside ours was made to be merged into ours (reference behaviour §13.1).
+    /// Whether a user's VirtualService in the sync namespace is merged into a managed one (Admiral,
+    /// docs/admiral-behaviour.md#custom-virtualservices).
     fn is_merged_route(&self, id: &ObjectId, marks: &istio::Metadata) -> bool {
         let by = marks.labels.get("createdBy").map(String::as_str);
         self.settings.enable_custom_vs_merge
@@ -242,7 +244,7 @@ impl Observer {
             && by == Some(self.settings.process_vs_created_by.as_str())
     }
 
-    /// Prunes a Service; a gateway's address is read by reference behaviour §4.
+    /// Prunes a Service and reads a gateway's address (Admiral, docs/admiral-behaviour.md#gateway-discovery).
     #[must_use]
     pub fn service(&self, object: &core::Service) -> Observed {
         let metadata = &object.metadata;
@@ -322,7 +324,7 @@ impl Observer {
         }
     }
 
-    /// By the labels of the workload itself (reference behaviour §13.5).
+    /// By the labels of the workload itself (Admiral, docs/admiral-behaviour.md#additional-endpoints).
     pub(super) fn has_additional_hosts(&self, labels: Option<&Labels>) -> bool {
         let filters = &self.settings.additional_endpoint_label_filters;
         filters.iter().any(|key| key == "*" || labels.is_some_and(|labels| labels.contains_key(key)))

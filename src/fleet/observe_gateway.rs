@@ -1,5 +1,5 @@
 //! How other clusters reach a gateway Service: its address, and the port that leads to the server which passes their
-//! connections through (reference behaviour §4, repaired).
+//! connections through (Admiral, docs/admiral-behaviour.md#gateway-discovery, without its defects).
 //!
 //! Decides what one Service offers; never which Service is the gateway of its cluster.
 

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Hides an object when `true` (reference behaviour §2).
+/// Hides an object when `true` (Admiral, docs/admiral-behaviour.md#ignored-objects).
 const IGNORE: &str = "admiral.io/ignore";
 /// Protocols that make a port the main one of a WorkloadEntry, whose ports have no order.
 const MAIN_PROTOCOLS: [&str; 2] = ["http", "grpc"];

@@ -45,8 +45,8 @@ pub(super) fn configs_of(annotations: &Labels) -> Vec<(Kind, Arc<str>)> {
     named.into_iter().filter_map(|(kind, key)| Some((kind, annotations.get(key)?.as_str().into()))).collect()
 }
 
-/// What an object remembers of the plan it was written by. A DestinationRule of the reference remembers the region to which it
-/// sends everything (reference behaviour §8, active-passive).
+/// What an object remembers of the plan it was written by. A DestinationRule of Admiral remembers the region that gets
+/// all traffic (Admiral, docs/admiral-behaviour.md#active-passive).
 pub(super) fn recalled(
     kind: Kind,
     owner: Owner,

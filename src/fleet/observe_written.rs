@@ -92,7 +92,8 @@ impl Observer {
             && marks.owner() == Owner::Tradewind
     }
 
-    /// The service that an object was written for: by our annotations, else by the reference's marks (§6.2).
+    /// The service that an object was written for: by Tradewind's annotations, else by Admiral's identity annotation
+    /// and environment label (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
     fn service_key(&self, labels: &Labels, annotations: &Labels) -> Option<ServiceKey> {
         let ours = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
         let references =

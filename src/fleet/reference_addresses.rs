@@ -1,4 +1,5 @@
-//! The reference's address ConfigMap (reference behaviour §17): read once at start, never written.
+//! Admiral's address ConfigMap (Admiral, docs/admiral-behaviour.md#address-configmap): read once at start, never
+//! written.
 //!
 //! Addresses that clients know stay what they are when Tradewind takes over. What Tradewind writes later is
 //! remembered in the written objects themselves.

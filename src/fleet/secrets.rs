@@ -1,5 +1,5 @@
-//! Which clusters the hub's Secrets register: the reference's form and Istio's remote secrets, both with
-//! a cluster's name as data key and its kubeconfig as value (reference behaviour §3.1).
+//! Which clusters the hub's Secrets register: Admiral's form and Istio's remote secrets, both with a cluster's name as
+//! data key and its kubeconfig as value (Admiral, docs/admiral-behaviour.md#cluster-registration).
 //!
 //! Secrets in, members and notes out; pure but for reading kubeconfigs. Connections are made elsewhere.
 //! Kubeconfigs are read when a Secret arrives and not kept.

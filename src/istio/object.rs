@@ -22,9 +22,9 @@ pub mod keys {
     pub const CREATED_BY: &str = "app.kubernetes.io/created-by";
     /// Value of [`CREATED_BY`] on the reference's objects.
     pub const ADMIRAL: &str = "admiral";
-    /// Annotation with the prefix of a prefixed host (reference behaviour §6.2).
+    /// Annotation with the prefix of a prefixed host (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
     pub const DNS_PREFIX: &str = "dns-prefix";
-    /// Annotation with the name of the policy in force (reference behaviour §6.2).
+    /// Annotation with the name of the policy in force (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
     pub const ASSOCIATED_GTP: &str = "associated-gtp";
     /// Annotation with the service's environment (the label of the same meaning is named by a setting).
     pub const ENVIRONMENT: &str = "tradewind.io/environment";
@@ -62,15 +62,16 @@ pub mod keys {
     pub const VARIANT: &str = "tradewind.io/variant";
     /// Annotation of an EnvoyFilter: `cluster/namespace/name` of its RoutingPolicy.
     pub const ROUTING_POLICY: &str = "tradewind.io/routing-policy";
-    /// Annotation of an EnvoyFilter: the name of its RoutingPolicy (reference behaviour §16).
+    /// Annotation of an EnvoyFilter: name of its RoutingPolicy (Admiral, docs/admiral-behaviour.md#envoyfilters).
     pub const ROUTING_POLICY_NAME: &str = "associated-routing-policy-name";
-    /// Annotation of an EnvoyFilter: the identity of its RoutingPolicy (reference behaviour §16).
+    /// Annotation of an EnvoyFilter: identity of its RoutingPolicy (Admiral, docs/admiral-behaviour.md#envoyfilters).
     pub const ROUTING_POLICY_IDENTITY: &str = "associated-routing-policy-identity";
     /// Annotation of an object of ours outside the sync namespace: the sync namespace of the controller that wrote it.
     pub const SYNC_NAMESPACE: &str = "tradewind.io/sync-namespace";
-    /// Label of what routes inside a cluster (reference behaviour §13.1).
+    /// Label of objects that route inside a cluster (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
     pub const VS_ROUTING: &str = "admiral.io/vs-routing";
-    /// Label of what routes inside a cluster for its own clients (reference behaviour §13.1).
+    /// Label of objects that route inside a cluster for its own clients (Admiral,
+    /// docs/admiral-behaviour.md#in-cluster-virtualservice).
     pub const VS_ROUTING_TYPE: &str = "admiral.io/vs-routing-type";
     /// Annotation of a merged Sidecar: the hosts of its catch-all egress listener that are ours, as a JSON array.
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
@@ -84,7 +85,7 @@ pub mod keys {
     pub const ENDPOINT_ZONE: &str = "tradewind.io/zone";
     /// Endpoint label `true` of a pod or machine of another cluster that is reached without a gateway.
     pub const ENDPOINT_DIRECT: &str = "tradewind.io/direct";
-    /// Endpoint label with the kind of workload (reference behaviour §6.3).
+    /// Endpoint label with the kind of workload (Admiral, docs/admiral-behaviour.md#endpoints-in-other-clusters).
     pub const ENDPOINT_TYPE: &str = "type";
     /// Endpoint label that makes Istio use mutual TLS (Istio documentation, `WorkloadEntry`).
     pub const TLS_MODE: &str = "security.istio.io/tlsMode";
@@ -175,7 +176,8 @@ impl Metadata {
         }
     }
 
-    /// Whether it is a filter of a RoutingPolicy: the reference marks those by nothing else (reference behaviour §16).
+    /// Whether it is a filter of a RoutingPolicy: Admiral puts no other mark on those (Admiral,
+    /// docs/admiral-behaviour.md#envoyfilters).
     fn is_filter(&self) -> bool {
         [keys::ROUTING_POLICY_NAME, keys::ROUTING_POLICY_IDENTITY].iter().all(|key| self.annotations.contains_key(*key))
     }

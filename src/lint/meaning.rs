@@ -19,7 +19,7 @@ use crate::{
 
 /// Environment of an object that names none.
 const DEFAULT_ENVIRONMENT: &str = "default";
-/// Labels of a TrafficConfig (reference behaviour §10).
+/// Labels of a TrafficConfig (Admiral, docs/admiral-behaviour.md#trafficconfig).
 const ASSET: &str = "asset";
 const ENV: &str = "env";
 
@@ -149,7 +149,7 @@ fn policy(remarks: &mut Remarks, named: &Named<'_>, spec: &GlobalTrafficPolicySp
     }
 }
 
-/// The host of an entry (reference behaviour §9).
+/// The host of an entry (Admiral, docs/admiral-behaviour.md#hosts-of-a-policy).
 fn host_of(
     remarks: &mut Remarks,
     path: &str,

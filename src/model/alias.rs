@@ -1,7 +1,7 @@
 //! Identities of API gateways that serve one partition each.
 
-/// Splits an identity that ends with a dot and one of `aliases`, in any case, into its partition and the alias (reference
-/// behaviour §12).
+/// Splits an identity that ends with a dot and one of `aliases`, in any case, into its partition and the alias
+/// (Admiral, docs/admiral-behaviour.md#partitions).
 #[must_use]
 pub fn gateway_of_partition<'a>(identity: &'a str, aliases: &'a [String]) -> Option<(&'a str, &'a str)> {
     aliases.iter().find_map(|alias| {

@@ -49,7 +49,8 @@ impl Host {
         Ok(Self(Folded::new(text)))
     }
 
-    /// The default host of a service. Lower-cased unless `keep_case` (reference behaviour §2, `admiral.io/cname-case-sensitive`).
+    /// The default host of a service. Lower-cased unless `keep_case`, the annotation `admiral.io/cname-case-sensitive`
+    /// (Admiral, docs/admiral-behaviour.md#host-names).
     ///
     /// # Errors
     /// As [`Host::parse`].
@@ -72,13 +73,14 @@ impl Host {
         self.0.shown()
     }
 
-    /// Name of the ServiceEntry (reference behaviour §6.2).
+    /// Name of the ServiceEntry (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
     #[must_use]
     pub fn service_entry_name(&self) -> String {
         format!("{}-se", self.0.key())
     }
 
-    /// Name of the DestinationRule (reference behaviour §8): `-default-dr` for the service's default host, `-dr` for a prefixed one.
+    /// Name of the DestinationRule: `-default-dr` for the service's default host, `-dr` for a prefixed one (Admiral,
+    /// docs/admiral-behaviour.md#destinationrule-fields).
     #[must_use]
     pub fn destination_rule_name(&self, is_default: bool) -> String {
         format!("{}-{}", self.0.key(), if is_default { "default-dr" } else { "dr" })

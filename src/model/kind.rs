@@ -120,7 +120,7 @@ impl Kind {
     pub const WORKLOADS: &[Self] =
         &[Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Rollout, Self::WorkloadEntry];
 
-    /// The kinds that run clients and serve nothing (reference behaviour §11.5).
+    /// The kinds that run clients and serve nothing (Admiral, docs/admiral-behaviour.md#client-discovery).
     pub const CLIENTS: &[Self] = &[Self::Job, Self::CronJob, Self::Vertex, Self::MonoVertex];
 
     /// The kinds that are read on the hub.
@@ -217,7 +217,8 @@ impl Kind {
         )
     }
 
-    /// The value of the endpoint label `type` (reference behaviour §6.3) for a workload of this kind.
+    /// The value of the endpoint label `type` for a workload of this kind (Admiral,
+    /// docs/admiral-behaviour.md#endpoints-in-other-clusters).
     #[must_use]
     pub fn endpoint_type(self) -> &'static str {
         match self {

@@ -131,7 +131,8 @@ pub struct LocalService {
     pub addressing: Addressing,
     /// Its ports, in order. UDP and SCTP are left out: Istio does not route them.
     pub ports: Vec<ServicePort>,
-    /// For a Service that may be a gateway (reference behaviour §4): one of a gateway namespace with a label `app`.
+    /// For a Service that may be a gateway: one of a gateway namespace with a label `app` (Admiral,
+    /// docs/admiral-behaviour.md#gateway-discovery).
     pub gateway: Option<GatewayService>,
 }
 

@@ -13,7 +13,8 @@ pub struct Rollout {
     pub strategy: RolloutStrategy,
 }
 
-/// `spec.strategy` of a Rollout, as far as it decides which Services count (reference behaviour §5).
+/// `spec.strategy` of a Rollout, as far as it decides which Services count (Admiral,
+/// docs/admiral-behaviour.md#services-of-a-rollout).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RolloutStrategy {
     /// Neither `blueGreen` nor `canary`.
@@ -95,7 +96,7 @@ impl RouteRef {
     }
 }
 
-/// Which of the hosts of a service is meant (reference behaviour §7).
+/// Which of the hosts of a service an object is for (Admiral, docs/admiral-behaviour.md#rollout-hosts).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Variant {
     /// The service's own host.

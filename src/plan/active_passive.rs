@@ -1,5 +1,5 @@
 //! Active-passive: without a policy for its host, the first region of a service stays primary when others appear
-//! (reference behaviour §8; setting `enableActivePassive`).
+//! (Admiral, docs/admiral-behaviour.md#active-passive; setting `enableActivePassive`).
 //!
 //! Which region was first is remembered in what was written. Decides the primary and what it means for the shares.
 

@@ -1,4 +1,5 @@
-//! Further names of a host: a VirtualService beside each ServiceEntry (reference behaviour §13.5, without its leaks).
+//! Further names of a host: a VirtualService beside each ServiceEntry (Admiral,
+//! docs/admiral-behaviour.md#additional-endpoints, without its leaks).
 //!
 //! Decides the names and where they lead; never whether a service has any.
 
@@ -12,7 +13,7 @@ use crate::{
     registry::without_air,
 };
 
-/// `dns-prefix` of the main host (reference behaviour §13.5).
+/// `dns-prefix` of the main host (Admiral, docs/admiral-behaviour.md#additional-endpoints).
 const DEFAULT_PREFIX: &str = "default";
 
 /// The VirtualService with the further names of a host; `main` is the host of the service without a prefix.

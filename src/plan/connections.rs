@@ -1,5 +1,5 @@
 //! The connections that clients open: a ClientConnectionConfig → the connection pool and tunnel of a DestinationRule
-//! (reference behaviour §10, with every field of the API).
+//! (Admiral, docs/admiral-behaviour.md#clientconnectionconfig, with every field of the API).
 //!
 //! What Istio would refuse is left out and told; the rest counts.
 

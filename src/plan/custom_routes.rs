@@ -1,5 +1,5 @@
-//! Users' VirtualServices of the sync namespace that are merged into those that route inside a cluster (reference
-//! behaviour §13.1).
+//! Users' VirtualServices of the sync namespace that are merged into those that route inside a cluster (Admiral,
+//! docs/admiral-behaviour.md#custom-virtualservices).
 //!
 //! Decides how hosts and routes are united; never whether a cluster routes inside itself.
 

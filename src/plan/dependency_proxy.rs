@@ -1,5 +1,5 @@
-//! DependencyProxy → VirtualServices that lead the hosts of a destination to its proxy (reference behaviour §11.6, which
-//! declares the kind and has no code for it).
+//! DependencyProxy → VirtualServices that lead the hosts of a destination to its proxy. Admiral declares the kind and
+//! has no code for it (Admiral, docs/admiral-behaviour.md#dependencyproxy).
 //!
 //! They belong to the proxy's service and stand in the clusters where the clients of the destination run.
 

@@ -1,4 +1,4 @@
-//! The DestinationRule of a host (reference behaviour §8, with fallbacks).
+//! The DestinationRule of a host (Admiral, docs/admiral-behaviour.md#destinationrule-fields, with fallbacks).
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::{
     registry::{Reader, Target},
 };
 
-/// Defaults of the reference (reference behaviour §8).
+/// Admiral's defaults (Admiral, docs/admiral-behaviour.md#outlier-detection-defaults).
 const BASE_EJECTION_SECONDS: i64 = 300;
 const CONSECUTIVE_GATEWAY_ERRORS: u32 = 50;
 const INTERVAL_SECONDS: i64 = 60;
@@ -127,8 +127,8 @@ fn distribute(weighted: &Weighted, target: &Target) -> LocalityLbSetting {
     }
 }
 
-/// The values of an OutlierDetection count as given, 0 errors too, before those of the GlobalTrafficPolicy, of which 0 is none
-/// (reference behaviour §8).
+/// The values of an OutlierDetection count as given, 0 errors included, before those of the GlobalTrafficPolicy, where
+/// 0 means the default (Admiral, docs/admiral-behaviour.md#outlier-detection-defaults).
 fn outlier_detection(
     given: Option<OutlierConfig>,
     entry: Option<&TrafficPolicyEntry>,

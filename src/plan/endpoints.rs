@@ -166,7 +166,8 @@ fn reached<'a>(
             all.push(Reached { source, endpoint, portion, way: Err(None) });
         }
     }
-    // Where a Rollout runs beside another kind, the kind of the endpoints elsewhere says nothing (reference behaviour §6.4).
+    // Where a Rollout runs beside another kind, endpoints in other clusters carry no kind (Admiral,
+    // docs/admiral-behaviour.md#endpoints-in-a-source-cluster).
     if kinds.len() > 1 && kinds.contains(&Kind::Rollout) {
         for reached in all.iter_mut().filter(|reached| !target.is_read_in(&reached.source.cluster)) {
             reached.endpoint.labels.remove(keys::ENDPOINT_TYPE);

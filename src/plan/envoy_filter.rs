@@ -1,4 +1,4 @@
-//! RoutingPolicy → EnvoyFilters in the clusters of the clients (reference behaviour §16).
+//! RoutingPolicy → EnvoyFilters in the clusters of the clients (Admiral, docs/admiral-behaviour.md#envoyfilters).
 //!
 //! Decides the filters of one service for each client of it in each enabled cluster. A filter that proxies would refuse is
 //! not made: a proxy that refuses one keeps its old configuration as a whole. Nothing is remembered: filters are found
@@ -19,7 +19,7 @@ use crate::{
 
 /// Key of the configuration that names the plugin's file.
 const WASM_PATH: &str = "wasmPath";
-/// Pod label of clients by which their proxies are chosen (reference behaviour §16).
+/// Pod label of clients that selects their proxies (Admiral, docs/admiral-behaviour.md#envoyfilters).
 const CLIENT_LABEL: &str = "assetAlias";
 /// Longest label value Kubernetes accepts, in characters.
 const MAX_LABEL_VALUE_CHARS: usize = 63;
@@ -136,7 +136,8 @@ fn usable(spec: &RoutingPolicySpec) -> Result<&str, String> {
     }
 }
 
-/// The labels of the pods of a client: its name, or the partition and the gateway that it stands for (reference behaviour §12).
+/// The labels that select the pods of a client: its name, or the partition and the alias of a gateway (Admiral,
+/// docs/admiral-behaviour.md#partitions).
 fn client_labels(client: &str, settings: &Settings) -> Option<BTreeMap<String, String>> {
     let labels = match gateway_of_partition(client, &settings.gateway_asset_aliases) {
         Some((partition, alias)) => BTreeMap::from([

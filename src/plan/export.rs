@@ -1,4 +1,5 @@
-//! To which namespaces of a cluster an object is visible (reference behaviour §12, without its leaks).
+//! To which namespaces of a cluster an object is visible (Admiral, docs/admiral-behaviour.md#exportto, without its
+//! leaks).
 
 use std::collections::BTreeSet;
 

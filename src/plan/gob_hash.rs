@@ -1,7 +1,7 @@
-//! The hash in the names of EnvoyFilters (reference behaviour §16): 20 hex digits of the SHA-1 of a text as Go's
-//! `encoding/gob` writes it.
+//! The hash in the names of EnvoyFilters (Admiral, docs/admiral-behaviour.md#envoyfilter-names): 20 hex digits of
+//! the SHA-1 of a text as Go's `encoding/gob` writes it.
 //!
-//! It only has to give the reference's names, so that its filters are found and replaced; nothing rests on SHA-1 being safe.
+//! It only has to give Admiral's names, so that its filters are found and replaced; nothing rests on SHA-1 being safe.
 
 use std::fmt::Write as _;
 

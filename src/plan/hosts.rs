@@ -1,5 +1,6 @@
-//! Which hosts a service has: its default host, those that a Rollout's strategy brings (reference behaviour §7), and one
-//! per prefix of its policy before each of them (§9).
+//! Which hosts a service has: its default host, those of a Rollout's strategy (Admiral,
+//! docs/admiral-behaviour.md#rollout-hosts), and one per prefix of its policy before each of them (Admiral,
+//! docs/admiral-behaviour.md#hosts-of-a-policy).
 
 use crate::{
     api::TrafficPolicyEntry,
@@ -21,7 +22,7 @@ pub(super) struct WantedHost {
 }
 
 impl WantedHost {
-    /// Annotation `dns-prefix` (reference behaviour §6.2 and §9); empty for none.
+    /// Annotation `dns-prefix` (Admiral, docs/admiral-behaviour.md#hosts-of-a-policy); empty for none.
     pub(super) fn dns_prefix(&self) -> String {
         let prefix = self.entry.as_ref().map_or("", |entry| entry.dns_prefix.trim());
         let variant = self.variant.prefix();

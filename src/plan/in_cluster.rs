@@ -1,8 +1,10 @@
 //! Routing inside the clusters that run a service: a VirtualService that leads its hosts to the cluster's own Services
-//! (reference behaviour §13.1), and what the split then means for the ServiceEntry (§13.4).
+//! (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice), and the split that then remains for the
+//! ServiceEntry (Admiral, docs/admiral-behaviour.md#region-pinning).
 //!
-//! Off by default. Where namespaces are not narrowed (§12) it stays dark: visible in the sync namespace alone. A request that
-//! it leads to the cluster's own Services knows no other cluster: there is no fallback behind it.
+//! Off by default. Where namespaces are not narrowed (Admiral, docs/admiral-behaviour.md#exportto), it stays hidden:
+//! visible in the sync namespace alone. A request that it routes to the cluster's own Services has no fallback in
+//! another cluster.
 
 use serde_json::{Value, json};
 
@@ -30,7 +32,7 @@ pub(super) enum Routing {
     Unknown,
 }
 
-/// Whether a cluster routes a service inside itself (reference behaviour §13.1).
+/// Whether a cluster routes a service inside itself (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
 pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, settings: &Settings) -> Routing {
     let identity = &snapshot.identity;
     let wanted = settings.enable_vs_routing_in_cluster
@@ -43,7 +45,8 @@ pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, setting
     }
 }
 
-/// The namespaces that see what routes inside a cluster (reference behaviour §12); none while it is dark.
+/// The namespaces that see what routes inside a cluster; none while it is hidden (Admiral,
+/// docs/admiral-behaviour.md#exportto).
 pub(super) fn seen_by(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
     let mut namespaces = export::namespaces(snapshot, target, settings);
     let is_of_istio = |namespace: &str| {
@@ -54,7 +57,8 @@ pub(super) fn seen_by(snapshot: &ServiceSnapshot, target: &Target, settings: &Se
 }
 
 /// The shares of a host's ServiceEntry in a cluster whose VirtualService sends the region's own share to its own Services:
-/// the rest goes to the other regions, and the own region is their first fallback (reference behaviour §13.4).
+/// the rest goes to the other regions, and the own region is their first fallback (Admiral,
+/// docs/admiral-behaviour.md#region-pinning).
 pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed<'_>) -> Option<Shares> {
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let source = decided.source_of(governed, &target.cluster)?;
@@ -132,7 +136,7 @@ fn own_region(source: &Source) -> Option<&str> {
 /// Which part of the requests for a host stays in the cluster.
 fn local_share(source: &Source, governed: &Governed<'_>) -> Share {
     match &governed.shares {
-        // Policies do not govern what only those who know it call (reference behaviour §13.1).
+        // Policies do not apply to preview hosts (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
         _ if governed.wanted.variant == Variant::Preview => Share::ALL,
         Shares::Nothing | Shares::Nearest => Share::ALL,
         // Where the own region is not known the ServiceEntry shares them all.

@@ -1,5 +1,5 @@
 //! Routing at the gateways of the clusters that run a service: a VirtualService that leads the server names of its hosts to
-//! the cluster's own Services (reference behaviour §13.3).
+//! the cluster's own Services (Admiral, docs/admiral-behaviour.md#ingress-routing).
 //!
 //! Off by default. It never leads to another cluster: what comes through a gateway has already been shared among clusters.
 
@@ -16,7 +16,7 @@ use crate::{
     model::ClusterName,
 };
 
-/// Port of the gateways (reference behaviour §13.3).
+/// Port of the gateways (Admiral, docs/admiral-behaviour.md#ingress-routing).
 const GATEWAY_PORT: u16 = 15443;
 /// The part of the rules of a namespace under which gateways pass requests on as they are.
 pub(super) const PASSTHROUGH_SUBSET: &str = "passthrough";

@@ -1,5 +1,6 @@
-//! The rules for all Services of one namespace that go with routing inside a cluster (reference behaviour §13.2) and at its
-//! gateways (§13.3).
+//! The rules for all Services of one namespace that go with routing inside a cluster (Admiral,
+//! docs/admiral-behaviour.md#in-cluster-destinationrule) and at its gateways (Admiral,
+//! docs/admiral-behaviour.md#ingress-routing).
 //!
 //! A rule belongs to the namespace and not to a service, so all services with Services there decide it together. It is never
 //! visible to the whole mesh by accident: `exportTo` is always written. Neither rule names subjects nor asks for TLS for
@@ -90,7 +91,7 @@ fn in_cluster_rule(name: String, ruled: &RuledNamespace, export_to: &[String], s
 }
 
 /// What comes through a gateway is encrypted from client to server already: it is passed on as it is, without a second
-/// layer. That holds for the routes of §13.3 alone, by a subset, so that other routes of the gateway keep their encryption.
+/// layer. A subset limits that to the ingress routes, so that other routes of the gateway keep their encryption.
 fn ingress_rule(name: String, ruled: &RuledNamespace, settings: &Settings) -> Object {
     let mut policy = policy(&ruled.cluster, settings);
     policy["tls"] = json!({"mode": "DISABLE"});

@@ -1,5 +1,5 @@
 //! Which clusters are written first when a policy moves all traffic of a host to another region, so that its clients there
-//! do not go on sending it back (reference behaviour §9, split-brain ordering).
+//! do not go on sending it back (Admiral, docs/admiral-behaviour.md#write-order).
 //!
 //! Decides the order only; what waits, and how long, is decided where it is written.
 

@@ -1,4 +1,4 @@
-//! Which of several policies is in force (reference behaviour §9, with ties settled).
+//! Which of several policies is in force (Admiral, docs/admiral-behaviour.md#policy-precedence, with ties settled).
 
 use std::{cmp::Ordering, sync::Arc};
 

@@ -7,7 +7,7 @@ use crate::{
     registry::{Backend, Source},
 };
 
-/// Number under which the main port of every service is published (reference behaviour §5).
+/// Number under which the main port of every service is published (Admiral, docs/admiral-behaviour.md#ports).
 pub(crate) const MAIN_PORT: u16 = 80;
 
 /// A port that clients use.

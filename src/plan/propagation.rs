@@ -1,4 +1,5 @@
-//! Users' VirtualServices and DestinationRules: which are copied into which clusters (reference behaviour §14, without its leaks).
+//! Users' VirtualServices and DestinationRules: which are copied into which clusters (Admiral,
+//! docs/admiral-behaviour.md#user-virtualservices-and-destinationrules, without its leaks).
 //!
 //! One of each kind is copied for a host, because sidecars follow one VirtualService of a host only (Istio documentation,
 //! IST0109, ConflictingMeshGatewayVirtualServiceHosts). A cluster that has one of its own gets none. What a copy says is
@@ -24,7 +25,8 @@ use crate::{
     registry::{HostCluster, HostRoute, HostSnapshot},
 };
 
-/// Namespaces whose objects are never copied, beside that of Istio (reference behaviour §14).
+/// Namespaces whose objects are never copied, beside that of Istio (Admiral,
+/// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
 const NEVER: [&str; 2] = ["istio-system", "kube-system"];
 
 /// Longest name of an object, in characters (Kubernetes).

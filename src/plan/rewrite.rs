@@ -1,4 +1,5 @@
-//! What a user's route says, in the words of another cluster (reference behaviour §14).
+//! Rewrites a user's route for another cluster (Admiral,
+//! docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
 //!
 //! A name that means a Service beside the object, or inside its cluster, means something else or nothing elsewhere: for a
 //! published host it becomes that host, and everything else is named in full. Decides the text of a copy and tells where

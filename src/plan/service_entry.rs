@@ -1,4 +1,4 @@
-//! The ServiceEntry of a host (reference behaviour §6.2).
+//! The ServiceEntry of a host (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
 //! The policies beside the GlobalTrafficPolicy that shape the DestinationRules of a service: OutlierDetection,
-//! ClientConnectionConfig and TrafficConfig (reference behaviour §8, §10).
+//! ClientConnectionConfig and TrafficConfig (Admiral, docs/admiral-behaviour.md#policies).
 //!
 //! Of several of a kind the newest is in force. Decides which that is, what it means and what is wrong with it.
 

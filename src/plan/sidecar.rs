@@ -1,4 +1,5 @@
-//! The Sidecar of a client namespace: what its workloads depend on (reference behaviour §15, without its losses).
+//! The Sidecar of a client namespace: what its workloads depend on (Admiral, docs/admiral-behaviour.md#sidecars,
+//! without its losses).
 
 use std::collections::{BTreeMap, BTreeSet};
 

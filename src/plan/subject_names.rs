@@ -1,4 +1,5 @@
-//! The subject names that certificates of a service carry (reference behaviour §6.2, and service accounts).
+//! The subject names that certificates of a service carry (Admiral, docs/admiral-behaviour.md#serviceentry-fields,
+//! and service accounts).
 
 use std::{collections::BTreeSet, sync::Arc};
 

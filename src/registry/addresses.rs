@@ -103,7 +103,8 @@ impl AddressBook {
         }
     }
 
-    /// Honours the reference's address ConfigMap (reference behaviour §17): ServiceEntry name to address.
+    /// Honours Admiral's address ConfigMap (Admiral, docs/admiral-behaviour.md#address-configmap): ServiceEntry name
+    /// to address.
     pub(super) fn honour_reference(&mut self, entries: impl IntoIterator<Item = (String, Ipv4Addr)>) {
         self.reference = entries.into_iter().collect();
         let reserved: Vec<_> = self.reference.iter().map(|(name, address)| (name.clone(), *address)).collect();

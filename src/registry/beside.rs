@@ -17,9 +17,11 @@ use crate::{
     model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, Route, ServiceKey},
 };
 
-/// How the names of VirtualServices end that route inside a cluster (reference behaviour §13.1).
+/// End of the names of VirtualServices that route inside a cluster (Admiral,
+/// docs/admiral-behaviour.md#in-cluster-virtualservice).
 pub const IN_CLUSTER_SUFFIX: &str = "-incluster-vs";
-/// How the names of the rules of a namespace end (reference behaviour §13.2, §13.3), behind the namespace.
+/// End of the names of the rules of a namespace, behind the namespace (Admiral,
+/// docs/admiral-behaviour.md#in-cluster-destinationrule and docs/admiral-behaviour.md#ingress-routing).
 pub const NAMESPACE_RULE_SUFFIXES: [&str; 2] = [".svc.cluster.local-incluster-dr", ".svc.cluster.local-routing-dr"];
 
 /// What decides objects beside hosts. Every list is sorted.

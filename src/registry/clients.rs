@@ -1,4 +1,5 @@
-//! Who runs in one cluster and serves nothing: Jobs, CronJobs and the like, that only call others (reference behaviour §11.5).
+//! The clients of one cluster that serve nothing: Jobs, CronJobs and the like, which only call others (Admiral,
+//! docs/admiral-behaviour.md#client-discovery).
 //!
 //! A CronJob leaves many Jobs behind, so of each no more is kept than its name, its identity and what it says about its
 //! sidecar. Decides nothing about dependencies.

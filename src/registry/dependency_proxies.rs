@@ -1,4 +1,5 @@
-//! Which identity stands before which, from all DependencyProxies together (reference behaviour §11.6).
+//! Which identity is the proxy of which, from all DependencyProxies together (Admiral,
+//! docs/admiral-behaviour.md#dependencyproxy).
 //!
 //! Who depends on the destination thereby depends on the proxy. Decides who stands before whom and under which hosts; never
 //! what is written for it.

@@ -1,4 +1,5 @@
-//! The gateway Services of one cluster, and which of them others use (reference behaviour §4).
+//! The gateway Services of one cluster, and which of them others use (Admiral,
+//! docs/admiral-behaviour.md#gateway-discovery).
 //!
 //! Keeps every Service that may be one, by its label `app`: which label is that of gateways may differ from cluster to
 //! cluster and may change. Decides the address that counts; never who uses it.

@@ -32,8 +32,8 @@ impl Registry {
         Named { key, plain, clusters: clusters.iter().flat_map(|clusters| clusters.iter()).cloned().collect() }
     }
 
-    /// The policies of one kind that match a service: those in a namespace that runs
-    /// it (reference behaviour §9, §10). Those in other namespaces are noted.
+    /// The policies of one kind that match a service: those in a namespace that runs it (Admiral,
+    /// docs/admiral-behaviour.md#policies). Those in other namespaces are noted.
     pub(super) fn matching<S: Kept>(
         &self,
         &Named { key, plain, ref clusters }: &Named<'_>,

@@ -1,4 +1,5 @@
-//! Which service a workload or a policy belongs to (reference behaviour §2, §9, §10 and §16).
+//! Which service a workload or a policy belongs to (Admiral, docs/admiral-behaviour.md#identity-and-environment,
+//! docs/admiral-behaviour.md#policies and docs/admiral-behaviour.md#envoyfilters).
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::{
 
 /// Environment of a workload that names none.
 const DEFAULT_ENVIRONMENT: &str = "default";
-/// Annotation of a TrafficConfig that switches its slow start off (reference behaviour §10).
+/// Annotation of a TrafficConfig that switches its slow start off (Admiral, docs/admiral-behaviour.md#trafficconfig).
 const SLOW_START_DISABLED: &str = "isSlowStartDisabled";
 
 pub(super) fn non_empty<'a>(map: &'a Labels, key: &str) -> Option<&'a str> {
@@ -124,7 +125,8 @@ pub(super) fn of_client(client: &Workload, settings: &Settings) -> Result<Option
     identity.map(known_by).transpose()
 }
 
-/// The environment of an object that names it as workloads do, without their namespace (reference behaviour §11.6).
+/// The environment of an object that names it as workloads do, but for the namespace (Admiral,
+/// docs/admiral-behaviour.md#identity-and-environment).
 pub(super) fn environment_of<'a>(labels: &'a Labels, annotations: &'a Labels, settings: &Settings) -> &'a str {
     non_empty(annotations, &settings.env_key)
         .or_else(|| non_empty(labels, &settings.env_key))
@@ -136,7 +138,8 @@ pub(super) fn environment_of<'a>(labels: &'a Labels, annotations: &'a Labels, se
 pub(super) trait Named: Sized {
     /// Where the identity stands, and the environment beside the annotation.
     const BY: Naming;
-    /// Whether one that names no partition is for every partition of its service too (reference behaviour §12).
+    /// Whether one that names no partition is for every partition of its service too (Admiral,
+    /// docs/admiral-behaviour.md#partitions).
     const COVERS_PARTITIONS: bool = true;
 
     /// Identity and environment, where the labels do not name them.
@@ -152,11 +155,12 @@ pub(super) trait Named: Sized {
 
 /// By which labels a kind of policy names its service.
 pub(super) enum Naming {
-    /// By the identity label of policies; `env` counts beside the environment's own key (§9, §10).
+    /// By the identity label of policies; `env` counts beside the environment's own key (Admiral,
+    /// docs/admiral-behaviour.md#globaltrafficpolicy).
     Policies,
-    /// As workloads do, without `env` (§16).
+    /// As workloads do, without `env` (Admiral, docs/admiral-behaviour.md#envoyfilters).
     Workloads,
-    /// By the label `asset` (§10).
+    /// By the label `asset` (Admiral, docs/admiral-behaviour.md#trafficconfig).
     Asset,
 }
 

@@ -155,7 +155,8 @@ impl Registry {
         self.shards.get(cluster).map_or(0, |shard| shard.standing().owned_count())
     }
 
-    /// Whether a VirtualService holds the weights of a Rollout there, and so is no user's route (reference behaviour §14).
+    /// Whether a VirtualService holds the weights of a Rollout there, and so is no user's route (Admiral,
+    /// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
     #[must_use]
     pub fn is_rollout_route(&self, cluster: &ClusterName, id: &ObjectId) -> bool {
         self.shards.get(cluster).is_some_and(|shard| shard.is_rollout_route(id))

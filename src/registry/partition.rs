@@ -1,4 +1,5 @@
-//! Partitions of identities (reference behaviour §12): several services of one identity, each for its own clients.
+//! Partitions of identities (Admiral, docs/admiral-behaviour.md#partitions): several services of one identity, each
+//! for its own clients.
 //!
 //! Inside a partition a service is known by `<partition>.<identity>`, while its host and its subject name carry the plain
 //! identity. Decides what a service is known by; never who may call it.

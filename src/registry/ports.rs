@@ -1,4 +1,4 @@
-//! Which ports of a Service are published, and as what (reference behaviour §5, repaired).
+//! Which ports of a Service are published, and as what (Admiral, docs/admiral-behaviour.md#ports, without its limits).
 
 mod inbound;
 

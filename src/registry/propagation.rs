@@ -18,10 +18,11 @@ use crate::{
 /// The kinds that users' routes are of. What a VirtualService refers to comes before it.
 const ROUTES: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
 
-/// End of environments that share their additional hosts with the one before it (reference behaviour §13.5).
+/// End of environments that share their additional hosts with the one before it (Admiral,
+/// docs/admiral-behaviour.md#additional-endpoints).
 const AIR: &str = "-air";
 
-/// An environment as it stands in additional hosts (reference behaviour §13.5).
+/// An environment as additional hosts contain it (Admiral, docs/admiral-behaviour.md#additional-endpoints).
 pub(crate) fn without_air(environment: &str) -> &str {
     let at = environment.len().saturating_sub(AIR.len());
     match environment.get(at..) {

@@ -1,5 +1,5 @@
-//! Which Services count for an Argo Rollout, and which part of its traffic each gets (reference behaviour §5, second table,
-//! with its zero weights and host names repaired).
+//! Which Services count for an Argo Rollout, and which part of its traffic each gets (Admiral,
+//! docs/admiral-behaviour.md#services-of-a-rollout, with its zero weights and host names repaired).
 //!
 //! Decides by the Rollout's strategy, the Services that select its pods and the VirtualService that holds its weights
 //! (`rollout_weights`). A Service for a version under trial never gets all traffic, unless the weights say so. It never decides

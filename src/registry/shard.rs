@@ -126,7 +126,8 @@ fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
 /// Label by which Argo narrows the Services of a Rollout to one of its versions: it stands on pods and in no template.
 pub(super) const POD_HASH: &str = "rollouts-pod-template-hash";
 
-/// Whether a Service selects the pods of a workload. `of_rollout`: of any of its versions (reference behaviour §5).
+/// Whether a Service selects the pods of a workload. `of_rollout`: of any of its versions (Admiral,
+/// docs/admiral-behaviour.md#services-of-a-workload).
 pub(super) fn selects(selector: &Labels, labels: &Labels, of_rollout: bool) -> bool {
     let mut pairs = selector.iter().filter(|(key, _)| !(of_rollout && *key == POD_HASH)).peekable();
     pairs.peek().is_some() && pairs.all(|(key, value)| labels.get(key) == Some(value))

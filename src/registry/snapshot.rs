@@ -91,7 +91,8 @@ pub struct Source {
     pub network: Option<Arc<str>>,
     /// What is known of its pods.
     pub pods: Pods,
-    /// Kind of workload that stands for it elsewhere: another than a Rollout where there is one (reference behaviour §7.3).
+    /// Kind of workload that other clusters see: another than a Rollout where there is one (Admiral,
+    /// docs/admiral-behaviour.md#deployment-and-rollout-together).
     pub workload: Kind,
     /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
     pub services: Vec<Backend>,

@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use super::shard::remove_from;
 use crate::model::{Kind, ObjectId, Route};
 
-/// Hosts that only stand for something, by how they begin (reference behaviour §13.1).
+/// Start of placeholder hosts, which do not count (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
 const DUMMY: &str = "dummy";
-/// Label of a VirtualService that is merged: for which identity, in lower case (reference behaviour §13.1).
+/// Label of a VirtualService that is merged: for which identity, in lower case (Admiral,
+/// docs/admiral-behaviour.md#custom-virtualservices).
 const CREATED_FOR: &str = "createdFor";
 /// Label of a VirtualService that is merged: by whom.
 pub(super) const CREATED_BY: &str = "createdBy";
@@ -62,7 +63,8 @@ impl UserHosts {
     }
 }
 
-/// The identity for which a VirtualService was created that is merged into ours (reference behaviour §13.1).
+/// The identity for which a VirtualService was created that is merged into a managed one (Admiral,
+/// docs/admiral-behaviour.md#custom-virtualservices).
 pub(super) fn created_for(route: &Route) -> Option<&str> {
     let is_marked = route.labels.contains_key(CREATED_BY) && route.annotations.contains_key(CREATED_FOR_ENV);
     route.labels.get(CREATED_FOR).filter(|_| is_marked).map(String::as_str)

@@ -1,4 +1,5 @@
-//! The reference's REST routes with its shapes and status codes (reference behaviour §19), from live plans.
+//! Admiral's REST routes with its shapes and status codes (Admiral, docs/admiral-behaviour.md#http-routes), from
+//! live plans.
 //!
 //! One difference: `serviceentries` shows what each cluster should hold by now, not the answer of its API server.
 

@@ -234,7 +234,7 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
     assert_eq!(endpoints(&theirs), endpoints(&before));
     for object in theirs.iter().flatten() {
         let metadata = &object["metadata"];
-        // The reference's own test of what it may write (reference behaviour §6.6).
+        // Admiral's own test of what it may write (Admiral, docs/admiral-behaviour.md#ownership-and-writes).
         assert_eq!(metadata["annotations"]["app.kubernetes.io/created-by"], "admiral");
         assert!(!metadata["labels"].to_string().contains("managed-by"), "{metadata}");
         assert!(!metadata["annotations"].to_string().contains("tradewind.io/"), "{metadata}");

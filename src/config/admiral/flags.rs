@@ -1,4 +1,5 @@
-//! Every flag of the reference (reference behaviour §20) and what becomes of it: the only place where that is said.
+//! Every flag of Admiral and its counterpart in Tradewind (Admiral, docs/admiral-behaviour.md#flags). No other place
+//! defines them.
 //!
 //! A flag whose name stands in a row of the table of settings (`as "flag"`) needs nothing here but its type and default: it
 //! becomes that setting by itself. The rest of a row counts only where there is no such setting.

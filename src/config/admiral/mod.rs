@@ -279,7 +279,8 @@ mod tests {
         (text, settings)
     }
 
-    /// The flags of the reference (reference behaviour §20): S text, B switch, I number, D duration, L list, M map.
+    /// Admiral's flags with their types and defaults (Admiral, docs/admiral-behaviour.md#flags): S text, B switch,
+    /// I number, D duration, L list, M map.
     const REFERENCE: &str = include_str!("reference-flags.txt");
 
     #[test]

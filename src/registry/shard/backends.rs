@@ -1,4 +1,5 @@
-//! The Services behind which the pods of a service run in one cluster (reference behaviour §5), and its machines.
+//! The Services behind which the pods of a service run in one cluster (Admiral,
+//! docs/admiral-behaviour.md#services-of-a-workload), and its machines.
 //!
 //! Decides which Service stands for which workload, what each counts beside the others, and what keeps some from counting.
 //! What the strategy of a Rollout says is decided by `rollouts`, what a machine offers by `machines`.

@@ -166,7 +166,7 @@ impl Shard {
     }
 
     /// Whether a Rollout of the cluster names the VirtualService as the one with its weights: then it is Argo's, and no
-    /// user's route (reference behaviour §14).
+    /// user's route (Admiral, docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
     #[must_use]
     pub(in crate::registry) fn is_rollout_route(&self, id: &ObjectId) -> bool {
         self.referring(id).next().is_some()
