@@ -109,8 +109,8 @@ impl Shard {
             || self.namespaces.get(name).is_some_and(|known| tells_of_cluster(&known.facts))
     }
 
-    /// Why its Istio may run in another namespace than the one that is read. While nothing there and elsewhere speaks of
-    /// Istio, as in manifests without Namespaces, nothing is said.
+    /// Why its Istio may run in another namespace than the one that is read. While nothing there and elsewhere hints at
+    /// Istio, as in manifests without Namespaces or a cluster without workloads, there is no note.
     pub(super) fn note_of_istio_namespace(&self) -> Option<Note> {
         if !self.knows(Kind::Namespace) {
             return None;
@@ -127,7 +127,8 @@ impl Shard {
         let others: BTreeSet<&str> = telling.chain(with_istiod).map(|name| &**name).collect();
         let is_missing = known.is_none();
         let is_whole = self.namespaces.contains_key(OF_EVERY_CLUSTER);
-        if others.is_empty() && !(is_missing && is_whole) {
+        let is_missed = is_missing && is_whole && self.workload_count() > 0;
+        if others.is_empty() && !is_missed {
             return None;
         }
         let what = if is_missing { "does not exist" } else { "says nothing of the cluster and has no istiod" };
