@@ -109,9 +109,13 @@ impl Observer {
             return self.written(Kind::ServiceEntry, value);
         }
         let spec = value.get("spec").unwrap_or(&Value::Null);
+        // What any controller of this sort writes is no user's: as a source it would be a loop, and beside another controller
+        // every host would be contested.
+        if marks.owner() != Owner::Foreign {
+            return Ok(Observed::Other(id));
+        }
         let host_override = HostOverride::of_entry(id.clone(), spec, &settings.hostname_suffix);
-        // What any controller of this sort writes never counts as a source: that would be a loop.
-        if !is_machine || marks.owner() != Owner::Foreign {
+        if !is_machine {
             return Ok(host_override.map_or(Observed::Other(id), Observed::HostOverride));
         }
         let spec: ServiceEntry = read_at("spec", spec).or_else(or_default(value))?;
