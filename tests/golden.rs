@@ -23,6 +23,7 @@ use tradewind::{
     config::{self, Settings},
     fleet::directory::{DirectoryCluster, Loaded, ProblemKind},
     model::{ClusterName, Kind, Note, NoteKind, Observed},
+    registry::NoteSource,
 };
 
 /// Name of the directory whose Dependencies count, beside the clusters.
@@ -225,8 +226,15 @@ impl Fleet {
     fn report_malformed(&self, world: &World) {
         for (cluster, loaded) in self.clusters.values() {
             for problem in loaded.problems() {
-                if let ProblemKind::Malformed(id) = &problem.kind {
-                    world.registry.malformed(cluster.name(), id.clone(), &problem.to_string());
+                match &problem.kind {
+                    ProblemKind::Malformed(id) => {
+                        world.registry.malformed(cluster.name(), id.clone(), &problem.to_string());
+                    }
+                    ProblemKind::Misplaced(id) => {
+                        let source = NoteSource::Fleet(id.in_cluster(cluster.name()).to_string());
+                        world.registry.notes().put(source, vec![problem.note(cluster.name())]);
+                    }
+                    ProblemKind::Hidden | ProblemKind::Harmless => {}
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::{
     controller::{desired_in, desired_routes, desired_sidecar, plan_routes, plan_rules, plan_service, plan_sidecar},
     fleet::{
         Observer,
-        directory::DirectoryCluster,
+        directory::{DirectoryCluster, Loaded, Problem},
         file::{self, FleetCluster, Place},
     },
     model::{ClusterName, Note, did_you_mean},
@@ -66,7 +66,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
                 let observer = observer.for_istio_namespace(registry.istio_namespace(name));
                 let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer);
                 let loaded = cluster.load();
-                hidden.extend(loaded.problems().iter().map(|problem| format!("{name}: {problem}")));
+                hidden.extend(unread_in(&loaded).map(|problem| format!("{name}: {problem}")));
                 cluster.push(&loaded, &registry, now_seconds());
             }
             Place::Kube { .. } => live.push(name.clone()),
@@ -76,7 +76,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
         Some(Place::Directory(directory)) => {
             let hub = DirectoryCluster::hub(directory.clone(), observer.clone());
             let loaded = hub.load();
-            hidden.extend(loaded.problems().iter().map(|problem| format!("hub: {problem}")));
+            hidden.extend(unread_in(&loaded).map(|problem| format!("hub: {problem}")));
             hub.push(&loaded, &registry, now_seconds());
         }
         Some(Place::Kube { .. }) | None => {}
@@ -101,6 +101,11 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     let mut clusters: Vec<ClusterName> = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
     clusters.sort();
     Ok(plan(registry, Read { clusters, live, hidden, unread }))
+}
+
+/// What could not be taken from a directory as it is.
+fn unread_in(loaded: &Loaded) -> impl Iterator<Item = &Problem> {
+    loaded.problems().iter().filter(|problem| problem.is_of_reading())
 }
 
 /// Watches the live clusters until each was read once or cannot be, and waits as their API servers ask.

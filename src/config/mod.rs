@@ -32,7 +32,7 @@ use crate::istio::{OwnedKeys, keys};
 impl Settings {
     /// The annotations of pod templates and policies that decide something; all others are pruned.
     #[must_use]
-    pub fn observed_annotations(&self) -> [&str; 13] {
+    pub fn observed_annotations(&self) -> [&str; 14] {
         [
             &self.workload_identity_key,
             &self.env_key,
@@ -44,6 +44,7 @@ impl Settings {
             "traffic.sidecar.istio.io/includeInboundPorts",
             "traffic.sidecar.istio.io/excludeInboundPorts",
             "status.sidecar.istio.io/port",
+            "sidecar.istio.io/interceptionMode",
             "lastUpdatedAt",
             "tradewind.io/unlisted-regions",
             "isSlowStartDisabled",

@@ -69,12 +69,17 @@ pub enum ProblemKind {
     Hidden,
     /// One object is not what its kind should be.
     Malformed(ObjectId),
+    /// One object is where no such object is read.
+    Misplaced(ObjectId),
     /// A text that is left out and hides nothing: no Kubernetes object, or one that stands elsewhere already.
     Harmless,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.file.as_os_str().is_empty() {
+            return f.write_str(&self.message);
+        }
         write!(f, "{}", self.file.display())?;
         match self.line {
             Some(line) => write!(f, ":{line}: {}", self.message),
@@ -210,6 +215,15 @@ impl DirectoryCluster {
         };
         if !self.watches(&id) {
             loaded.ignored += 1;
+            if Kind::OF_HUB.contains(&id.kind) {
+                let message = format!(
+                    "is in the namespace {}, and a {} is read in the namespace {} only (dependencyNamespace); it has no effect",
+                    id.namespace,
+                    kind.as_str(),
+                    self.observer.settings().dependency_namespace
+                );
+                loaded.problem(file, line("metadata.namespace"), ProblemKind::Misplaced(id), message);
+            }
             return;
         }
         if let Some(first) = loaded.objects.get(&id) {
@@ -422,7 +436,7 @@ impl Loaded {
             let hides = |problem: &Problem| match &problem.kind {
                 ProblemKind::Hidden => placed.file.starts_with(&problem.file),
                 ProblemKind::Malformed(malformed) => malformed == id,
-                ProblemKind::Harmless => false,
+                ProblemKind::Misplaced(_) | ProblemKind::Harmless => false,
             };
             if !self.objects.contains_key(id) && self.problems.iter().any(hides) {
                 self.objects.insert(id.clone(), placed.clone());
@@ -432,7 +446,23 @@ impl Loaded {
 }
 
 impl Problem {
-    fn note(&self, cluster: &ClusterName) -> Note {
+    /// Whether it leaves something out that belongs to the cluster, so that a plan may lack it.
+    #[must_use]
+    pub fn is_of_reading(&self) -> bool {
+        !matches!(self.kind, ProblemKind::Misplaced(_))
+    }
+
+    /// What its owner should know.
+    #[must_use]
+    pub fn note(&self, cluster: &ClusterName) -> Note {
+        if let ProblemKind::Misplaced(id) = &self.kind {
+            let kind = match id.kind {
+                Kind::TradewindConfig => NoteKind::SuspensionQuestionable,
+                Kind::TrafficConfig => NoteKind::PolicyQuestionable,
+                _ => NoteKind::DependencyQuestionable,
+            };
+            return Note { kind, object: id.in_cluster(cluster), service: None, message: self.message.clone() };
+        }
         let file = self.file.display().to_string();
         let line = self.line.map_or_else(String::new, |line| format!("line {line}: "));
         let kept = if self.kind == ProblemKind::Hidden { "; what is known of it stays in force" } else { "" };

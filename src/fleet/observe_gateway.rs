@@ -18,8 +18,8 @@ const GATEWAY_PORT: &str = "networking.istio.io/gatewayPort";
 /// The port of a gateway Service that other clusters use.
 struct GatewayPort<'a> {
     number: u16,
-    /// The port of the Service with that number; none where only the label names it.
-    of_service: Option<&'a core::ServicePort>,
+    /// The node port behind it, which counts on external IPs; none where the label names the port.
+    node_port: Option<&'a core::ServicePort>,
 }
 
 /// Reads a Service that may be a gateway, with its label `app`. `absolute`: host names get a final dot.
@@ -50,7 +50,7 @@ fn port<'a>(service: &'a core::Service, problems: &mut Vec<String>) -> Option<Ga
                         "has no port {number}, which its label {GATEWAY_PORT} names; other clusters use that number all the same"
                     ));
                 }
-                return Some(GatewayPort { number, of_service });
+                return Some(GatewayPort { number, node_port: None });
             }
             _ => problems.push(format!("its label {GATEWAY_PORT} {label:?} is no port number; it is ignored")),
         }
@@ -60,8 +60,17 @@ fn port<'a>(service: &'a core::Service, problems: &mut Vec<String>) -> Option<Ga
         Some(IntOrString::String(target)) => *target == PASSTHROUGH_PORT.to_string(),
         None => false,
     };
-    let found = with_number(PASSTHROUGH_PORT).or_else(|| ports.iter().filter(is_tcp).find(leads_there))?;
-    Some(GatewayPort { number: u16::try_from(found.port).ok().filter(|number| *number > 0)?, of_service: Some(found) })
+    let Some(found) = with_number(PASSTHROUGH_PORT).or_else(|| ports.iter().filter(is_tcp).find(leads_there)) else {
+        problems.extend(ports.iter().filter(is_tcp).filter_map(unresolved));
+        return None;
+    };
+    Some(GatewayPort { number: u16::try_from(found.port).ok().filter(|number| *number > 0)?, node_port: Some(found) })
+}
+
+/// A port that leads to a container port by its name. The pods of gateways are not read, so that nobody knows its number.
+fn unresolved(port: &core::ServicePort) -> Option<String> {
+    let Some(IntOrString::String(name)) = &port.target_port else { return None };
+    name.parse::<u16>().is_err().then(|| format!("its port {} leads to the container port {name:?}", port.port))
 }
 
 /// The address that a load balancer gave it.
@@ -83,13 +92,14 @@ fn balanced(
     Some(GatewayAddress { address: address.into(), port: port.number })
 }
 
-/// An external IP, with the node port behind which its nodes answer.
+/// An external IP, with the node port behind which its nodes answer (as Admiral has it), or the port that the label names: an
+/// external IP takes requests on the ports of the Service (Kubernetes documentation, "Service", "External IPs").
 fn external(service: &core::Service, port: &GatewayPort<'_>, problems: &mut Vec<String>) -> Option<GatewayAddress> {
     let addresses = service.spec.as_ref()?.external_ips.iter().flatten();
     let addresses = addresses.filter_map(|address| filled(Some(address))).map(str::to_owned);
     let address = preferred(addresses.collect(), problems)?;
     // Without a node port only the Service port itself answers on an external IP.
-    let node_port = port.of_service.and_then(|port| port.node_port).and_then(|number| u16::try_from(number).ok());
+    let node_port = port.node_port.and_then(|port| port.node_port).and_then(|number| u16::try_from(number).ok());
     let number = node_port.filter(|number| *number != 0).unwrap_or(port.number);
     Some(GatewayAddress { address: address.into(), port: number })
 }

@@ -45,6 +45,19 @@ pub(super) fn of(kind: Kind, object: &Value, settings: &Settings) -> Vec<Problem
     remarks.0
 }
 
+/// Whether an object that is read in one namespace only names another. Without a namespace, `kubectl --namespace` may say it.
+pub(super) fn of_namespace(kind: Kind, object: &Value, settings: &Settings) -> Option<Problem> {
+    let namespace = object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty())?;
+    let read_in = &settings.dependency_namespace;
+    (Kind::OF_HUB.contains(&kind) && namespace != read_in).then(|| {
+        let message = format!(
+            "a {} is read in the namespace {read_in} only (dependencyNamespace); it has no effect in {namespace}",
+            kind.as_str()
+        );
+        Problem::warning("metadata.namespace", message)
+    })
+}
+
 struct Remarks(Vec<Problem>);
 
 impl Remarks {

@@ -152,6 +152,7 @@ impl Linter {
             problems.extend(self.observer.observe_value(kind, &object).err().map(|error| Problem::of_reading(&error)));
         }
         if !problems.iter().any(Problem::is_error) {
+            problems.extend(meaning::of_namespace(kind, &object, &self.settings));
             problems.extend(meaning::of(kind, &object, &self.settings));
         }
         problems

@@ -122,10 +122,13 @@ fn in_known_group(api_version: &str, group: &str, kind: &str) -> Typed {
             let message = format!("{api_version} has no kind {kind:?}; did you mean {}?", known.as_str());
             wrong(Some(known), "kind", message)
         }
-        None if CLOSED_GROUPS.contains(&group) => {
-            wrong(None, "kind", format!("{api_version} has no kind {kind:?}; it has {}", names_of(group)))
-        }
-        None => Typed::Unread,
+        None => match misspelt_list(group, kind) {
+            Some(list) => wrong(None, "kind", format!("{api_version} has no kind {kind:?}; did you mean {list}?")),
+            None if CLOSED_GROUPS.contains(&group) => {
+                wrong(None, "kind", format!("{api_version} has no kind {kind:?}; it has {}", names_of(group)))
+            }
+            None => Typed::Unread,
+        },
     }
 }
 
@@ -193,13 +196,37 @@ fn is_meant(kind: Kind, word: &str) -> bool {
     is(kind.as_str()) || is(kind.served().plural) || SHORT_NAMES.iter().any(|(name, of)| *of == kind && is(name))
 }
 
-/// The kind of a group that is almost the one written, or its first part: `app`, `admiral`.
+/// The list of kinds that are read that is almost the one written: `DeploymentLists`.
+fn misspelt_list(group: &str, kind: &str) -> Option<String> {
+    let list = |name: &str| format!("{name}List");
+    let read: Vec<String> = of_group(group).map(|known| list(known.as_str())).collect();
+    let unread = UNREAD.iter().filter(|(of, _)| *of == group).flat_map(|(_, kinds)| *kinds);
+    let unread: Vec<String> = unread.map(|name| list(name)).collect();
+    if unread.iter().any(|known| known == kind) {
+        return None;
+    }
+    let of_all = (group.is_empty()).then_some("List");
+    let known = read.iter().map(String::as_str).chain(of_all);
+    let found = nearest(kind, known.clone().chain(unread.iter().map(String::as_str)))?;
+    known.into_iter().find(|name| *name == found).map(str::to_owned)
+}
+
+/// The kind of a group that is almost the one written, or a part of its name: `app`, `admiral`, `istio.io`; or of the core group,
+/// which has no name in an `apiVersion`.
 fn misspelt_group(group: &str, kind: &str) -> Option<Kind> {
+    let is_kind = |known: &Kind| known.as_str() == kind || is_meant(*known, kind);
+    if group.eq_ignore_ascii_case("core") {
+        return of_group("").find(is_kind);
+    }
     let mut groups: Vec<&str> = Kind::ALL.iter().map(|kind| kind.served().group).filter(|of| !of.is_empty()).collect();
     groups.dedup();
     let begins = |known: &&&str| known.split_once('.').is_some_and(|(first, _)| first.eq_ignore_ascii_case(group));
-    let meant = groups.iter().find(begins).copied().or_else(|| nearest(group, groups.iter().copied()))?;
-    of_group(meant).find(|known| known.as_str() == kind || is_meant(*known, kind))
+    let domain = |group: &str| group.rsplitn(3, '.').take(2).map(str::to_ascii_lowercase).collect::<Vec<_>>();
+    let is_related = |known: &&&str| group.contains('.') && domain(known) == domain(group);
+    let by_domain = || groups.iter().filter(is_related).find(|known| of_group(known).any(|kind| is_kind(&kind)));
+    let meant = groups.iter().find(begins).copied().or_else(|| nearest(group, groups.iter().copied()));
+    let meant = meant.or_else(|| by_domain().copied())?;
+    of_group(meant).find(is_kind)
 }
 
 #[cfg(test)]
@@ -231,6 +258,14 @@ mod tests {
             ("v1", "Pod"),
             ("v1", "Secret"),
             ("v1", "ServiceAccount"),
+            ("v1", "PodList"),
+            ("v1", "SecretList"),
+            ("v1", "ConfigMapList"),
+            ("apps/v1", "ReplicaSetList"),
+            ("core/v1", "Widget"),
+            ("core.example.com/v1", "Service"),
+            ("security.istio.io/v1", "PeerAuthentication"),
+            ("istio.io/v1", "Widget"),
             ("apps/v1", "ReplicaSet"),
             ("admiral.io/v1", "Shard"),
             ("argoproj.io/v1alpha1", "Application"),
@@ -298,11 +333,30 @@ mod tests {
                 "did you mean admiral.io/v1alpha1?",
             ),
             ("app/v1", "Deployment", Kind::Deployment, "did you mean apps/v1?"),
+            ("core/v1", "Service", Kind::Service, "core/v1 is no API of Service; did you mean v1?"),
+            ("core/v1", "namespace", Kind::Namespace, "did you mean v1?"),
+            ("istio.io/v1", "VirtualService", Kind::VirtualService, "did you mean networking.istio.io/v1?"),
+            ("security.istio.io/v1", "VirtualService", Kind::VirtualService, "did you mean networking.istio.io/v1?"),
+            ("istio.io/v1", "sidecar", Kind::Sidecar, "did you mean networking.istio.io/v1?"),
             ("networking.istoi.io/v1", "VirtualService", Kind::VirtualService, "did you mean networking.istio.io/v1?"),
         ] {
             let (found, said) = said(api_version, kind);
             assert_eq!(found, Some(meant), "{api_version} {kind}: {said}");
             assert!(said.contains(words), "{api_version} {kind}: {said}");
+        }
+        for (api_version, kind, words) in [
+            (
+                "apps/v1",
+                "DeploymentLists",
+                "kind: apps/v1 has no kind \"DeploymentLists\"; did you mean DeploymentList?",
+            ),
+            ("argoproj.io/v1alpha1", "RolloutLists", "did you mean RolloutList?"),
+            ("apps/v1", "DeploymntList", "did you mean DeploymentList?"),
+            ("v1", "ServiceLists", "did you mean ServiceList?"),
+            ("v1", "Lists", "did you mean List?"),
+        ] {
+            let (meant, said) = said(api_version, kind);
+            assert!(meant.is_none() && said.contains(words), "{api_version} {kind}: {said}");
         }
         let (meant, said) = said("admiral.io/v1alpha1", "Foo");
         assert!(meant.is_none() && said.contains("it has ClientConnectionConfig, Dependency, "), "{said}");

@@ -161,8 +161,8 @@ note_kinds! {
     PolicyQuestionable, "policy-questionable", "Correct the policy.";
     /// The policy of a service cannot be read since the restart; its objects are kept as they are.
     PolicyUnreadable, "policy-unreadable", "Restore the policy's cluster, or remove the cluster from the fleet.";
-    /// A Dependency is on itself, on nothing, or on an identity that nobody runs.
-    DependencyQuestionable, "dependency-questionable", "Correct the Dependency, or deploy the destination.";
+    /// A Dependency is on itself, on nothing, or on an identity that nobody runs; its source is almost the name of a workload that runs; or it is in a namespace where none is read.
+    DependencyQuestionable, "dependency-questionable", "Correct the Dependency, or deploy what it names.";
     /// A VirtualService or DestinationRule of a user is not copied into the other clusters, although it is for a published host or asks for it.
     RouteNotCopied, "route-not-copied", "See the message, or mark it with the label tradewind.io/propagate: \"false\".";
     /// Another VirtualService or DestinationRule for the same host is copied into the other clusters.

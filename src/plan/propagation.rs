@@ -22,7 +22,7 @@ use crate::{
     config::{Propagate, Settings},
     istio::{Metadata, Object, Opaque, keys},
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey},
-    registry::{HostCluster, HostRoute, HostSnapshot},
+    registry::{HostCluster, HostRoute, HostSnapshot, listed_clusters},
 };
 
 /// Namespaces whose objects are never copied, beside that of Istio (Admiral,
@@ -52,7 +52,8 @@ pub struct RoutePlan {
 /// The copies for one host.
 #[must_use]
 pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
-    let mut planner = Planner { snapshot, settings, ports: Vec::new(), notes: BTreeSet::new() };
+    let mut planner =
+        Planner { snapshot, settings, ports: Vec::new(), subsets: BTreeMap::new(), notes: BTreeSet::new() };
     let mut plan = RoutePlan { host: snapshot.host.clone(), clusters: BTreeMap::new(), notes: Vec::new(), held: false };
     plan.notes.extend(snapshot.unpublished.iter().map(|(cluster, id)| Note {
         kind: NoteKind::NotAdopted,
@@ -77,13 +78,11 @@ pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
         }
         planner.ports = ports::published(&service.sources, settings).0;
     }
-    let mut subsets = BTreeSet::new();
     for kind in [Kind::DestinationRule, Kind::VirtualService] {
         let Some(winner) = planner.winner(kind) else { continue };
         let targets = planner.targets(winner);
-        let objects = planner.copies(winner, &targets, &mut subsets);
-        for (target, object) in targets.iter().zip(objects) {
-            plan.clusters.entry(target.name.clone()).or_default().push(object);
+        for (target, object) in planner.copies(winner, targets) {
+            plan.clusters.entry(target).or_default().push(object);
         }
     }
     plan.notes.extend(planner.notes);
@@ -94,6 +93,8 @@ struct Planner<'a> {
     snapshot: &'a HostSnapshot,
     settings: &'a Settings,
     ports: Vec<PublishedPort>,
+    /// The subsets of the DestinationRule that is copied, by the cluster that gets the copy.
+    subsets: BTreeMap<ClusterName, BTreeSet<String>>,
     notes: BTreeSet<Note>,
 }
 
@@ -238,14 +239,16 @@ impl<'a> Planner<'a> {
 
     // ---- what ----
 
-    fn copies(&mut self, winner: &HostRoute, targets: &[&HostCluster], subsets: &mut BTreeSet<String>) -> Vec<Object> {
+    /// The copies, by the clusters that get one.
+    fn copies(&mut self, winner: &HostRoute, mut targets: Vec<&'a HostCluster>) -> Vec<(ClusterName, Object)> {
         let route = &winner.route;
         let home = Home { namespace: &route.id.namespace, domain: &winner.domain };
         let published = self.snapshot.published.as_ref();
         let mut spec = match route.id.kind {
             Kind::DestinationRule => {
                 self.review_rule(winner);
-                subsets.extend(rewrite::subsets(&route.spec).into_keys());
+                let subsets: BTreeSet<String> = rewrite::subsets(&route.spec).into_keys().collect();
+                self.subsets = targets.iter().map(|target| (target.name.clone(), subsets.clone())).collect();
                 rewrite::destination_rule(&route.spec, home, published.map(|(_, host)| host))
             }
             _ => {
@@ -256,16 +259,12 @@ impl<'a> Planner<'a> {
                     origin: &winner.cluster,
                 });
                 let rewritten = rewrite::virtual_service(&route.spec, home, published.as_ref());
-                for message in rewritten.changed {
-                    self.note(winner, NoteKind::RouteQuestionable, message);
-                }
-                for subset in rewritten.subsets.difference(subsets) {
-                    let message = format!(
-                        "refers to the subset {subset:?} of {}, which no DestinationRule that is copied has; in other clusters \
-                         its requests fail",
-                        self.shown_host()
-                    );
-                    self.note(winner, NoteKind::RouteQuestionable, message);
+                let wanted = targets.len();
+                targets = self.with_subsets(winner, &rewritten.subsets, targets);
+                if wanted == 0 || !targets.is_empty() {
+                    for message in rewritten.changed {
+                        self.note(winner, NoteKind::RouteQuestionable, message);
+                    }
                 }
                 rewritten.spec
             }
@@ -275,7 +274,58 @@ impl<'a> Planner<'a> {
         {
             spec.remove("exportTo");
         }
-        targets.iter().map(|target| self.copy(winner, &target.name, spec.clone())).collect()
+        let copy = |target: &&HostCluster| (target.name.clone(), self.copy(winner, &target.name, spec.clone()));
+        targets.iter().map(copy).collect()
+    }
+
+    /// The clusters that have the subsets to which a VirtualService refers; says which have not. Proxies answer a request for a
+    /// subset that no DestinationRule defines with 503 (Istio documentation, "Traffic Management Problems", "503 errors after
+    /// setting destination rule").
+    fn with_subsets(
+        &mut self,
+        winner: &HostRoute,
+        wanted: &BTreeSet<String>,
+        targets: Vec<&'a HostCluster>,
+    ) -> Vec<&'a HostCluster> {
+        let mut lacking: BTreeMap<Vec<String>, Vec<&ClusterName>> = BTreeMap::new();
+        let mut having = Vec::new();
+        for target in targets {
+            let missing = self.missing_subsets(wanted, target);
+            if missing.is_empty() {
+                having.push(target);
+            } else {
+                lacking.entry(missing).or_default().push(&target.name);
+            }
+        }
+        for (missing, clusters) in lacking {
+            let message = format!(
+                "refers to {} {} of {}, which no DestinationRule for this host has in {}; it is not copied there, because its \
+                 requests would fail",
+                if missing.len() == 1 { "the subset" } else { "the subsets" },
+                missing.join(" and "),
+                self.shown_host(),
+                listed_clusters(clusters)
+            );
+            self.note(winner, NoteKind::RouteNotCopied, message);
+        }
+        having
+    }
+
+    /// The subsets that neither the copied DestinationRule nor one of users defines in a cluster, in quotes.
+    fn missing_subsets(&self, wanted: &BTreeSet<String>, target: &HostCluster) -> Vec<String> {
+        // A rule that cannot be read may define any.
+        if !target.known.contains(&Kind::DestinationRule) {
+            return Vec::new();
+        }
+        let of_users = self.snapshot.routes.iter().filter(|one| {
+            let route = &one.route;
+            one.cluster == target.name && route.id.kind == Kind::DestinationRule && route.is_public()
+        });
+        let defined: BTreeSet<String> =
+            of_users.flat_map(|one| rewrite::subsets(&one.route.spec).into_keys()).collect();
+        let is_copied = |name: &String| self.subsets.get(&target.name).is_some_and(|copied| copied.contains(name));
+        let missing = wanted.iter().filter(|name| !defined.contains(*name) && !is_copied(name));
+        missing.map(|name| format!("{name:?}")).collect()
     }
 
     fn copy(&self, winner: &HostRoute, target: &ClusterName, mut spec: Value) -> Object {

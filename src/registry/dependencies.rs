@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::dependency_proxies::Proxies;
-use crate::model::{ClusterName, Declared, Identity, ObjectId};
+use crate::model::{ClusterName, Declared, Identity, ObjectId, nearest};
+
+/// A name with more letters, or fewer, is none that [`nearest`] finds.
+const MAX_LENGTH_DIFFERENCE: usize = 3;
 
 /// One Dependency as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +21,10 @@ pub(super) struct Dependencies {
     declared: BTreeMap<(ClusterName, ObjectId), Counted>,
     sources_of: HashMap<Identity, BTreeMap<Identity, usize>>,
     destinations_of: HashMap<Identity, BTreeMap<Identity, usize>>,
-    /// The objects that name a destination.
+    /// The objects that name an identity, as the source or as a destination.
     named_by: HashMap<Identity, BTreeSet<(ClusterName, ObjectId)>>,
+    /// The Dependencies whose source no cluster runs, as of their last review.
+    idle: BTreeMap<(ClusterName, ObjectId), Identity>,
     /// Who stands before whom.
     pub(super) proxies: Proxies,
 }
@@ -64,14 +69,17 @@ impl Dependencies {
             return Default::default();
         }
         let (mut destinations, mut sources) = (BTreeSet::new(), BTreeSet::new());
+        self.idle.remove(&of);
         for (counted, add) in before.into_iter().map(|c| (c, false)).chain(now.into_iter().map(|c| (c, true))) {
-            for destination in &counted.destinations {
-                let named_by = self.named_by.entry(destination.clone()).or_default();
+            for identity in counted.destinations.iter().chain([&counted.source]) {
+                let named_by = self.named_by.entry(identity.clone()).or_default();
                 if add {
                     named_by.insert(of.clone());
                 } else if named_by.remove(&of) && named_by.is_empty() {
-                    self.named_by.remove(destination);
+                    self.named_by.remove(identity);
                 }
+            }
+            for destination in &counted.destinations {
                 count(&mut self.sources_of, destination, &counted.source, add);
                 count(&mut self.destinations_of, &counted.source, destination, add);
                 destinations.insert(destination.clone());
@@ -96,9 +104,22 @@ impl Dependencies {
         self.declared.get(of)
     }
 
-    /// The objects that name `destination`.
-    pub(super) fn naming(&self, destination: &Identity) -> impl Iterator<Item = &(ClusterName, ObjectId)> {
-        self.named_by.get(destination).into_iter().flatten()
+    /// The objects that name `identity`, as the source or as a destination.
+    pub(super) fn naming(&self, identity: &Identity) -> impl Iterator<Item = &(ClusterName, ObjectId)> {
+        self.named_by.get(identity).into_iter().flatten()
+    }
+
+    /// Records whether a cluster runs the source of a Dependency.
+    pub(super) fn set_idle(&mut self, of: &(ClusterName, ObjectId), is_idle: bool) {
+        match self.declared.get(of).filter(|_| is_idle) {
+            Some(counted) => self.idle.insert(of.clone(), counted.source.clone()),
+            None => self.idle.remove(of),
+        };
+    }
+
+    /// The Dependencies whose source no cluster runs and is almost called `identity`.
+    pub(super) fn idle_like<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a (ClusterName, ObjectId)> {
+        self.idle.iter().filter(move |(_, source)| similar_source(source, [identity]).is_some()).map(|(of, _)| of)
     }
 
     /// Every Dependency.
@@ -110,6 +131,21 @@ impl Dependencies {
     pub(super) fn of_cluster(&self, cluster: &ClusterName) -> Vec<ObjectId> {
         self.declared.keys().filter(|(of, _)| of == cluster).map(|(_, id)| id.clone()).collect()
     }
+}
+
+/// The identity that is probably meant by a source that no cluster runs. One that differs by digits alone is none: numbered
+/// clients are told apart by them, and a client may be declared before it is deployed.
+pub(super) fn similar_source<'a>(
+    source: &Identity,
+    running: impl IntoIterator<Item = &'a Identity>,
+) -> Option<&'a str> {
+    let letters = |name: &str| name.chars().filter(|letter| !letter.is_ascii_digit()).collect::<String>();
+    let of_source = letters(source.as_str());
+    // Most names are of another length, which is found out faster than the letters.
+    let may_be_near = |name: &&str| name.len().abs_diff(source.as_str().len()) <= MAX_LENGTH_DIFFERENCE;
+    let others = running.into_iter().map(Identity::as_str).filter(may_be_near);
+    let others = others.filter(|name| letters(name) != of_source);
+    nearest(source.as_str(), others)
 }
 
 fn count(index: &mut HashMap<Identity, BTreeMap<Identity, usize>>, from: &Identity, to: &Identity, add: bool) {

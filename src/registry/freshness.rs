@@ -138,10 +138,17 @@ impl Registry {
                 }
                 (_, None) if self_sufficient => {}
                 (Some((id, true)), None) => {
-                    let message =
-                        "none of its ports leads to 15443, where a gateway passes connections through; other clusters \
-                                   do not reach this one"
-                            .to_owned();
+                    let named = shard.place().gateway_problems_of(&id);
+                    let lacks = if named.is_empty() {
+                        "none of its ports leads to 15443, where a gateway passes connections through".to_owned()
+                    } else {
+                        format!(
+                            "none of its ports has the number 15443 as port or targetPort, where a gateway passes connections \
+                             through; {}, and such names of a gateway's pods are not resolved",
+                            named.join(" and ")
+                        )
+                    };
+                    let message = format!("{lacks}; other clusters do not reach this one");
                     notes.push(note(NoteKind::GatewayPortMissing, id.in_cluster(cluster), message));
                 }
                 (Some((id, false)), None) => {

@@ -129,6 +129,11 @@ impl Gateways {
         Some((ObjectId::new(Kind::Service, namespace, name), candidate.service.lacks_port))
     }
 
+    /// What is questionable about one gateway Service.
+    pub(super) fn problems_of(&self, id: &ObjectId) -> &[String] {
+        self.candidates.get(&at(id)).map_or(&[], |candidate| &candidate.service.problems)
+    }
+
     /// What is questionable about the gateway Service whose address is used.
     pub(super) fn problems(&self, apps: &[Arc<str>]) -> Option<(ObjectId, &[String])> {
         let ((namespace, name), candidate) = self.in_use(apps)?;

@@ -9,8 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{NoteSource, Registry, lift::runs_nowhere};
-use crate::model::{ClusterName, Environment, Identity, Kind, Note, NoteKind, ServiceKey, did_you_mean, nearest};
+use super::{NoteSource, Registry, dependencies::similar_source, lift::runs_nowhere};
+use crate::model::{
+    ClusterName, Environment, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, did_you_mean, nearest,
+};
 
 /// Notes that get a hint each time all are read, or in one pass of planning: to compare a name with those of ten thousand
 /// services takes milliseconds.
@@ -77,6 +79,32 @@ impl Registry {
             }
             _ => None,
         }
+    }
+
+    /// A note about the source of a Dependency that no cluster runs, where one of almost the same name runs. Without such a
+    /// name there is nothing to say: a client may be declared before it is deployed.
+    pub(super) fn review_source(
+        &self,
+        of: &(ClusterName, ObjectId),
+        all_read: bool,
+        running: &[Identity],
+    ) -> Option<Note> {
+        let source = self.dependencies.read().get(of)?.source.clone();
+        let is_idle = self.running.of(&source).is_empty() && !self.runs_anywhere(&source);
+        self.dependencies.write().set_idle(of, is_idle);
+        if !is_idle || !all_read {
+            return None;
+        }
+        let similar = similar_source(&source, running)?;
+        Some(Note {
+            kind: NoteKind::DependencyQuestionable,
+            object: of.1.in_cluster(&of.0),
+            service: None,
+            message: format!(
+                "no cluster runs the source {source}, and until one does, no client gets the destinations by this Dependency \
+                 (did you mean {similar}, which runs?)"
+            ),
+        })
     }
 
     /// The same identity in another environment of the policy's namespace, or another identity of almost the same name.

@@ -373,8 +373,11 @@ impl Registry {
         }
         let unread = self.unread_clusters();
         let kind = if unread.is_none() { NoteKind::DependencyQuestionable } else { NoteKind::WorkloadsUnknown };
+        let running: Vec<Identity> = self.running.keys().into_iter().collect();
         let mut hints = HintBudget::default();
-        for (cluster, id) in unreviewed {
+        for of in unreviewed {
+            let source = self.review_source(&of, unread.is_none(), &running);
+            let (cluster, id) = of;
             let unserved: Vec<Identity> = {
                 let dependencies = self.dependencies.read();
                 let Some(counted) = dependencies.get(&(cluster.clone(), id.clone())) else { continue };
@@ -389,11 +392,11 @@ impl Registry {
                 service: None,
                 message: runs_nowhere(identity, unread.as_deref()),
             });
-            self.put_notes(of_destinations(&cluster, &id), notes.collect(), &mut hints);
+            self.put_notes(of_destinations(&cluster, &id), notes.chain(source).collect(), &mut hints);
         }
     }
 
-    fn runs_anywhere(&self, identity: &Identity) -> bool {
+    pub(super) fn runs_anywhere(&self, identity: &Identity) -> bool {
         self.keys_of(identity).iter().any(|key| {
             self.clusters_of.of(key).iter().any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(key)))
                 || !self.carrying(key).is_empty()
@@ -496,7 +499,7 @@ pub(super) fn runs_nowhere(identity: &Identity, unread: Option<&str>) -> String 
     }
 }
 
-/// Notes about the destinations of a Dependency, apart from those about its own text.
+/// Notes about who runs what a Dependency names, apart from those about its own text.
 pub(super) fn of_destinations(cluster: &ClusterName, id: &ObjectId) -> NoteSource {
     NoteSource::Fleet(format!("destinations of {}", id.in_cluster(cluster)))
 }

@@ -450,6 +450,8 @@ impl Registry {
         for (identity, _) in &effects.moved {
             dirty.extend(self.keys_of(identity).into_iter().map(Unit::Service));
             let dependencies = self.dependencies.read();
+            let naming = dependencies.naming(identity).chain(dependencies.idle_like(identity));
+            self.unreviewed.lock().extend(naming.cloned());
             for destination in dependencies.destinations_of(identity) {
                 dirty.extend(self.keys_of(&destination).into_iter().map(Unit::Service));
             }

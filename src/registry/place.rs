@@ -240,6 +240,11 @@ impl Place {
         self.gateways.recall(address);
     }
 
+    /// What is questionable about one gateway Service.
+    pub(super) fn gateway_problems_of(&self, id: &ObjectId) -> &[String] {
+        self.gateways.problems_of(id)
+    }
+
     /// The gateway Service without an address, while no gateway has one; and whether that is because it lacks the port.
     pub(super) fn gateway_without_address(&self) -> Option<(ObjectId, bool)> {
         self.gateways.without_address(&self.apps)

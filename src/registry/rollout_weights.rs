@@ -69,7 +69,12 @@ impl<'a> Reader<'a> {
         let mut problem = None;
         for found in [self.http(), self.tls(), self.tcp()] {
             let weights = found.and_then(|found| {
-                found.map(|(rule, remark)| self.weights_in(rule).map(|weights| (weights, remark))).transpose()
+                let read = |(rule, remark): Found<'a>| {
+                    let (weights, unfollowed) = self.weights_in(rule)?;
+                    let remarks: Vec<String> = remark.into_iter().chain(unfollowed).collect();
+                    Ok((weights, (!remarks.is_empty()).then(|| remarks.join("; it "))))
+                };
+                found.map(read).transpose()
             });
             match weights {
                 Ok(Some(weights)) => return Ok(weights),
@@ -131,15 +136,21 @@ impl<'a> Reader<'a> {
         matching(self.rules("tcp"), "TCP", &wanted, || self.reference.tcp.iter().map(u64::to_string).collect())
     }
 
-    /// The weights of the two Services in a route. What it does not name there has none.
-    fn weights_in(&self, rule: &Value) -> Result<[u64; 2], String> {
+    /// The weights of the two Services in a route, and what is said of other destinations with a share: those of experiments (Argo
+    /// Rollouts documentation, "Experiments", "Weighted Experiment Step with Traffic Routing"). What it does not name there has
+    /// no weight.
+    fn weights_in(&self, rule: &Value) -> Result<([u64; 2], Option<String>), String> {
         let [stable_field, canary_field] = fields(self.canary);
         let Canary { stable, canary, .. } = self.canary;
         let destinations = rule.get("route").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let mut weights = [0_u64; 2];
         let mut is_named = false;
+        let mut others = Vec::new();
         for destination in destinations {
-            let Some(at) = self.version_of(destination) else { continue };
+            let Some(at) = self.version_of(destination) else {
+                others.extend(share_of_other(destination));
+                continue;
+            };
             is_named = true;
             // A single destination gets everything, whatever its weight (Istio documentation, `HTTPRouteDestination`).
             let single = destinations.len() == 1;
@@ -149,7 +160,15 @@ impl<'a> Reader<'a> {
         match (is_named, weights) {
             (false, _) => Err(format!("routes to neither the {stable_field} {stable} nor the {canary_field} {canary}")),
             (true, [0, 0]) => Err(format!("gives neither the {stable_field} nor the {canary_field} a weight above 0")),
-            (true, weights) => Ok(weights),
+            (true, weights) if others.is_empty() => Ok((weights, None)),
+            (true, weights) => {
+                let message = format!(
+                    "gives a share to {}, which the Rollout names for no version; that share is not followed, and the {stable_field} \
+                     and the {canary_field} get all requests in the proportion of their weights",
+                    others.join(" and ")
+                );
+                Ok((weights, Some(message)))
+            }
         }
     }
 
@@ -168,6 +187,14 @@ impl<'a> Reader<'a> {
             .find(|(at, name)| is(*at, name))
             .map(|(at, _)| at)
     }
+}
+
+/// A destination with a weight above 0, in words.
+fn share_of_other(destination: &Value) -> Option<String> {
+    let weight = destination.get("weight").and_then(whole_number).filter(|weight| *weight > 0)?;
+    let text = |field: &str| destination.get("destination")?.get(field)?.as_str();
+    let subset = text("subset").map_or_else(String::new, |subset| format!(" (subset {subset})"));
+    Some(format!("{}{subset} (weight {weight})", text("host").unwrap_or("a destination without a host")))
 }
 
 /// Port and SNI hosts of a match, sorted.

@@ -12,6 +12,11 @@ const INCLUDE: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 const EXCLUDE: &str = "traffic.sidecar.istio.io/excludeInboundPorts";
 /// Annotation with the number of the sidecar's status port, which is never captured.
 const STATUS_PORT: &str = "status.sidecar.istio.io/port";
+/// Annotation with the way in which the sidecar captures: `REDIRECT`, `TPROXY`, or `NONE` for not at all.
+const MODE: &str = "sidecar.istio.io/interceptionMode";
+/// The mode in which it captures nothing: a proxy then has no inbound listeners by the Services of its pod (Istio,
+/// `pilot/pkg/networking/core/v1alpha3/listener.go`, `buildSidecarInboundListeners`).
+const NO_CAPTURE: &str = "NONE";
 /// Ports of the sidecar itself, which are never captured (Istio, `cni/pkg/plugin/sidecar_redirect.go`, `NewRedirect`).
 const OWN_PORTS: [u16; 3] = [15020, 15021, 15090];
 /// The one named container port that injection adds (Istio, `files/injection-template.yaml`).
@@ -57,6 +62,16 @@ impl<'a> Inbound<'a> {
         let annotation = |key: &str| workload.template_annotations.get(key).map(String::as_str);
         if workload.machines.is_some() {
             return Self::of_machine(annotation(INCLUDE));
+        }
+        if annotation(MODE) == Some(NO_CAPTURE) {
+            return Self {
+                include: Include::Listed(BTreeSet::new()),
+                exclude: BTreeSet::from(OWN_PORTS),
+                hints: Vec::new(),
+                named: workload.named_ports.as_ref(),
+                texts: vec![format!("interceptionMode {NO_CAPTURE:?}")],
+                problems: Vec::new(),
+            };
         }
         let (mut texts, mut problems) = (Vec::new(), Vec::new());
         let mut read = |key: &str, text: &str, otherwise: &str| {

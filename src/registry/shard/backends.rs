@@ -11,7 +11,7 @@ use std::{
 
 use super::{Classified, INBOUND_PORTS, Placed, Shard, pair_hash, selects};
 use crate::{
-    model::{Availability, Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
+    model::{Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
     registry::{
         machines,
         portion::Portion,
@@ -163,8 +163,8 @@ impl Shard {
     ///
     /// A workload without pods that can serve makes no backend while another one has some.
     pub(in crate::registry) fn backends(&self, key: &ServiceKey) -> Backends {
-        let serving = self.gather(key, &|workload| workload.availability == Availability::Available);
-        let is_unavailable = |workload: &&Workload| workload.availability != Availability::Available;
+        let serving = self.gather(key, &|workload| self.can_serve(workload));
+        let is_unavailable = |workload: &&Workload| !self.can_serve(workload);
         if serving.all().next().is_some() || !self.workloads_of(key).any(|workload| is_unavailable(&workload)) {
             return serving;
         }

@@ -11,7 +11,7 @@ use std::{
 use super::{Classified, Effects, Shard, remove_from};
 use crate::{
     config::Settings,
-    model::{Kind, Labels, ObjectId, Route, ServiceKey, Workload},
+    model::{Availability, Kind, Labels, ObjectId, Route, ServiceKey, Workload},
 };
 
 /// Namespace and name.
@@ -81,6 +81,15 @@ impl Shard {
             workload.service_accounts = holder.map_or_else(Vec::new, |holder| holder.service_accounts.clone());
         }
         workload
+    }
+
+    /// Whether a workload has pods or machines that can serve. While a Rollout takes over from the Deployment of its `workloadRef`,
+    /// the pods of both serve: the Deployment is scaled down last (Argo Rollouts documentation, "Migrating", "Reference Deployment
+    /// From Rollout").
+    pub(super) fn can_serve(&self, workload: &Workload) -> bool {
+        let is_available = |workload: &Workload| workload.availability == Availability::Available;
+        let holder = template_of(workload).and_then(|at| self.workloads.get(&deployment(&at)));
+        is_available(workload) || holder.is_some_and(|holder| is_available(&holder.workload))
     }
 
     /// Looks again at what is tied to a workload that came, changed or went: the Rollouts that take its pod template, or
