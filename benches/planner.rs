@@ -10,11 +10,11 @@ use std::{
 
 use tradewind::{
     config::Settings,
-    controller::plan_service,
     model::{
         Addressing, ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
         Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
+    planner::plan_unit,
     registry::{Registry, Unit},
 };
 
@@ -171,7 +171,8 @@ fn main() {
     let (mut objects, mut hosts) = (0, 0);
     for unit in &units {
         let Unit::Service(key) = unit else { continue };
-        let plan = plan_service(&registry, key).expect("the fleet is listed");
+        let plan = plan_unit(&registry, &Unit::Service(key.clone())).and_then(|plan| plan.service);
+        let plan = plan.expect("the fleet is listed");
         hosts += plan
             .clusters
             .iter()
@@ -193,7 +194,7 @@ fn main() {
         registry.apply(&names[homes[service][0]], policy(service, weights));
         for unit in registry.take_dirty() {
             if let Unit::Service(key) = unit {
-                black_box(plan_service(&registry, &key));
+                black_box(plan_unit(&registry, &Unit::Service(key)));
             }
         }
         changes.push(begin.elapsed());

@@ -26,6 +26,7 @@ pub mod model;
 
 pub mod fleet;
 pub mod plan;
+pub mod planner;
 pub mod registry;
 pub mod sample;
 pub mod server;

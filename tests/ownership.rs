@@ -10,11 +10,11 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use tradewind::{
     apply::{Desired, Known, Verb, preview},
     config::Settings,
-    controller::plan_service,
     fleet::{Observer, directory::DirectoryCluster, file},
     istio::{Object, Owner, keys},
     model::{Adoption, AdoptionStage, ClusterName, Host, Note, ObjectId, ServiceKey, Written},
     plan::HostPlan,
+    planner::plan_unit,
     registry::{Registry, Unit},
 };
 
@@ -29,7 +29,8 @@ static WANTED: LazyLock<Vec<HostPlan>> = LazyLock::new(|| {
         cluster.push(&cluster.load(), &registry, 0);
     }
     registry.fleet_listed();
-    let plan = plan_service(&registry, &payments()).expect("the fleet is listed");
+    let plan = plan_unit(&registry, &Unit::Service(payments())).and_then(|plan| plan.service);
+    let plan = plan.expect("the fleet is listed");
     plan.clusters.into_iter().find(|planned| planned.cluster == cluster()).expect("a dependent cluster").hosts
 });
 

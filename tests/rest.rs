@@ -21,7 +21,8 @@ use tradewind::{
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster},
     model::{ClusterName, Kind},
-    registry::Registry,
+    planner::plan_unit,
+    registry::{Registry, Unit},
     sample,
     server::{self, Metrics, Readiness, Views},
 };
@@ -59,7 +60,7 @@ impl Api {
             registry.clone(),
             readiness.clone(),
             Metrics::new().unwrap(),
-            Box::new(move |key| tradewind::controller::plan_service(&planned, key)),
+            Box::new(move |key| plan_unit(&planned, &Unit::Service(key.clone()))?.service),
             Box::new(move |cluster, id| match id {
                 "abc" => {
                     noted.lock().unwrap().push(format!("{cluster} {id}"));

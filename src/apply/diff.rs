@@ -10,109 +10,10 @@ use super::{
     store::{Verb, is_merged},
 };
 use crate::{
-    istio::{self, Object, Owner, Sidecar},
+    istio::{self, Object, Owner},
     model::{Kind, NoteKind, ObjectId, Written},
-    plan::HostPlan,
+    plan::{Desired, HostObjects, WantedObject as Wanted},
 };
-
-/// What one cluster should hold of one unit. Empty: nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Desired {
-    wanted: Vec<Wanted>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Wanted {
-    /// The pair of one host.
-    Host(Box<Pair>),
-    /// An object that stands by itself.
-    Object(Box<Object>),
-    /// Objects of which each refers to those before it.
-    Chain(Vec<Object>),
-    /// An object of ours that stays as it is.
-    Kept(ObjectId),
-    /// Our hosts in a Sidecar that is somebody else's.
-    Merge { id: ObjectId, hosts: Vec<String> },
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Pair {
-    service_entry: Object,
-    destination_rule: Object,
-    tiered: bool,
-}
-
-impl Desired {
-    /// Nothing: what stands there of the unit goes.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self::default()
-    }
-
-    /// The hosts of a service.
-    #[must_use]
-    pub fn hosts(hosts: &[HostPlan]) -> Self {
-        let wanted = hosts
-            .iter()
-            .map(|host| {
-                Wanted::Host(Box::new(Pair {
-                    service_entry: Object::ServiceEntry(host.service_entry.clone()),
-                    destination_rule: Object::DestinationRule(host.destination_rule.clone()),
-                    tiered: host.tiered,
-                }))
-            })
-            .collect();
-        Self { wanted }
-    }
-
-    /// Besides, objects that stand by themselves.
-    #[must_use]
-    pub fn and(mut self, others: &[Object]) -> Self {
-        self.wanted.extend(others.iter().map(|object| Wanted::Object(Box::new(object.clone()))));
-        self
-    }
-
-    /// Objects of which each refers to those before it.
-    #[must_use]
-    pub fn in_turn(objects: &[Object]) -> Self {
-        Self { wanted: vec![Wanted::Chain(objects.to_vec())] }
-    }
-
-    /// Besides, objects of ours that stay as they are, because their reason cannot be read now.
-    #[must_use]
-    pub fn keeping(mut self, kept: &[ObjectId]) -> Self {
-        self.wanted.extend(kept.iter().cloned().map(Wanted::Kept));
-        self
-    }
-
-    /// A Sidecar of our own.
-    #[must_use]
-    pub fn sidecar(sidecar: Sidecar) -> Self {
-        Self { wanted: vec![Wanted::Object(Box::new(Object::Sidecar(sidecar)))] }
-    }
-
-    /// Hosts of ours in the user's Sidecar `namespace/name`.
-    #[must_use]
-    pub fn merged_sidecar(namespace: &str, name: &str, hosts: Vec<String>) -> Self {
-        Self { wanted: vec![Wanted::Merge { id: ObjectId::new(Kind::Sidecar, namespace, name), hosts }] }
-    }
-
-    /// Whether nothing is wanted.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        self.wanted.is_empty()
-    }
-
-    /// The objects that are wanted whole, in no particular order.
-    pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.wanted.iter().flat_map(|wanted| match wanted {
-            Wanted::Host(pair) => vec![&pair.service_entry, &pair.destination_rule],
-            Wanted::Object(object) => vec![&**object],
-            Wanted::Chain(objects) => objects.iter().collect(),
-            Wanted::Kept(_) | Wanted::Merge { .. } => vec![],
-        })
-    }
-}
 
 /// What the comparison gets to see.
 pub(super) struct View<'a> {
@@ -272,7 +173,7 @@ struct Compared {
 }
 
 impl Changes {
-    fn host(&mut self, pair: &Pair, view: &View<'_>) -> Vec<Change> {
+    fn host(&mut self, pair: &HostObjects, view: &View<'_>) -> Vec<Change> {
         let (id, host) = (pair.service_entry.id(), pair.service_entry.host().unwrap_or_default());
         if (view.find)(&id).is_none()
             && let Some(other) = (view.in_the_way)(&id, host)
@@ -415,6 +316,7 @@ pub(super) fn unsettled(id: ObjectId) -> Obstacle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::HostPlan;
     use crate::{
         apply::testing::{host_plan, reference, sidecar, written},
         istio::keys,

@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    diff::{Change, Changes, Desired, Obstacle, View, diff, unsettled},
+    Desired,
+    diff::{Change, Changes, Obstacle, View, diff, unsettled},
     memory::{Memory, Refused},
     pace,
     queue::Work,

@@ -27,7 +27,7 @@ mod testing;
 mod writer;
 mod writers;
 
-pub use diff::Desired;
+pub use crate::plan::Desired;
 pub use directory::{DirectoryOutput, DirectoryStore, Synced};
 pub use hand_back::handed_back;
 pub use known::Known;

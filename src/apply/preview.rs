@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    diff::{Change, Desired, Obstacle, View, diff},
+    Desired,
+    diff::{Change, Obstacle, View, diff},
     give_back,
     known::Known,
     merge,

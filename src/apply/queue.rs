@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use super::diff::Desired;
+use crate::plan::Desired;
 use crate::registry::{Because, Unit};
 
 /// Why something is wanted now.

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    diff::Desired,
+    Desired,
     gate::Gate,
     guard::{Budget, Guard, Verdict},
     known::Known,

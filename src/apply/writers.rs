@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    diff::Desired,
+    Desired,
     gate::{FIRST_SECONDS, Gate},
     known::Known,
     metrics::ApplyMetrics,

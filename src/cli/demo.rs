@@ -18,7 +18,7 @@ use super::{
     fleet, output, run,
     views::{self, ClusterView},
 };
-use crate::{config::Settings, controller::view_service, model::Note, sample};
+use crate::{config::Settings, model::Note, planner::preview_unit, registry::Unit, sample};
 
 /// How often the picture is compared with what was shown, so that edits show up at once to a person.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -72,7 +72,7 @@ fn tell(directory: &Path, settings: Settings, once: bool) -> anyhow::Result<Exit
     }
     if once {
         let fleet = fleet::read(directory, settings)?;
-        output::print(&views::table(&views::of(&fleet.plans, &fleet.clusters)));
+        output::print(&views::table(&views::of(fleet.services(), &fleet.clusters)));
         output::print_notes(&fleet.notes());
         return Ok(ExitCode::SUCCESS);
     }
@@ -131,7 +131,7 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
 }
 
 fn picture(running: &run::Running) -> Vec<ClusterView> {
-    let plans: Vec<_> =
-        running.registry.services().iter().filter_map(|key| view_service(&running.registry, key)).collect();
-    views::of(&plans, &running.registry.cluster_names())
+    let units = running.registry.services().into_iter().map(Unit::Service);
+    let plans: Vec<_> = units.filter_map(|unit| preview_unit(&running.registry, &unit)?.service).collect();
+    views::of(plans.iter(), &running.registry.cluster_names())
 }

@@ -13,14 +13,14 @@ use super::incomplete::{self, Missing, READ_TIMEOUT};
 use crate::{
     apply::Desired,
     config::Settings,
-    controller::{desired_in, desired_routes, desired_sidecar, plan_routes, plan_rules, plan_service, plan_sidecar},
     fleet::{
         Observer,
         directory::{DirectoryCluster, Loaded, Problem},
         file::{self, FleetCluster, Place},
     },
     model::{ClusterName, Note, did_you_mean},
-    plan::{RoutePlan, ServicePlan},
+    plan::{ServicePlan, UnitPlan},
+    planner::plan_unit,
     registry::{NoteSource, Registry, Unit},
 };
 
@@ -36,14 +36,12 @@ pub(super) struct PlannedFleet {
     pub(super) clusters: Vec<ClusterName>,
     /// Those whose objects were read too.
     pub(super) live: Vec<ClusterName>,
-    pub(super) plans: Vec<ServicePlan>,
+    /// Every unit with its plan.
+    plans: Vec<(Unit, UnitPlan)>,
     /// Some manifest could not be read: what it holds is missing from the plan.
     pub(super) incomplete: Vec<String>,
     /// What could not be read of live clusters.
     pub(super) unread: Vec<Missing>,
-    beside: Vec<(ClusterName, Unit, Desired)>,
-    /// Copies of users' routes.
-    routes: Vec<RoutePlan>,
 }
 
 /// Seconds since the Unix epoch.
@@ -144,38 +142,15 @@ struct Read {
 }
 
 fn plan(registry: Arc<Registry>, read: Read) -> PlannedFleet {
-    let (mut plans, mut beside, mut routes) = (Vec::new(), Vec::new(), Vec::new());
-    let name = registry.settings().workload_sidecar_name.clone();
     // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
-    for unit in registry.take_dirty() {
-        match &unit {
-            Unit::Service(key) => {
-                if let Some(plan) = plan_service(&registry, key) {
-                    registry.notes().put_quietly(NoteSource::Service(key.clone()), plan.notes.clone());
-                    plans.push(plan);
-                }
-            }
-            Unit::Host(host) => {
-                if let Some(plan) = plan_routes(&registry, host) {
-                    registry.notes().put_quietly(NoteSource::Host(host.clone()), plan.notes.clone());
-                    routes.push(plan);
-                }
-            }
-            Unit::Sidecar(cluster, namespace) => {
-                if let Some(want) = plan_sidecar(&registry, cluster, namespace) {
-                    let desired = desired_sidecar(want, namespace, &name);
-                    beside.push((cluster.clone(), unit.clone(), desired));
-                }
-            }
-            Unit::Namespace(cluster, namespace) => {
-                if let Some(desired) = plan_rules(&registry, cluster, namespace) {
-                    beside.push((cluster.clone(), unit.clone(), desired));
-                }
-            }
-        }
-    }
+    let plans = registry.take_dirty().into_iter().filter_map(|unit| {
+        let plan = plan_unit(&registry, &unit)?;
+        registry.notes().put_quietly(NoteSource::plan_of(&unit), plan.notes.clone());
+        Some((unit, plan))
+    });
+    let plans = plans.collect();
     let Read { clusters, live, hidden, unread } = read;
-    PlannedFleet { registry, clusters, live, plans, incomplete: hidden, unread, beside, routes }
+    PlannedFleet { registry, clusters, live, plans, incomplete: hidden, unread }
 }
 
 /// That a fleet has no such cluster, with the one that may be meant and those it has.
@@ -189,15 +164,16 @@ pub(super) fn no_cluster<'a>(name: &str, clusters: impl Iterator<Item = &'a Clus
 }
 
 impl PlannedFleet {
+    /// The plans of all services.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServicePlan> + Clone {
+        self.plans.iter().filter_map(|(_, plan)| plan.service.as_ref())
+    }
+
     /// Every unit with what a cluster should hold of it.
     pub(super) fn desired(&self, cluster: &ClusterName) -> Vec<(Unit, Desired)> {
-        let services = self.plans.iter().filter(|plan| !plan.held);
-        let services = services.map(|plan| (Unit::Service(plan.key.clone()), desired_in(plan, cluster)));
-        let beside = self.beside.iter().filter(|(of, _, _)| of == cluster);
-        let beside = beside.map(|(_, unit, desired)| (unit.clone(), desired.clone()));
-        let routes = self.routes.iter().filter(|plan| !plan.held);
-        let routes = routes.map(|plan| (Unit::Host(plan.host.clone()), desired_routes(plan, cluster)));
-        services.chain(beside).chain(routes).collect()
+        let may_hold = |unit: &Unit| unit.cluster().is_none_or(|only| only == cluster);
+        let plans = self.plans.iter().filter(|(unit, plan)| !plan.frozen && may_hold(unit));
+        plans.map(|(unit, plan)| (unit.clone(), plan.desired_in(cluster))).collect()
     }
 
     /// Whether everything was read.

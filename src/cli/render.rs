@@ -76,7 +76,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
             output::say("nothing is written, because not all clusters could be read; --allow-partial writes the rest");
         }
         (Some(directory), _) => is_withheld = write(&fleet, &clusters, directory, flags.get_one::<String>("release"))?,
-        (None, "table") => output::print(&views::table(&views::of(&fleet.plans, clusters.iter().copied()))),
+        (None, "table") => output::print(&views::table(&views::of(fleet.services(), clusters.iter().copied()))),
         (None, "json") => {
             let all: serde_json::Map<String, Value> =
                 clusters.iter().map(|cluster| (cluster.to_string(), json!(manifests(&fleet, cluster)))).collect();

@@ -12,15 +12,16 @@ use super::fleet::now_seconds;
 use crate::{
     apply::{ApplyMetrics, DirectoryStore, KubeStore, ReadWritten, Store, Writers, WritersConfig},
     config::{self, LogFormat, RemovedCluster, Settings},
-    controller::{Controller, view_service},
+    controller::Controller,
     fleet::{
         Clients, Fleet, Observer, OnRemoved, Sources,
         directory::DirectoryCluster,
         file::{FleetFile, Place},
         joining, kubeconfig, outages, reference_addresses,
     },
-    model::{ClusterName, Observed},
-    registry::Registry,
+    model::{ClusterName, Observed, ServiceKey},
+    planner::preview_unit,
+    registry::{Registry, Unit},
     server::{self, Metrics, Readiness, Views},
 };
 
@@ -240,7 +241,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     };
     let plan = {
         let registry = registry.clone();
-        Box::new(move |key: &_| view_service(&registry, key))
+        Box::new(move |key: &ServiceKey| preview_unit(&registry, &Unit::Service(key.clone()))?.service)
     };
     let views = Arc::new(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?);
     let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;

@@ -1,6 +1,6 @@
 //! `tradewind verify`: what a proxy really has.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgGroup, ArgMatches, Command, value_parser};
@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     apply::preview,
-    controller::{desired_in, plan_sidecar},
     model::{ClusterName, Kind, ObjectId, did_you_mean},
-    plan::{HostPlan, SidecarWant},
+    plan::{self, Desired, HostPlan, SidecarWant},
     registry::Unit,
     verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
 };
@@ -215,10 +214,12 @@ fn compare(
         asked.is_empty()
             || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.host.as_str()))
     };
-    let sidecar = proxy.namespace.as_ref().and_then(|namespace| plan_sidecar(&fleet.registry, cluster, namespace));
+    let client = proxy.namespace.as_ref().and_then(|namespace| fleet.registry.client_namespace(cluster, namespace));
+    let sidecar = client.map(|client| plan::sidecar(&client, fleet.registry.settings()));
+    let desired: BTreeMap<Unit, Desired> = fleet.desired(cluster).into_iter().collect();
     let gateways = gateways_of(cluster, fleet);
     let mut reports = Vec::new();
-    for plan in fleet.plans.iter().filter(|plan| !plan.held) {
+    for plan in fleet.services().filter(|plan| !plan.held) {
         let of_cluster = plan.clusters.iter().filter(|planned| planned.cluster == *cluster);
         let hosts: Vec<&HostPlan> =
             of_cluster.flat_map(|planned| &planned.hosts).filter(|host| is_meant(host)).collect();
@@ -227,8 +228,7 @@ fn compare(
         }
         let unit = Unit::Service(plan.key.clone());
         let is_live = fleet.live.contains(cluster);
-        let writes =
-            is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired_in(plan, cluster), false).writes);
+        let writes = is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired[&unit], false).writes);
         for host in hosts {
             let metadata = &host.service_entry.metadata;
             let id = ObjectId::new(Kind::ServiceEntry, &metadata.namespace, &metadata.name);
@@ -239,7 +239,7 @@ fn compare(
     }
     let is_reported = |host: &&&String| reports.iter().any(|r| r.host.eq_ignore_ascii_case(host.trim_end_matches('.')));
     if let Some(unknown) = asked.iter().find(|host| !is_reported(host)) {
-        let planned = fleet.plans.iter().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == *cluster);
+        let planned = fleet.services().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == *cluster);
         let hosts = planned.flat_map(|planned| &planned.hosts).map(|host| host.host.as_str());
         bail!(
             "no host {unknown} is planned for {cluster}: no Dependency of its clients names the service, or nobody runs it{}",

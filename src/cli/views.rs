@@ -27,9 +27,12 @@ struct HostView {
 }
 
 /// What clusters see, by these plans.
-pub(super) fn of<'a>(plans: &[ServicePlan], clusters: impl IntoIterator<Item = &'a ClusterName>) -> Vec<ClusterView> {
+pub(super) fn of<'a>(
+    plans: impl Iterator<Item = &'a ServicePlan> + Clone,
+    clusters: impl IntoIterator<Item = &'a ClusterName>,
+) -> Vec<ClusterView> {
     let view = |cluster: &ClusterName| {
-        let planned = plans.iter().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == *cluster);
+        let planned = plans.clone().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == *cluster);
         let hosts = planned.flat_map(|planned| &planned.hosts).map(host_view).collect();
         ClusterView { cluster: cluster.clone(), hosts, gone: Vec::new() }
     };

@@ -185,6 +185,8 @@ note_kinds! {
     AddressConflict, "address-conflict", "Widen the address range, or remove the double entry.";
     /// The plan of a service would break an invariant: a defect of Tradewind. Nothing of the service is written.
     PlanRefused, "plan-refused", "Report it with the service's objects; the service stays as it is meanwhile.";
+    /// Planning ended by a defect of Tradewind. What it planned before stays as it is; it is planned once more after a minute, and with every change.
+    PlanningFailed, "planning-failed", "Report it with the log and the objects concerned.";
     /// A user's Sidecar cannot take our hosts (another name, a workload selector, an egress listener without port that is bound to an address), or stands where ours would; it is left alone.
     SidecarUnmergeable, "sidecar-unmergeable", "Keep one Sidecar for the namespace: named as workloadSidecarName says, without a selector, and without bind where an egress listener has no port.";
 }

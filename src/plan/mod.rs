@@ -11,6 +11,7 @@ mod checks;
 mod connections;
 mod custom_routes;
 mod dependency_proxy;
+mod desired;
 mod destination_rule;
 mod direct;
 mod duration;
@@ -33,6 +34,7 @@ mod service_entry;
 mod shaping;
 mod sidecar;
 mod subject_names;
+mod unit;
 mod weights;
 
 use std::{
@@ -44,10 +46,13 @@ use std::{
 use serde::Serialize;
 
 pub use checks::violations;
+pub use desired::Desired;
+pub(crate) use desired::{HostObjects, WantedObject};
 pub use namespace_rules::{NamespaceRules, namespace_rules};
 pub(crate) use ports::MAIN_PORT;
 pub use propagation::{RoutePlan, routes};
 pub use sidecar::{SidecarWant, sidecar};
+pub use unit::{UnitInputs, UnitPlan, plan_unit};
 pub use weights::percent_text;
 
 use crate::{

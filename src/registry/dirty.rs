@@ -30,6 +30,15 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// The only cluster that holds objects of the unit; absent where any may.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterName> {
+        match self {
+            Self::Sidecar(cluster, _) | Self::Namespace(cluster, _) => Some(cluster),
+            Self::Service(_) | Self::Host(_) => None,
+        }
+    }
+
     /// The service, where it is one.
     #[must_use]
     pub fn service(&self) -> Option<&ServiceKey> {

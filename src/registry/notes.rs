@@ -7,7 +7,7 @@ use std::{
 
 use dashmap::DashMap;
 
-use super::Registry;
+use super::{Registry, Unit};
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey};
 
 /// Where notes come from. Each source holds its own list.
@@ -19,6 +19,8 @@ pub enum NoteSource {
     Sidecar(ClusterName, Arc<str>),
     /// The plan of the copies of users' routes for a host.
     Host(Arc<str>),
+    /// The plan of the rules for the Services of a namespace.
+    NamespaceRules(ClusterName, Arc<str>),
     /// The connection to a cluster.
     Cluster(ClusterName),
     /// The writer of a cluster, about one object.
@@ -32,9 +34,21 @@ pub enum NoteSource {
 }
 
 impl NoteSource {
+    /// The plan of a unit.
+    #[must_use]
+    pub fn plan_of(unit: &Unit) -> Self {
+        match unit {
+            Unit::Service(key) => Self::Service(key.clone()),
+            Unit::Host(host) => Self::Host(host.clone()),
+            Unit::Sidecar(cluster, namespace) => Self::Sidecar(cluster.clone(), namespace.clone()),
+            Unit::Namespace(cluster, namespace) => Self::NamespaceRules(cluster.clone(), namespace.clone()),
+        }
+    }
+
     fn cluster(&self) -> Option<&ClusterName> {
         match self {
             Self::Sidecar(cluster, _)
+            | Self::NamespaceRules(cluster, _)
             | Self::Cluster(cluster)
             | Self::Place(cluster)
             | Self::Writer(cluster, _)

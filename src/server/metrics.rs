@@ -12,7 +12,7 @@ use axum::{
     routing::get,
 };
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntGauge, IntGaugeVec, Opts, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, TextEncoder,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -72,6 +72,7 @@ metrics! {
     NOTES: "tradewind_notes" Gauge ["kind"] "Notes in force by kind; the page of notes says what each means";
     DIRTY: "tradewind_dirty_queue_depth" Gauge [] "Services and Sidecars that wait to be planned";
     PLAN: "tradewind_plan_duration_seconds" Histogram [] "Time to plan one service for all clusters";
+    PANICS: "tradewind_planning_panics_total" Counter [] "Times that planning ended by a defect of Tradewind; the note planning-failed names what";
     WRITES: "tradewind_writes_total" Counter ["cluster", "kind", "outcome"]
         "Write requests by outcome; `ok` where the object was written";
     WRITE: "tradewind_write_duration_seconds" Histogram ["cluster", "kind"] "Duration of a write, from request to answer";
@@ -97,6 +98,8 @@ pub struct Metrics {
     prometheus: prometheus::Registry,
     /// Time to plan one service, in seconds.
     pub plan_duration: Histogram,
+    /// Times that planning ended by a panic.
+    pub planning_panics: IntCounter,
     /// Number of hosts that are published.
     pub hosts: IntGauge,
 }
@@ -118,7 +121,9 @@ impl Metrics {
         prometheus.register(Box::new(plan_duration.clone()))?;
         let hosts = IntGauge::with_opts(HOSTS.opts())?;
         prometheus.register(Box::new(hosts.clone()))?;
-        Ok(Self { prometheus, plan_duration, hosts })
+        let planning_panics = IntCounter::with_opts(PANICS.opts())?;
+        prometheus.register(Box::new(planning_panics.clone()))?;
+        Ok(Self { prometheus, plan_duration, planning_panics, hosts })
     }
 
     /// Where other rooms register theirs.

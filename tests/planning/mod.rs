@@ -16,7 +16,8 @@ use tradewind::{
     fleet::Observer,
     istio::Object,
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, Written},
-    plan::{self, RoutePlan, ServicePlan, SidecarWant},
+    plan::{self, ServicePlan, UnitPlan},
+    planner::plan_unit,
     registry::{NoteSource, Registry, Unit},
 };
 
@@ -54,7 +55,10 @@ pub struct Picture {
     pub notes: Vec<Note>,
 }
 
-pub use tradewind::controller::{plan_routes, plan_service};
+/// Plans a service as the controller does.
+pub fn plan_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
+    plan_unit(registry, &Unit::Service(key.clone()))?.service
+}
 
 impl World {
     pub fn new(settings: Settings) -> Self {
@@ -84,49 +88,14 @@ impl World {
     }
 
     fn plan(&mut self, unit: &Unit) {
-        match unit {
-            Unit::Service(key) => {
-                let Some(plan) = plan_service(&self.registry, key) else { return };
-                assert_eq!(plan::violations(&plan), [], "{key}");
-                self.registry.notes().put(NoteSource::Service(key.clone()), plan.notes.clone());
-                assert!(!plan.notes.iter().any(|note| note.kind == NoteKind::PlanRefused), "{:?}", plan.notes);
-                if plan.held {
-                    return;
-                }
-                let wanted = Wanted { objects: objects_of(&plan), merged: Vec::new(), kept: kept_of(&plan) };
-                self.wanted.insert(unit.clone(), wanted);
-            }
-            Unit::Host(host) => {
-                let Some(plan) = plan_routes(&self.registry, host) else { return };
-                self.registry.notes().put(NoteSource::Host(host.clone()), plan.notes.clone());
-                if !plan.held {
-                    self.wanted.insert(unit.clone(), Wanted { objects: copies_of(&plan), ..Wanted::default() });
-                }
-            }
-            Unit::Namespace(cluster, namespace) => {
-                let Some(ruled) = self.registry.ruled_namespace(cluster, namespace) else { return };
-                let rules = plan::namespace_rules(&ruled, self.registry.settings());
-                let at = |id: ObjectId| (cluster.clone(), id);
-                let wanted = Wanted {
-                    objects: rules.objects.into_iter().map(|object| (at(object.id()), object)).collect(),
-                    merged: Vec::new(),
-                    kept: rules.kept.into_iter().map(at).collect(),
-                };
-                self.wanted.insert(unit.clone(), wanted);
-            }
-            Unit::Sidecar(cluster, namespace) => {
-                let Some(client) = self.registry.client_namespace(cluster, namespace) else { return };
-                let mut wanted = Wanted::default();
-                match plan::sidecar(&client, self.registry.settings()) {
-                    SidecarWant::Nothing => {}
-                    SidecarWant::Merge { hosts } => wanted.merged = hosts,
-                    SidecarWant::Own(sidecar) => {
-                        let object = Object::Sidecar(sidecar);
-                        wanted.objects.insert((cluster.clone(), object.id()), object);
-                    }
-                }
-                self.wanted.insert(unit.clone(), wanted);
-            }
+        let Some(plan) = plan_unit(&self.registry, unit) else { return };
+        if let Some(service) = &plan.service {
+            assert_eq!(plan::violations(service), [], "{unit}");
+        }
+        assert!(!plan.notes.iter().any(|note| note.kind == NoteKind::PlanRefused), "{:?}", plan.notes);
+        self.registry.notes().put(NoteSource::plan_of(unit), plan.notes.clone());
+        if !plan.frozen {
+            self.wanted.insert(unit.clone(), Wanted::of(&plan));
         }
     }
 
@@ -158,49 +127,33 @@ impl World {
         let mut picture =
             Picture { objects: Objects::new(), merged: BTreeMap::new(), endpoints: String::new(), notes: Vec::new() };
         let mut seen = BTreeMap::new();
-        for key in registry.services() {
-            let Some(plan) = plan_service(registry, &key) else { continue };
-            let unit = Unit::Service(key);
-            let objects = if plan.held { self.wanted_by(&unit) } else { objects_of(&plan) };
-            for (at, object) in objects {
-                assert!(picture.objects.insert(at, object).is_none(), "two services want one object");
-            }
-            describe(&plan, &mut seen);
-        }
-        for host in registry.routed_hosts() {
-            let Some(plan) = plan_routes(registry, &host) else { continue };
-            let objects = if plan.held { self.wanted_by(&Unit::Host(host)) } else { copies_of(&plan) };
-            for (at, object) in objects {
+        for unit in self.units() {
+            let Some(plan) = plan_unit(registry, &unit) else { continue };
+            let frozen = || self.wanted.get(&unit).cloned().unwrap_or_default();
+            let wanted = if plan.frozen { frozen() } else { Wanted::of(&plan) };
+            for (at, object) in wanted.objects {
                 assert!(picture.objects.insert(at, object).is_none(), "two units want one object");
+            }
+            if let (Unit::Sidecar(cluster, namespace), false) = (&unit, wanted.merged.is_empty()) {
+                picture.merged.insert(format!("{cluster} {namespace}"), wanted.merged);
+            }
+            if let Some(service) = &plan.service {
+                describe(service, &mut seen);
             }
         }
         picture.endpoints = seen.into_values().collect();
-        for (cluster, namespace) in registry.client_namespaces() {
-            let Some(client) = registry.client_namespace(&cluster, &namespace) else { continue };
-            match plan::sidecar(&client, registry.settings()) {
-                SidecarWant::Nothing => {}
-                SidecarWant::Merge { hosts } if hosts.is_empty() => {}
-                SidecarWant::Merge { hosts } => {
-                    picture.merged.insert(format!("{cluster} {namespace}"), hosts);
-                }
-                SidecarWant::Own(sidecar) => {
-                    let object = Object::Sidecar(sidecar);
-                    picture.objects.insert((cluster, object.id()), object);
-                }
-            }
-        }
-        for (cluster, namespace) in registry.all_ruled_namespaces() {
-            let Some(ruled) = registry.ruled_namespace(&cluster, &namespace) else { continue };
-            for object in plan::namespace_rules(&ruled, registry.settings()).objects {
-                picture.objects.insert((cluster.clone(), object.id()), object);
-            }
-        }
         picture.notes = registry.notes_with_hints();
         picture
     }
 
-    fn wanted_by(&self, unit: &Unit) -> Objects {
-        self.wanted.get(unit).map(|wanted| wanted.objects.clone()).unwrap_or_default()
+    /// Every unit that the registry may plan now.
+    fn units(&self) -> Vec<Unit> {
+        let registry = &self.registry;
+        let services = registry.services().into_iter().map(Unit::Service);
+        let hosts = registry.routed_hosts().into_iter().map(Unit::Host);
+        let sidecars = registry.client_namespaces().into_iter().map(|(of, namespace)| Unit::Sidecar(of, namespace));
+        let rules = registry.all_ruled_namespaces().into_iter().map(|(of, namespace)| Unit::Namespace(of, namespace));
+        services.chain(hosts).chain(sidecars).chain(rules).collect()
     }
 
     /// Writes what is wanted into the clusters that can be written, as an API server would answer, and removes what is not.
@@ -238,8 +191,9 @@ impl World {
     /// Whether a copy is left as it is.
     fn holds(&self, written: &Written) -> bool {
         let host = written.origin.as_ref().and(written.host.as_ref());
-        let plan = host.and_then(|host| plan_routes(&self.registry, &host.to_ascii_lowercase().as_str().into()));
-        plan.is_some_and(|plan| plan.held)
+        let unit = host.map(|host| Unit::Host(host.to_ascii_lowercase().as_str().into()));
+        let plan = unit.and_then(|unit| plan_unit(&self.registry, &unit));
+        plan.is_some_and(|plan| plan.frozen)
     }
 
     fn held(&self) -> BTreeSet<ServiceKey> {
@@ -267,40 +221,19 @@ impl World {
     }
 }
 
-fn objects_of(plan: &ServicePlan) -> Objects {
-    let mut objects = Objects::new();
-    for cluster in &plan.clusters {
-        for host in &cluster.hosts {
-            let pair = [
-                Object::ServiceEntry(host.service_entry.clone()),
-                Object::DestinationRule(host.destination_rule.clone()),
-            ];
-            for object in pair {
-                assert!(objects.insert((cluster.cluster.clone(), object.id()), object).is_none(), "planned twice");
+impl Wanted {
+    fn of(plan: &UnitPlan) -> Self {
+        let mut wanted = Self::default();
+        for (cluster, desired) in &plan.per_cluster {
+            for object in desired.objects() {
+                let at = (cluster.clone(), object.id());
+                assert!(wanted.objects.insert(at, object.clone()).is_none(), "planned twice");
             }
+            wanted.kept.extend(desired.kept().map(|id| (cluster.clone(), id.clone())));
+            wanted.merged.extend(desired.merged_hosts().cloned());
         }
-        for object in &cluster.others {
-            assert!(objects.insert((cluster.cluster.clone(), object.id()), object.clone()).is_none(), "planned twice");
-        }
+        wanted
     }
-    objects
-}
-
-fn kept_of(plan: &ServicePlan) -> BTreeSet<(ClusterName, ObjectId)> {
-    let of_cluster = |planned: &plan::ClusterPlan| {
-        planned.kept.iter().map(|id| (planned.cluster.clone(), id.clone())).collect::<Vec<_>>()
-    };
-    plan.clusters.iter().flat_map(of_cluster).collect()
-}
-
-fn copies_of(plan: &RoutePlan) -> Objects {
-    let mut objects = Objects::new();
-    for (cluster, copies) in &plan.clusters {
-        for object in copies {
-            assert!(objects.insert((cluster.clone(), object.id()), object.clone()).is_none(), "planned twice");
-        }
-    }
-    objects
 }
 
 fn describe(plan: &ServicePlan, seen: &mut BTreeMap<(ClusterName, String), String>) {

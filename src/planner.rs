@@ -1,0 +1,58 @@
+//! Plans one unit from what the registry knows: the steps that the controller, the commands, the server and the tests share.
+//!
+//! 1. Read all that the plan depends on out of the registry.
+//! 2. For a service, claim the hosts that it asks for, with their addresses. Nothing else in planning changes anything.
+//! 3. Plan ([`plan::plan_unit`], which is pure).
+
+use crate::{
+    config::Settings,
+    model::{Host, ServiceKey},
+    plan::{self, UnitInputs, UnitPlan},
+    registry::{Claim, Registry, ServiceSnapshot, Unit},
+};
+
+/// Plans a unit and claims the hosts of a service. Returns `None` while nothing may be planned.
+#[must_use]
+pub fn plan_unit(registry: &Registry, unit: &Unit) -> Option<UnitPlan> {
+    let claim = |key: &ServiceKey, service: &ServiceSnapshot, hosts: &[Host]| {
+        // A frozen service only seems to ask for no host: it keeps those that it has.
+        if service.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, hosts) }
+    };
+    plan_with(registry, unit, claim)
+}
+
+/// As [`plan_unit`], for display: claims nothing, so that it may run while the controller plans.
+#[must_use]
+pub fn preview_unit(registry: &Registry, unit: &Unit) -> Option<UnitPlan> {
+    plan_with(registry, unit, |key, _, hosts| registry.claims(key, hosts))
+}
+
+fn plan_with(
+    registry: &Registry,
+    unit: &Unit,
+    claim: impl FnOnce(&ServiceKey, &ServiceSnapshot, &[Host]) -> Vec<Claim>,
+) -> Option<UnitPlan> {
+    let settings = registry.settings();
+    let inputs = inputs(registry, unit, settings, claim)?;
+    Some(plan::plan_unit(&inputs, settings))
+}
+
+fn inputs(
+    registry: &Registry,
+    unit: &Unit,
+    settings: &Settings,
+    claim: impl FnOnce(&ServiceKey, &ServiceSnapshot, &[Host]) -> Vec<Claim>,
+) -> Option<UnitInputs> {
+    Some(match unit {
+        Unit::Service(key) => {
+            let service = registry.snapshot(key)?;
+            let claims = claim(key, &service, &plan::hosts(&service, settings));
+            UnitInputs::Service { service: Box::new(service), claims }
+        }
+        Unit::Host(host) => UnitInputs::Routes(Box::new(registry.host_snapshot(host)?)),
+        Unit::Sidecar(cluster, namespace) => UnitInputs::Sidecar(registry.client_namespace(cluster, namespace)?),
+        Unit::Namespace(cluster, namespace) => {
+            UnitInputs::NamespaceRules(registry.ruled_namespace(cluster, namespace)?)
+        }
+    })
+}
