@@ -316,10 +316,15 @@ fn config_from_admiral_reads_flags_and_its_manifest() {
 
 /// The block of the README that begins so.
 fn shown_in_readme(begin: &str) -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");
-    let blocks = readme.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    shown_in("README.md", begin)
+}
+
+/// The block of a page that begins so.
+fn shown_in(page: &str, begin: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page");
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
     let found = blocks.map(|(_, block)| block).find(|block| block.starts_with(begin));
-    found.unwrap_or_else(|| panic!("the README shows nothing that begins with {begin:?}")).to_owned()
+    found.unwrap_or_else(|| panic!("{page} shows nothing that begins with {begin:?}")).to_owned()
 }
 
 #[test]
@@ -331,7 +336,7 @@ fn the_readme_shows_what_is_printed() {
     }
     let (old, new) = (fleet(), fleet());
     let rendered = stdout(&tradewind(&["render", text(old.path()), "-c", "cluster-2"]));
-    let entry = shown_in_readme("apiVersion: networking.istio.io/v1\nkind: ServiceEntry");
+    let entry = shown_in("docs/concepts.md", "apiVersion: networking.istio.io/v1\nkind: ServiceEntry");
     assert!(rendered.contains(&entry), "{rendered}");
     edit(&policy_of(new.path()), "weight: 90", "weight: 50");
     edit(&policy_of(new.path()), "weight: 10\n", "weight: 50\n");
