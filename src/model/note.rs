@@ -121,7 +121,7 @@ note_kinds! {
     WorkloadAmbient, "workload-ambient", "Give its pods a sidecar, take the identity label off, or hide it with the annotation admiral.io/ignore: \"true\".";
     /// Part of a Rollout, or of the VirtualService with its weights, makes no sense; the rest of it counts.
     RolloutQuestionable, "rollout-questionable", "Correct the Rollout, or what it names: Services, a VirtualService, a Deployment.";
-    /// The Services of one service disagree on their ports. Over clusters, only what all offer is published; within a cluster, a Service that leads elsewhere is no endpoint.
+    /// The Services of one service disagree on their ports. Over clusters, only what all offer is published; within a cluster, a Service or machine that leads elsewhere, such as to metrics, is no endpoint while another one is.
     PortsDiffer, "ports-differ", "Bring the Services to the same ports, or give a workload that is another service an identity of its own.";
     /// The nodes of a cluster carry no region; its endpoints have no locality.
     RegionUnknown, "region-unknown", "Label the nodes with topology.kubernetes.io/region.";

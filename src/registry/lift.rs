@@ -54,6 +54,8 @@ impl Registry {
         let mut sources = Vec::new();
         let mut variants: BTreeMap<Variant, Vec<Source>> = BTreeMap::new();
         let mut unpublished = Vec::new();
+        let mut parked = BTreeMap::new();
+        let mut seen = self.backends_of(key, &candidates);
         for cluster in &candidates {
             let Some(shard) = self.shards.get(cluster) else { continue };
             if let Some(oldest) = shard.oldest(key)
@@ -61,8 +63,8 @@ impl Registry {
             {
                 spelled = Some(oldest);
             }
-            // Half a picture is worse than the last whole one: while a cluster loads, only what was written counts.
-            let mut backends = if shard.is_loading() { Backends::default() } else { shard.backends(key) };
+            let mut backends = seen.remove(cluster).unwrap_or_default();
+            parked.extend(backends.parked.take().map(|parked| (cluster.clone(), parked)));
             let carried = self.carried_service(&shard, key, Variant::Default);
             let Some(source) = lift_source(&shard, key, Variant::Default, &mut backends, carried) else {
                 unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
@@ -78,9 +80,10 @@ impl Registry {
             unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
         }
         let plain_identity = spelled.as_ref().map_or(&key.identity, |spelled| &spelled.plain);
-        let of_variants = variants.values_mut().flat_map(|sources| agreement::settle(sources, plain_identity));
+        let of_variants =
+            variants.values_mut().flat_map(|sources| agreement::settle(sources, &BTreeMap::new(), plain_identity));
         let culprits: BTreeSet<_> =
-            agreement::settle(&mut sources, plain_identity).into_iter().chain(of_variants).collect();
+            agreement::settle(&mut sources, &parked, plain_identity).into_iter().chain(of_variants).collect();
         notes.extend(culprits.into_iter().map(|Culprit { cluster, service, message }| {
             note(NoteKind::PortsDiffer, service.in_cluster(&cluster), key, message)
         }));
@@ -329,7 +332,7 @@ impl Registry {
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
             hosts.extend(self.hosts_of(&key));
             for cluster in &read_in {
-                let backends = self.shards.get(cluster).map(|shard| shard.backends(&key)).unwrap_or_default();
+                let backends = self.backends_in(&key, cluster);
                 let of_services = backends.all().filter(|backend| backend.machine.is_none());
                 local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
             }

@@ -66,6 +66,8 @@ pub(super) struct Published {
     pub(super) ports: Vec<BackendPort>,
     /// Position in `includeInboundPorts` of the number that picked the main port; 0 where there is none.
     pub(super) hint: usize,
+    /// Whether Kubernetes is seen to have no endpoint for its main port.
+    pub(super) leads_nowhere: bool,
     /// What of it is not published, or does not work as it says, in words.
     pub(super) questions: Vec<(NoteKind, String)>,
 }
@@ -127,7 +129,8 @@ pub(super) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result
         .into_iter()
         .map(|(_, port)| port)
         .collect();
-    Ok(Published { ports, hint, questions })
+    let leads_nowhere = !headless && inbound.target(captured[main]) == Target::Missing;
+    Ok(Published { ports, hint, leads_nowhere, questions })
 }
 
 /// What of the name of a Service does not work for every client, in words.
@@ -200,6 +203,10 @@ fn in_order(
         number: port.number,
         name: port.name.as_str().into(),
         target: target(port),
+        target_name: match &port.target {
+            TargetPort::Name(name) => Some(name.as_str().into()),
+            TargetPort::Number(_) => None,
+        },
         at_address: if headless { target(port) } else { port.number },
         protocol: named_protocol(port).unwrap_or(default),
     };

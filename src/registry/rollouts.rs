@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::{portion::Portion, ports::Published, rollout_weights, shard::POD_HASH};
-use crate::model::{Addressing, Canary, LocalService, ObjectId, Rollout, RolloutStrategy, Route};
+use super::{candidates::Candidate, portion::Portion, purpose::Purpose, rollout_weights, shard::POD_HASH};
+use crate::model::{Canary, ObjectId, Rollout, RolloutStrategy, Route};
 
 /// Part of a Service's name by which the active one is found where none is named.
 const ACTIVE: &str = "active-service";
@@ -19,29 +19,13 @@ const STABLE: &str = "stable-service";
 /// Parts of a Service's name that say that it is for a version under trial, although the Rollout does not name it.
 const TRIAL: [&str; 2] = ["canary", "preview"];
 
-/// A Service that selects the Rollout's pods and can be published.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate<'a> {
-    pub(super) service: &'a LocalService,
-    pub(super) published: Published,
-}
-
-impl Candidate<'_> {
-    fn name(&self) -> &str {
-        &self.service.id.name
-    }
-
-    /// Which of several Services of the same pods counts: the one with the least.
-    pub(super) fn rank(&self) -> (usize, Addressing) {
-        (self.published.hint, self.service.addressing)
-    }
-}
-
 /// The Services that count.
 #[derive(Debug, Default)]
 pub(super) struct Chosen<'a> {
     /// Those behind the default host, each with its part of the Rollout's traffic.
     pub(super) default: Vec<(&'a Candidate<'a>, Portion)>,
+    /// Whether the Rollout itself says which they are, or that they have the ports of one that it names.
+    pub(super) is_named: bool,
     /// The one behind the preview host.
     pub(super) preview: Option<&'a Candidate<'a>>,
     /// The one behind the canary host.
@@ -74,6 +58,21 @@ pub(super) struct KnownRoutes<'a> {
 
 /// The Services of a Rollout. `candidates` are those that select its pods, the newest first.
 pub(super) fn choose<'a>(
+    id: &ObjectId,
+    rollout: &Rollout,
+    candidates: &'a [Candidate<'a>],
+    routes: &KnownRoutes<'_>,
+) -> Chosen<'a> {
+    let named = |name: &str| candidates.iter().find(|candidate| candidate.name() == name);
+    let stable = match &rollout.strategy {
+        RolloutStrategy::Nothing => "",
+        RolloutStrategy::BlueGreen { active, .. } => active,
+        RolloutStrategy::Canary(canary) => &canary.stable,
+    };
+    Chosen { is_named: named(stable).is_some(), ..by_strategy(id, rollout, candidates, routes) }
+}
+
+fn by_strategy<'a>(
     id: &ObjectId,
     rollout: &Rollout,
     candidates: &'a [Candidate<'a>],
@@ -185,7 +184,8 @@ fn without_weights<'a>(
 
 /// A Service that selects the pods of all versions: the named root, or one that the Rollout names for no version and whose selector
 /// Argo did not narrow to one. Otherwise that of the stable version. Argo needs no Service: without weights the share of a version
-/// is that of its pods behind any Service that selects all of them (Argo Rollouts documentation, "Canary Deployment Strategy").
+/// is that of its pods behind any Service that selects all of them (Argo Rollouts documentation, "Canary Deployment Strategy"). One
+/// for operators, or without the port of the stable version's, leads to something else, such as metrics, and not to the service.
 fn for_all_traffic<'a>(rollout: &str, canary: &Canary, candidates: &'a [Candidate<'a>]) -> Option<&'a Candidate<'a>> {
     let is_version = |candidate: &Candidate<'_>| canary.versions.iter().any(|name| **name == *candidate.name());
     let unnamed = || candidates.iter().filter(|candidate| !is_version(candidate));
@@ -195,17 +195,26 @@ fn for_all_traffic<'a>(rollout: &str, canary: &Canary, candidates: &'a [Candidat
         let mut names = canary.roots.iter();
         names.find_map(|name| roots.iter().find(|candidate| candidate.name() == &**name))
     };
-    let like_root = || roots.iter().find(|candidate| candidate.name().contains(ROOT));
+    let stable = candidates.iter().find(|candidate| *candidate.name() == *canary.stable);
+    let stable_port = stable.filter(|stable| stable.purpose != Purpose::Operators).and_then(Candidate::main);
+    let is_for_clients = |candidate: &Candidate<'_>| stable_port.is_none() || candidate.purpose != Purpose::Operators;
+    let has_its_port = |candidate: &Candidate<'_>| {
+        let mut ports = candidate.published.ports.iter();
+        stable_port.is_none_or(|port| ports.any(|own| own.number == port.number || own.target == port.target))
+    };
+    let like_root = || roots.iter().find(|candidate| candidate.name().contains(ROOT) && is_for_clients(candidate));
     let like_stable = || unnamed().find(|candidate| canary.stable.is_empty() && candidate.name().contains(STABLE));
     // What the name of the Rollout has of these words says nothing of a Service.
     let is_trial = |name: &str| {
         let rest = name.strip_prefix(rollout).unwrap_or(name);
         TRIAL.iter().any(|part| rest.contains(part))
     };
-    let root = || roots.iter().find(|candidate| !is_trial(candidate.name()));
-    let stable = || candidates.iter().find(|candidate| *candidate.name() == *canary.stable);
+    let root = || {
+        let leads_to_service = |candidate: &Candidate<'_>| is_for_clients(candidate) && has_its_port(candidate);
+        roots.iter().find(|candidate| !is_trial(candidate.name()) && leads_to_service(candidate))
+    };
     let found = named_root().or_else(like_root).copied();
-    found.or_else(like_stable).or_else(|| root().copied()).or_else(stable).or_else(|| roots.first().copied())
+    found.or_else(like_stable).or_else(|| root().copied()).or(stable).or_else(|| roots.first().copied())
 }
 
 /// Why a Service that a Rollout names does not count.

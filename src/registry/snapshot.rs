@@ -229,6 +229,8 @@ pub struct BackendPort {
     pub name: Arc<str>,
     /// The port that it leads to in the pods, as far as that is known.
     pub target: u16,
+    /// The name of the container port that it leads to, where it leads to one by name.
+    pub target_name: Option<Arc<str>>,
     /// Number at the addresses that the Service's name resolves to: that of the container port for a headless Service, and
     /// otherwise that of the Service port.
     pub at_address: u16,

@@ -11,12 +11,15 @@ use std::{
 
 use super::{Classified, INBOUND_PORTS, Placed, Shard, pair_hash, selects};
 use crate::{
-    model::{Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
+    model::{Identity, Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
     registry::{
+        agreement::Parked,
+        candidates::{self, Candidate, Offer},
         machines,
         portion::Portion,
         ports::{self, Inbound},
-        rollouts::{self, Candidate, KnownRoutes},
+        purpose::Purpose,
+        rollouts::{self, KnownRoutes},
         snapshot::Backend,
     },
 };
@@ -41,7 +44,15 @@ pub(in crate::registry) struct Backends {
     /// The workloads behind them, sorted, where none has pods that can serve; empty where one has.
     pub(in crate::registry) unavailable: Vec<ObjectId>,
     pub(in crate::registry) problems: Vec<Problem>,
+    /// Those of workloads without pods, where others have some and may not be the service.
+    pub(in crate::registry) parked: Option<Parked>,
+    /// Namespace and name of those in whose place another Service of the same workload would count if it had the ports of the
+    /// service.
+    open: BTreeSet<At>,
 }
+
+/// Namespace and name of a Service.
+type At = (Arc<str>, Arc<str>);
 
 impl Backends {
     /// Takes those of one variant.
@@ -53,11 +64,29 @@ impl Backends {
     pub(in crate::registry) fn all(&self) -> impl Iterator<Item = &Backend> {
         self.of.values().flatten()
     }
+
+    /// Whether some of them may be others, as other workloads of the service have their ports.
+    pub(in crate::registry) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Those that are the service whatever others have, and are for clients.
+    pub(in crate::registry) fn offers(&self, identity: &Identity) -> impl Iterator<Item = Offer> {
+        let of_services = self.of.get(&Variant::Default).into_iter().flatten().filter(|found| found.machine.is_none());
+        of_services
+            .filter(|found| !self.open.contains(&(found.namespace.clone(), found.service.clone())))
+            .filter(|found| Purpose::of_backend(found, identity) != Purpose::Operators)
+            .filter_map(|found| {
+                let port = found.ports.first()?.clone();
+                Some(Offer { namespace: found.namespace.clone(), service: found.service.clone(), port })
+            })
+    }
 }
 
 /// Services under way to be [`Backends`]: a Service counts once, for the first workload that takes it.
 #[derive(Default)]
 struct Gathered {
+    open: BTreeSet<At>,
     of: BTreeMap<Variant, BTreeMap<machines::At, Backend>>,
     /// The machines that have a weight.
     weights: BTreeMap<machines::At, u32>,
@@ -163,31 +192,52 @@ impl Shard {
     ///
     /// A workload without pods that can serve makes no backend while another one has some.
     pub(in crate::registry) fn backends(&self, key: &ServiceKey) -> Backends {
-        let serving = self.gather(key, &|workload| self.can_serve(workload));
+        self.backends_among(key, &[])
+    }
+
+    /// As [`Shard::backends`], where other workloads of the service, in any cluster, have these Services: of the Services of one
+    /// workload that with the same port counts first.
+    pub(in crate::registry) fn backends_among(&self, key: &ServiceKey, offers: &[Offer]) -> Backends {
+        let serving = self.gather(key, offers, &|workload| self.can_serve(workload));
+        let is_for_clients = |backend: &Backend| Purpose::of_backend(backend, &key.identity) == Purpose::Clients;
         let is_unavailable = |workload: &&Workload| !self.can_serve(workload);
-        if serving.all().next().is_some() || !self.workloads_of(key).any(|workload| is_unavailable(&workload)) {
+        if serving.all().any(is_for_clients) || !self.workloads_of(key).any(|workload| is_unavailable(&workload)) {
             return serving;
         }
         let mut unavailable: Vec<ObjectId> =
             self.workloads_of(key).filter(is_unavailable).map(|workload| workload.id.clone()).collect();
         unavailable.sort();
-        Backends { unavailable, ..self.gather(key, &|_| true) }
+        if serving.all().next().is_some() {
+            let mut services = self.gather(key, offers, &|_| true).take(Variant::Default);
+            services.retain(|backend| {
+                backend.machine.is_none()
+                    && !serving
+                        .all()
+                        .any(|other| (&other.namespace, &other.service) == (&backend.namespace, &backend.service))
+            });
+            return Backends { parked: Some(Parked { services, workloads: unavailable }), ..serving };
+        }
+        Backends { unavailable, ..self.gather(key, offers, &|_| true) }
     }
 
-    fn gather(&self, key: &ServiceKey, counts: &dyn Fn(&Workload) -> bool) -> Backends {
+    fn gather(&self, key: &ServiceKey, offers: &[Offer], counts: &dyn Fn(&Workload) -> bool) -> Backends {
         let mut gathered = Gathered::default();
+        let of_others = Others { identity: &key.identity, offers };
         let mut others = None;
         let all = || self.by_service.get(key).into_iter().flatten().filter_map(|id| self.workloads.get(id));
         let placed = || all().filter(|placed| counts(&placed.workload));
         // A Service that a Rollout splits its traffic by says nothing more for a Deployment behind it.
         for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_some()) {
-            self.gather_rollout(workload, &mut gathered);
+            self.gather_rollout(workload, &of_others, &mut gathered);
         }
         for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_none()) {
-            let (candidates, refused) = self.candidates(workload, &mut gathered);
+            let Selecting { candidates, refused, is_open } = self.candidates(workload, &of_others, &mut gathered);
             match candidates.first() {
-                Some(oldest) => {
-                    gathered.put(Variant::Default, &workload.id, oldest, Portion::WHOLE);
+                Some(best) => {
+                    if is_open {
+                        gathered.open.insert(at(best));
+                    }
+                    gathered.put(Variant::Default, &workload.id, best, Portion::WHOLE);
                     others.get_or_insert(workload.id.kind);
                 }
                 None if let Some(of) = &workload.machines => {
@@ -207,17 +257,16 @@ impl Shard {
             let nothing = placed().filter_map(|placed| machines::selects_nothing(&placed.workload));
             nothing.for_each(|(id, reason)| gathered.machine_problem(&id, &reason));
         }
+        let open = std::mem::take(&mut gathered.open);
         let (of, problems) = gathered.into_sorted();
         let kinds = || of.get(&Variant::Default).into_iter().flatten().map(|backend| backend.workload);
         let workload = kinds().find(|kind| *kind != Kind::Rollout).or(others).or(kinds().next());
-        Backends { of, workload, unavailable: Vec::new(), problems }
+        Backends { of, workload, unavailable: Vec::new(), problems, parked: None, open }
     }
 
-    fn gather_rollout(&self, workload: &Workload, gathered: &mut Gathered) {
+    fn gather_rollout(&self, workload: &Workload, others: &Others<'_>, gathered: &mut Gathered) {
         let Some(rollout) = &workload.rollout else { return };
-        let (mut candidates, refused) = self.candidates(workload, gathered);
-        candidates.reverse();
-        candidates.sort_by_key(Candidate::rank);
+        let Selecting { candidates, refused, is_open } = self.candidates(workload, others, gathered);
         let find = |namespace: &str, name: &str| self.routes.get(&ObjectId::new(Kind::VirtualService, namespace, name));
         let domain = self.domain();
         let routes = KnownRoutes { find: &find, listed: self.knows(Kind::VirtualService), domain: &domain };
@@ -230,6 +279,9 @@ impl Shard {
         for (id, message) in chosen.questions {
             gathered.problem(&id, NoteKind::RolloutQuestionable, message);
         }
+        if is_open && !chosen.is_named {
+            gathered.open.extend(chosen.default.iter().map(|(candidate, _)| at(candidate)));
+        }
         for (candidate, portion) in chosen.default {
             gathered.put(Variant::Default, &workload.id, candidate, portion);
         }
@@ -240,28 +292,25 @@ impl Shard {
         }
     }
 
-    /// The Services that select a workload's pods and can be published, the best first and of equal ones the oldest; and
-    /// those that cannot, and why.
-    fn candidates(
-        &self,
-        workload: &Workload,
-        gathered: &mut Gathered,
-    ) -> (Vec<Candidate<'_>>, Vec<(ObjectId, String)>) {
+    fn candidates(&self, workload: &Workload, others: &Others<'_>, gathered: &mut Gathered) -> Selecting<'_> {
         let inbound = Inbound::of(workload);
         for reason in &inbound.problems {
             gathered.problem(&workload.id, NoteKind::InboundPortsInvalid, reason.clone());
         }
         let mut matching = self.selecting(workload);
         matching.sort_by_key(|service| (service.created_seconds, service.id.name.clone()));
+        if workload.rollout.is_some() {
+            matching.reverse();
+        }
         let (mut candidates, mut refused) = (Vec::new(), Vec::new());
         for service in matching {
             match ports::published(service, &inbound) {
-                Ok(published) => candidates.push(Candidate { service, published }),
+                Ok(published) => candidates.push(Candidate::new(service, published)),
                 Err(reason) => refused.push((service.id.clone(), reason)),
             }
         }
-        candidates.sort_by_key(Candidate::rank);
-        (candidates, refused)
+        let is_open = candidates::sort(&mut candidates, others.offers, others.identity);
+        Selecting { candidates, refused, is_open }
     }
 
     fn selecting(&self, workload: &Workload) -> Vec<&LocalService> {
@@ -290,6 +339,27 @@ impl Shard {
             .filter_map(|(_, service)| Some((service.id.clone(), ports::unusable(service)?.to_owned())))
             .collect()
     }
+}
+
+/// The Services that select the pods of a workload.
+struct Selecting<'a> {
+    /// Those that can be published, the best first; of equal ones the oldest, and for a Rollout the newest (Admiral,
+    /// docs/admiral-behaviour.md#services-of-a-rollout).
+    candidates: Vec<Candidate<'a>>,
+    /// The others, and why.
+    refused: Vec<(ObjectId, String)>,
+    /// Whether the ports of other workloads may make another one the first.
+    is_open: bool,
+}
+
+/// What of the service decides among the Services of one of its workloads.
+struct Others<'a> {
+    identity: &'a Identity,
+    offers: &'a [Offer],
+}
+
+fn at(candidate: &Candidate<'_>) -> At {
+    (candidate.service.id.namespace.clone(), candidate.service.id.name.clone())
 }
 
 fn no_service(refused: &[(ObjectId, String)]) -> &'static str {

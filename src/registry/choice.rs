@@ -1,0 +1,45 @@
+//! The Services of one service in several clusters, where the ports of some decide which of several counts in another.
+//!
+//! Decides nothing of an order: only what is the service in any case says what its ports are.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Registry,
+    candidates::Offer,
+    shard::{Backends, Shard},
+};
+use crate::model::{ClusterName, ServiceKey};
+
+impl Registry {
+    /// The Services of a service in these clusters. Half a picture is worse than the last whole one: a cluster that loads has none.
+    pub(super) fn backends_of<'a>(
+        &self,
+        key: &ServiceKey,
+        clusters: impl IntoIterator<Item = &'a ClusterName>,
+    ) -> BTreeMap<ClusterName, Backends> {
+        let seen = |shard: &Shard| if shard.is_loading() { Backends::default() } else { shard.backends(key) };
+        let clusters = clusters.into_iter().filter_map(|cluster| Some((cluster, self.shards.get(cluster)?)));
+        let mut all: BTreeMap<ClusterName, Backends> =
+            clusters.map(|(cluster, shard)| (cluster.clone(), seen(&shard))).collect();
+        if !all.values().any(Backends::is_open) {
+            return all;
+        }
+        let offers: Vec<Offer> = all.values().flat_map(|backends| backends.offers(&key.identity)).collect();
+        for (cluster, backends) in all.iter_mut().filter(|(_, backends)| !offers.is_empty() && backends.is_open()) {
+            if let Some(shard) = self.shards.get(cluster) {
+                *backends = shard.backends_among(key, &offers);
+            }
+        }
+        all
+    }
+
+    /// As [`Registry::backends_of`], in one cluster.
+    pub(super) fn backends_in(&self, key: &ServiceKey, cluster: &ClusterName) -> Backends {
+        let found = self.shards.get(cluster).map(|shard| shard.backends(key)).unwrap_or_default();
+        if !found.is_open() || self.shards.get(cluster).is_none_or(|shard| shard.is_loading()) {
+            return found;
+        }
+        self.backends_of(key, self.clusters_of.of(key).iter()).remove(cluster).unwrap_or(found)
+    }
+}
