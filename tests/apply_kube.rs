@@ -444,7 +444,7 @@ async fn a_users_sidecar_gets_our_hosts_and_gives_them_back() {
         let before = get().await;
         let unit = Unit::Sidecar(bench.name.clone(), team.as_str().into());
         let merge = |hosts: &[&str]| {
-            Desired::merged_sidecar(&team, "default", hosts.iter().map(|host| (*host).to_owned()).collect())
+            Desired::merged_sidecar(&team, "default", hosts.iter().map(|host| (*host).into()).collect())
         };
         for (hosts, all) in [(&["s/a", "./*"][..], json!(["./*", "s/a"])), (&["s/b"], json!(["./*", "s/b"]))] {
             bench.writers.submit(&bench.name, unit.clone(), merge(hosts), Instant::now());

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     istio::{self, Object, Owner},
-    model::{Kind, NoteKind, ObjectId, Written},
+    model::{EgressHost, Kind, NoteKind, ObjectId, Written},
     plan::{Desired, HostObjects, WantedObject as Wanted},
 };
 
@@ -43,7 +43,7 @@ pub(super) enum Change {
     /// Of our marks on an object whose owner took it back.
     GiveBack { over: Arc<Written> },
     /// Of our hosts in a user's Sidecar.
-    Merge { over: Arc<Written>, hosts: Vec<String> },
+    Merge { over: Arc<Written>, hosts: Vec<EgressHost> },
 }
 
 impl Change {
@@ -95,7 +95,8 @@ impl Change {
             Self::Update { object, over } => Some(istio::changes(&over.shape, object)),
             Self::Merge { over, hosts } => {
                 let ours = over.sidecar.as_ref().map(|sidecar| sidecar.ours.as_slice()).unwrap_or_default();
-                Some(istio::list_changes("host", ours, hosts))
+                let hosts: Vec<String> = hosts.iter().map(|wanted| wanted.host.clone()).collect();
+                Some(istio::list_changes("host", ours, &hosts))
             }
             Self::Create { .. } | Self::Adopt { .. } | Self::GiveBack { .. } => None,
         }
@@ -252,7 +253,7 @@ impl Changes {
         self.object(object, view).change.into_iter().collect()
     }
 
-    fn merge(&mut self, id: &ObjectId, hosts: &[String], view: &View<'_>) -> Option<Change> {
+    fn merge(&mut self, id: &ObjectId, hosts: &[EgressHost], view: &View<'_>) -> Option<Change> {
         self.wanted.insert(id.clone());
         let Some(over) = (view.find)(id) else {
             // A namespace without a Sidecar sees everything: there is nothing to add to.
@@ -267,8 +268,7 @@ impl Changes {
         let sidecar = over.sidecar.as_ref()?;
         let mut hosts = hosts.to_vec();
         if !view.may_remove {
-            let standing: Vec<String> = sidecar.ours.iter().chain(&sidecar.ours_of_main_port).cloned().collect();
-            self.held_back |= add_missing(&mut hosts, &standing);
+            self.held_back |= add_missing(&mut hosts, &sidecar.added());
         }
         let unmergeable = if sidecar.has_selector {
             "has a workload selector, so it is not the whole namespace's"
@@ -296,11 +296,21 @@ fn others_sidecar(id: &ObjectId, view: &View<'_>) -> Option<ObjectId> {
 }
 
 /// Keeps the hosts that stand there, in their places. Tells whether any had been unwanted.
-fn add_missing(hosts: &mut Vec<String>, standing: &[String]) -> bool {
-    let unwanted: Vec<String> = standing.iter().filter(|host| !hosts.contains(host)).cloned().collect();
-    let any = !unwanted.is_empty();
-    hosts.extend(unwanted);
-    hosts.sort_by_key(|host| standing.iter().position(|other| other == host).unwrap_or(usize::MAX));
+fn add_missing(hosts: &mut Vec<EgressHost>, standing: &[EgressHost]) -> bool {
+    let mut any = false;
+    for kept in standing {
+        match hosts.iter_mut().find(|wanted| wanted.host == kept.host) {
+            Some(wanted) => {
+                any |= !kept.ports.is_subset(&wanted.ports);
+                wanted.ports.extend(&kept.ports);
+            }
+            None => {
+                any = true;
+                hosts.push(kept.clone());
+            }
+        }
+    }
+    hosts.sort_by_key(|wanted| standing.iter().position(|kept| kept.host == wanted.host).unwrap_or(usize::MAX));
     any
 }
 
@@ -505,7 +515,7 @@ mod tests {
     fn sidecar_hosts_are_merged_once_and_taken_out_only_on_full_knowledge() {
         let user = Arc::new(sidecar("team", &["./*"], &[]));
         let desired = |hosts: &[&str]| {
-            Desired::merged_sidecar("team", "default", hosts.iter().map(|host| (*host).to_owned()).collect())
+            Desired::merged_sidecar("team", "default", hosts.iter().map(|host| (*host).into()).collect())
         };
         assert_eq!(steps(&compare(&desired(&["s/a"]), &[user])), [["merge Sidecar"]]);
         assert!(compare(&desired(&["s/a"]), &[]).groups.is_empty(), "no Sidecar, nothing to narrow");

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::Settings,
     istio::{Object, Owner, keys},
-    model::{ClusterName, Kind, ObjectId, Written},
+    model::{ClusterName, EgressHost, Kind, ObjectId, Written},
 };
 
 /// A directory with the objects of one cluster.
@@ -238,7 +238,7 @@ impl DirectoryStore {
     }
 
     /// Only a Sidecar that stands in this directory can be merged into.
-    fn merge(&self, over: &Written, hosts: &[String]) -> Outcome<Written> {
+    fn merge(&self, over: &Written, hosts: &[EgressHost]) -> Outcome<Written> {
         let file = self.directory.join(file_name(&over.id, false));
         let text = read_file(&file).map_err(|error| failed(&error))?;
         let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
@@ -261,7 +261,7 @@ impl Store for DirectoryStore {
         ready(self.write(&self.directory.join(file_name(&object.id(), object.is_adopted())), object.manifest())).boxed()
     }
 
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>> {
         ready(self.merge(over, hosts)).boxed()
     }
 
@@ -493,7 +493,7 @@ mod tests {
         });
         fs::write(&file, to_yaml(&user)).unwrap();
         let standing = store.observe(user.clone()).unwrap();
-        let merged = store.merge_sidecar(&standing, &[format!("{NAMESPACE}/a.global")]).await.unwrap();
+        let merged = store.merge_sidecar(&standing, &[format!("{NAMESPACE}/a.global").into()]).await.unwrap();
         let hosts = merged.sidecar.as_ref().unwrap();
         assert_eq!(hosts.listeners.len(), 2);
         assert_eq!((hosts.listeners[1].port, &hosts.listeners[1].hosts), (None, &hosts.ours));

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::Settings,
     istio::{Object, OwnedKeys, Owner, keys},
-    model::{Kind, ObjectId, Written},
+    model::{EgressHost, Kind, ObjectId, Written},
 };
 
 /// Longest time for one request. A healthy API server answers in milliseconds; admission webhooks may take up to 10 s by
@@ -213,7 +213,7 @@ impl KubeStore {
         self.read(over.id.kind, &answer.body)
     }
 
-    async fn merge_hosts(&self, over: &Written, hosts: &[String]) -> Outcome<Written> {
+    async fn merge_hosts(&self, over: &Written, hosts: &[EgressHost]) -> Outcome<Written> {
         let live = self.get_same(over).await?;
         let edited = merge::edited(&live, hosts).map_err(|reason| WriteError::Refused(format!("it {reason}")))?;
         let mut patch = vec![only_over(&over.resource_version)];
@@ -319,7 +319,7 @@ impl Store for KubeStore {
         self.take_over_object(object, over).boxed()
     }
 
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>> {
         self.merge_hosts(over, hosts).boxed()
     }
 

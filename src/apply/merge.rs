@@ -5,19 +5,23 @@
 //! The hosts go into the catch-all listener, the one without a port, because a listener with a port takes only services that have
 //! this port (Istio, `pilot/pkg/model/sidecar.go`, `needsPortMatch`). Where there is none, one with nothing but our hosts is put
 //! behind the others, and goes with the last of them: Istio wants it last (`pkg/config/validation/validation.go`, `ValidateSidecar`).
-//! It makes nothing else visible. What is published has port 80, and on a port the listener for that port comes before the catch-all
-//! (`sidecar.go`, `GetEgressListenerForRDS`): where the user has a listener for port 80, the hosts go there, too.
+//! It makes nothing else visible. On a port the listener for that port comes before the catch-all (`sidecar.go`,
+//! `GetEgressListenerForRDS`): where the user has a listener for port 80, under which every host is published, the hosts go there,
+//! too, and so they do into a listener for a further port under which they are published.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     istio::keys,
-    model::{EgressListener, Labels, SidecarHosts},
+    model::{EgressHost, EgressListener, Labels, SidecarHosts},
     plan::MAIN_PORT,
 };
 
-/// The annotations that say which hosts are ours: of the catch-all listener, and of that for port 80.
-pub(super) const ANNOTATIONS: [&str; 2] = [keys::EGRESS_HOSTS, keys::EGRESS_HOSTS_OF_MAIN_PORT];
+/// The annotations that say which hosts are ours: of the catch-all listener, of that for port 80, and of those for other ports.
+pub(super) const ANNOTATIONS: [&str; 3] =
+    [keys::EGRESS_HOSTS, keys::EGRESS_HOSTS_OF_MAIN_PORT, keys::EGRESS_HOSTS_OF_PORTS];
 
 /// What the egress listeners of a Sidecar should list.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,8 +32,10 @@ pub(super) struct Merged {
     appended: Vec<String>,
     /// The listener that goes, because it held nothing but ours.
     dropped: Option<usize>,
-    /// What is ours, in the order of [`ANNOTATIONS`].
+    /// What is ours in the catch-all listener and in that for port 80.
     ours: [Vec<String>; 2],
+    /// What is ours in the listeners for other ports.
+    ours_of_ports: BTreeMap<u64, Vec<String>>,
 }
 
 impl Merged {
@@ -38,7 +44,8 @@ impl Merged {
         let is_same = self.listeners.iter().eq(sidecar.listeners.iter().map(|listener| &listener.hosts))
             && self.appended.is_empty()
             && self.dropped.is_none()
-            && self.ours == [&*sidecar.ours, &*sidecar.ours_of_main_port];
+            && self.ours == [&*sidecar.ours, &*sidecar.ours_of_main_port]
+            && self.ours_of_ports == sidecar.ours_of_ports;
         !is_same
     }
 }
@@ -47,7 +54,9 @@ impl Merged {
 ///
 /// # Errors
 /// Says why the Sidecar cannot take any. Taking ours out always works.
-pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[String]) -> Result<Merged, &'static str> {
+pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[EgressHost]) -> Result<Merged, &'static str> {
+    let ports = wanted;
+    let wanted: &[String] = &wanted.iter().map(|wanted| wanted.host.clone()).collect::<Vec<_>>();
     let mut listeners: Vec<Vec<String>> = sidecar.listeners.iter().map(|listener| listener.hosts.clone()).collect();
     let find = |is: &dyn Fn(&EgressListener) -> bool| sidecar.listeners.iter().position(is);
     let catch_all = find(&|listener| listener.port.is_none() && !listener.is_bound);
@@ -68,6 +77,22 @@ pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[String]) -> Result<Merged
             Hosts { all: *listed, ours: *ours } = before.with(wanted);
         }
     }
+    let mut ours_of_ports = BTreeMap::new();
+    for (at, listener) in sidecar.listeners.iter().enumerate() {
+        let Some(port) = listener.port.filter(|port| *port > 0 && *port != u64::from(MAIN_PORT)) else { continue };
+        if listener.is_proxy || find(&|other| other.port == Some(port) && !other.is_proxy) != Some(at) {
+            continue;
+        }
+        let on_port = ports.iter().filter(|wanted| wanted.ports.iter().any(|of| u64::from(*of) == port));
+        let on_port: Vec<String> = on_port.map(|wanted| wanted.host.clone()).collect();
+        let known = sidecar.ours_of_ports.get(&port).cloned().unwrap_or_default();
+        let before = Hosts { all: std::mem::take(&mut listeners[at]), ours: known };
+        let after = before.with(&on_port);
+        listeners[at] = after.all;
+        if !after.ours.is_empty() {
+            ours_of_ports.insert(port, after.ours);
+        }
+    }
     let mut appended = Vec::new();
     let mut dropped = None;
     match catch_all {
@@ -79,14 +104,14 @@ pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[String]) -> Result<Merged
         None => {}
         Some(at) => dropped = (listeners[at].is_empty() && !sidecar.ours.is_empty()).then_some(at),
     }
-    Ok(Merged { listeners, appended, dropped, ours })
+    Ok(Merged { listeners, appended, dropped, ours, ours_of_ports })
 }
 
 /// A Sidecar, as a manifest, with `wanted` in place of what was ours.
 ///
 /// # Errors
 /// As [`merged`].
-pub(super) fn edited(manifest: &Value, wanted: &[String]) -> Result<Value, &'static str> {
+pub(super) fn edited(manifest: &Value, wanted: &[EgressHost]) -> Result<Value, &'static str> {
     let annotations: Labels = serde_json::from_value(manifest["metadata"]["annotations"].clone()).unwrap_or_default();
     let sidecar = SidecarHosts::read(&manifest["spec"], &annotations);
     let merged = merged(&sidecar, wanted)?;
@@ -108,12 +133,18 @@ pub(super) fn edited(manifest: &Value, wanted: &[String]) -> Result<Value, &'sta
     let had_annotations = metadata.get("annotations").is_some_and(Value::is_object);
     let mut annotations = metadata.get("annotations").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
     let had_ours = ANNOTATIONS.iter().any(|key| annotations.contains_key(*key));
-    for (key, ours) in ANNOTATIONS.into_iter().zip(&merged.ours) {
-        if ours.is_empty() {
-            annotations.remove(key);
-        } else {
-            annotations.insert(key.to_owned(), json!(ours).to_string().into());
-        }
+    let [catch_all, main_port] = &merged.ours;
+    let of_ports = &merged.ours_of_ports;
+    let ours = [
+        (!catch_all.is_empty()).then(|| json!(catch_all)),
+        (!main_port.is_empty()).then(|| json!(main_port)),
+        (!of_ports.is_empty()).then(|| json!(of_ports)),
+    ];
+    for (key, ours) in ANNOTATIONS.into_iter().zip(ours) {
+        match ours {
+            Some(ours) => annotations.insert(key.to_owned(), ours.to_string().into()),
+            None => annotations.remove(key),
+        };
     }
     if annotations.is_empty() && (had_ours || !had_annotations) {
         metadata.remove("annotations");
@@ -194,11 +225,18 @@ mod tests {
 
     /// Merges, and answers the listeners and what is ours; merging again must change nothing.
     fn merge(manifest: &Value, wanted: &[&str]) -> (Value, Vec<String>) {
-        let wanted = texts(wanted);
-        let edited = edited(manifest, &wanted).unwrap();
+        merge_with_ports(manifest, &egress(wanted))
+    }
+
+    fn egress(wanted: &[&str]) -> Vec<EgressHost> {
+        wanted.iter().copied().map(EgressHost::from).collect()
+    }
+
+    fn merge_with_ports(manifest: &Value, wanted: &[EgressHost]) -> (Value, Vec<String>) {
+        let edited = edited(manifest, wanted).unwrap();
         let annotations = serde_json::from_value(edited["metadata"]["annotations"].clone()).unwrap_or_default();
         let now = SidecarHosts::read(&edited["spec"], &annotations);
-        assert!(!merged(&now, &wanted).unwrap().differs_from(&now), "again changes nothing: {edited}");
+        assert!(!merged(&now, wanted).unwrap().differs_from(&now), "again changes nothing: {edited}");
         let listeners = shown(&edited["spec"]["egress"]);
         (edited, listeners)
     }
@@ -268,15 +306,42 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_for_a_further_port_gets_the_hosts_that_are_published_under_it() {
+        let on = |host: &str, ports: &[u16]| EgressHost { host: host.into(), ports: ports.iter().copied().collect() };
+        let user = sidecar(json!([
+            of_port(9000, &["./*"]), of_port(3306, &["*/mysql.foo.com"]), of_port(80, &["./*"]), of_port(0, &["./uds"]),
+            of_port(9000, &["x/*"]), {"hosts": ["./*"]},
+        ]));
+        let wanted = [on("s/a", &[9000]), on("s/b", &[]), on("s/c", &[9000, 9001])];
+        let (both, listeners) = merge_with_ports(&user, &wanted);
+        let expected = [
+            "9000 ./* s/a s/c",
+            "3306 */mysql.foo.com",
+            "80 ./* s/a s/b s/c",
+            "0 ./uds",
+            "9000 x/*",
+            "- ./* s/a s/b s/c",
+        ];
+        assert_eq!(listeners, expected);
+        assert_eq!(both["metadata"]["annotations"][keys::EGRESS_HOSTS_OF_PORTS], r#"{"9000":["s/a","s/c"]}"#);
+        let (moved, listeners) = merge_with_ports(&both, &[on("s/a", &[3306]), on("s/c", &[9000])]);
+        assert_eq!(listeners[..2], ["9000 ./* s/c", "3306 */mysql.foo.com s/a"]);
+        assert_eq!(merge(&moved, &[]).0, user);
+        let mut proxy = user;
+        proxy["spec"]["egress"][0]["port"]["protocol"] = json!("HTTP_PROXY");
+        assert_eq!(merge_with_ports(&proxy, &wanted).1[0], "9000 ./*", "a proxy takes every port by its own hosts");
+    }
+
+    #[test]
     fn a_listener_without_a_port_that_is_bound_takes_none_and_no_listener_needs_none() {
         let bound = sidecar(json!([{"bind": "127.0.0.1", "hosts": ["./*", "s/a"]}]));
-        assert!(edited(&bound, &texts(&["s/a"])).unwrap_err().contains("bound"));
+        assert!(edited(&bound, &egress(&["s/a"])).unwrap_err().contains("bound"));
         let mut ours = bound.clone();
         ours["metadata"]["annotations"] = json!({keys::EGRESS_HOSTS: "[\"s/a\"]"});
         assert_eq!(merge(&ours, &[]).1, ["- ./*"], "ours always come out");
         for everything in [json!({"metadata": {}, "spec": {"ingress": []}}), sidecar(json!([])), sidecar(json!("text"))]
         {
-            assert_eq!(edited(&everything, &texts(&["s/a"])).unwrap(), everything);
+            assert_eq!(edited(&everything, &egress(&["s/a"])).unwrap(), everything);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     istio::Object,
-    model::{ClusterName, Note, ObjectId, Written},
+    model::{ClusterName, EgressHost, Note, ObjectId, Written},
     registry::Unit,
 };
 
@@ -101,7 +101,7 @@ fn given_back(written: &Written) -> Option<Value> {
 }
 
 /// A user's Sidecar with these hosts as ours.
-fn with_hosts(written: &Written, hosts: &[String]) -> Option<Value> {
+fn with_hosts(written: &Written, hosts: &[EgressHost]) -> Option<Value> {
     let sidecar = written.content.as_deref().filter(|content| matches!(content, Object::Sidecar(_)))?;
     merge::edited(&sidecar.manifest(), hosts).ok()
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     istio::Object,
-    model::{Kind, ObjectId, SidecarHosts, Written},
+    model::{EgressHost, Kind, ObjectId, SidecarHosts, Written},
 };
 
 /// Reads an object as a server or file has it; the same function by which `fleet/` observes.
@@ -32,7 +32,7 @@ pub trait Store: Send + Sync + 'static {
     fn take_over<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
 
     /// Brings exactly `hosts` of ours into a Sidecar that is somebody else's; none takes ours out again.
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>>;
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>>;
 
     /// Gives an object that was taken over back to its owner: takes Tradewind's marks away and leaves what it says as it is.
     fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;

@@ -16,7 +16,10 @@ use crate::{
     istio::{
         DestinationRule, DestinationRuleSpec, Endpoint, Metadata, Object, Owner, ServiceEntry, ServiceEntrySpec, keys,
     },
-    model::{ClusterName, EgressListener, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts, Written},
+    model::{
+        ClusterName, EgressHost, EgressListener, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts,
+        Written,
+    },
     plan::HostPlan,
     registry::Unit,
 };
@@ -277,10 +280,10 @@ impl Store for World {
         self.write("take-over", object).boxed()
     }
 
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [String]) -> BoxFuture<'a, Outcome<Written>> {
+    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>> {
         async move {
             self.request("merge", &over.id).await?;
-            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+            let hosts: Vec<&str> = hosts.iter().map(|wanted| wanted.host.as_str()).collect();
             Ok(sidecar(&over.id.namespace, &hosts, &hosts))
         }
         .boxed()

@@ -252,12 +252,14 @@ fn compare(
 
 /// Whether a proxy is to have a host (`namespace/host`), by what is planned for the Sidecar of its namespace.
 fn reach(sidecar: Option<&SidecarWant>, entry: &str) -> Reach {
-    let lists = |hosts: &[String]| hosts.iter().any(|host| host.eq_ignore_ascii_case(entry));
+    let is_it = |host: &str| host.eq_ignore_ascii_case(entry);
     match sidecar {
-        Some(SidecarWant::Own(sidecar)) if !sidecar.spec.egress.iter().any(|egress| lists(&egress.hosts)) => {
+        Some(SidecarWant::Own(sidecar))
+            if !sidecar.spec.egress.iter().any(|egress| egress.hosts.iter().any(|host| is_it(host))) =>
+        {
             Reach::MustNot
         }
-        Some(SidecarWant::Merge { hosts }) if !lists(hosts) => Reach::May,
+        Some(SidecarWant::Merge { hosts }) if !hosts.iter().any(|wanted| is_it(&wanted.host)) => Reach::May,
         _ => Reach::Must,
     }
 }

@@ -77,6 +77,8 @@ pub mod keys {
     pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
     /// The same of its egress listener for port 80.
     pub const EGRESS_HOSTS_OF_MAIN_PORT: &str = "tradewind.io/egress-hosts-of-port-80";
+    /// The same of its egress listeners for other ports, as a JSON object by port.
+    pub const EGRESS_HOSTS_OF_PORTS: &str = "tradewind.io/egress-hosts-of-ports";
     /// Endpoint label with the cluster an endpoint leads to.
     pub const ENDPOINT_CLUSTER: &str = "tradewind.io/cluster";
     /// Endpoint label with an endpoint's true region.

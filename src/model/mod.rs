@@ -40,6 +40,6 @@ pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};
 pub use route::{CLUSTER_DOMAIN, full_host, local_service};
 pub(crate) use route::{MESH, PROTOCOLS, shares};
-pub use sidecar::{EgressListener, SidecarHosts};
+pub use sidecar::{EgressHost, EgressListener, SidecarHosts};
 pub use slice::{EndpointSlice, ReadyPod};
 pub use tracking::is_tracking;

@@ -1,5 +1,10 @@
 //! What a user's Sidecar lists for the calls of its workloads, and which hosts of that Tradewind added.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
 use serde_json::Value;
 
 use super::Labels;
@@ -17,6 +22,30 @@ pub struct SidecarHosts {
     pub ours: Vec<String>,
     /// The hosts that Tradewind added to the listener of port 80 (annotation `tradewind.io/egress-hosts-of-port-80`).
     pub ours_of_main_port: Vec<String>,
+    /// The hosts that Tradewind added to listeners of other ports (annotation `tradewind.io/egress-hosts-of-ports`).
+    pub ours_of_ports: BTreeMap<u64, Vec<String>>,
+}
+
+/// A host that a Sidecar should list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EgressHost {
+    /// `namespace/host`.
+    pub host: String,
+    /// The ports under which it is published besides 80.
+    pub ports: BTreeSet<u16>,
+}
+
+impl<T: Into<String>> From<T> for EgressHost {
+    fn from(host: T) -> Self {
+        Self { host: host.into(), ports: BTreeSet::new() }
+    }
+}
+
+impl fmt::Display for EgressHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.ports.iter().try_for_each(|port| write!(f, " :{port}"))
+    }
 }
 
 /// One entry of `spec.egress`.
@@ -46,13 +75,33 @@ impl SidecarHosts {
             listeners: listeners.collect(),
             ours: listed(keys::EGRESS_HOSTS),
             ours_of_main_port: listed(keys::EGRESS_HOSTS_OF_MAIN_PORT),
+            ours_of_ports: annotations
+                .get(keys::EGRESS_HOSTS_OF_PORTS)
+                .and_then(|hosts| serde_json::from_str(hosts).ok())
+                .unwrap_or_default(),
         }
+    }
+
+    /// All hosts that Tradewind added, with the further ports whose listeners have them.
+    #[must_use]
+    pub fn added(&self) -> Vec<EgressHost> {
+        let mut added: Vec<EgressHost> = Vec::new();
+        let of_ports = self.ours_of_ports.iter().flat_map(|(port, hosts)| hosts.iter().map(|host| (*port, host)));
+        let all = self.ours.iter().chain(&self.ours_of_main_port).map(|host| (0, host)).chain(of_ports);
+        for (port, host) in all {
+            let at = added.iter().position(|known| known.host == *host).unwrap_or_else(|| {
+                added.push(EgressHost::from(host.clone()));
+                added.len() - 1
+            });
+            added[at].ports.extend(u16::try_from(port).ok().filter(|port| *port > 0));
+        }
+        added
     }
 
     /// Whether Tradewind added hosts.
     #[must_use]
     pub fn has_ours(&self) -> bool {
-        !self.ours.is_empty() || !self.ours_of_main_port.is_empty()
+        !self.ours.is_empty() || !self.ours_of_main_port.is_empty() || !self.ours_of_ports.is_empty()
     }
 }
 

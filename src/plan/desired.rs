@@ -3,7 +3,7 @@
 use super::HostPlan;
 use crate::{
     istio::{Object, Sidecar},
-    model::{Kind, ObjectId},
+    model::{EgressHost, Kind, ObjectId},
 };
 
 /// What one cluster should hold of one unit. Empty: nothing.
@@ -23,7 +23,7 @@ pub(crate) enum WantedObject {
     /// An object of ours that stays as it is.
     Kept(ObjectId),
     /// Our hosts in a Sidecar that is somebody else's.
-    Merge { id: ObjectId, hosts: Vec<String> },
+    Merge { id: ObjectId, hosts: Vec<EgressHost> },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +92,7 @@ impl Desired {
     }
 
     /// The hosts that are merged into a user's Sidecar.
-    pub fn merged_hosts(&self) -> impl Iterator<Item = &String> {
+    pub fn merged_hosts(&self) -> impl Iterator<Item = &EgressHost> {
         self.wanted.iter().flat_map(|wanted| match wanted {
             WantedObject::Merge { hosts, .. } => hosts.as_slice(),
             _ => &[],
@@ -101,7 +101,7 @@ impl Desired {
 
     /// Hosts of ours in the user's Sidecar `namespace/name`.
     #[must_use]
-    pub fn merged_sidecar(namespace: &str, name: &str, hosts: Vec<String>) -> Self {
+    pub fn merged_sidecar(namespace: &str, name: &str, hosts: Vec<EgressHost>) -> Self {
         Self { wanted: vec![WantedObject::Merge { id: ObjectId::new(Kind::Sidecar, namespace, name), hosts }] }
     }
 

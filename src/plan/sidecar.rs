@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     config::{Settings, Sidecars},
     istio::{Egress, Metadata, Sidecar, SidecarSpec, keys},
+    model::EgressHost,
+    plan::MAIN_PORT,
     registry::ClientNamespace,
 };
 
@@ -16,8 +18,8 @@ pub enum SidecarWant {
     Nothing,
     /// These hosts, in the namespace's own Sidecar.
     Merge {
-        /// `namespace/host` pairs, sorted.
-        hosts: Vec<String>,
+        /// Sorted.
+        hosts: Vec<EgressHost>,
     },
     /// A Sidecar of ours.
     Own(Sidecar),
@@ -37,7 +39,20 @@ pub fn sidecar(client: &ClientNamespace, settings: &Settings) -> SidecarWant {
     let elsewhere = client.elsewhere.iter().map(|(namespace, host)| format!("{namespace}/{host}"));
     let hosts: BTreeSet<String> = global.chain(elsewhere).chain(local).collect();
     if settings.sidecars == Sidecars::Merge {
-        return SidecarWant::Merge { hosts: hosts.into_iter().collect() };
+        let ports: BTreeMap<String, &BTreeSet<u16>> = client
+            .further_ports
+            .iter()
+            .flat_map(|(host, ports)| {
+                let elsewhere = client.elsewhere.iter().filter(move |(_, of)| of == host);
+                let namespaces = elsewhere.map(|(namespace, _)| &**namespace).chain([&*settings.sync_namespace]);
+                namespaces.map(move |namespace| (format!("{namespace}/{host}"), ports))
+            })
+            .collect();
+        let with_ports = |host: String| EgressHost {
+            ports: ports.get(&host).into_iter().copied().flatten().copied().filter(|port| *port != MAIN_PORT).collect(),
+            host,
+        };
+        return SidecarWant::Merge { hosts: hosts.into_iter().map(with_ports).collect() };
     }
     // Besides its dependencies it sees itself, and the control plane.
     let base = ["./*".to_owned(), format!("{}/*", client.istio_namespace)];

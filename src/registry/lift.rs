@@ -19,7 +19,7 @@ use super::{
     snapshot::{Claim, ClientNamespace, Pods, Principals, Reader, ServiceSnapshot, Source, Target},
 };
 use crate::{
-    config::WithoutDependency,
+    config::{Sidecars, WithoutDependency},
     model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant},
 };
 
@@ -168,7 +168,7 @@ impl Registry {
         labels.iter().filter_map(|label| self.labels.get(label).map(|cluster| cluster.clone())).collect()
     }
 
-    fn carried_service(&self, shard: &Shard, key: &ServiceKey, variant: Variant) -> Option<CarriedService> {
+    pub(super) fn carried_service(&self, shard: &Shard, key: &ServiceKey, variant: Variant) -> Option<CarriedService> {
         if shard.knows_endpoints() {
             return None;
         }
@@ -329,8 +329,15 @@ impl Registry {
             (destinations, proxied)
         };
         let mut local_services = BTreeSet::new();
+        let mut further_ports: BTreeMap<Host, BTreeSet<u16>> = BTreeMap::new();
         for key in destinations.iter().flat_map(|identity| self.keys_of(identity)) {
-            hosts.extend(self.hosts_of(&key));
+            let of_key = self.hosts_of(&key);
+            if self.settings.sidecars == Sidecars::Merge {
+                let further = self.further_ports(&key);
+                let with_any = of_key.iter().filter(|_| !further.is_empty());
+                further_ports.extend(with_any.map(|host| (host.clone(), further.clone())));
+            }
+            hosts.extend(of_key);
             for cluster in &read_in {
                 let backends = self.backends_in(&key, cluster);
                 let of_services = backends.all().filter(|backend| backend.machine.is_none());
@@ -349,6 +356,7 @@ impl Registry {
             namespace: namespace.into(),
             is_client: !destinations.is_empty(),
             hosts: hosts.into_iter().collect(),
+            further_ports,
             local_services: local_services.into_iter().collect(),
         })
     }

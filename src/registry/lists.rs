@@ -5,10 +5,24 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Registry, dirty::Unit, status::ClusterStatus};
 use crate::{
     config::WithoutDependency,
-    model::{ClusterName, Identity, Kind, ObjectId, ServiceKey, Written},
+    model::{ClusterName, Identity, Kind, ObjectId, ServiceKey, Variant, Written},
 };
 
 impl Registry {
+    /// The Service ports besides the main one under which a service is published, or was where a cluster cannot be read.
+    pub(super) fn further_ports(&self, key: &ServiceKey) -> BTreeSet<u16> {
+        let mut clusters: BTreeSet<ClusterName> = self.clusters_of.of(key).iter().cloned().collect();
+        clusters.extend(self.carrying(key));
+        let mut ports = BTreeSet::new();
+        for shard in clusters.iter().filter_map(|cluster| self.shards.get(cluster)) {
+            let backends = shard.backends(key);
+            ports.extend(backends.all().flat_map(|backend| backend.ports.iter().skip(1)).map(|port| port.number));
+            let written = self.carried_service(&shard, key, Variant::Default);
+            ports.extend(written.iter().flat_map(|written| written.ports.values()).map(|(number, _)| *number));
+        }
+        ports
+    }
+
     // ---- lists ----
 
     /// Every service that runs, or has objects of ours, or runs in a cluster that cannot be read.

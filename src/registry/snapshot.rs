@@ -338,6 +338,9 @@ pub struct ClientNamespace {
     pub hosts: Vec<Host>,
     /// The hosts among them whose entry stands in another namespace than the sync namespace, with that.
     pub elsewhere: Vec<(Arc<str>, Host)>,
+    /// The ports under which a host is published besides 80, where any cluster offers one; only where hosts are merged into
+    /// Sidecars of users.
+    pub further_ports: BTreeMap<Host, BTreeSet<u16>>,
     /// `namespace/name` of the Services in this cluster behind those hosts.
     pub local_services: Vec<(Arc<str>, Arc<str>)>,
     /// Whether the namespace has workloads with declared dependencies.

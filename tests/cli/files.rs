@@ -287,6 +287,28 @@ fn an_empty_directory_says_so() {
     assert_eq!(code(&linted), 2);
     assert!(stderr(&linted).contains("the directory has no manifests (*.yaml, *.yml, *.json)"), "{}", stderr(&linted));
     assert_eq!(code(&tradewind(&["lint", text(&directory.path().join("nowhere"))])), 2);
+    let fleet = fleet();
+    fs::create_dir(fleet.path().join("cluster-9")).expect("a directory");
+    let rendered = tradewind(&["render", text(fleet.path())]);
+    assert!(stderr(&rendered).contains("error: cluster-9: the directory has no manifests"), "{}", stderr(&rendered));
+}
+
+#[test]
+fn what_is_in_a_namespace_that_is_not_read_is_told_and_hides_nothing() {
+    let fleet = fleet();
+    let elsewhere = "apiVersion: admiral.io/v1alpha1\nkind: Dependency\nmetadata: {name: a, namespace: admirals}\n\
+                     spec: {source: a, destinations: [b]}\n";
+    let file = fleet.path().join("cluster-1/elsewhere.yaml");
+    fs::write(&file, elsewhere).expect("a file");
+    let rendered = tradewind(&["render", text(fleet.path())]);
+    assert_eq!(code(&rendered), 0, "{}", stderr(&rendered));
+    assert!(stderr(&rendered).contains("is read in the namespace admiral only"), "{}", stderr(&rendered));
+    let linted = tradewind(&["lint", text(&file)]);
+    assert_eq!(code(&linted), 0);
+    let said = format!("{}{}", stdout(&linted), stderr(&linted));
+    assert!(said.contains("metadata.namespace: a Dependency is read in the namespace admiral only"), "{said}");
+    let other = tradewind(&["lint", text(&file), "--dependency-namespace", "admirals"]);
+    assert!(!stdout(&other).contains("is read in the namespace"), "{}", stdout(&other));
 }
 
 #[test]

@@ -65,6 +65,8 @@ fn diff_names_a_cluster_that_is_down_and_ends_with_2() {
     let out = tempfile::tempdir().expect("a directory");
     let rendered = tradewind(&["render", &file, "--allow-partial", "-d", text(out.path())]);
     assert_eq!(code(&rendered), 0, "{}", stderr(&rendered));
+    let strict = tradewind(&["render", &file, "--allow-partial", "--strict"]);
+    assert_eq!(code(&strict), 1, "what is missing is a note: {}", stderr(&strict));
     for cluster in ["cluster-1", "cluster-3"] {
         fs::rename(out.path().join(cluster), fleet.at(cluster).join("admiral-sync")).expect("a directory");
     }

@@ -230,7 +230,7 @@ impl Wanted {
                 assert!(wanted.objects.insert(at, object.clone()).is_none(), "planned twice");
             }
             wanted.kept.extend(desired.kept().map(|id| (cluster.clone(), id.clone())));
-            wanted.merged.extend(desired.merged_hosts().cloned());
+            wanted.merged.extend(desired.merged_hosts().map(ToString::to_string));
         }
         wanted
     }
