@@ -15,7 +15,7 @@ use tradewind::{
         Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
     planner::plan_unit,
-    registry::{Registry, Unit},
+    registry::{Registry, WorkKey},
 };
 
 const NAMESPACES: usize = 50;
@@ -170,8 +170,8 @@ fn main() {
     let units = registry.take_dirty();
     let (mut objects, mut hosts) = (0, 0);
     for unit in &units {
-        let Unit::Service(key) = unit else { continue };
-        let plan = plan_unit(&registry, &Unit::Service(key.clone())).and_then(|plan| plan.service);
+        let WorkKey::Service(key) = unit else { continue };
+        let plan = plan_unit(&registry, &WorkKey::Service(key.clone())).and_then(|plan| plan.service);
         let plan = plan.expect("the fleet is listed");
         hosts += plan
             .clusters
@@ -193,8 +193,8 @@ fn main() {
         let begin = Instant::now();
         registry.apply(&names[homes[service][0]], policy(service, weights));
         for unit in registry.take_dirty() {
-            if let Unit::Service(key) = unit {
-                black_box(plan_unit(&registry, &Unit::Service(key)));
+            if let WorkKey::Service(key) = unit {
+                black_box(plan_unit(&registry, &WorkKey::Service(key)));
             }
         }
         changes.push(begin.elapsed());

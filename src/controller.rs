@@ -17,7 +17,7 @@ use crate::{
     apply::{Desired, Occasion, Writers},
     model::{ClusterName, Note, NoteKind, ObjectRef},
     planner::plan_unit,
-    registry::{HintBudget, NoteSource, Registry, Unit},
+    registry::{HintBudget, NoteSource, Registry, WorkKey},
     server::{Metrics, Readiness},
 };
 
@@ -49,9 +49,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 struct PanicGuard {
     retry_after: Duration,
     /// Units whose last planning ended by a panic.
-    panicked: HashSet<Unit>,
+    panicked: HashSet<WorkKey>,
     /// Those that are to be planned again, each when its time has come.
-    retries: FuturesUnordered<BoxFuture<'static, Unit>>,
+    retries: FuturesUnordered<BoxFuture<'static, WorkKey>>,
 }
 
 /// Planning ended by a panic, which is a defect of Tradewind.
@@ -63,7 +63,7 @@ impl PanicGuard {
         Self { retry_after, panicked: HashSet::new(), retries: FuturesUnordered::new() }
     }
 
-    fn run<T>(&mut self, unit: &Unit, plan: impl FnOnce() -> T) -> Result<T, Panicked> {
+    fn run<T>(&mut self, unit: &WorkKey, plan: impl FnOnce() -> T) -> Result<T, Panicked> {
         let planned = catch_unwind(AssertUnwindSafe(plan)).map_err(|_| Panicked);
         if planned.is_ok() {
             self.panicked.remove(unit);
@@ -75,7 +75,7 @@ impl PanicGuard {
     }
 }
 
-fn planning_failed(unit: &Unit) -> Note {
+fn planning_failed(unit: &WorkKey) -> Note {
     Note {
         kind: NoteKind::PlanningFailed,
         object: ObjectRef {
@@ -148,7 +148,7 @@ impl Controller {
         }
     }
 
-    fn plan(&self, unit: &Unit, occasion: &Occasion, hints: &mut HintBudget) {
+    fn plan(&self, unit: &WorkKey, occasion: &Occasion, hints: &mut HintBudget) {
         let Some(plan) = plan_unit(&self.registry, unit) else { return };
         self.registry.put_notes(NoteSource::plan_of(unit), plan.notes, hints);
         if !plan.frozen {
@@ -159,7 +159,7 @@ impl Controller {
     /// Hands what each cluster should hold of a unit to its writer; a cluster that needs no write is told to forget the unit.
     fn hand_over(
         &self,
-        unit: &Unit,
+        unit: &WorkKey,
         first: &BTreeSet<ClusterName>,
         occasion: &Occasion,
         mut desired: BTreeMap<ClusterName, Desired>,
@@ -188,8 +188,8 @@ mod tests {
     use super::*;
     use crate::model::ServiceKey;
 
-    fn unit(identity: &str) -> Unit {
-        Unit::Service(ServiceKey::parse(identity, "stage").unwrap())
+    fn unit(identity: &str) -> WorkKey {
+        WorkKey::Service(ServiceKey::parse(identity, "stage").unwrap())
     }
 
     #[tokio::test]

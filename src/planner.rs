@@ -7,13 +7,13 @@
 use crate::{
     config::Settings,
     model::{Host, ServiceKey},
-    plan::{self, UnitInputs, UnitPlan},
-    registry::{Claim, Registry, ServiceSnapshot, Unit},
+    plan::{self, WorkInputs, WorkPlan},
+    registry::{Claim, Registry, ServiceSnapshot, WorkKey},
 };
 
 /// Plans a unit and claims the hosts of a service. Returns `None` while nothing may be planned.
 #[must_use]
-pub fn plan_unit(registry: &Registry, unit: &Unit) -> Option<UnitPlan> {
+pub fn plan_unit(registry: &Registry, unit: &WorkKey) -> Option<WorkPlan> {
     let claim = |key: &ServiceKey, service: &ServiceSnapshot, hosts: &[Host]| {
         // A frozen service only seems to ask for no host: it keeps those that it has.
         if service.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, hosts) }
@@ -23,15 +23,15 @@ pub fn plan_unit(registry: &Registry, unit: &Unit) -> Option<UnitPlan> {
 
 /// As [`plan_unit`], for display: claims nothing, so that it may run while the controller plans.
 #[must_use]
-pub fn preview_unit(registry: &Registry, unit: &Unit) -> Option<UnitPlan> {
+pub fn preview_unit(registry: &Registry, unit: &WorkKey) -> Option<WorkPlan> {
     plan_with(registry, unit, |key, _, hosts| registry.claims(key, hosts))
 }
 
 fn plan_with(
     registry: &Registry,
-    unit: &Unit,
+    unit: &WorkKey,
     claim: impl FnOnce(&ServiceKey, &ServiceSnapshot, &[Host]) -> Vec<Claim>,
-) -> Option<UnitPlan> {
+) -> Option<WorkPlan> {
     let settings = registry.settings();
     let inputs = inputs(registry, unit, settings, claim)?;
     Some(plan::plan_unit(&inputs, settings))
@@ -39,20 +39,20 @@ fn plan_with(
 
 fn inputs(
     registry: &Registry,
-    unit: &Unit,
+    unit: &WorkKey,
     settings: &Settings,
     claim: impl FnOnce(&ServiceKey, &ServiceSnapshot, &[Host]) -> Vec<Claim>,
-) -> Option<UnitInputs> {
+) -> Option<WorkInputs> {
     Some(match unit {
-        Unit::Service(key) => {
+        WorkKey::Service(key) => {
             let service = registry.snapshot(key)?;
             let claims = claim(key, &service, &plan::hosts(&service, settings));
-            UnitInputs::Service { service: Box::new(service), claims }
+            WorkInputs::Service { service: Box::new(service), claims }
         }
-        Unit::Host(host) => UnitInputs::Routes(Box::new(registry.host_snapshot(host)?)),
-        Unit::Sidecar(cluster, namespace) => UnitInputs::Sidecar(registry.client_namespace(cluster, namespace)?),
-        Unit::Namespace(cluster, namespace) => {
-            UnitInputs::NamespaceRules(registry.ruled_namespace(cluster, namespace)?)
+        WorkKey::Host(host) => WorkInputs::Routes(Box::new(registry.host_snapshot(host)?)),
+        WorkKey::Sidecar(cluster, namespace) => WorkInputs::Sidecar(registry.client_namespace(cluster, namespace)?),
+        WorkKey::Namespace(cluster, namespace) => {
+            WorkInputs::NamespaceRules(registry.ruled_namespace(cluster, namespace)?)
         }
     })
 }

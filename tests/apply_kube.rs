@@ -23,7 +23,7 @@ use tradewind::{
     },
     model::{ClusterName, Host, Kind, NoteKind, Observed, ServiceKey},
     plan::HostPlan,
-    registry::{Registry, Unit},
+    registry::{Registry, WorkKey},
 };
 
 /// For what should take milliseconds, on a machine that builds meanwhile.
@@ -104,8 +104,8 @@ impl Bench {
         store(&self.client, &self.observer, &self.settings)
     }
 
-    fn unit(&self) -> Unit {
-        Unit::Service(ServiceKey::parse("payments", "stage").expect("a key"))
+    fn unit(&self) -> WorkKey {
+        WorkKey::Service(ServiceKey::parse("payments", "stage").expect("a key"))
     }
 
     fn submit(&self, desired: Desired) {
@@ -442,7 +442,7 @@ async fn a_users_sidecar_gets_our_hosts_and_gives_them_back() {
         bench.look().await;
         let get = async || cluster.get_json(SIDECAR, team.as_str(), "default").await.expect("the Sidecar");
         let before = get().await;
-        let unit = Unit::Sidecar(bench.name.clone(), team.as_str().into());
+        let unit = WorkKey::Sidecar(bench.name.clone(), team.as_str().into());
         let merge = |hosts: &[&str]| {
             Desired::merged_sidecar(&team, "default", hosts.iter().map(|host| (*host).into()).collect())
         };

@@ -15,7 +15,7 @@ use tradewind::{
     model::{Adoption, AdoptionStage, ClusterName, Host, Note, ObjectId, ServiceKey, Written},
     plan::HostPlan,
     planner::plan_unit,
-    registry::{Registry, Unit},
+    registry::{Registry, WorkKey},
 };
 
 /// What cluster-1 of the sample wants for payments: three hosts.
@@ -29,7 +29,7 @@ static WANTED: LazyLock<Vec<HostPlan>> = LazyLock::new(|| {
         cluster.push(&cluster.load(), &registry, 0);
     }
     registry.fleet_listed();
-    let plan = plan_unit(&registry, &Unit::Service(payments())).and_then(|plan| plan.service);
+    let plan = plan_unit(&registry, &WorkKey::Service(payments())).and_then(|plan| plan.service);
     let plan = plan.expect("the fleet is listed");
     plan.clusters.into_iter().find(|planned| planned.cluster == cluster()).expect("a dependent cluster").hosts
 });
@@ -47,7 +47,7 @@ fn cluster() -> ClusterName {
 struct Standing(BTreeMap<ObjectId, Arc<Written>>);
 
 impl Known for Standing {
-    fn written_of(&self, _: &ClusterName, _: &Unit) -> Vec<Arc<Written>> {
+    fn written_of(&self, _: &ClusterName, _: &WorkKey) -> Vec<Arc<Written>> {
         self.0.values().cloned().collect()
     }
 
@@ -83,7 +83,7 @@ impl Known for Standing {
         false
     }
 
-    fn is_suspended(&self, _: &ClusterName, _: &Unit) -> bool {
+    fn is_suspended(&self, _: &ClusterName, _: &WorkKey) -> bool {
         false
     }
 
@@ -95,7 +95,7 @@ impl Known for Standing {
 
     fn wrote_delete(&self, _: &ClusterName, _: &ObjectId) {}
 
-    fn mark(&self, _: Unit) {}
+    fn mark(&self, _: WorkKey) {}
 
     fn note(&self, _: &ClusterName, _: &ObjectId, _: Vec<Note>) {}
 }
@@ -175,7 +175,7 @@ proptest! {
             }
         }
         let desired = Desired::hosts(&hosts);
-        for write in preview(&known, &cluster(), &Unit::Service(payments()), &desired, adopts).writes {
+        for write in preview(&known, &cluster(), &WorkKey::Service(payments()), &desired, adopts).writes {
             let there = known.0.get(&write.id);
             let owner = there.map(|written| written.owner);
             let stage = there.and_then(|written| written.adoption.as_ref()).map(|adoption| &adoption.stage);

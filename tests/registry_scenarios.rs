@@ -36,7 +36,7 @@ use tradewind::{
     config::{Settings, SidecarInjection, Sidecars, WithoutDependency},
     istio::Object,
     model::{ClusterName, Kind, NoteKind, ObjectId, Observed, ServiceKey},
-    registry::Unit,
+    registry::WorkKey,
 };
 
 const REASON: &str = "connection refused";
@@ -562,14 +562,14 @@ fn a_client_serves_no_dependency_until_a_workload_of_its_identity_comes_beside_i
 fn an_event_marks_what_it_changes_and_nothing_else() {
     let fleet = with(payments(), "cluster-2", &(runs("greeting") + &runs("reports")));
     let world = running(&Settings::default(), &fleet);
-    let dirty_after = |text: &str| -> Vec<Unit> {
+    let dirty_after = |text: &str| -> Vec<WorkKey> {
         for object in manifests(&world.observer, text) {
             world.registry.apply(&cluster("cluster-2"), object);
         }
         world.registry.take_dirty().into_iter().collect()
     };
-    let services = |identities: &[&str]| -> Vec<Unit> {
-        identities.iter().map(|identity| Unit::Service(key(identity, "stage"))).collect()
+    let services = |identities: &[&str]| -> Vec<WorkKey> {
+        identities.iter().map(|identity| WorkKey::Service(key(identity, "stage"))).collect()
     };
     assert_eq!(dirty_after(&runs("greeting")), [], "nothing new");
     let other_port = runs("greeting").replace("8080", "8081");
@@ -703,7 +703,7 @@ fn copies(objects: &Objects) -> BTreeMap<String, u64> {
 
 /// The clusters in which a copy stands.
 fn standing_copies(world: &World) -> Vec<String> {
-    let unit = Unit::Host(HOST.into());
+    let unit = WorkKey::Host(HOST.into());
     let names = world.registry.cluster_names().into_iter();
     names.filter(|name| !world.registry.written_of(name, &unit).is_empty()).map(|name| name.to_string()).collect()
 }

@@ -22,7 +22,7 @@ use tradewind::{
     fleet::{Observer, directory::DirectoryCluster},
     model::{ClusterName, Kind},
     planner::plan_unit,
-    registry::{Registry, Unit},
+    registry::{Registry, WorkKey},
     sample,
     server::{self, Metrics, Readiness, Views},
 };
@@ -60,7 +60,7 @@ impl Api {
             registry.clone(),
             readiness.clone(),
             Metrics::new().unwrap(),
-            Box::new(move |key| plan_unit(&planned, &Unit::Service(key.clone()))?.service),
+            Box::new(move |key| plan_unit(&planned, &WorkKey::Service(key.clone()))?.service),
             Box::new(move |cluster, id| match id {
                 "abc" => {
                     noted.lock().unwrap().push(format!("{cluster} {id}"));

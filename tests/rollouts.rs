@@ -9,7 +9,7 @@ use tradewind::{
     config::{Settings, WithoutDependency},
     istio::Object,
     model::{Kind, NoteKind, ObjectId},
-    registry::{KindState, Unit},
+    registry::{KindState, WorkKey},
 };
 
 const HOST: &str = "stage.payments.global";
@@ -221,9 +221,9 @@ fn a_weight_of_argo_changes_one_object_where_the_rollout_is() {
     for object in manifests(&world.observer, &route("route", 50, 50)) {
         world.registry.apply(&cluster(HOME), object);
     }
-    let routed = || Unit::Host("payments.team.svc.cluster.local".into());
-    assert_eq!(world.registry.take_dirty(), [Unit::Service(key("payments", "stage")), routed()].into());
-    world.registry.mark([Unit::Service(key("payments", "stage"))]);
+    let routed = || WorkKey::Host("payments.team.svc.cluster.local".into());
+    assert_eq!(world.registry.take_dirty(), [WorkKey::Service(key("payments", "stage")), routed()].into());
+    world.registry.mark([WorkKey::Service(key("payments", "stage"))]);
     world.settle();
     assert_eq!(seen(&world, HOME, HOST), ["canary 1 rollout", "stable 1 rollout", "192.0.2.2 2 deployment"]);
     assert_eq!(world.write_back(), 1);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     istio::{Object, Owner},
     model::{Kind, Note, NoteKind, ObjectId, ObjectRef, Written},
-    registry::{Because, Unit},
+    registry::{Because, WorkKey},
 };
 
 /// How long after its creation the sync namespace counts as there although no watch has shown it: several times what a
@@ -80,7 +80,7 @@ impl Report {
 
 impl ClusterWriter {
     /// One turn of a unit.
-    pub(super) async fn work(&self, unit: &Unit, work: &Work) -> Ending {
+    pub(super) async fn work(&self, unit: &WorkKey, work: &Work) -> Ending {
         let mut memory = self.state.lock().memories.get(unit).cloned().unwrap_or_default();
         let mut report = Report { because: work.because.clone().unwrap_or_default(), ..Report::default() };
         if self.is_barred(unit) && (work.desired.is_none() || self.shared.known.is_suspended(&self.cluster, unit)) {
@@ -105,7 +105,7 @@ impl ClusterWriter {
 
     async fn bring_about(
         &self,
-        unit: &Unit,
+        unit: &WorkKey,
         work: &Work,
         desired: &Arc<Desired>,
         memory: &mut Memory,
@@ -147,7 +147,7 @@ impl ClusterWriter {
         report.ending()
     }
 
-    fn compare(&self, unit: &Unit, desired: &Desired, memory: &Memory) -> Changes {
+    fn compare(&self, unit: &WorkKey, desired: &Desired, memory: &Memory) -> Changes {
         let known = &self.shared.known;
         diff(
             desired,
@@ -163,7 +163,7 @@ impl ClusterWriter {
     }
 
     /// Read-only counts what differs; a dry run says it, too, once per content.
-    fn only_say(&self, unit: &Unit, changes: &Changes, because: &Because, memory: &mut Memory) {
+    fn only_say(&self, unit: &WorkKey, changes: &Changes, because: &Because, memory: &mut Memory) {
         let all: Vec<&Change> = changes.groups.iter().flatten().collect();
         memory.drift = all.len() + changes.removals.len() + changes.obstacles.len();
         if !self.shared.settings.dry_run {
@@ -189,11 +189,11 @@ impl ClusterWriter {
     }
 
     /// Whether an operator wants nothing of the unit written now. Asked before each write: a long run ends at once.
-    fn is_barred(&self, unit: &Unit) -> bool {
+    fn is_barred(&self, unit: &WorkKey) -> bool {
         self.shared.known.is_read_only() || self.shared.known.is_suspended(&self.cluster, unit)
     }
 
-    async fn write_all(&self, unit: &Unit, changes: &Changes, memory: &mut Memory, report: &mut Report) {
+    async fn write_all(&self, unit: &WorkKey, changes: &Changes, memory: &mut Memory, report: &mut Report) {
         for group in &changes.groups {
             if report.halt || self.stop.is_cancelled() {
                 return;
@@ -219,7 +219,7 @@ impl ClusterWriter {
     /// One change. Comes back with what is still in the way although it was written.
     async fn write(
         &self,
-        unit: &Unit,
+        unit: &WorkKey,
         change: &Change,
         because: &Because,
         memory: &mut Memory,
@@ -269,7 +269,7 @@ impl ClusterWriter {
     }
 
     /// Somebody else wrote into the fields that Tradewind decides: once, all of them are made ours.
-    async fn reclaim(&self, unit: &Unit, object: &Object, because: &Because, written: &Written) -> Outcome<Written> {
+    async fn reclaim(&self, unit: &WorkKey, object: &Object, because: &Because, written: &Written) -> Outcome<Written> {
         let started = Instant::now();
         let answer = self.store.take_over(object, written).await;
         let why = Why { reason: Some("fields of others are next to ours"), changed: None, because };
@@ -279,7 +279,7 @@ impl ClusterWriter {
         Ok(written)
     }
 
-    async fn remove_cleared(&self, unit: &Unit, memory: &Memory, report: &mut Report) {
+    async fn remove_cleared(&self, unit: &WorkKey, memory: &Memory, report: &mut Report) {
         let known = &self.shared.known;
         let because = memory.removing.clone().unwrap_or_else(|| report.because.clone());
         let cleared = self.state.lock().guard.cleared(unit);
@@ -326,7 +326,7 @@ impl ClusterWriter {
         }
     }
 
-    async fn remove(&self, unit: &Unit, because: &Because, standing: &Written) -> Outcome<()> {
+    async fn remove(&self, unit: &WorkKey, because: &Because, standing: &Written) -> Outcome<()> {
         let why = Why { reason: Some("no longer wanted"), changed: None, because };
         let (started, id, known) = (Instant::now(), &standing.id, &self.shared.known);
         if is_merged(standing) {
@@ -383,7 +383,7 @@ impl ClusterWriter {
     /// Enters an answer into pace, metrics and log.
     fn answered<T>(
         &self,
-        unit: &Unit,
+        unit: &WorkKey,
         id: &ObjectId,
         verb: Verb,
         why: &Why<'_>,
@@ -439,11 +439,11 @@ impl ClusterWriter {
     }
 
     /// Notes what is in the way, and takes back what no longer is. After a mere removal, only about what was removed.
-    fn speak(&self, unit: &Unit, whole_unit: bool, memory: &mut Memory, report: &Report) {
+    fn speak(&self, unit: &WorkKey, whole_unit: bool, memory: &mut Memory, report: &Report) {
         let known = &self.shared.known;
         let service = match unit {
-            Unit::Service(key) => Some(key.clone()),
-            Unit::Sidecar(..) | Unit::Host(_) | Unit::Namespace(..) => None,
+            WorkKey::Service(key) => Some(key.clone()),
+            WorkKey::Sidecar(..) | WorkKey::Host(_) | WorkKey::Namespace(..) => None,
         };
         // What waits for its turn keeps what was said of it.
         let is_over = |id: &&ObjectId| {
@@ -509,11 +509,11 @@ fn removal_verb(standing: &Written) -> Verb {
     if is_merged(standing) { Verb::Merge } else { Verb::Delete }
 }
 
-fn name_of(unit: &Unit) -> String {
+fn name_of(unit: &WorkKey) -> String {
     match unit {
-        Unit::Service(key) => key.to_string(),
-        Unit::Sidecar(_, namespace) => format!("sidecar of {namespace}"),
-        Unit::Host(host) => format!("routes for {host}"),
-        Unit::Namespace(_, namespace) => format!("rules of {namespace}"),
+        WorkKey::Service(key) => key.to_string(),
+        WorkKey::Sidecar(_, namespace) => format!("sidecar of {namespace}"),
+        WorkKey::Host(host) => format!("routes for {host}"),
+        WorkKey::Namespace(_, namespace) => format!("rules of {namespace}"),
     }
 }

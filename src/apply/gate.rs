@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::writer::ClusterWriter;
-use crate::{model::ClusterName, registry::Unit};
+use crate::{model::ClusterName, registry::WorkKey};
 
 /// Longest wait for the clusters that come first: several times what a write takes, and short enough that a region that is
 /// really lost keeps nobody from leaving it.
@@ -19,7 +19,7 @@ pub(super) const FIRST_SECONDS: u64 = 5;
 
 /// One plan's order.
 pub(super) struct Gate {
-    unit: Unit,
+    unit: WorkKey,
     state: Mutex<Waiting>,
 }
 
@@ -29,7 +29,7 @@ struct Waiting {
 }
 
 impl Gate {
-    pub(super) fn new(unit: Unit, first: BTreeSet<ClusterName>) -> Self {
+    pub(super) fn new(unit: WorkKey, first: BTreeSet<ClusterName>) -> Self {
         Self { unit, state: Mutex::new(Waiting { first, behind: Vec::new() }) }
     }
 

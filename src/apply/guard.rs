@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     model::{ObjectId, Written},
-    registry::Unit,
+    registry::WorkKey,
 };
 
 /// Quiet after the last new wish before removals are judged: what belongs to one pass arrives within milliseconds, and
@@ -56,7 +56,7 @@ enum State {
 
 #[derive(Debug)]
 struct Removal {
-    unit: Unit,
+    unit: WorkKey,
     uid: Arc<str>,
     state: State,
 }
@@ -75,7 +75,7 @@ pub(super) enum Verdict {
     /// Nothing is new.
     Unchanged,
     /// The removals of these units may happen.
-    Cleared(Vec<Unit>),
+    Cleared(Vec<WorkKey>),
     /// Everything outstanding is withheld.
     Withheld,
 }
@@ -115,7 +115,7 @@ impl Guard {
     }
 
     /// Replaces what a unit wants removed: what it wants again is dropped from every list.
-    pub(super) fn want(&mut self, unit: &Unit, removals: &[Arc<Written>], now: Instant) {
+    pub(super) fn want(&mut self, unit: &WorkKey, removals: &[Arc<Written>], now: Instant) {
         let wanted: HashSet<&ObjectId> = removals.iter().map(|written| &written.id).collect();
         self.removals.retain(|id, removal| removal.unit != *unit || wanted.contains(id));
         for written in removals {
@@ -165,20 +165,20 @@ impl Guard {
 
     /// Lets exactly what is withheld under `id` go. An id that names nothing yet is remembered: it may be older than a
     /// restart. Returns the units whose turn it is.
-    pub(super) fn release(&mut self, id: &str) -> Option<Vec<Unit>> {
+    pub(super) fn release(&mut self, id: &str) -> Option<Vec<WorkKey>> {
         self.consent = Some(id.to_owned());
         self.withheld.as_ref().is_some_and(|batch| batch.id == id).then(|| self.let_go())
     }
 
     /// The removals of a unit that may happen now.
-    pub(super) fn cleared(&self, unit: &Unit) -> Vec<ObjectId> {
+    pub(super) fn cleared(&self, unit: &WorkKey) -> Vec<ObjectId> {
         let is_cleared = |removal: &Removal| matches!(removal.state, State::Cleared | State::Released);
         let of_unit = self.removals.iter().filter(|(_, removal)| removal.unit == *unit && is_cleared(removal));
         of_unit.map(|(id, _)| id.clone()).collect()
     }
 
     /// Whether a unit wants something removed.
-    pub(super) fn has(&self, unit: &Unit) -> bool {
+    pub(super) fn has(&self, unit: &WorkKey) -> bool {
         self.removals.values().any(|removal| removal.unit == *unit)
     }
 
@@ -195,12 +195,12 @@ impl Guard {
         Some((batch, withheld.map(|(id, _)| id.clone()).collect()))
     }
 
-    fn let_go(&mut self) -> Vec<Unit> {
+    fn let_go(&mut self) -> Vec<WorkKey> {
         self.withheld = None;
         self.turn(&[State::Withheld], State::Released)
     }
 
-    fn turn(&mut self, from: &[State], to: State) -> Vec<Unit> {
+    fn turn(&mut self, from: &[State], to: State) -> Vec<WorkKey> {
         let mut units = Vec::new();
         for removal in self.removals.values_mut().filter(|removal| from.contains(&removal.state)) {
             removal.state = to;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::{
     model::{ClusterName, Note, ObjectId, Written},
-    registry::{NoteSource, Registry, Unit},
+    registry::{NoteSource, Registry, WorkKey},
 };
 
 /// The picture that writes are compared with.
 pub trait Known: Send + Sync + 'static {
     /// What stands in a cluster for a unit: ours, and users' Sidecars that hold hosts of ours.
-    fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>>;
+    fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>>;
     /// Any object of a cluster, whoever made it.
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>>;
     /// The hand-written entry in a cluster beside which `wanted` is not made for a host.
@@ -28,7 +28,7 @@ pub trait Known: Send + Sync + 'static {
     /// Whether nothing is to be written anywhere.
     fn is_read_only(&self) -> bool;
     /// Whether what stands of a unit in a cluster is to be left as it is.
-    fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool;
+    fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool;
     /// Whether a namespace is there; absent when unknown.
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool>;
     /// The answer to a write, ahead of the watch.
@@ -36,13 +36,13 @@ pub trait Known: Send + Sync + 'static {
     /// The answer to a delete, ahead of the watch.
     fn wrote_delete(&self, cluster: &ClusterName, id: &ObjectId);
     /// The unit has to be planned again.
-    fn mark(&self, unit: Unit);
+    fn mark(&self, unit: WorkKey);
     /// Replaces what the writer has to say of an object.
     fn note(&self, cluster: &ClusterName, id: &ObjectId, notes: Vec<Note>);
 }
 
 impl Known for Registry {
-    fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+    fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         Self::written_of(self, cluster, unit)
     }
 
@@ -78,7 +78,7 @@ impl Known for Registry {
         Self::is_read_only(self)
     }
 
-    fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
+    fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool {
         Self::is_suspended(self, cluster, unit)
     }
 
@@ -94,7 +94,7 @@ impl Known for Registry {
         Self::wrote_delete(self, cluster, id);
     }
 
-    fn mark(&self, unit: Unit) {
+    fn mark(&self, unit: WorkKey) {
         Self::mark(self, [unit]);
     }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     istio::Object,
     model::{ClusterName, EgressHost, Note, ObjectId, Written},
-    registry::Unit,
+    registry::WorkKey,
 };
 
 /// One write that applying would make.
@@ -43,7 +43,7 @@ pub struct Previewed {
 pub fn preview(
     known: &dyn Known,
     cluster: &ClusterName,
-    unit: &Unit,
+    unit: &WorkKey,
     desired: &Desired,
     adopt_reference: bool,
 ) -> Previewed {

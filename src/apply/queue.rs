@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::plan::Desired;
-use crate::registry::{Because, Unit};
+use crate::registry::{Because, WorkKey};
 
 /// Why something is wanted now.
 #[derive(Debug, Clone)]
@@ -66,15 +66,15 @@ type Place = (Instant, u64);
 /// Units that wait, and units that are with a worker.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    entries: HashMap<Unit, Entry>,
-    turns: BTreeSet<(Place, Unit)>,
+    entries: HashMap<WorkKey, Entry>,
+    turns: BTreeSet<(Place, WorkKey)>,
     sequence: u64,
     running: usize,
 }
 
 impl Queue {
     /// Something is wanted for a unit. The same wish does not cut short the wait after a failure; another one does.
-    pub(super) fn submit(&mut self, unit: Unit, desired: Arc<Desired>, occasion: impl Into<Occasion>, now: Instant) {
+    pub(super) fn submit(&mut self, unit: WorkKey, desired: Arc<Desired>, occasion: impl Into<Occasion>, now: Instant) {
         let waiting = self.take_waiting(&unit);
         let mut work = Work::of(desired, occasion.into(), waiting.as_ref().map(|(work, _)| work));
         let mut due = now;
@@ -90,7 +90,7 @@ impl Queue {
     /// As [`Queue::submit`], for a turn that comes at `due` unless it is brought forward. A newer wish does not put it off.
     pub(super) fn submit_for(
         &mut self,
-        unit: Unit,
+        unit: WorkKey,
         desired: Arc<Desired>,
         occasion: impl Into<Occasion>,
         due: Instant,
@@ -105,21 +105,21 @@ impl Queue {
     }
 
     /// The turn of a unit that waits comes now.
-    pub(super) fn bring_forward(&mut self, unit: &Unit, now: Instant) {
+    pub(super) fn bring_forward(&mut self, unit: &WorkKey, now: Instant) {
         if let Some((work, (due, _))) = self.take_waiting(unit) {
             self.put(unit.clone(), work, due.min(now));
         }
     }
 
     /// Removals of a unit may happen. What waits, waits on and does them with the rest.
-    pub(super) fn poke(&mut self, unit: Unit, now: Instant) {
+    pub(super) fn poke(&mut self, unit: WorkKey, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {
             self.put(unit, Work { desired: None, since: None, because: None, failures: 0 }, now);
         }
     }
 
     /// The unit whose turn it is.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(Unit, Work)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(WorkKey, Work)> {
         let unit = self
             .turns
             .iter()
@@ -133,7 +133,7 @@ impl Queue {
     }
 
     /// The worker is done with a unit.
-    pub(super) fn finish(&mut self, unit: &Unit) {
+    pub(super) fn finish(&mut self, unit: &WorkKey) {
         self.running -= 1;
         if let Some(entry) = self.entries.get_mut(unit) {
             entry.running = false;
@@ -144,7 +144,7 @@ impl Queue {
     }
 
     /// The worker failed: the unit's turn comes again at `due`, unless something else is wanted meanwhile.
-    pub(super) fn retry(&mut self, unit: &Unit, mut work: Work, due: Instant) {
+    pub(super) fn retry(&mut self, unit: &WorkKey, mut work: Work, due: Instant) {
         self.finish(unit);
         match self.take_waiting(unit) {
             None => self.put(unit.clone(), work, due),
@@ -159,12 +159,12 @@ impl Queue {
     }
 
     /// Whether something newer waits for a unit.
-    pub(super) fn has_newer(&self, unit: &Unit) -> bool {
+    pub(super) fn has_newer(&self, unit: &WorkKey) -> bool {
         self.entries.get(unit).is_some_and(|entry| entry.next.as_ref().is_some_and(|(work, _)| work.desired.is_some()))
     }
 
     /// Whether a unit waits or is with a worker.
-    pub(super) fn has(&self, unit: &Unit) -> bool {
+    pub(super) fn has(&self, unit: &WorkKey) -> bool {
         self.entries.contains_key(unit)
     }
 
@@ -188,7 +188,7 @@ impl Queue {
         self.running
     }
 
-    fn put(&mut self, unit: Unit, work: Work, due: Instant) {
+    fn put(&mut self, unit: WorkKey, work: Work, due: Instant) {
         self.sequence += 1;
         let place = (due, self.sequence);
         let entry = self.entries.entry(unit.clone()).or_insert(Entry { next: None, running: false });
@@ -198,7 +198,7 @@ impl Queue {
         self.turns.insert((place, unit));
     }
 
-    fn take_waiting(&mut self, unit: &Unit) -> Option<(Work, Place)> {
+    fn take_waiting(&mut self, unit: &WorkKey) -> Option<(Work, Place)> {
         let (work, place) = self.entries.get_mut(unit)?.next.take()?;
         self.turns.remove(&(place, unit.clone()));
         if !self.entries[unit].running {

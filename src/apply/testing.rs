@@ -21,7 +21,7 @@ use crate::{
         Written,
     },
     plan::HostPlan,
-    registry::Unit,
+    registry::WorkKey,
 };
 
 pub(super) const NAMESPACE: &str = "admiral-sync";
@@ -34,8 +34,8 @@ pub(super) fn key(identity: &str) -> ServiceKey {
     ServiceKey::parse(identity, "stage").unwrap()
 }
 
-pub(super) fn unit(identity: &str) -> Unit {
-    Unit::Service(key(identity))
+pub(super) fn unit(identity: &str) -> WorkKey {
+    WorkKey::Service(key(identity))
 }
 
 fn metadata(name: String) -> Metadata {
@@ -131,7 +131,7 @@ pub(super) fn sidecar(namespace: &str, hosts: &[&str], ours: &[&str]) -> Written
 
 /// A cluster in memory that is also what is known of it: for the order and the merging of writes only.
 pub(super) struct World {
-    objects: Mutex<BTreeMap<ObjectId, (Unit, Arc<Written>)>>,
+    objects: Mutex<BTreeMap<ObjectId, (WorkKey, Arc<Written>)>>,
     /// `verb Kind name` of every request, in order.
     requests: Mutex<Vec<String>>,
     /// Errors to answer with, by kind and name.
@@ -139,7 +139,7 @@ pub(super) struct World {
     /// Digests that a webhook turns contents into, by name.
     mutations: Mutex<HashMap<String, u64>>,
     notes: Mutex<BTreeMap<ObjectId, Vec<Note>>>,
-    marked: Mutex<Vec<Unit>>,
+    marked: Mutex<Vec<WorkKey>>,
     changed: Notify,
     pub(super) has_cluster: AtomicBool,
     pub(super) can_write: AtomicBool,
@@ -147,7 +147,7 @@ pub(super) struct World {
     pub(super) may_remove: AtomicBool,
     pub(super) has_namespace: AtomicBool,
     pub(super) read_only: AtomicBool,
-    pub(super) suspended: Mutex<Option<Unit>>,
+    pub(super) suspended: Mutex<Option<WorkKey>>,
     frozen: Mutex<Option<Arc<Notify>>>,
 }
 
@@ -222,7 +222,7 @@ impl World {
         notes.values().flatten().map(|note| (note.kind, note.message.clone())).collect()
     }
 
-    pub(super) fn marked(&self) -> Vec<Unit> {
+    pub(super) fn marked(&self) -> Vec<WorkKey> {
         self.marked.lock().clone()
     }
 
@@ -312,7 +312,7 @@ impl Store for World {
 }
 
 impl Known for World {
-    fn written_of(&self, _: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+    fn written_of(&self, _: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         self.objects.lock().values().filter(|(of, _)| of == unit).map(|(_, written)| Arc::clone(written)).collect()
     }
 
@@ -348,7 +348,7 @@ impl Known for World {
         self.read_only.load(Ordering::Relaxed)
     }
 
-    fn is_suspended(&self, _: &ClusterName, unit: &Unit) -> bool {
+    fn is_suspended(&self, _: &ClusterName, unit: &WorkKey) -> bool {
         self.suspended.lock().as_ref() == Some(unit)
     }
 
@@ -367,7 +367,7 @@ impl Known for World {
         self.changed.notify_waiters();
     }
 
-    fn mark(&self, unit: Unit) {
+    fn mark(&self, unit: WorkKey) {
         self.marked.lock().push(unit);
         self.changed.notify_waiters();
     }
@@ -400,7 +400,7 @@ impl Fleet {
 }
 
 impl Known for Fleet {
-    fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+    fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         self.0[cluster].written_of(cluster, unit)
     }
 
@@ -436,7 +436,7 @@ impl Known for Fleet {
         self.0.values().any(|world| world.is_read_only())
     }
 
-    fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
+    fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool {
         self.0[cluster].is_suspended(cluster, unit)
     }
 
@@ -453,7 +453,7 @@ impl Known for Fleet {
     }
 
     /// A unit belongs to no cluster: each of them hears of it.
-    fn mark(&self, unit: Unit) {
+    fn mark(&self, unit: WorkKey) {
         self.0.values().for_each(|world| world.mark(unit.clone()));
     }
 

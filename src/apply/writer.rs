@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::Settings,
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef},
-    registry::Unit,
+    registry::WorkKey,
 };
 
 /// While a cluster's state is not known, look again this often. Whoever changes it has its units planned again, which
@@ -72,12 +72,12 @@ pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) guard: Guard,
     pub(super) pace: Pace,
-    pub(super) memories: HashMap<Unit, Memory>,
-    pub(super) held: HashMap<Unit, Held>,
+    pub(super) memories: HashMap<WorkKey, Memory>,
+    pub(super) held: HashMap<WorkKey, Held>,
     drift: usize,
-    replans: HashMap<Unit, Instant>,
+    replans: HashMap<WorkKey, Instant>,
     /// Those who wait for this cluster's write of a unit.
-    gates: HashMap<Unit, Arc<Gate>>,
+    gates: HashMap<WorkKey, Arc<Gate>>,
     withheld_noted: Option<(String, usize)>,
 }
 
@@ -125,12 +125,18 @@ impl ClusterWriter {
     }
 
     /// Takes what the cluster should hold of a unit.
-    pub(super) fn submit(&self, unit: Unit, desired: Arc<Desired>, occasion: Occasion) {
+    pub(super) fn submit(&self, unit: WorkKey, desired: Arc<Desired>, occasion: Occasion) {
         self.submit_first(unit, desired, occasion, None);
     }
 
     /// As [`ClusterWriter::submit`], and others wait for it behind a gate.
-    pub(super) fn submit_first(&self, unit: Unit, desired: Arc<Desired>, occasion: Occasion, gate: Option<Arc<Gate>>) {
+    pub(super) fn submit_first(
+        &self,
+        unit: WorkKey,
+        desired: Arc<Desired>,
+        occasion: Occasion,
+        gate: Option<Arc<Gate>>,
+    ) {
         let mut state = self.state.lock();
         // A fresh plan is what these were waiting for.
         state.replans.remove(&unit);
@@ -145,7 +151,7 @@ impl ClusterWriter {
     /// As [`ClusterWriter::submit`], behind those who come first, but no later than `due`.
     pub(super) fn submit_behind(
         self: &Arc<Self>,
-        unit: Unit,
+        unit: WorkKey,
         desired: Arc<Desired>,
         occasion: Occasion,
         gate: &Gate,
@@ -166,7 +172,7 @@ impl ClusterWriter {
     }
 
     /// The turn of a unit comes now.
-    pub(super) fn bring_forward(&self, unit: &Unit) {
+    pub(super) fn bring_forward(&self, unit: &WorkKey) {
         self.state.lock().queue.bring_forward(unit, Instant::now());
         self.wake.notify_one();
     }
@@ -177,14 +183,14 @@ impl ClusterWriter {
     }
 
     /// Nothing is wanted of a unit and nothing of it stands: drops what waits, and what was said of it.
-    pub(super) fn withdraw(&self, unit: &Unit) {
+    pub(super) fn withdraw(&self, unit: &WorkKey) {
         if self.minds(unit) {
             self.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now().into());
         }
     }
 
     /// Whether a unit waits, is under way, or has something said or remembered of it.
-    fn minds(&self, unit: &Unit) -> bool {
+    fn minds(&self, unit: &WorkKey) -> bool {
         let state = self.state.lock();
         state.queue.has(unit)
             || state.guard.has(unit)
@@ -226,7 +232,7 @@ impl ClusterWriter {
     /// Works until it is told to stop; then what is under way ends first.
     pub(super) async fn run(self: Arc<Self>) {
         let mut workers = JoinSet::new();
-        let mut under_way: HashMap<tokio::task::Id, (Unit, Work)> = HashMap::new();
+        let mut under_way: HashMap<tokio::task::Id, (WorkKey, Work)> = HashMap::new();
         while !(self.stop.is_cancelled() && workers.is_empty()) {
             let (turns, wake_at) = self.step();
             for (unit, work) in turns {
@@ -256,7 +262,7 @@ impl ClusterWriter {
     }
 
     /// Finds out whose turn it is now, and when to look again.
-    fn step(&self) -> (Vec<(Unit, Work)>, Option<Instant>) {
+    fn step(&self) -> (Vec<(WorkKey, Work)>, Option<Instant>) {
         let now = Instant::now();
         let known = &self.shared.known;
         let (can_write, may_remove) = (known.can_write(&self.cluster), known.may_remove(&self.cluster));
@@ -264,7 +270,7 @@ impl ClusterWriter {
         let mut state = self.state.lock();
         let state = &mut *state;
 
-        let planned_again: Vec<Unit> =
+        let planned_again: Vec<WorkKey> =
             state.replans.iter().filter(|(_, due)| **due <= now).map(|(unit, _)| unit.clone()).collect();
         for unit in &planned_again {
             state.replans.remove(unit);
@@ -312,7 +318,7 @@ impl ClusterWriter {
     }
 
     fn resume_held(&self, state: &mut State, may_remove: bool, now: Instant) {
-        let due: Vec<Unit> = state
+        let due: Vec<WorkKey> = state
             .held
             .iter()
             .filter(|(_, held)| match held {
@@ -333,7 +339,7 @@ impl ClusterWriter {
     }
 
     /// Puts a unit back where it belongs after its worker.
-    fn settle(&self, unit: Unit, work: Work, ending: &Ending) {
+    fn settle(&self, unit: WorkKey, work: Work, ending: &Ending) {
         let now = Instant::now();
         let mut state = self.state.lock();
         // What is newer than the work that ended keeps its own gate.
@@ -364,7 +370,7 @@ impl ClusterWriter {
     }
 
     /// Keeps the memory of a unit, and the sum of what differs from the plan.
-    pub(super) fn remember(&self, unit: &Unit, memory: Memory) {
+    pub(super) fn remember(&self, unit: &WorkKey, memory: Memory) {
         let mut state = self.state.lock();
         let drift_before = state.memories.remove(unit).map_or(0, |before| before.drift);
         state.drift = state.drift + memory.drift - drift_before;

@@ -25,7 +25,7 @@ use crate::{
     config::Settings,
     istio::Owner,
     model::{ClusterName, ObjectId, Written},
-    registry::Unit,
+    registry::WorkKey,
 };
 
 /// Longest time for cleaning a cluster that leaves: it may be leaving because it is broken.
@@ -116,7 +116,7 @@ impl Writers {
 
     /// Takes what a cluster should hold of a unit; it replaces what was wanted before. `occasion`: the event that led
     /// to it, and when it was noticed.
-    pub fn submit(&self, cluster: &ClusterName, unit: Unit, desired: Desired, occasion: impl Into<Occasion>) {
+    pub fn submit(&self, cluster: &ClusterName, unit: WorkKey, desired: Desired, occasion: impl Into<Occasion>) {
         // A drained room stays empty.
         if !self.leaving.is_closed()
             && let Some(writer) = self.writer(cluster)
@@ -129,7 +129,7 @@ impl Writers {
     /// those that are sick, and not for long.
     pub fn submit_in_order(
         &self,
-        unit: &Unit,
+        unit: &WorkKey,
         first: &BTreeSet<ClusterName>,
         wishes: BTreeMap<ClusterName, Desired>,
         occasion: impl Into<Occasion>,
@@ -159,13 +159,13 @@ impl Writers {
 
     /// Nothing is wanted of a unit in a cluster, and nothing of it stands there: drops what waits, and what was said of it.
     /// Makes no writer where none was needed so far.
-    pub fn withdraw(&self, cluster: &ClusterName, unit: &Unit) {
+    pub fn withdraw(&self, cluster: &ClusterName, unit: &WorkKey) {
         let running = self.running.lock().get(cluster).map(|running| Arc::clone(&running.writer));
         running.into_iter().for_each(|writer| writer.withdraw(unit));
     }
 
     /// As [`Writers::withdraw`] in every cluster for which there is no wish.
-    pub fn withdraw_beside(&self, unit: &Unit, wishes: &BTreeMap<ClusterName, Desired>) {
+    pub fn withdraw_beside(&self, unit: &WorkKey, wishes: &BTreeMap<ClusterName, Desired>) {
         let beside = self.writers().into_iter().filter(|writer| !wishes.contains_key(&writer.cluster));
         beside.for_each(|writer| writer.withdraw(unit));
     }

@@ -18,7 +18,7 @@ use super::{
     fleet, output, run,
     views::{self, ClusterView},
 };
-use crate::{config::Settings, model::Note, planner::preview_unit, registry::Unit, sample};
+use crate::{config::Settings, model::Note, planner::preview_unit, registry::WorkKey, sample};
 
 /// How often the picture is compared with what was shown, so that edits show up at once to a person.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -131,7 +131,7 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
 }
 
 fn picture(running: &run::Running) -> Vec<ClusterView> {
-    let units = running.registry.services().into_iter().map(Unit::Service);
+    let units = running.registry.services().into_iter().map(WorkKey::Service);
     let plans: Vec<_> = units.filter_map(|unit| preview_unit(&running.registry, &unit)?.service).collect();
     views::of(plans.iter(), &running.registry.cluster_names())
 }

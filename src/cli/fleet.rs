@@ -19,9 +19,9 @@ use crate::{
         file::{self, FleetCluster, Place},
     },
     model::{ClusterName, Note, did_you_mean},
-    plan::{ServicePlan, UnitPlan},
+    plan::{ServicePlan, WorkPlan},
     planner::plan_unit,
-    registry::{NoteSource, Registry, Unit},
+    registry::{NoteSource, Registry, WorkKey},
 };
 
 /// How often it is looked whether everything was read.
@@ -37,7 +37,7 @@ pub(super) struct PlannedFleet {
     /// Those whose objects were read too.
     pub(super) live: Vec<ClusterName>,
     /// Every unit with its plan.
-    plans: Vec<(Unit, UnitPlan)>,
+    plans: Vec<(WorkKey, WorkPlan)>,
     /// Some manifest could not be read: what it holds is missing from the plan.
     pub(super) incomplete: Vec<String>,
     /// What could not be read of live clusters.
@@ -170,8 +170,8 @@ impl PlannedFleet {
     }
 
     /// Every unit with what a cluster should hold of it.
-    pub(super) fn desired(&self, cluster: &ClusterName) -> Vec<(Unit, Desired)> {
-        let may_hold = |unit: &Unit| unit.cluster().is_none_or(|only| only == cluster);
+    pub(super) fn desired(&self, cluster: &ClusterName) -> Vec<(WorkKey, Desired)> {
+        let may_hold = |unit: &WorkKey| unit.cluster().is_none_or(|only| only == cluster);
         let plans = self.plans.iter().filter(|(unit, plan)| !plan.frozen && may_hold(unit));
         plans.map(|(unit, plan)| (unit.clone(), plan.desired_in(cluster))).collect()
     }

@@ -21,7 +21,7 @@ use crate::{
     },
     model::{ClusterName, Observed, ServiceKey},
     planner::preview_unit,
-    registry::{Registry, Unit},
+    registry::{Registry, WorkKey},
     server::{self, Metrics, Readiness, Views},
 };
 
@@ -241,7 +241,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     };
     let plan = {
         let registry = registry.clone();
-        Box::new(move |key: &ServiceKey| preview_unit(&registry, &Unit::Service(key.clone()))?.service)
+        Box::new(move |key: &ServiceKey| preview_unit(&registry, &WorkKey::Service(key.clone()))?.service)
     };
     let views = Arc::new(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?);
     let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;

@@ -14,7 +14,7 @@ use crate::{
     apply::preview,
     model::{ClusterName, Kind, ObjectId, did_you_mean},
     plan::{self, Desired, HostPlan, SidecarWant},
-    registry::Unit,
+    registry::WorkKey,
     verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
 };
 
@@ -216,7 +216,7 @@ fn compare(
     };
     let client = proxy.namespace.as_ref().and_then(|namespace| fleet.registry.client_namespace(cluster, namespace));
     let sidecar = client.map(|client| plan::sidecar(&client, fleet.registry.settings()));
-    let desired: BTreeMap<Unit, Desired> = fleet.desired(cluster).into_iter().collect();
+    let desired: BTreeMap<WorkKey, Desired> = fleet.desired(cluster).into_iter().collect();
     let gateways = gateways_of(cluster, fleet);
     let mut reports = Vec::new();
     for plan in fleet.services().filter(|plan| !plan.held) {
@@ -226,7 +226,7 @@ fn compare(
         if hosts.is_empty() {
             continue;
         }
-        let unit = Unit::Service(plan.key.clone());
+        let unit = WorkKey::Service(plan.key.clone());
         let is_live = fleet.live.contains(cluster);
         let writes = is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired[&unit], false).writes);
         for host in hosts {

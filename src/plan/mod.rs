@@ -52,7 +52,7 @@ pub use namespace_rules::{NamespaceRules, namespace_rules};
 pub(crate) use ports::MAIN_PORT;
 pub use propagation::{RoutePlan, routes};
 pub use sidecar::{SidecarWant, sidecar};
-pub use unit::{UnitInputs, UnitPlan, plan_unit};
+pub use unit::{WorkInputs, WorkPlan, plan_unit};
 pub use weights::percent_text;
 
 use crate::{

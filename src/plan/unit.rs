@@ -11,7 +11,7 @@ use crate::{
 
 /// What is known of one unit: all that its plan depends on, beside the settings.
 #[derive(Debug, Clone)]
-pub enum UnitInputs {
+pub enum WorkInputs {
     /// A service, with the holder and the address of each host that it asks for ([`super::hosts`]).
     Service {
         /// The service in all clusters.
@@ -29,7 +29,7 @@ pub enum UnitInputs {
 
 /// The plan of one unit.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct UnitPlan {
+pub struct WorkPlan {
     /// What each cluster should hold. A cluster that is missing should hold nothing of the unit.
     pub per_cluster: BTreeMap<ClusterName, Desired>,
     /// What owners and operators should know.
@@ -42,7 +42,7 @@ pub struct UnitPlan {
     pub service: Option<ServicePlan>,
 }
 
-impl UnitPlan {
+impl WorkPlan {
     /// What a cluster should hold of the unit.
     #[must_use]
     pub fn desired_in(&self, cluster: &ClusterName) -> Desired {
@@ -52,15 +52,15 @@ impl UnitPlan {
 
 /// Plans one unit.
 #[must_use]
-pub fn plan_unit(inputs: &UnitInputs, settings: &Settings) -> UnitPlan {
+pub fn plan_unit(inputs: &WorkInputs, settings: &Settings) -> WorkPlan {
     match inputs {
-        UnitInputs::Service { service, claims } => of_service(super::plan(service, claims, settings)),
-        UnitInputs::Routes(host) => {
+        WorkInputs::Service { service, claims } => of_service(super::plan(service, claims, settings)),
+        WorkInputs::Routes(host) => {
             let plan = super::routes(host, settings);
             let per_cluster = plan.clusters.iter().map(|(of, objects)| (of.clone(), Desired::in_turn(objects)));
-            UnitPlan { per_cluster: per_cluster.collect(), notes: plan.notes, frozen: plan.held, ..UnitPlan::default() }
+            WorkPlan { per_cluster: per_cluster.collect(), notes: plan.notes, frozen: plan.held, ..WorkPlan::default() }
         }
-        UnitInputs::Sidecar(client) => {
+        WorkInputs::Sidecar(client) => {
             let desired = match super::sidecar(client, settings) {
                 SidecarWant::Nothing => Desired::nothing(),
                 SidecarWant::Own(sidecar) => Desired::sidecar(sidecar),
@@ -70,19 +70,19 @@ pub fn plan_unit(inputs: &UnitInputs, settings: &Settings) -> UnitPlan {
             };
             of_one_cluster(&client.cluster, desired)
         }
-        UnitInputs::NamespaceRules(namespace) => {
+        WorkInputs::NamespaceRules(namespace) => {
             let rules = super::namespace_rules(namespace, settings);
             of_one_cluster(&namespace.cluster, Desired::nothing().and(&rules.objects).keeping(&rules.kept))
         }
     }
 }
 
-fn of_service(plan: ServicePlan) -> UnitPlan {
+fn of_service(plan: ServicePlan) -> WorkPlan {
     let per_cluster = plan.clusters.iter().map(|planned| {
         let desired = Desired::hosts(&planned.hosts).and(&planned.others).keeping(&planned.kept);
         (planned.cluster.clone(), desired)
     });
-    UnitPlan {
+    WorkPlan {
         per_cluster: per_cluster.collect(),
         notes: plan.notes.clone(),
         first: plan.first.clone(),
@@ -91,6 +91,6 @@ fn of_service(plan: ServicePlan) -> UnitPlan {
     }
 }
 
-fn of_one_cluster(cluster: &ClusterName, desired: Desired) -> UnitPlan {
-    UnitPlan { per_cluster: BTreeMap::from([(cluster.clone(), desired)]), ..UnitPlan::default() }
+fn of_one_cluster(cluster: &ClusterName, desired: Desired) -> WorkPlan {
+    WorkPlan { per_cluster: BTreeMap::from([(cluster.clone(), desired)]), ..WorkPlan::default() }
 }

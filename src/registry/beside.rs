@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Registry, ServiceSnapshot, Unit,
+    Registry, ServiceSnapshot, WorkKey,
     dependencies::Dependencies,
     partition::Spelling,
     shard::Shard,
@@ -251,7 +251,7 @@ impl Registry {
     }
 
     /// The units that the VirtualServices of users concern, by their hosts and by whom they are created for.
-    pub(super) fn routed_units(&self, routed: &Routed) -> BTreeSet<Unit> {
+    pub(super) fn routed_units(&self, routed: &Routed) -> BTreeSet<WorkKey> {
         let mut keys = BTreeSet::new();
         let suffix = format!(".{}", self.settings.hostname_suffix);
         let dependencies = self.dependencies.read();
@@ -265,7 +265,7 @@ impl Registry {
         }
         let created_for = routed.created_for.iter().filter_map(|identity| Identity::parse(identity).ok());
         keys.extend(created_for.flat_map(|identity| self.keys_under(&identity)));
-        keys.into_iter().map(Unit::Service).collect()
+        keys.into_iter().map(WorkKey::Service).collect()
     }
 
     /// The services that users know under an identity: those of all its partitions.
@@ -310,7 +310,7 @@ impl Registry {
     }
 
     /// The namespaces of a cluster that have, or may want, rules of ours.
-    pub(super) fn namespace_units(&self, cluster: &ClusterName) -> BTreeSet<Unit> {
+    pub(super) fn namespace_units(&self, cluster: &ClusterName) -> BTreeSet<WorkKey> {
         let Some(shard) = self.shards.get(cluster) else { return BTreeSet::new() };
         let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
         if rules_wanted(&self.settings) {
@@ -318,15 +318,15 @@ impl Registry {
         }
         let ruled = shard.standing().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
         namespaces.extend(ruled);
-        namespaces.into_iter().map(|namespace| Unit::Namespace(cluster.clone(), namespace)).collect()
+        namespaces.into_iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace)).collect()
     }
 
     /// The units of the namespaces of a cluster in which workloads came or went.
-    pub(super) fn moved_namespaces(&self, cluster: &ClusterName, namespaces: &BTreeSet<Arc<str>>) -> Vec<Unit> {
+    pub(super) fn moved_namespaces(&self, cluster: &ClusterName, namespaces: &BTreeSet<Arc<str>>) -> Vec<WorkKey> {
         if !rules_wanted(&self.settings) {
             return Vec::new();
         }
-        namespaces.iter().map(|namespace| Unit::Namespace(cluster.clone(), namespace.clone())).collect()
+        namespaces.iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace.clone())).collect()
     }
 
     /// Every namespace that has, or may want, rules of ours.
@@ -335,8 +335,8 @@ impl Registry {
         let units = self.cluster_names().into_iter().flat_map(|cluster| self.namespace_units(&cluster));
         units
             .filter_map(|unit| match unit {
-                Unit::Namespace(cluster, namespace) => Some((cluster, namespace)),
-                Unit::Service(_) | Unit::Sidecar(..) | Unit::Host(_) => None,
+                WorkKey::Namespace(cluster, namespace) => Some((cluster, namespace)),
+                WorkKey::Service(_) | WorkKey::Sidecar(..) | WorkKey::Host(_) => None,
             })
             .collect()
     }

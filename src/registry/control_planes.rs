@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Registry, Trigger, Unit,
+    Registry, Trigger, WorkKey,
     shard::Shard,
     snapshot::{Reader, Target},
 };
@@ -174,18 +174,18 @@ impl Registry {
         &self,
         planes: &BTreeSet<ClusterName>,
         namespaces: impl Iterator<Item = &'a Arc<str>>,
-    ) -> BTreeSet<Unit> {
+    ) -> BTreeSet<WorkKey> {
         if self.settings.sidecars == Sidecars::Off {
             return BTreeSet::new();
         }
         let at = |namespace: &Arc<str>| {
-            planes.iter().map(|plane| Unit::Sidecar(plane.clone(), namespace.clone())).collect::<Vec<_>>()
+            planes.iter().map(|plane| WorkKey::Sidecar(plane.clone(), namespace.clone())).collect::<Vec<_>>()
         };
         namespaces.flat_map(at).collect()
     }
 
     /// The Sidecars of all namespaces that run one of some identities.
-    pub(super) fn sidecars_beside<'a>(&self, identities: impl IntoIterator<Item = &'a Identity>) -> BTreeSet<Unit> {
+    pub(super) fn sidecars_beside<'a>(&self, identities: impl IntoIterator<Item = &'a Identity>) -> BTreeSet<WorkKey> {
         if self.settings.sidecars == Sidecars::Off {
             return BTreeSet::new();
         }
@@ -197,7 +197,7 @@ impl Registry {
     }
 
     /// The Sidecars that may have to be planned in a cluster.
-    pub(super) fn sidecar_units(&self, cluster: &ClusterName) -> Vec<Unit> {
+    pub(super) fn sidecar_units(&self, cluster: &ClusterName) -> Vec<WorkKey> {
         if self.settings.sidecars == Sidecars::Off {
             return Vec::new();
         }
@@ -210,12 +210,12 @@ impl Registry {
     }
 
     /// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.
-    pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &Arc<str>) -> BTreeSet<Unit> {
+    pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &Arc<str>) -> BTreeSet<WorkKey> {
         if self.settings.sidecars == Sidecars::Off {
             return BTreeSet::new();
         }
         let clusters = self.control_planes(cluster).into_iter().chain([cluster.clone()]);
-        clusters.map(|cluster| Unit::Sidecar(cluster, namespace.clone())).collect()
+        clusters.map(|cluster| WorkKey::Sidecar(cluster, namespace.clone())).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Registry,
-    dirty::{Trigger, Unit},
+    dirty::{Trigger, WorkKey},
     identity::environment_of,
 };
 use crate::{
@@ -151,7 +151,7 @@ impl Registry {
             keys.insert(proxy.proxy.clone());
             keys.extend(self.keys_of(&proxy.proxy.identity));
         }
-        let mut dirty: BTreeSet<Unit> = keys.into_iter().map(Unit::Service).collect();
+        let mut dirty: BTreeSet<WorkKey> = keys.into_iter().map(WorkKey::Service).collect();
         dirty.extend(self.sidecars_beside(&sources));
         self.mark_for(dirty, &Trigger::Object(cluster.clone(), id.clone()));
     }

@@ -18,7 +18,7 @@ use crate::{
 /// What is planned at once, in the order in which it is planned: the rules of a namespace before the routes of its services
 /// that lead by them, and the services, which say what is published, before the Sidecars and copies that follow them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Unit {
+pub enum WorkKey {
     /// The rules for all Services of one namespace of one cluster.
     Namespace(ClusterName, Arc<str>),
     /// A service, in all clusters.
@@ -29,7 +29,7 @@ pub enum Unit {
     Host(Arc<str>),
 }
 
-impl Unit {
+impl WorkKey {
     /// The only cluster that holds objects of the unit; absent where any may.
     #[must_use]
     pub fn cluster(&self) -> Option<&ClusterName> {
@@ -49,7 +49,7 @@ impl Unit {
     }
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for WorkKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(key) => write!(f, "{key}"),
@@ -124,10 +124,10 @@ impl fmt::Display for Because {
     }
 }
 
-type Waiting = HashMap<Unit, Because>;
+type Waiting = HashMap<WorkKey, Because>;
 
 /// Adds units to those that wait; answers whether one was new.
-fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (Unit, Because)>) -> bool {
+fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (WorkKey, Because)>) -> bool {
     let before = waiting.len();
     for (unit, because) in units {
         match waiting.entry(unit) {
@@ -148,14 +148,14 @@ pub(super) struct DirtyUnits {
 }
 
 impl DirtyUnits {
-    pub(super) fn mark(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
+    pub(super) fn mark(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
         let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
         if enter(&mut self.units.lock(), units) {
             self.changed.notify_one();
         }
     }
 
-    pub(super) fn mark_later(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
+    pub(super) fn mark_later(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
         let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
         if enter(&mut self.later.lock(), units) {
             self.later_changed.notify_one();
@@ -171,7 +171,7 @@ impl DirtyUnits {
     }
 
     /// Everything that waits, sorted, so that the same state is worked through in the same order, with what made it wait.
-    pub(super) fn take(&self) -> BTreeMap<Unit, Because> {
+    pub(super) fn take(&self) -> BTreeMap<WorkKey, Because> {
         std::mem::take(&mut *self.units.lock()).into_iter().collect()
     }
 
@@ -195,23 +195,23 @@ impl DirtyUnits {
 impl Registry {
     /// Takes everything that has to be planned, sorted.
     #[must_use]
-    pub fn take_dirty(&self) -> BTreeSet<Unit> {
+    pub fn take_dirty(&self) -> BTreeSet<WorkKey> {
         self.take_triggered().into_keys().collect()
     }
 
     /// As [`Registry::take_dirty`], with what made each unit dirty.
     #[must_use]
-    pub fn take_triggered(&self) -> BTreeMap<Unit, Because> {
+    pub fn take_triggered(&self) -> BTreeMap<WorkKey, Because> {
         if !self.started.load(Ordering::Acquire) {
             return BTreeMap::new();
         }
         self.review_dependencies();
         let mut units = self.dirty.take();
-        let mut ruled: BTreeMap<Unit, Because> = BTreeMap::new();
+        let mut ruled: BTreeMap<WorkKey, Because> = BTreeMap::new();
         for (unit, because) in &units {
             let namespaces = unit.service().map(|key| self.ruled_namespaces(key)).unwrap_or_default();
             for (cluster, namespace) in namespaces {
-                ruled.entry(Unit::Namespace(cluster, namespace)).or_insert_with(|| because.clone());
+                ruled.entry(WorkKey::Namespace(cluster, namespace)).or_insert_with(|| because.clone());
             }
         }
         for (unit, because) in ruled {
@@ -224,12 +224,12 @@ impl Registry {
     /// copies of users' routes for its hosts. It comes later in the order of units, so that many services make one piece of
     /// work of it.
     #[must_use]
-    pub fn followers(&self, unit: &Unit) -> BTreeSet<Unit> {
+    pub fn followers(&self, unit: &WorkKey) -> BTreeSet<WorkKey> {
         let Some(key) = unit.service() else { return BTreeSet::new() };
-        let mut units: BTreeSet<Unit> = self.routed_hosts_of(key).into_iter().map(Unit::Host).collect();
+        let mut units: BTreeSet<WorkKey> = self.routed_hosts_of(key).into_iter().map(WorkKey::Host).collect();
         if self.settings.sidecars != Sidecars::Off {
             let clients = self.namespaces_of_dependents(key).into_iter();
-            units.extend(clients.map(|(cluster, namespace)| Unit::Sidecar(cluster, namespace)));
+            units.extend(clients.map(|(cluster, namespace)| WorkKey::Sidecar(cluster, namespace)));
         }
         units
     }

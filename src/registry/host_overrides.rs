@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Registry, Unit,
+    Registry, WorkKey,
     shard::{Effects, Shard, remove_from},
 };
 use crate::{
@@ -148,7 +148,7 @@ impl Registry {
     }
 
     /// The services that may have one of these hosts, which ServiceEntries or DestinationRules of users are for.
-    pub(super) fn overridden_services(&self, hosts: &BTreeSet<Arc<str>>) -> BTreeSet<Unit> {
+    pub(super) fn overridden_services(&self, hosts: &BTreeSet<Arc<str>>) -> BTreeSet<WorkKey> {
         let suffix = &self.settings.hostname_suffix;
         let mut keys = BTreeSet::new();
         for host in hosts.iter().filter(|host| wildcard_end(host).is_none()) {
@@ -169,7 +169,7 @@ impl Registry {
             };
             keys.extend(self.services().into_iter().filter(is_covered));
         }
-        keys.into_iter().map(Unit::Service).collect()
+        keys.into_iter().map(WorkKey::Service).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     addresses::Claimed,
     agreement::{self, Culprit},
     carried::CarriedService,
-    dirty::{Trigger, Unit},
+    dirty::{Trigger, WorkKey},
     hints::HintBudget,
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
@@ -238,8 +238,8 @@ impl Registry {
         let left = self.with_adopted(&mut claims);
         self.note_left(key, left);
         let trigger = Trigger::Service(key.clone());
-        self.mark_for(changed.iter().filter_map(|host| self.routed(host)).map(Unit::Host), &trigger);
-        self.mark_for(freed_for.into_iter().map(Unit::Service), &trigger);
+        self.mark_for(changed.iter().filter_map(|host| self.routed(host)).map(WorkKey::Host), &trigger);
+        self.mark_for(freed_for.into_iter().map(WorkKey::Service), &trigger);
         let conflicts = conflicts.into_iter().map(|(host, address)| {
             (host, format!("its written address {address} belongs to another host; it gets another one"))
         });

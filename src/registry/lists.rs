@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, dirty::Unit, status::ClusterStatus};
+use super::{Registry, dirty::WorkKey, status::ClusterStatus};
 use crate::{
     config::WithoutDependency,
     model::{ClusterName, Identity, Kind, ObjectId, ServiceKey, Variant, Written},
@@ -124,27 +124,27 @@ impl Registry {
 
     /// The objects of ours for a unit in a cluster.
     #[must_use]
-    pub fn written_of(&self, cluster: &ClusterName, unit: &Unit) -> Vec<Arc<Written>> {
+    pub fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
         match unit {
-            Unit::Service(key) => shard.standing().of(key),
-            Unit::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
-            Unit::Host(host) => shard.standing().copies_of(host),
-            Unit::Namespace(_, namespace) => shard.standing().of_namespace(namespace),
+            WorkKey::Service(key) => shard.standing().of(key),
+            WorkKey::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
+            WorkKey::Host(host) => shard.standing().copies_of(host),
+            WorkKey::Namespace(_, namespace) => shard.standing().of_namespace(namespace),
         }
     }
 
     /// The clusters in which objects of ours for a service or a host stand.
     #[must_use]
-    pub fn clusters_holding(&self, unit: &Unit) -> BTreeSet<ClusterName> {
+    pub fn clusters_holding(&self, unit: &WorkKey) -> BTreeSet<ClusterName> {
         let holding = |clusters: &[ClusterName]| {
             let holds = |cluster: &&ClusterName| !self.written_of(cluster, unit).is_empty();
             clusters.iter().filter(holds).cloned().collect()
         };
         match unit {
-            Unit::Service(key) => holding(&self.clusters_of.of(key)),
-            Unit::Host(_) => holding(&self.cluster_names()),
-            Unit::Sidecar(cluster, _) | Unit::Namespace(cluster, _) => holding(std::slice::from_ref(cluster)),
+            WorkKey::Service(key) => holding(&self.clusters_of.of(key)),
+            WorkKey::Host(_) => holding(&self.cluster_names()),
+            WorkKey::Sidecar(cluster, _) | WorkKey::Namespace(cluster, _) => holding(std::slice::from_ref(cluster)),
         }
     }
 

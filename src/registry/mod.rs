@@ -72,7 +72,7 @@ use parking_lot::{Mutex, RwLock};
 pub(crate) use absence::listed_clusters;
 pub use absence::{Absence, AbsenceReason};
 pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RuledNamespace};
-pub use dirty::{Because, Trigger, Unit};
+pub use dirty::{Because, Trigger, WorkKey};
 pub use hints::HintBudget;
 pub use istio_namespaces::IstioNamespaces;
 pub use notes::{NoteBook, NoteSource};
@@ -231,7 +231,7 @@ impl Registry {
         let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policies.keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         let suffix = &self.settings.hostname_suffix;
-        let routed: Vec<Unit> = shard.routes().hosts(suffix).cloned().map(Unit::Host).collect();
+        let routed: Vec<WorkKey> = shard.routes().hosts(suffix).cloned().map(WorkKey::Host).collect();
         self.labels.remove(&cluster.label_value());
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
@@ -250,7 +250,7 @@ impl Registry {
         self.try_start();
         let trigger = Trigger::Cluster(cluster.clone());
         self.mark_everything(&trigger);
-        self.mark_for(touched.into_iter().map(Unit::Service).chain(routed), &trigger);
+        self.mark_for(touched.into_iter().map(WorkKey::Service).chain(routed), &trigger);
         self.mark_for(self.sidecars_at(&planes, shard.client_namespaces()), &trigger);
     }
 
@@ -414,11 +414,11 @@ impl Registry {
 
     /// Carries what changed in one cluster to the units of all clusters.
     fn spread(&self, cluster: &ClusterName, effects: Effects, trigger: &Trigger) {
-        let mut dirty: BTreeSet<Unit> = BTreeSet::new();
+        let mut dirty: BTreeSet<WorkKey> = BTreeSet::new();
         for key in &effects.services {
             self.recount(key, cluster);
-            dirty.insert(Unit::Service(key.clone()));
-            dirty.extend(self.named_without_partition(key).map(Unit::Service));
+            dirty.insert(WorkKey::Service(key.clone()));
+            dirty.extend(self.named_without_partition(key).map(WorkKey::Service));
         }
         for (identity, _) in &effects.moved {
             self.recount_identity(identity, cluster);
@@ -446,17 +446,17 @@ impl Registry {
             // Filters choose pods by the identity as their workloads spell it.
             let dependencies = self.dependencies.read();
             for destination in effects.services.iter().flat_map(|key| dependencies.destinations_of(&key.identity)) {
-                dirty.extend(self.routing_policy_keys(Some(&destination)).into_iter().map(Unit::Service));
+                dirty.extend(self.routing_policy_keys(Some(&destination)).into_iter().map(WorkKey::Service));
             }
         }
         self.touch_pods(cluster, effects.pods, trigger);
         for (identity, _) in &effects.moved {
-            dirty.extend(self.keys_of(identity).into_iter().map(Unit::Service));
+            dirty.extend(self.keys_of(identity).into_iter().map(WorkKey::Service));
             let dependencies = self.dependencies.read();
             let naming = dependencies.naming(identity).chain(dependencies.idle_like(identity));
             self.unreviewed.lock().extend(naming.cloned());
             for destination in dependencies.destinations_of(identity) {
-                dirty.extend(self.keys_of(&destination).into_iter().map(Unit::Service));
+                dirty.extend(self.keys_of(&destination).into_iter().map(WorkKey::Service));
             }
         }
         if !effects.served.is_empty() {
@@ -465,19 +465,19 @@ impl Registry {
             self.unreviewed.lock().extend(naming.cloned());
         }
         if effects.place.endpoints {
-            dirty.extend(self.keys_running_in(cluster).into_iter().map(Unit::Service));
-            dirty.extend(self.keys_absent_from(cluster).into_iter().map(Unit::Service));
+            dirty.extend(self.keys_running_in(cluster).into_iter().map(WorkKey::Service));
+            dirty.extend(self.keys_absent_from(cluster).into_iter().map(WorkKey::Service));
         }
         if effects.place.domain {
-            dirty.extend(self.routed_hosts_in(cluster).into_iter().map(Unit::Host));
+            dirty.extend(self.routed_hosts_in(cluster).into_iter().map(WorkKey::Host));
         }
         if effects.place.clients {
-            dirty.extend(self.keys_for(cluster).into_iter().map(Unit::Service));
+            dirty.extend(self.keys_for(cluster).into_iter().map(WorkKey::Service));
         }
         if self.settings.propagate != Propagate::Off {
-            dirty.extend(effects.hosts.into_iter().map(Unit::Host));
+            dirty.extend(effects.hosts.into_iter().map(WorkKey::Host));
         }
-        dirty.extend(effects.services.iter().filter_map(|key| self.additional_rival_of(key)).map(Unit::Service));
+        dirty.extend(effects.services.iter().filter_map(|key| self.additional_rival_of(key)).map(WorkKey::Service));
         dirty.extend(effects.sidecars.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)));
         self.mark_for(dirty, trigger);
     }
@@ -501,22 +501,22 @@ impl Registry {
                 .flat_map(|identity| dependencies.proxies.before(identity).cloned().collect::<Vec<_>>())
                 .collect()
         };
-        let mut dirty: BTreeSet<Unit> = destinations
+        let mut dirty: BTreeSet<WorkKey> = destinations
             .iter()
             .chain(&proxies)
             .flat_map(|identity| self.keys_of(identity))
-            .map(Unit::Service)
+            .map(WorkKey::Service)
             .collect();
         dirty.extend(self.sidecars_beside(&sources));
         self.mark_for(dirty, &Trigger::Object(cluster.clone(), id.clone()));
     }
 
     /// Marks units to be planned again because something was not written.
-    pub fn mark(&self, units: impl IntoIterator<Item = Unit>) {
+    pub fn mark(&self, units: impl IntoIterator<Item = WorkKey>) {
         self.mark_for(units, &Trigger::Retry);
     }
 
-    fn mark_for(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
+    fn mark_for(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
         if self.started.load(Ordering::Acquire) {
             self.dirty.mark(units, trigger);
         }
@@ -527,17 +527,17 @@ impl Registry {
         if !self.started.load(Ordering::Acquire) {
             return;
         }
-        let mut units: BTreeSet<Unit> = self.services().into_iter().map(Unit::Service).collect();
+        let mut units: BTreeSet<WorkKey> = self.services().into_iter().map(WorkKey::Service).collect();
         for shard in &self.shards {
             // Of services that run nowhere there is still to say that the policy has no effect.
-            units.extend(shard.policies.keys().cloned().map(Unit::Service));
+            units.extend(shard.policies.keys().cloned().map(WorkKey::Service));
         }
-        units.extend(self.dependencies.read().proxies.keys().cloned().map(Unit::Service));
+        units.extend(self.dependencies.read().proxies.keys().cloned().map(WorkKey::Service));
         for cluster in self.cluster_names() {
             units.extend(self.namespace_units(&cluster));
             units.extend(self.sidecar_units(&cluster));
         }
-        units.extend(self.routed_hosts().into_iter().map(Unit::Host));
+        units.extend(self.routed_hosts().into_iter().map(WorkKey::Host));
         self.mark_for(units, trigger);
         let all: Vec<_> = self.dependencies.read().all().map(|(of, _)| of.clone()).collect();
         self.unreviewed.lock().extend(all);

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Registry,
-    dirty::{Trigger, Unit},
+    dirty::{Trigger, WorkKey},
 };
 use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, Written};
 
@@ -40,11 +40,11 @@ impl Registry {
         // Who is served by the same istiod sees them from other networks, too.
         let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
         if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
-            self.mark_later(services.into_iter().map(Unit::Service), trigger);
+            self.mark_later(services.into_iter().map(WorkKey::Service), trigger);
         }
     }
 
-    fn mark_later(&self, units: impl IntoIterator<Item = Unit>, trigger: &Trigger) {
+    fn mark_later(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
         if self.started.load(Ordering::Acquire) {
             self.dirty.mark_later(units, trigger);
         }

@@ -7,7 +7,7 @@ use std::{
 
 use dashmap::DashMap;
 
-use super::{Registry, Unit};
+use super::{Registry, WorkKey};
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey};
 
 /// Where notes come from. Each source holds its own list.
@@ -36,12 +36,12 @@ pub enum NoteSource {
 impl NoteSource {
     /// The plan of a unit.
     #[must_use]
-    pub fn plan_of(unit: &Unit) -> Self {
+    pub fn plan_of(unit: &WorkKey) -> Self {
         match unit {
-            Unit::Service(key) => Self::Service(key.clone()),
-            Unit::Host(host) => Self::Host(host.clone()),
-            Unit::Sidecar(cluster, namespace) => Self::Sidecar(cluster.clone(), namespace.clone()),
-            Unit::Namespace(cluster, namespace) => Self::NamespaceRules(cluster.clone(), namespace.clone()),
+            WorkKey::Service(key) => Self::Service(key.clone()),
+            WorkKey::Host(host) => Self::Host(host.clone()),
+            WorkKey::Sidecar(cluster, namespace) => Self::Sidecar(cluster.clone(), namespace.clone()),
+            WorkKey::Namespace(cluster, namespace) => Self::NamespaceRules(cluster.clone(), namespace.clone()),
         }
     }
 

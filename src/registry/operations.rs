@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Registry,
-    dirty::{Trigger, Unit},
+    dirty::{Trigger, WorkKey},
 };
 use crate::{
     api::{Suspension, TradewindConfigSpec},
@@ -61,16 +61,16 @@ impl Registry {
 
     /// Whether what stands of a unit in a cluster is to be left as it is.
     #[must_use]
-    pub fn is_suspended(&self, cluster: &ClusterName, unit: &Unit) -> bool {
+    pub fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool {
         let holder = match unit {
-            Unit::Host(host) => self.holder_of(host),
-            Unit::Namespace(_, namespace) => {
+            WorkKey::Host(host) => self.holder_of(host),
+            WorkKey::Namespace(_, namespace) => {
                 // The rules for all Services of a namespace are left as any of its services is.
                 let services = self.shards.get(cluster).map_or_else(BTreeSet::new, |shard| shard.keys_in(namespace));
                 return self.is_suspended_for(cluster, None)
                     || services.iter().any(|key| self.is_suspended_for(cluster, Some(key)));
             }
-            Unit::Service(_) | Unit::Sidecar(..) => None,
+            WorkKey::Service(_) | WorkKey::Sidecar(..) => None,
         };
         // The copies for a host are left as its service is.
         self.is_suspended_for(cluster, unit.service().or(holder.as_ref()))

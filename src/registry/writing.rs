@@ -12,7 +12,7 @@ use super::{
     Registry,
     addresses::Offer,
     beside::ruled_namespace,
-    dirty::{Trigger, Unit},
+    dirty::{Trigger, WorkKey},
     standing::{hand_written_for, routed_host},
 };
 use crate::{
@@ -73,7 +73,7 @@ impl Registry {
             self.recount(key, cluster);
         }
         if readdressed || !same && plan_again {
-            let concerned: Vec<Unit> =
+            let concerned: Vec<WorkKey> =
                 before.iter().chain([&now]).flat_map(|written| self.concerned(cluster, written)).collect();
             self.mark_for(concerned, &Trigger::Object(cluster.clone(), now.id.clone()));
         }
@@ -110,10 +110,10 @@ impl Registry {
     }
 
     /// The units that an object concerns.
-    fn concerned(&self, cluster: &ClusterName, written: &Written) -> Vec<Unit> {
-        let services = written.service.iter().cloned().chain(self.affected_by_adoption(written)).map(Unit::Service);
-        let handed_over = written.adoption.iter().flat_map(|_| hand_written_for(written)).map(Unit::Host);
-        let routed = routed_host(written).map(Unit::Host);
+    fn concerned(&self, cluster: &ClusterName, written: &Written) -> Vec<WorkKey> {
+        let services = written.service.iter().cloned().chain(self.affected_by_adoption(written)).map(WorkKey::Service);
+        let handed_over = written.adoption.iter().flat_map(|_| hand_written_for(written)).map(WorkKey::Host);
+        let routed = routed_host(written).map(WorkKey::Host);
         services.chain(self.wanting(cluster, &written.id)).chain(handed_over).chain(routed).collect()
     }
 
@@ -129,17 +129,17 @@ impl Registry {
     }
 
     /// The units that want an object of this name.
-    fn wanting(&self, cluster: &ClusterName, id: &ObjectId) -> Vec<Unit> {
+    fn wanting(&self, cluster: &ClusterName, id: &ObjectId) -> Vec<WorkKey> {
         if id.kind == Kind::Sidecar {
-            return vec![Unit::Sidecar(cluster.clone(), id.namespace.clone())];
+            return vec![WorkKey::Sidecar(cluster.clone(), id.namespace.clone())];
         }
         if let Some(namespace) = ruled_namespace(id) {
-            return vec![Unit::Namespace(cluster.clone(), namespace.into())];
+            return vec![WorkKey::Namespace(cluster.clone(), namespace.into())];
         }
         let host =
             ["-se", "-default-dr", "-dr"].iter().find_map(|suffix| Host::parse(id.name.strip_suffix(suffix)?).ok());
         let keys = host.map_or_else(Vec::new, |host| self.addresses.lock().interested_in(&host));
-        keys.into_iter().map(Unit::Service).collect()
+        keys.into_iter().map(WorkKey::Service).collect()
     }
 
     /// Whether endpoints that lead to a cluster tell nothing that its shard does not.

@@ -16,9 +16,9 @@ use tradewind::{
     fleet::Observer,
     istio::Object,
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, Written},
-    plan::{self, ServicePlan, UnitPlan},
+    plan::{self, ServicePlan, WorkPlan},
     planner::plan_unit,
-    registry::{NoteSource, Registry, Unit},
+    registry::{NoteSource, Registry, WorkKey},
 };
 
 /// Objects of all clusters.
@@ -29,7 +29,7 @@ pub struct World {
     pub registry: Registry,
     pub observer: Observer,
     /// What each unit last wanted, kept up only by the units that were dirty.
-    wanted: BTreeMap<Unit, Wanted>,
+    wanted: BTreeMap<WorkKey, Wanted>,
     /// Stands for the API servers' resourceVersions.
     version: AtomicU64,
 }
@@ -57,7 +57,7 @@ pub struct Picture {
 
 /// Plans a service as the controller does.
 pub fn plan_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
-    plan_unit(registry, &Unit::Service(key.clone()))?.service
+    plan_unit(registry, &WorkKey::Service(key.clone()))?.service
 }
 
 impl World {
@@ -87,7 +87,7 @@ impl World {
         panic!("planning makes work for itself without end");
     }
 
-    fn plan(&mut self, unit: &Unit) {
+    fn plan(&mut self, unit: &WorkKey) {
         let Some(plan) = plan_unit(&self.registry, unit) else { return };
         if let Some(service) = &plan.service {
             assert_eq!(plan::violations(service), [], "{unit}");
@@ -102,7 +102,8 @@ impl World {
     /// A cluster leaves the fleet, and its writer with it.
     pub fn leave(&mut self, cluster: &ClusterName) {
         self.registry.deregister(cluster);
-        self.wanted.retain(|unit, _| !matches!(unit, Unit::Sidecar(of, _) | Unit::Namespace(of, _) if of == cluster));
+        self.wanted
+            .retain(|unit, _| !matches!(unit, WorkKey::Sidecar(of, _) | WorkKey::Namespace(of, _) if of == cluster));
     }
 
     /// What the units that were dirty want by now.
@@ -115,8 +116,8 @@ impl World {
         let with_hosts = self.wanted.iter().filter(|(_, wanted)| !wanted.merged.is_empty());
         with_hosts
             .filter_map(|(unit, wanted)| match unit {
-                Unit::Sidecar(cluster, namespace) => Some((format!("{cluster} {namespace}"), wanted.merged.clone())),
-                Unit::Service(_) | Unit::Host(_) | Unit::Namespace(..) => None,
+                WorkKey::Sidecar(cluster, namespace) => Some((format!("{cluster} {namespace}"), wanted.merged.clone())),
+                WorkKey::Service(_) | WorkKey::Host(_) | WorkKey::Namespace(..) => None,
             })
             .collect()
     }
@@ -134,7 +135,7 @@ impl World {
             for (at, object) in wanted.objects {
                 assert!(picture.objects.insert(at, object).is_none(), "two units want one object");
             }
-            if let (Unit::Sidecar(cluster, namespace), false) = (&unit, wanted.merged.is_empty()) {
+            if let (WorkKey::Sidecar(cluster, namespace), false) = (&unit, wanted.merged.is_empty()) {
                 picture.merged.insert(format!("{cluster} {namespace}"), wanted.merged);
             }
             if let Some(service) = &plan.service {
@@ -147,12 +148,13 @@ impl World {
     }
 
     /// Every unit that the registry may plan now.
-    fn units(&self) -> Vec<Unit> {
+    fn units(&self) -> Vec<WorkKey> {
         let registry = &self.registry;
-        let services = registry.services().into_iter().map(Unit::Service);
-        let hosts = registry.routed_hosts().into_iter().map(Unit::Host);
-        let sidecars = registry.client_namespaces().into_iter().map(|(of, namespace)| Unit::Sidecar(of, namespace));
-        let rules = registry.all_ruled_namespaces().into_iter().map(|(of, namespace)| Unit::Namespace(of, namespace));
+        let services = registry.services().into_iter().map(WorkKey::Service);
+        let hosts = registry.routed_hosts().into_iter().map(WorkKey::Host);
+        let sidecars = registry.client_namespaces().into_iter().map(|(of, namespace)| WorkKey::Sidecar(of, namespace));
+        let rules =
+            registry.all_ruled_namespaces().into_iter().map(|(of, namespace)| WorkKey::Namespace(of, namespace));
         services.chain(hosts).chain(sidecars).chain(rules).collect()
     }
 
@@ -191,7 +193,7 @@ impl World {
     /// Whether a copy is left as it is.
     fn holds(&self, written: &Written) -> bool {
         let host = written.origin.as_ref().and(written.host.as_ref());
-        let unit = host.map(|host| Unit::Host(host.to_ascii_lowercase().as_str().into()));
+        let unit = host.map(|host| WorkKey::Host(host.to_ascii_lowercase().as_str().into()));
         let plan = unit.and_then(|unit| plan_unit(&self.registry, &unit));
         plan.is_some_and(|plan| plan.frozen)
     }
@@ -222,7 +224,7 @@ impl World {
 }
 
 impl Wanted {
-    fn of(plan: &UnitPlan) -> Self {
+    fn of(plan: &WorkPlan) -> Self {
         let mut wanted = Self::default();
         for (cluster, desired) in &plan.per_cluster {
             for object in desired.objects() {

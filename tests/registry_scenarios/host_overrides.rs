@@ -129,7 +129,7 @@ fn an_entry_or_rule_marks_the_services_that_may_have_its_hosts_and_nothing_else(
         for object in manifests(&world.observer, text) {
             world.registry.apply(&cluster("cluster-1"), object);
         }
-        let services = |unit| if let Unit::Service(key) = unit { Some(key.to_string()) } else { None };
+        let services = |unit| if let WorkKey::Service(key) = unit { Some(key.to_string()) } else { None };
         world.registry.take_dirty().into_iter().filter_map(services).collect()
     };
     let none: [&str; 0] = [];

@@ -112,7 +112,7 @@ fn the_list_of_nlb_clusters_marks_what_runs_in_those_that_change() {
     let mut world = running(&settings, &fleet);
     let payments = |world: &World| addresses(&world.wanted(), "cluster-1", HOST).unwrap();
     assert_eq!(payments(&world), ["192.0.2.92", "192.0.2.3"]);
-    let unit = |identity| Unit::Service(key(identity, "stage"));
+    let unit = |identity| WorkKey::Service(key(identity, "stage"));
     for (list, marked, seen) in [
         (vec!["cluster-2"], vec![], ["192.0.2.92", "192.0.2.3"]),
         (vec!["cluster-2", "cluster-3", "nowhere"], vec![unit("payments")], ["192.0.2.92", "192.0.2.93"]),

@@ -65,7 +65,7 @@ fn pods_come_and_go_and_a_burst_of_them_is_planned_once() {
     }
     assert_eq!(world.registry.dirty_len(), 1);
     world.registry.pods_settled();
-    assert_eq!(world.registry.take_dirty(), [Unit::Service(key("payments", "stage"))].into());
+    assert_eq!(world.registry.take_dirty(), [WorkKey::Service(key("payments", "stage"))].into());
     push(&world, "cluster-2", &slice(&["10.2.0.4", "10.2.0.5"]));
     world.settle();
     assert_eq!(seen_by(&world, "cluster-1")[..2], ["10.2.0.4", "10.2.0.5"]);

@@ -4,7 +4,7 @@ use super::*;
 
 fn because(world: &World, identity: &str) -> String {
     let units = world.registry.take_triggered();
-    units.get(&Unit::Service(key(identity, "stage"))).map(ToString::to_string).unwrap_or_default()
+    units.get(&WorkKey::Service(key(identity, "stage"))).map(ToString::to_string).unwrap_or_default()
 }
 
 fn push(world: &World, name: &str, text: &str) {
@@ -39,6 +39,6 @@ fn the_first_change_is_named_and_the_others_are_counted() {
     assert_eq!(because(&world, "payments"), "Dependency cluster-1/admiral/orders and 1 other");
     world.registry.deregister(&cluster("cluster-3"));
     assert_eq!(because(&world, "payments"), "cluster cluster-3, which joined, left, changed or became readable");
-    world.registry.mark([Unit::Service(key("payments", "stage"))]);
+    world.registry.mark([WorkKey::Service(key("payments", "stage"))]);
     assert_eq!(because(&world, "payments"), "retry of an earlier write");
 }
