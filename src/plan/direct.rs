@@ -15,14 +15,14 @@ use crate::{
     config::Settings,
     istio::{Endpoint, keys},
     model::Locality,
-    registry::{Backend, LastKnown, Pod, Pods, Portion, Source, Target},
+    registry::{Backend, LastKnown, Pod, Pods, RelativeWeight, Source, Target},
 };
 
 /// An endpoint of another cluster, without a gateway before it.
 pub(super) struct Direct {
     pub(super) endpoint: Endpoint,
     /// What it counts beside the others, of which its cluster counts one.
-    pub(super) portion: Portion,
+    pub(super) portion: RelativeWeight,
     /// What it is, in words.
     pub(super) what: &'static str,
 }
@@ -109,10 +109,10 @@ fn known(source: &Source, ports: &[PublishedPort], settings: &Settings) -> Resul
     if source.gateway.is_some() && too_many(source, ports, settings).is_some() {
         return Err(Some("there are too many pods"));
     }
-    let weights = Portion::weights(&by_service.iter().map(|(backend, _)| backend.portion).collect::<Vec<_>>());
+    let weights = RelativeWeight::weights(&by_service.iter().map(|(backend, _)| backend.portion).collect::<Vec<_>>());
     let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
     let each = by_service.into_iter().zip(weights).flat_map(|((backend, endpoints), weight)| {
-        let portion = Portion::of_average(weight, sum * endpoints.len() as u64, 1);
+        let portion = RelativeWeight::of_average(weight, sum * endpoints.len() as u64, 1);
         let what = if backend.machine.is_some() { "virtual machine" } else { "pod" };
         endpoints.into_iter().map(move |endpoint| Direct { endpoint, portion, what })
     });

@@ -25,7 +25,7 @@ use crate::{
     config::{Settings, Weights},
     istio::{Endpoint, keys},
     model::{Kind, Locality},
-    registry::{Backend, LastKnown, Pods, Portion, ServiceSnapshot, Source, Target},
+    registry::{Backend, LastKnown, Pods, RelativeWeight, ServiceSnapshot, Source, Target},
 };
 
 /// Largest sum to which the parts of a split are multiplied to divide them into whole weights: Envoy keeps the sum of all
@@ -62,7 +62,7 @@ pub(super) fn place(
     let mut reached = reached(snapshot, target, ports, settings);
     let zones = settings.endpoint_zones;
     let untiered_all = |reached: Vec<Reached<'_>>, rule: &str| -> Vec<Placed> {
-        let is_weighted = reached.iter().any(|of| of.portion != Portion::WHOLE);
+        let is_weighted = reached.iter().any(|of| of.portion != RelativeWeight::WHOLE);
         let weights = relative_weights(&reached);
         let each = reached.into_iter().zip(weights);
         let weight = |weight| if is_weighted { weight } else { 0 };
@@ -105,7 +105,7 @@ struct Reached<'a> {
     source: &'a Source,
     endpoint: Endpoint,
     /// What it counts beside the others.
-    portion: Portion,
+    portion: RelativeWeight,
     /// Seen from elsewhere: what it is where there is no gateway before it, or why there is one.
     way: Result<&'static str, Option<&'static str>>,
 }
@@ -140,7 +140,7 @@ fn reached<'a>(
                 // The gateway itself reads this, too.
                 Err(_) if target.is_read_in(&source.cluster) => {}
                 Err(why) => {
-                    let portion = Portion::WHOLE;
+                    let portion = RelativeWeight::WHOLE;
                     all.extend(remote(source, ports).map(|endpoint| Reached {
                         source,
                         endpoint,
@@ -155,7 +155,7 @@ fn reached<'a>(
         let known = known.map(|of| (local(source, of, ports, settings), of.portion, of.workload));
         let last_known = source.carried_local.iter();
         let last_known = last_known.filter_map(|of| Some((carried(source, of, ports)?, of.portion, of.workload)));
-        let mut local: Vec<(Endpoint, Portion, Kind)> = known.chain(last_known).collect();
+        let mut local: Vec<(Endpoint, RelativeWeight, Kind)> = known.chain(last_known).collect();
         // Of what is carried only the endpoint is known: nothing else may decide the order.
         local.sort_by_cached_key(|(endpoint, ..)| (is_ip(&endpoint.address), endpoint.address.clone()));
         for (mut endpoint, portion, kind) in local {
@@ -209,7 +209,7 @@ fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tie
 
 /// Whole weights of endpoints beside each other.
 fn relative_weights(reached: &[Reached<'_>]) -> Vec<u32> {
-    Portion::weights(&reached.iter().map(|of| of.portion).collect::<Vec<_>>())
+    RelativeWeight::weights(&reached.iter().map(|of| of.portion).collect::<Vec<_>>())
 }
 
 /// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by what they count
@@ -239,9 +239,9 @@ fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
     let scale = parts.iter().flatten().try_fold(1, |scale, (_, _, divisor)| lcm(scale, *divisor).filter(is_bearable));
     // Where no common measure is small enough, a weight is off by less than one.
     let scale = u128::from(scale.unwrap_or(max_scale));
-    let of_fallbacks: Vec<Portion> =
+    let of_fallbacks: Vec<RelativeWeight> =
         reached.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(of, _)| of.portion).collect();
-    let mut of_fallbacks = Portion::weights(&of_fallbacks).into_iter();
+    let mut of_fallbacks = RelativeWeight::weights(&of_fallbacks).into_iter();
     let in_split = |(part, own, divisor): (u64, u64, u64)| {
         let weight = (u128::from(part) * u128::from(own) * scale / u128::from(divisor)).max(1);
         u32::try_from(weight).expect("no more than the largest sum")
@@ -384,7 +384,7 @@ fn how(reached: &Reached<'_>, target: &Target) -> String {
         let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
         match (kind, portion) {
             _ if !is_service(&endpoint.address) => "virtual machine".to_owned(),
-            (Some(Kind::Rollout), Portion { part, of }) if part != of => {
+            (Some(Kind::Rollout), RelativeWeight { part, of }) if part != of => {
                 format!("local Service with {part} of {of} parts of its Rollout")
             }
             _ if !endpoint.network.is_empty() => format!("local Service on {}", endpoint.network),

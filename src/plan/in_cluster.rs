@@ -17,7 +17,7 @@ use crate::{
     config::Settings,
     istio::{Object, Opaque, keys},
     model::{ClusterName, Host, Variant},
-    registry::{IN_CLUSTER_SUFFIX, Portion, ServiceSnapshot, Source, Target},
+    registry::{IN_CLUSTER_SUFFIX, RelativeWeight, ServiceSnapshot, Source, Target},
 };
 
 /// Protocols that Istio routes by VirtualService (Istio documentation, "Protocol selection").
@@ -165,7 +165,7 @@ fn routes_of(host: &Host, share: Share, source: &Source, published: &[PublishedP
 /// Where the requests of a port go: a part to the cluster's own Services, which share it as they share what comes into the
 /// cluster, and the rest to the host, as its ServiceEntry has it.
 pub(super) fn destinations(source: &Source, port: &PublishedPort, share: Share, host: &Host) -> Vec<Value> {
-    let mut services: Vec<(String, u16, Portion)> = source
+    let mut services: Vec<(String, u16, RelativeWeight)> = source
         .services
         .iter()
         .map(|backend| {
@@ -174,8 +174,8 @@ pub(super) fn destinations(source: &Source, port: &PublishedPort, share: Share, 
         })
         .collect();
     services.sort();
-    let portions: Vec<Portion> = services.iter().map(|(_, _, portion)| *portion).collect();
-    let parts = Portion::weights(&portions);
+    let portions: Vec<RelativeWeight> = services.iter().map(|(_, _, portion)| *portion).collect();
+    let parts = RelativeWeight::weights(&portions);
     let sum: u64 = parts.iter().map(|part| u64::from(*part)).sum();
     let mut weights: Vec<u64> = parts.iter().map(|part| u64::from(share.part) * u64::from(*part)).collect();
     let mut places: Vec<(&str, u16)> = services.iter().map(|(host, number, _)| (host.as_str(), *number)).collect();

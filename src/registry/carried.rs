@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{portion::Portion, snapshot::LastKnown};
+use super::{relative_weight::RelativeWeight, snapshot::LastKnown};
 use crate::model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant};
 
 /// Where a ServiceEntry was seen: its cluster and its host.
@@ -167,7 +167,9 @@ fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
     let rollouts: BTreeSet<Option<String>> = of_rollouts.into_iter().map(namespace).collect();
     let workloads = (rollouts.len() + others.len()) as u64;
     let sum = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
-    let portion = |weight: u32| if weight == 0 { Portion::WHOLE } else { Portion::of_average(weight, sum, workloads) };
+    let portion = |weight: u32| {
+        if weight == 0 { RelativeWeight::WHOLE } else { RelativeWeight::of_average(weight, sum, workloads) }
+    };
     let known = endpoints.iter().map(|endpoint| LastKnown {
         address: endpoint.address.clone(),
         workload: endpoint.workload.unwrap_or(Kind::Deployment),
@@ -189,7 +191,7 @@ fn directly(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
             workload: endpoint.workload.unwrap_or(Kind::Deployment),
             locality: endpoint.locality.clone(),
             ports: endpoint.ports.clone(),
-            portion: Portion::of_average(weight(endpoint), sum, 1),
+            portion: RelativeWeight::of_average(weight(endpoint), sum, 1),
         })
         .collect();
     known.sort();

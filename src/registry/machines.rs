@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::{
-    portion::Portion,
     ports,
+    relative_weight::RelativeWeight,
     shard::selects,
     snapshot::{Backend, Machine},
 };
@@ -53,7 +53,7 @@ pub(super) fn backends<'a>(
         service: workload.id.name.clone(),
         workload: workload.id.kind,
         ports: published.iter().map(|(_, port)| port.clone()).collect(),
-        portion: Portion::WHOLE,
+        portion: RelativeWeight::WHOLE,
         pods: Vec::new(),
         machine: Some(Machine {
             address: at.address.clone(),

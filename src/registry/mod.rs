@@ -39,12 +39,12 @@ mod operations;
 mod partition;
 mod place;
 mod policies;
-mod portion;
 mod ports;
 mod presence;
 mod propagation;
 mod purpose;
 mod reads;
+mod relative_weight;
 mod remembered;
 mod rollout_weights;
 mod rollouts;
@@ -76,9 +76,9 @@ pub use dirty::{Because, Trigger, WorkKey};
 pub use hints::HintBudget;
 pub use istio_namespaces::IstioNamespaces;
 pub use notes::{NoteBook, NoteSource};
-pub use portion::Portion;
 pub(crate) use propagation::without_air;
 pub use reads::{ClusterReads, ReadTarget, Unread, listed_targets, main_failure, meanwhile};
+pub use relative_weight::RelativeWeight;
 pub use snapshot::{
     AdditionalHosts, AdoptedName, AdoptedPair, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute,
     HostSnapshot, LastKnown, Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source,

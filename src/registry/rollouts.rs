@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use super::{candidates::Candidate, portion::Portion, purpose::Purpose, rollout_weights, shard::POD_HASH};
+use super::{
+    candidates::Candidate, purpose::Purpose, relative_weight::RelativeWeight, rollout_weights, shard::POD_HASH,
+};
 use crate::model::{Canary, ObjectId, Rollout, RolloutStrategy, Route};
 
 /// Part of a Service's name by which the active one is found where none is named.
@@ -23,7 +25,7 @@ const TRIAL: [&str; 2] = ["canary", "preview"];
 #[derive(Debug, Default)]
 pub(super) struct Chosen<'a> {
     /// Those behind the default host, each with its part of the Rollout's traffic.
-    pub(super) default: Vec<(&'a Candidate<'a>, Portion)>,
+    pub(super) default: Vec<(&'a Candidate<'a>, RelativeWeight)>,
     /// Whether the Rollout itself says which they are, or that they have the ports of one that it names.
     pub(super) is_named: bool,
     /// The one behind the preview host.
@@ -40,7 +42,7 @@ impl<'a> Chosen<'a> {
     fn only(candidate: Option<&'a Candidate<'a>>, otherwise: impl FnOnce() -> String) -> Self {
         Chosen {
             missing: candidate.is_none().then(otherwise),
-            default: candidate.map(|candidate| (candidate, Portion::WHOLE)).into_iter().collect(),
+            default: candidate.map(|candidate| (candidate, RelativeWeight::WHOLE)).into_iter().collect(),
             ..Chosen::default()
         }
     }
@@ -139,7 +141,7 @@ fn of_canary<'a>(
             questions.extend(lost.map(|((field, name), _)| (id.clone(), unfit(field, name))));
             without_weights(id, canary, candidates, questions)
         } else {
-            let portions = Portion::of_weights(found.iter().map(|(_, weight)| *weight));
+            let portions = RelativeWeight::of_weights(found.iter().map(|(_, weight)| *weight));
             let default = found.iter().map(|(candidate, _)| *candidate).zip(portions).collect();
             Chosen { default, questions, ..Chosen::default() }
         }

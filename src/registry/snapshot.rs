@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{IstioNamespaces, absence::Absence, beside::Beside, portion::Portion};
+use super::{IstioNamespaces, absence::Absence, beside::Beside, relative_weight::RelativeWeight};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
@@ -162,7 +162,7 @@ pub struct LastKnown {
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
     /// What it counts beside the other workloads of its cluster.
-    pub portion: Portion,
+    pub portion: RelativeWeight,
 }
 
 impl LastKnown {
@@ -189,7 +189,7 @@ pub struct Backend {
     /// Its ports; the main port first.
     pub ports: Vec<BackendPort>,
     /// What it counts beside the other workloads of its cluster.
-    pub portion: Portion,
+    pub portion: RelativeWeight,
     /// Its pods that are ready, sorted by address, where [`Pods::Known`].
     pub pods: Vec<Pod>,
     /// Where no Service stands before it: the machine itself. Namespace and name are then those of its object.

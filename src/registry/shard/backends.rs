@@ -16,9 +16,9 @@ use crate::{
         agreement::Parked,
         candidates::{self, Candidate, Offer},
         machines,
-        portion::Portion,
         ports::{self, Inbound},
         purpose::Purpose,
+        relative_weight::RelativeWeight,
         rollouts::{self, KnownRoutes},
         snapshot::Backend,
     },
@@ -94,7 +94,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn put(&mut self, variant: Variant, workload: &ObjectId, candidate: &Candidate<'_>, portion: Portion) {
+    fn put(&mut self, variant: Variant, workload: &ObjectId, candidate: &Candidate<'_>, portion: RelativeWeight) {
         let id = &candidate.service.id;
         for (kind, message) in &candidate.published.questions {
             self.problem(id, *kind, message.clone());
@@ -161,7 +161,7 @@ impl Gathered {
         let backends = self.of.entry(Variant::Default).or_default();
         for (at, weight) in self.weights {
             if let Some(machine) = backends.get_mut(&at) {
-                machine.portion = Portion::of_average(weight, sum, count);
+                machine.portion = RelativeWeight::of_average(weight, sum, count);
             }
         }
         let of = self.of.into_iter().map(|(variant, backends)| (variant, backends.into_values().collect())).collect();
@@ -237,7 +237,7 @@ impl Shard {
                     if is_open {
                         gathered.open.insert(at(best));
                     }
-                    gathered.put(Variant::Default, &workload.id, best, Portion::WHOLE);
+                    gathered.put(Variant::Default, &workload.id, best, RelativeWeight::WHOLE);
                     others.get_or_insert(workload.id.kind);
                 }
                 None if let Some(of) = &workload.machines => {
@@ -287,7 +287,7 @@ impl Shard {
         }
         for (variant, candidate) in [(Variant::Preview, chosen.preview), (Variant::Canary, chosen.canary)] {
             if let Some(candidate) = candidate {
-                gathered.put(variant, &workload.id, candidate, Portion::WHOLE);
+                gathered.put(variant, &workload.id, candidate, RelativeWeight::WHOLE);
             }
         }
     }

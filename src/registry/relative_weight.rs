@@ -7,7 +7,7 @@
 /// A workload counts one; a Rollout divides that among its Services; a machine with a weight counts more or less. Another
 /// cluster counts one too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Portion {
+pub struct RelativeWeight {
     /// So many parts.
     pub part: u32,
     /// Of so many.
@@ -20,7 +20,7 @@ const MOST_PARTS: u64 = 1_000;
 /// Largest number in a portion, and the largest common measure of several, so that their weights stay within 32 bits.
 const MOST_WEIGHT: u64 = 1 << 20;
 
-impl Portion {
+impl RelativeWeight {
     /// That of a workload without weights.
     pub const WHOLE: Self = Self { part: 1, of: 1 };
 
@@ -85,7 +85,10 @@ mod tests {
     use super::*;
 
     fn portions(weights: &[u64]) -> Vec<(u32, u32)> {
-        Portion::of_weights(weights.iter().copied()).into_iter().map(|portion| (portion.part, portion.of)).collect()
+        RelativeWeight::of_weights(weights.iter().copied())
+            .into_iter()
+            .map(|portion| (portion.part, portion.of))
+            .collect()
     }
 
     #[test]
@@ -101,9 +104,9 @@ mod tests {
     #[test]
     fn workloads_share_a_cluster_evenly_and_each_splits_its_part() {
         let weights = |groups: &[&[u64]]| {
-            let portions: Vec<Portion> =
-                groups.iter().flat_map(|weights| Portion::of_weights(weights.iter().copied())).collect();
-            Portion::weights(&portions)
+            let portions: Vec<RelativeWeight> =
+                groups.iter().flat_map(|weights| RelativeWeight::of_weights(weights.iter().copied())).collect();
+            RelativeWeight::weights(&portions)
         };
         assert_eq!(weights(&[&[90, 10]]), [9, 1]);
         assert_eq!(weights(&[&[1], &[90, 10]]), [10, 9, 1]);
@@ -120,8 +123,8 @@ mod tests {
         let of = |weights: &[u32]| {
             let sum = weights.iter().map(|weight| u64::from(*weight)).sum();
             let count = weights.len() as u64;
-            let weighted = weights.iter().map(|weight| Portion::of_average(*weight, sum, count));
-            Portion::weights(&weighted.chain([Portion::WHOLE]).collect::<Vec<_>>())
+            let weighted = weights.iter().map(|weight| RelativeWeight::of_average(*weight, sum, count));
+            RelativeWeight::weights(&weighted.chain([RelativeWeight::WHOLE]).collect::<Vec<_>>())
         };
         assert_eq!(of(&[3, 1]), [3, 1, 2]);
         assert_eq!(of(&[80, 20]), [8, 2, 5]);
@@ -133,9 +136,9 @@ mod tests {
     #[test]
     fn weights_of_any_portions_fit_32_bits_together() {
         let wild = [(1 << 20, 1), (1 << 20, 3), (1, 1 << 20), (7, 1_048_573)];
-        let portions: Vec<Portion> =
-            wild.iter().cycle().take(4_000).map(|(part, of)| Portion { part: *part, of: *of }).collect();
-        let weights = Portion::weights(&portions);
+        let portions: Vec<RelativeWeight> =
+            wild.iter().cycle().take(4_000).map(|(part, of)| RelativeWeight { part: *part, of: *of }).collect();
+        let weights = RelativeWeight::weights(&portions);
         assert!(weights.iter().all(|weight| *weight > 0));
         assert!(u32::try_from(weights.iter().map(|weight| u64::from(*weight)).sum::<u64>()).is_ok());
     }
