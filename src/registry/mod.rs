@@ -17,6 +17,7 @@ mod candidates;
 mod carried;
 mod choice;
 mod clients;
+mod cluster_index;
 mod control_planes;
 mod dependencies;
 mod dependency_proxies;
@@ -40,7 +41,6 @@ mod partition;
 mod place;
 mod policies;
 mod ports;
-mod presence;
 mod propagation;
 mod purpose;
 mod reads;
@@ -93,11 +93,11 @@ use crate::{
 };
 use addresses::AddressBook;
 use carried::Carried;
+use cluster_index::ClusterIndex;
 use dependencies::Dependencies;
 use dirty::DirtyUnits;
 use operations::Operations;
 use policies::Policies;
-use presence::Presence;
 use shard::{Effects, Shard};
 
 /// The registry.
@@ -106,13 +106,13 @@ pub struct Registry {
     settings: Arc<Settings>,
     shards: DashMap<ClusterName, Shard>,
     /// Where each service runs or has objects of ours.
-    clusters_of: Presence<ServiceKey>,
+    clusters_of: ClusterIndex<ServiceKey>,
     /// Where workloads or clients of each identity run.
-    running: Presence<Identity>,
+    running: ClusterIndex<Identity>,
     /// Where policies name each service.
-    named: Presence<ServiceKey>,
+    named: ClusterIndex<ServiceKey>,
     /// Where RoutingPolicies name a service of each identity.
-    named_for_routing: Presence<Identity>,
+    named_for_routing: ClusterIndex<Identity>,
     /// The services of each identity that run or have objects of ours anywhere.
     services_of: DashMap<Identity, BTreeSet<ServiceKey>>,
     /// Cluster names by their label value.
@@ -146,10 +146,10 @@ impl Registry {
             nlb_clusters: RwLock::new(settings.nlb_enabled_clusters.iter().cloned().collect()),
             settings,
             shards: DashMap::new(),
-            clusters_of: Presence::default(),
-            running: Presence::default(),
-            named: Presence::default(),
-            named_for_routing: Presence::default(),
+            clusters_of: ClusterIndex::default(),
+            running: ClusterIndex::default(),
+            named: ClusterIndex::default(),
+            named_for_routing: ClusterIndex::default(),
             services_of: DashMap::new(),
             labels: DashMap::new(),
             dependencies: RwLock::default(),

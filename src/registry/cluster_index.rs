@@ -14,15 +14,15 @@ pub(super) type Clusters = Arc<[ClusterName]>;
 
 /// The clusters in which each of many things is found.
 #[derive(Debug)]
-pub(super) struct Presence<K: Eq + Hash>(DashMap<K, Clusters>);
+pub(super) struct ClusterIndex<K: Eq + Hash>(DashMap<K, Clusters>);
 
-impl<K: Eq + Hash> Default for Presence<K> {
+impl<K: Eq + Hash> Default for ClusterIndex<K> {
     fn default() -> Self {
         Self(DashMap::new())
     }
 }
 
-impl<K: Clone + Eq + Hash> Presence<K> {
+impl<K: Clone + Eq + Hash> ClusterIndex<K> {
     /// Where something is found.
     pub(super) fn of(&self, key: &K) -> Clusters {
         self.0.get(key).map_or_else(Clusters::default, |clusters| clusters.clone())
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_nowhere_takes_no_room() {
-        let presence: Presence<u8> = Presence::default();
+        let presence: ClusterIndex<u8> = ClusterIndex::default();
         let [east, west] = ["east", "west"].map(|name| ClusterName::parse(name).unwrap());
         assert!(presence.look(&1, &west, || true));
         assert!(presence.look(&1, &east, || true));
