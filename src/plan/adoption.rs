@@ -1,13 +1,13 @@
 //! Hand-written objects that were handed over where there is nothing to publish.
 
-use super::{ClusterPlan, Decided};
+use super::{ClusterPlan, PlanContext};
 use crate::{
     model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId},
     registry::AdoptedPair,
 };
 
 /// What was handed over where the service is not published.
-pub(super) fn in_vain(decided: &Decided<'_>, clusters: &[ClusterPlan]) -> Vec<Note> {
+pub(super) fn in_vain(decided: &PlanContext<'_>, clusters: &[ClusterPlan]) -> Vec<Note> {
     let is_published = |cluster: &ClusterName, host: &Host| {
         let planned = clusters.iter().find(|planned| planned.cluster == *cluster);
         planned.is_some_and(|planned| planned.hosts.iter().any(|planned| planned.host == *host))

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Decided, endpoints::lcm, weights};
+use super::{PlanContext, endpoints::lcm, weights};
 use crate::{
     model::{ClusterName, Note, NoteKind, Route},
     registry::CREATED_FOR_ENV,
@@ -17,7 +17,7 @@ use crate::{
 const BETWEEN_ENVIRONMENTS: char = '_';
 
 /// Those of a cluster that are for the environment of the service.
-pub(super) fn of<'a>(decided: &'a Decided<'_>, cluster: &'a ClusterName) -> impl Iterator<Item = &'a Route> {
+pub(super) fn of<'a>(decided: &'a PlanContext<'_>, cluster: &'a ClusterName) -> impl Iterator<Item = &'a Route> {
     let environment = decided.snapshot.key.environment.as_str();
     let is_for = move |route: &&Route| {
         let environments = route.annotations.get(CREATED_FOR_ENV).into_iter();
@@ -30,7 +30,7 @@ pub(super) fn of<'a>(decided: &'a Decided<'_>, cluster: &'a ClusterName) -> impl
 /// Unites hosts and routes: first ours for hosts that no user routes, then the users', then the rest of ours, each name once.
 /// A user's destination that is a host of the service becomes what our route has for it.
 pub(super) fn merge(
-    decided: &Decided<'_>,
+    decided: &PlanContext<'_>,
     cluster: &ClusterName,
     hosts: &mut Vec<String>,
     routes: &mut Vec<Value>,

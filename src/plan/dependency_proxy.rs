@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{Decided, ServicePlan, export, ports::MAIN_PORT};
+use super::{PlanContext, ServicePlan, export, ports::MAIN_PORT};
 use crate::{
     istio::{Object, Opaque},
     model::{Note, NoteKind},
@@ -16,7 +16,7 @@ use crate::{
 const NAME_SUFFIX: &str = "-proxy-vs";
 
 /// Adds the VirtualServices for which the service is the proxy.
-pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
+pub(super) fn add(decided: &PlanContext<'_>, plan: &mut ServicePlan) {
     let Some(host) = decided.governed.first().map(|governed| &governed.wanted.host) else { return };
     for proxied in &decided.snapshot.beside.proxied {
         if let Some(problem) = &proxied.problem {

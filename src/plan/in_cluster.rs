@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Decided, Governed, ServicePlan, custom_routes, export,
+    HostContext, PlanContext, ServicePlan, custom_routes, export,
     ports::{self, PublishedPort},
     weights::{self, Share, Shares},
 };
@@ -59,7 +59,7 @@ pub(super) fn seen_by(snapshot: &ServiceSnapshot, target: &Target, settings: &Se
 /// The shares of a host's ServiceEntry in a cluster whose VirtualService sends the region's own share to its own Services:
 /// the rest goes to the other regions, and the own region is their first fallback (Admiral,
 /// docs/admiral-behaviour.md#region-pinning).
-pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed<'_>) -> Option<Shares> {
+pub(super) fn pinned(decided: &PlanContext<'_>, target: &Target, governed: &HostContext<'_>) -> Option<Shares> {
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let source = decided.source_of(governed, &target.cluster)?;
     let Shares::Weighted(weighted) = &governed.shares else { return None };
@@ -86,7 +86,7 @@ pub(super) fn pinned(decided: &Decided<'_>, target: &Target, governed: &Governed
 }
 
 /// Adds the VirtualServices of a service to its plan.
-pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
+pub(super) fn add(decided: &PlanContext<'_>, plan: &mut ServicePlan) {
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let Some(main) = decided.main_host() else { return };
     for target in snapshot.targets.iter().filter(|target| target.is_its_own()) {
@@ -134,7 +134,7 @@ fn own_region(source: &Source) -> Option<&str> {
 }
 
 /// Which part of the requests for a host stays in the cluster.
-fn local_share(source: &Source, governed: &Governed<'_>) -> Share {
+fn local_share(source: &Source, governed: &HostContext<'_>) -> Share {
     match &governed.shares {
         // Policies do not apply to preview hosts (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
         _ if governed.wanted.variant == Variant::Preview => Share::ALL,
@@ -201,20 +201,21 @@ fn authority(host: &Host) -> String {
     format!("(?i){}(:[0-9]+)?", host.as_str().replace('.', "\\."))
 }
 
-impl<'a> Decided<'a> {
+impl<'a> PlanContext<'a> {
     /// The hosts that belong to the service.
-    pub(super) fn published(&self) -> impl Iterator<Item = &Governed<'a>> {
+    pub(super) fn published(&self) -> impl Iterator<Item = &HostContext<'a>> {
         self.governed.iter().filter(|governed| governed.claim.is_some_and(|claim| claim.taken_by.is_none()))
     }
 
     /// The host of the service itself, by which objects beside its hosts are named.
     pub(super) fn main_host(&self) -> Option<&Host> {
-        let main = |governed: &&Governed<'_>| governed.wanted.is_default && governed.wanted.variant == Variant::Default;
+        let main =
+            |governed: &&HostContext<'_>| governed.wanted.is_default && governed.wanted.variant == Variant::Default;
         self.published().find(main).map(|governed| &governed.wanted.host)
     }
 
     /// What a cluster runs of the variant that a host is for.
-    pub(super) fn source_of(&self, governed: &Governed<'_>, cluster: &ClusterName) -> Option<&Source> {
+    pub(super) fn source_of(&self, governed: &HostContext<'_>, cluster: &ClusterName) -> Option<&Source> {
         let view = &self.views[&governed.wanted.variant];
         view.snapshot.sources.iter().find(|source| source.cluster == *cluster)
     }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Decided, ServicePlan,
+    PlanContext, ServicePlan,
     in_cluster::{destinations, has_services_alone},
     weights::Share,
 };
@@ -35,7 +35,7 @@ pub(super) fn seen_by(istio_namespace: &str, settings: &Settings) -> Vec<String>
 }
 
 /// Adds the VirtualServices of a service to its plan.
-pub(super) fn add(decided: &Decided<'_>, plan: &mut ServicePlan) {
+pub(super) fn add(decided: &PlanContext<'_>, plan: &mut ServicePlan) {
     let (snapshot, settings) = (decided.snapshot, decided.settings);
     let Some(main) = decided.main_host() else { return };
     // The gateways of several clusters would all lead to the Services of one.

@@ -229,12 +229,12 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
             };
             let claim = claims.iter().find(|claim| claim.host == wanted.host);
             let policy_region = order::policy_region(wanted.entry.as_ref(), settings);
-            Governed { shares, primary, policy_region, claim, wanted }
+            HostContext { shares, primary, policy_region, claim, wanted }
         })
         .collect();
     let mut shaping = Shaping::of(snapshot, settings);
     notes.append(&mut shaping.notes);
-    let decided = Decided {
+    let decided = PlanContext {
         snapshot,
         settings,
         chosen,
@@ -248,7 +248,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
     notes.extend(adoption::in_vain(&decided, &clusters));
     notes.extend(host_overrides::notes(snapshot, &clusters));
     notes.extend(regions::unreached(&decided, &clusters));
-    let moves = decided.governed.iter().map(|Governed { wanted, policy_region, .. }| {
+    let moves = decided.governed.iter().map(|HostContext { wanted, policy_region, .. }| {
         (policy_region.clone(), snapshot.remembered.policy_regions.get(&wanted.host))
     });
     let sources = snapshot.sources.iter();
@@ -266,7 +266,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
 }
 
 /// A host with what its policy entry means for the regions that run the service, and who holds it.
-struct Governed<'a> {
+struct HostContext<'a> {
     wanted: WantedHost,
     shares: Shares,
     /// The region that stays primary while no policy governs the host.
@@ -276,7 +276,7 @@ struct Governed<'a> {
     claim: Option<&'a Claim>,
 }
 
-impl Governed<'_> {
+impl HostContext<'_> {
     /// Whether its entry is for all hosts, and the default one says what is to be said of it.
     fn is_of_variant(&self) -> bool {
         self.wanted.variant != Variant::Default && !(self.wanted.is_default && self.wanted.is_named)
@@ -284,11 +284,11 @@ impl Governed<'_> {
 }
 
 /// All that is decided for a service before it is seen from one cluster.
-struct Decided<'a> {
+struct PlanContext<'a> {
     snapshot: &'a ServiceSnapshot,
     settings: &'a Settings,
     chosen: Option<&'a (ClusterName, Arc<Policy>)>,
-    governed: Vec<Governed<'a>>,
+    governed: Vec<HostContext<'a>>,
     views: BTreeMap<Variant, View<'a>>,
     shaping: Shaping,
     subject_names: Vec<String>,
@@ -309,7 +309,7 @@ fn of_variants(snapshot: &ServiceSnapshot) -> impl Iterator<Item = (Variant, Cow
     std::iter::once((Variant::Default, Cow::Borrowed(snapshot))).chain(others)
 }
 
-impl Decided<'_> {
+impl PlanContext<'_> {
     fn in_cluster(&self, target: &Target) -> Option<ClusterPlan> {
         let export_to = export::namespaces(self.snapshot, target, self.settings);
         let hosts: Vec<HostPlan> =
@@ -345,11 +345,11 @@ impl Decided<'_> {
         Some(additional::virtual_service(&common, main, self.settings))
     }
 
-    fn host_in(&self, target: &Target, governed: &Governed<'_>, export_to: &[String]) -> Option<HostPlan> {
+    fn host_in(&self, target: &Target, governed: &HostContext<'_>, export_to: &[String]) -> Option<HostPlan> {
         if target.held {
             return None;
         }
-        let Governed { wanted, shares, primary, policy_region, claim } = governed;
+        let HostContext { wanted, shares, primary, policy_region, claim } = governed;
         let claim = claim.filter(|claim| claim.taken_by.is_none())?;
         let View { snapshot, ports } = &self.views[&wanted.variant];
         let pinned = in_cluster::pinned(self, target, governed);
@@ -401,7 +401,7 @@ impl Decided<'_> {
         notes.extend(regions::without_pods(self.snapshot));
         notes.extend(host_problems.into_iter().map(|(kind, message)| self.note(has_host, kind, message)));
         notes.extend(port_problems.into_iter().map(|message| self.note(false, NoteKind::PortsDiffer, message)));
-        for governed @ Governed { wanted, shares, claim, .. } in &self.governed {
+        for governed @ HostContext { wanted, shares, claim, .. } in &self.governed {
             let (host, key) = (&wanted.host, &self.snapshot.key);
             if let Some(holder) = claim.and_then(|claim| claim.taken_by.as_ref()) {
                 let message =

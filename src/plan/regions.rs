@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ClusterPlan, Decided, Governed, weights::Shares};
+use super::{ClusterPlan, HostContext, PlanContext, weights::Shares};
 use crate::{
     model::{ClusterName, Kind, Note, NoteKind, ObjectId},
     registry::{Absence, AbsenceReason, ServiceSnapshot, Source, listed_clusters},
@@ -90,8 +90,8 @@ fn named(workload: &ObjectId, cluster: &ClusterName) -> String {
 
 /// Notes about regions of a policy that run the service and that no other cluster reaches, because no gateway there can be
 /// called. That all workloads of a region are scaled to 0 is a note of its own.
-pub(super) fn unreached(decided: &Decided<'_>, clusters: &[ClusterPlan]) -> Vec<Note> {
-    let about_policy = |governed: &&Governed<'_>| governed.wanted.entry.is_some() && !governed.is_of_variant();
+pub(super) fn unreached(decided: &PlanContext<'_>, clusters: &[ClusterPlan]) -> Vec<Note> {
+    let about_policy = |governed: &&HostContext<'_>| governed.wanted.entry.is_some() && !governed.is_of_variant();
     let mut notes = Vec::new();
     for governed in decided.governed.iter().filter(about_policy) {
         let Shares::Weighted(weighted) = &governed.shares else { continue };
