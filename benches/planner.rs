@@ -11,7 +11,7 @@ use std::{
 use tradewind::{
     config::Settings,
     model::{
-        Addressing, ClusterName, Declared, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
+        Addressing, ClusterName, DependencyDecl, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
         Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
     },
     planner::plan_unit,
@@ -127,7 +127,7 @@ fn main() {
         registry.register(cluster);
     }
     let declared = |service: usize, random: &mut Lcg| {
-        Observed::Dependency(Declared {
+        Observed::Dependency(DependencyDecl {
             id: ObjectId::new(Kind::Dependency, "admiral", &format!("service-{service}")),
             source: format!("service-{service}"),
             destinations: (0..DEPENDENCIES).map(|_| format!("service-{}", random.below(services))).collect(),

@@ -20,8 +20,8 @@ use tradewind::{
     config::{Propagate, Settings, Sidecars, Weights, WithoutDependency},
     istio::{Object, keys},
     model::{
-        Addressing, Availability, Canary, ClusterName, Declared, GatewayAddress, GatewayService, IstioRouting, Kind,
-        Labels, LocalService, Locality, Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout,
+        Addressing, Availability, Canary, ClusterName, DependencyDecl, GatewayAddress, GatewayService, IstioRouting,
+        Kind, Labels, LocalService, Locality, Namespace, Node, Note, NoteKind, ObjectId, Observed, Policy, Rollout,
         RolloutStrategy, Route, RouteRef, ServicePort, TargetPort, Workload,
     },
 };
@@ -287,7 +287,7 @@ fn policy() -> impl Strategy<Value = Observed> {
 fn dependency() -> impl Strategy<Value = Observed> {
     let destinations = subsequence(&IDENTITIES[..], 0..4);
     (select(&["one", "two"][..]), select(&IDENTITIES[..]), destinations).prop_map(|(name, source, destinations)| {
-        Observed::Dependency(Declared {
+        Observed::Dependency(DependencyDecl {
             id: ObjectId::new(Kind::Dependency, "admiral", name),
             source: source.into(),
             destinations: destinations.into_iter().map(str::to_owned).collect(),

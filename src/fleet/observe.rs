@@ -28,7 +28,7 @@ use crate::{
     istio::{self, Owner, keys},
     manifest::words,
     model::{
-        Availability, Declared, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Route,
+        Availability, DependencyDecl, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Route,
         Workload,
     },
 };
@@ -335,7 +335,7 @@ impl Observer {
     }
 
     fn declared(&self, metadata: &ObjectMeta, spec: DependencySpec) -> Observed {
-        Observed::Dependency(Declared {
+        Observed::Dependency(DependencyDecl {
             id: id(Kind::Dependency, metadata),
             source: spec.source,
             destinations: spec.destinations,

@@ -12,18 +12,18 @@ use super::observe::{IGNORE, Observer, created_seconds, id, is_true, read_metada
 use crate::{
     config::{SanSource, Settings},
     istio::{Object, Owner, keys},
-    model::{ClusterName, Configured, Kind, Labels, Recalled},
+    model::{ClusterName, Kind, Labels, PolicyObject, Recalled},
 };
 
 impl Observer {
     /// Prunes a policy that is still JSON.
-    pub(super) fn configured<S: DeserializeOwned>(&self, kind: Kind, value: &Value) -> Result<Configured<S>, String> {
+    pub(super) fn configured<S: DeserializeOwned>(&self, kind: Kind, value: &Value) -> Result<PolicyObject<S>, String> {
         Ok(self.with_spec(kind, &read_metadata(value)?, read_spec(value)?))
     }
 
     /// Prunes the metadata of a policy.
-    pub(super) fn with_spec<S>(&self, kind: Kind, metadata: &ObjectMeta, spec: S) -> Configured<S> {
-        Configured {
+    pub(super) fn with_spec<S>(&self, kind: Kind, metadata: &ObjectMeta, spec: S) -> PolicyObject<S> {
+        PolicyObject {
             id: id(kind, metadata),
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE) || is_true(metadata.labels.as_ref(), IGNORE),

@@ -33,8 +33,9 @@ pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, clust
 pub use nearest::{did_you_mean, nearest};
 pub use note::{Note, NoteKind, ObjectRef};
 pub use observed::{
-    Addressing, Availability, Configured, Declared, GatewayAddress, GatewayService, Labels, LocalService, Namespace,
-    Node, ObjectId, Observed, Policy, PublishedEndpoint, Recalled, Route, ServicePort, TargetPort, Workload, Written,
+    Addressing, Availability, DependencyDecl, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node,
+    ObjectId, Observed, Policy, PolicyObject, PublishedEndpoint, Recalled, Route, ServicePort, TargetPort, Workload,
+    Written,
 };
 pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};

@@ -234,11 +234,11 @@ impl Namespace {
 }
 
 /// A GlobalTrafficPolicy.
-pub type Policy = Configured<GlobalTrafficPolicySpec>;
+pub type Policy = PolicyObject<GlobalTrafficPolicySpec>;
 
 /// A custom resource with the metadata that decides its match and its rank.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Configured<S> {
+pub struct PolicyObject<S> {
     /// Which object.
     pub id: ObjectId,
     /// Seconds since the Unix epoch.
@@ -276,7 +276,7 @@ pub struct Route {
 
 /// A Dependency: who declares to call whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declared {
+pub struct DependencyDecl {
     /// Which object.
     pub id: ObjectId,
     /// The client's identity, as written.
@@ -392,19 +392,19 @@ pub enum Observed {
     /// GlobalTrafficPolicy.
     Policy(Policy),
     /// OutlierDetection.
-    OutlierDetection(Configured<OutlierDetectionSpec>),
+    OutlierDetection(PolicyObject<OutlierDetectionSpec>),
     /// ClientConnectionConfig.
-    ClientConnectionConfig(Configured<ClientConnectionConfigSpec>),
+    ClientConnectionConfig(PolicyObject<ClientConnectionConfigSpec>),
     /// RoutingPolicy.
-    RoutingPolicy(Configured<RoutingPolicySpec>),
+    RoutingPolicy(PolicyObject<RoutingPolicySpec>),
     /// DependencyProxy.
-    DependencyProxy(Configured<DependencyProxySpec>),
+    DependencyProxy(PolicyObject<DependencyProxySpec>),
     /// TrafficConfig.
-    TrafficConfig(Configured<TrafficConfigSpec>),
+    TrafficConfig(PolicyObject<TrafficConfigSpec>),
     /// Dependency.
-    Dependency(Declared),
+    Dependency(DependencyDecl),
     /// TradewindConfig.
-    TradewindConfig(Configured<TradewindConfigSpec>),
+    TradewindConfig(PolicyObject<TradewindConfigSpec>),
     /// A user's VirtualService or DestinationRule.
     Route(Box<Route>),
     /// ServiceEntry, DestinationRule, VirtualService, EnvoyFilter, Sidecar.

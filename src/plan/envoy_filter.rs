@@ -13,7 +13,7 @@ use crate::{
     api::RoutingPolicySpec,
     config::Settings,
     istio::{Metadata, Object, Opaque, keys},
-    model::{ClusterName, Configured, Note, NoteKind, gateway_of_partition},
+    model::{ClusterName, Note, NoteKind, PolicyObject, gateway_of_partition},
     registry::ServiceSnapshot,
 };
 
@@ -26,7 +26,7 @@ const MAX_LABEL_VALUE_CHARS: usize = 63;
 /// Longest name of a plugin, in characters: leaves room for both hashes and a version in an object name.
 const MAX_PLUGIN_CHARS: usize = 150;
 
-type Found = (ClusterName, Arc<Configured<RoutingPolicySpec>>);
+type Found = (ClusterName, Arc<PolicyObject<RoutingPolicySpec>>);
 
 /// Adds the filters of a service to its plan.
 pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut ServicePlan) {
@@ -151,7 +151,7 @@ fn client_labels(client: &str, settings: &Settings) -> Option<BTreeMap<String, S
 
 /// Identity and environment as the policy writes them, for the name and the annotation are the reference's.
 fn written_key(
-    policy: &Configured<RoutingPolicySpec>,
+    policy: &PolicyObject<RoutingPolicySpec>,
     snapshot: &ServiceSnapshot,
     settings: &Settings,
 ) -> (String, String) {
@@ -167,7 +167,7 @@ fn written_key(
 }
 
 fn name_of(
-    policy: &Configured<RoutingPolicySpec>,
+    policy: &PolicyObject<RoutingPolicySpec>,
     snapshot: &ServiceSnapshot,
     client: &str,
     version: &str,
@@ -182,7 +182,7 @@ fn name_of(
 fn metadata(
     name: String,
     of: &ClusterName,
-    (cluster, policy): (&ClusterName, &Configured<RoutingPolicySpec>),
+    (cluster, policy): (&ClusterName, &PolicyObject<RoutingPolicySpec>),
     snapshot: &ServiceSnapshot,
     settings: &Settings,
 ) -> Metadata {

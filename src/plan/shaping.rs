@@ -10,7 +10,7 @@ use crate::{
     api::{OutlierConfig, TrafficConfigSpec},
     config::Settings,
     istio::{ConnectionPool, Tunnel, keys},
-    model::{ClusterName, Configured, Environment, Note, NoteKind, ServiceKey},
+    model::{ClusterName, Environment, Note, NoteKind, PolicyObject, ServiceKey},
     registry::{Matching, ServiceSnapshot},
 };
 
@@ -49,10 +49,10 @@ impl Shaping {
     }
 }
 
-type One<S> = (ClusterName, Arc<Configured<S>>);
+type One<S> = (ClusterName, Arc<PolicyObject<S>>);
 
 /// The newest of some policies; the first by cluster, namespace and name of equally new ones.
-fn newest<S>(matching: &Matching<S>, counts: impl Fn(&Configured<S>) -> bool) -> Option<&One<S>> {
+fn newest<S>(matching: &Matching<S>, counts: impl Fn(&PolicyObject<S>) -> bool) -> Option<&One<S>> {
     let counting = matching.iter().filter(|(_, config)| counts(config));
     counting.reduce(|best, next| match next.1.created_seconds.cmp(&best.1.created_seconds) {
         Ordering::Greater => next,
@@ -123,7 +123,7 @@ impl Chosen<'_> {
         }
     }
 
-    fn outranked<S>(&mut self, all: &Matching<S>, in_force: &One<S>, differs: impl Fn(&Configured<S>) -> bool) {
+    fn outranked<S>(&mut self, all: &Matching<S>, in_force: &One<S>, differs: impl Fn(&PolicyObject<S>) -> bool) {
         let (cluster, winner) = in_force;
         for one in all.iter().filter(|one| differs(&one.1)) {
             let why = if one.1.created_seconds < winner.created_seconds { "is newer" } else { "comes first" };

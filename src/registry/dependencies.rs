@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::dependency_proxies::Proxies;
-use crate::model::{ClusterName, Declared, Identity, ObjectId, nearest};
+use crate::model::{ClusterName, DependencyDecl, Identity, ObjectId, nearest};
 
 /// A name with more letters, or fewer, is none that [`nearest`] finds.
 const MAX_LENGTH_DIFFERENCE: usize = 3;
@@ -30,7 +30,7 @@ pub(super) struct Dependencies {
 }
 
 /// What is wrong with a Dependency, in words.
-pub(super) fn read(declared: &Declared) -> (Option<Counted>, Vec<String>) {
+pub(super) fn read(declared: &DependencyDecl) -> (Option<Counted>, Vec<String>) {
     let mut problems = Vec::new();
     let source = match Identity::parse(&declared.source) {
         Ok(source) => source,
@@ -165,8 +165,8 @@ mod tests {
     use super::*;
     use crate::model::Kind;
 
-    fn declared(name: &str, source: &str, destinations: &[&str]) -> Declared {
-        Declared {
+    fn declared(name: &str, source: &str, destinations: &[&str]) -> DependencyDecl {
+        DependencyDecl {
             id: ObjectId::new(Kind::Dependency, "admiral", name),
             source: source.into(),
             destinations: destinations.iter().map(|d| (*d).to_owned()).collect(),

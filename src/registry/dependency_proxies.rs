@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::DependencyProxySpec,
     config::Settings,
-    model::{ClusterName, Configured, Environment, Host, Identity, ObjectId, ServiceKey},
+    model::{ClusterName, Environment, Host, Identity, ObjectId, PolicyObject, ServiceKey},
 };
 
 /// One DependencyProxy as it counts.
@@ -28,7 +28,10 @@ pub(super) struct Proxy {
 }
 
 /// What one object says, and what is wrong with it, in words.
-pub(super) fn read(configured: &Configured<DependencyProxySpec>, settings: &Settings) -> (Option<Proxy>, Vec<String>) {
+pub(super) fn read(
+    configured: &PolicyObject<DependencyProxySpec>,
+    settings: &Settings,
+) -> (Option<Proxy>, Vec<String>) {
     if configured.ignored {
         return (None, Vec::new());
     }
@@ -168,7 +171,7 @@ mod tests {
     };
 
     fn said(destination: &str, suffix: &str, prefixes: &[&str], proxy: &str) -> (Option<Proxy>, Vec<String>) {
-        let configured = Configured {
+        let configured = PolicyObject {
             id: ObjectId::new(Kind::DependencyProxy, "admiral", "x"),
             created_seconds: 0,
             ignored: false,

@@ -9,7 +9,7 @@ use super::{
     policies::{Kept, Policies},
 };
 use crate::{
-    model::{ClusterName, Configured, Kind, Note, NoteKind, ObjectId, ServiceKey},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, PolicyObject, ServiceKey},
     registry::Matching,
 };
 
@@ -122,13 +122,13 @@ fn naming_in<'a, S: Kept + 'a>(
     policies: &'a Policies,
     key: &'a ServiceKey,
     plain: &'a ServiceKey,
-) -> impl Iterator<Item = (&'a Arc<Configured<S>>, bool)> {
+) -> impl Iterator<Item = (&'a Arc<PolicyObject<S>>, bool)> {
     let plain = Some(plain).filter(|plain| S::COVERS_PARTITIONS && *plain != key);
     let for_partitions = plain.into_iter().flat_map(|plain| S::of(policies).of(plain));
     S::of(policies).of(key).map(|config| (config, false)).chain(for_partitions.map(|config| (config, true)))
 }
 
-fn sorted<S>(mut matching: Vec<(ClusterName, Arc<Configured<S>>)>) -> Matching<S> {
+fn sorted<S>(mut matching: Vec<(ClusterName, Arc<PolicyObject<S>>)>) -> Matching<S> {
     matching.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
     matching
 }

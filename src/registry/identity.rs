@@ -12,7 +12,7 @@ use crate::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     config::Settings,
-    model::{Configured, Environment, Identity, Labels, NameError, NoteKind, ServiceKey, Workload},
+    model::{Environment, Identity, Labels, NameError, NoteKind, PolicyObject, ServiceKey, Workload},
 };
 
 /// Environment of a workload that names none.
@@ -148,7 +148,7 @@ pub(super) trait Named: Sized {
     }
 
     /// The environments that it names itself, and what is wrong with it; otherwise it is for one environment.
-    fn environments(_: &Configured<Self>) -> Option<(Vec<String>, Vec<String>)> {
+    fn environments(_: &PolicyObject<Self>) -> Option<(Vec<String>, Vec<String>)> {
         None
     }
 }
@@ -193,7 +193,7 @@ impl Named for RoutingPolicySpec {
 impl Named for TrafficConfigSpec {
     const BY: Naming = Naming::Asset;
 
-    fn environments(config: &Configured<Self>) -> Option<(Vec<String>, Vec<String>)> {
+    fn environments(config: &PolicyObject<Self>) -> Option<(Vec<String>, Vec<String>)> {
         if is_true(&config.annotations, SLOW_START_DISABLED) {
             return Some(Default::default());
         }
@@ -215,7 +215,7 @@ impl Named for TrafficConfigSpec {
 
 /// The services that a policy is for, and what is wrong with their names.
 pub(super) fn named<S: Named>(
-    config: &Configured<S>,
+    config: &PolicyObject<S>,
     settings: &Settings,
 ) -> (BTreeSet<ServiceKey>, Vec<(NoteKind, String)>) {
     let (labels, annotations) = (&config.labels, &config.annotations);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{Suspension, TradewindConfigSpec},
-    model::{ClusterName, Configured, NoteKind, ObjectId, ServiceKey},
+    model::{ClusterName, NoteKind, ObjectId, PolicyObject, ServiceKey},
 };
 
 /// The TradewindConfigs of the fleet.
@@ -107,7 +107,7 @@ impl Registry {
         &self,
         cluster: &ClusterName,
         id: &ObjectId,
-        config: Option<&Configured<TradewindConfigSpec>>,
+        config: Option<&PolicyObject<TradewindConfigSpec>>,
     ) {
         let of = (cluster.clone(), id.clone());
         let config = config.filter(|config| !config.ignored);

@@ -18,14 +18,14 @@ use crate::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     config::Settings,
-    model::{ClusterName, Configured, Kind, Note, ObjectId, ServiceKey},
+    model::{ClusterName, Kind, Note, ObjectId, PolicyObject, ServiceKey},
 };
 
 /// The policies of one kind in one cluster.
 #[derive(Debug)]
 pub(super) struct Configs<S> {
     /// With the services that each names; none for one that is ignored or names none.
-    all: HashMap<ObjectId, (Arc<Configured<S>>, BTreeSet<ServiceKey>)>,
+    all: HashMap<ObjectId, (Arc<PolicyObject<S>>, BTreeSet<ServiceKey>)>,
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
 }
 
@@ -37,7 +37,7 @@ impl<S> Default for Configs<S> {
 
 impl<S: PartialEq> Configs<S> {
     /// Keeps a policy under the services that it names; answers the services that are concerned.
-    pub(super) fn put(&mut self, config: Configured<S>, keys: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+    pub(super) fn put(&mut self, config: PolicyObject<S>, keys: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
         let id = config.id.clone();
         if self.all.get(&id).is_some_and(|(before, of)| **before == config && *of == keys) {
             return BTreeSet::new();
@@ -68,7 +68,7 @@ impl<S> Configs<S> {
     }
 
     /// The policies that name a service, in the order of namespaces and names.
-    pub(super) fn of(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<Configured<S>>> {
+    pub(super) fn of(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<PolicyObject<S>>> {
         let ids = self.by_service.get(key).into_iter().flatten();
         ids.filter_map(|id| self.all.get(id).map(|(config, _)| config))
     }
@@ -184,7 +184,7 @@ impl Registry {
     }
 
     /// A policy was added or changed: keeps it, and notes why it is for no service.
-    pub(super) fn put_config<S: Kept>(&self, cluster: &ClusterName, config: Configured<S>) -> Effects {
+    pub(super) fn put_config<S: Kept>(&self, cluster: &ClusterName, config: PolicyObject<S>) -> Effects {
         let settings: &Settings = &self.settings;
         let id = config.id.clone();
         let (keys, problems) = match config.ignored {

@@ -12,13 +12,13 @@ use crate::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     model::{
-        ClusterName, Configured, GatewayAddress, Host, HostOverride, Identity, Kind, Locality, Note, ObjectId, Route,
+        ClusterName, GatewayAddress, Host, HostOverride, Identity, Kind, Locality, Note, ObjectId, PolicyObject, Route,
         ServiceKey, Variant,
     },
 };
 
 /// Policies of one kind that are for a service, in the order of clusters, namespaces and names.
-pub type Matching<S> = Vec<(ClusterName, Arc<Configured<S>>)>;
+pub type Matching<S> = Vec<(ClusterName, Arc<PolicyObject<S>>)>;
 
 /// One service with all that decides its objects, in every cluster. Every list is sorted.
 #[derive(Debug, Clone)]
