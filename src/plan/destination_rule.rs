@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
+    connection_policies::ConnectionPolicies,
     endpoints::{fallback_region, tier_region},
     hosts::WantedHost,
     service_entry::Common,
-    shaping::Shaping,
     weights::{Shares, Weighted},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn build(
     target: &Target,
     shares: &Shares,
     endpoints: &[Endpoint],
-    shaping: &Shaping,
+    shaping: &ConnectionPolicies,
     settings: &Settings,
 ) -> DestinationRule {
     let adopted = common.adopted.and_then(|pair| pair.rule.as_ref());

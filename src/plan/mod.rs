@@ -8,6 +8,7 @@ mod active_passive;
 mod additional;
 mod adoption;
 mod checks;
+mod connection_policies;
 mod connections;
 mod custom_routes;
 mod dependency_proxy;
@@ -31,7 +32,6 @@ mod propagation;
 mod regions;
 mod rewrite;
 mod service_entry;
-mod shaping;
 mod sidecar;
 mod subject_names;
 mod unit;
@@ -61,9 +61,9 @@ use crate::{
     model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ObjectRef, Policy, ServiceKey, Variant},
     registry::{AdditionalHosts, Claim, ServiceSnapshot, Source, Target},
 };
+use connection_policies::ConnectionPolicies;
 use hosts::WantedHost;
 use ports::PublishedPort;
-use shaping::Shaping;
 use weights::Shares;
 
 /// All that is wanted for one service.
@@ -232,7 +232,7 @@ pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -
             HostContext { shares, primary, policy_region, claim, wanted }
         })
         .collect();
-    let mut shaping = Shaping::of(snapshot, settings);
+    let mut shaping = ConnectionPolicies::of(snapshot, settings);
     notes.append(&mut shaping.notes);
     let decided = PlanContext {
         snapshot,
@@ -290,7 +290,7 @@ struct PlanContext<'a> {
     chosen: Option<&'a (ClusterName, Arc<Policy>)>,
     governed: Vec<HostContext<'a>>,
     views: BTreeMap<Variant, View<'a>>,
-    shaping: Shaping,
+    shaping: ConnectionPolicies,
     subject_names: Vec<String>,
 }
 

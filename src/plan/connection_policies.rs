@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What those policies mean for every DestinationRule of a service.
-pub(super) struct Shaping {
+pub(super) struct ConnectionPolicies {
     /// The values of the OutlierDetection in force.
     pub(super) outliers: Option<OutlierConfig>,
     /// Limits of connections.
@@ -30,7 +30,7 @@ pub(super) struct Shaping {
     pub(super) notes: Vec<Note>,
 }
 
-impl Shaping {
+impl ConnectionPolicies {
     pub(super) fn of(snapshot: &ServiceSnapshot, settings: &Settings) -> Self {
         let mut chosen = Chosen { key: &snapshot.key, annotations: BTreeMap::new(), notes: Vec::new() };
         let outliers = chosen.outliers(&snapshot.outlier_detections);
