@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// An endpoint of another cluster, without a gateway before it.
-pub(super) struct Direct {
+pub(super) struct PodEndpoint {
     pub(super) endpoint: Endpoint,
     /// What it counts beside the others, of which its cluster counts one.
     pub(super) portion: RelativeWeight,
@@ -60,7 +60,7 @@ pub(super) fn pods_for_all(
     target: &Target,
     ports: &[PublishedPort],
     settings: &Settings,
-) -> Result<Vec<Direct>, Option<&'static str>> {
+) -> Result<Vec<PodEndpoint>, Option<&'static str>> {
     let is_one_network = target.readers.iter().all(|reader| reader.network == source.network);
     if is_one_network || is_by_address(sources, target, ports, settings) {
         pods(source, target, ports, settings)
@@ -78,11 +78,11 @@ pub(super) fn pods(
     target: &Target,
     ports: &[PublishedPort],
     settings: &Settings,
-) -> Result<Vec<Direct>, Option<&'static str>> {
+) -> Result<Vec<PodEndpoint>, Option<&'static str>> {
     match &source.pods {
         // What stands without a gateway is all there is.
         Pods::Carried(pods) if reaches_pods(source, target) || source.gateway.is_none() => {
-            let endpoints: Vec<Direct> = pods.iter().filter_map(|pod| carried(source, pod, ports)).collect();
+            let endpoints: Vec<PodEndpoint> = pods.iter().filter_map(|pod| carried(source, pod, ports)).collect();
             if endpoints.is_empty() { Err(None) } else { Ok(sorted(endpoints)) }
         }
         Pods::Known if reaches_pods(source, target) => known(source, ports, settings),
@@ -96,7 +96,11 @@ pub(super) fn too_many(source: &Source, ports: &[PublishedPort], settings: &Sett
     (source.pods == Pods::Known && count > settings.direct_endpoints_max_pods).then_some(count)
 }
 
-fn known(source: &Source, ports: &[PublishedPort], settings: &Settings) -> Result<Vec<Direct>, Option<&'static str>> {
+fn known(
+    source: &Source,
+    ports: &[PublishedPort],
+    settings: &Settings,
+) -> Result<Vec<PodEndpoint>, Option<&'static str>> {
     let elsewhere = |network: &_| Some(network) != source.network.as_ref();
     let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
     if source.gateway.is_some() && machines.any(|machine| machine.network.as_ref().is_some_and(elsewhere)) {
@@ -114,7 +118,7 @@ fn known(source: &Source, ports: &[PublishedPort], settings: &Settings) -> Resul
     let each = by_service.into_iter().zip(weights).flat_map(|((backend, endpoints), weight)| {
         let portion = RelativeWeight::of_average(weight, sum * endpoints.len() as u64, 1);
         let what = if backend.machine.is_some() { "virtual machine" } else { "pod" };
-        endpoints.into_iter().map(move |endpoint| Direct { endpoint, portion, what })
+        endpoints.into_iter().map(move |endpoint| PodEndpoint { endpoint, portion, what })
     });
     Ok(sorted(each.collect()))
 }
@@ -148,14 +152,14 @@ fn of_pod(source: &Source, backend: &Backend, pod: &Pod, ports: &[PublishedPort]
     Some(endpoint(source, pod.address.to_string(), at, locality.as_ref()))
 }
 
-fn carried(source: &Source, pod: &LastKnown, ports: &[PublishedPort]) -> Option<Direct> {
+fn carried(source: &Source, pod: &LastKnown, ports: &[PublishedPort]) -> Option<PodEndpoint> {
     let number = |port: &PublishedPort| {
         let (name, _) = source.carried_ports.iter().find(|(_, (number, _))| *number == port.number)?;
         Some((port.name.clone(), *pod.ports.get(name)?))
     };
     let at = ports.iter().map(number).collect::<Option<_>>()?;
     let endpoint = endpoint(source, pod.address.to_string(), at, pod.locality.as_ref());
-    Some(Direct { endpoint, portion: pod.portion, what: "pod" })
+    Some(PodEndpoint { endpoint, portion: pod.portion, what: "pod" })
 }
 
 /// The network says that nobody of another one reaches it so, and is remembered by it while its cluster cannot be read.
@@ -167,8 +171,8 @@ fn endpoint(source: &Source, address: String, ports: BTreeMap<String, u16>, loca
 }
 
 /// What is carried has no other order than this.
-fn sorted(mut endpoints: Vec<Direct>) -> Vec<Direct> {
-    endpoints.sort_by_cached_key(|Direct { endpoint, .. }| {
+fn sorted(mut endpoints: Vec<PodEndpoint>) -> Vec<PodEndpoint> {
+    endpoints.sort_by_cached_key(|PodEndpoint { endpoint, .. }| {
         let address = &endpoint.address;
         (address.parse::<IpAddr>().ok(), address.clone(), endpoint.ports.clone())
     });

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     PlannedEndpoint,
-    direct::{self, Direct},
+    direct::{self, PodEndpoint},
     ports::{self, PublishedPort},
     weights::{Share, Shares, Weighted},
 };
@@ -33,7 +33,7 @@ use crate::{
 const MAX_WEIGHT_SUM: u64 = 100 << 24;
 
 /// An endpoint with its reason.
-pub(super) struct Placed {
+pub(super) struct LocalizedEndpoint {
     pub(super) endpoint: Endpoint,
     pub(super) planned: PlannedEndpoint,
 }
@@ -58,10 +58,10 @@ pub(super) fn place(
     shares: &Shares,
     ports: &[PublishedPort],
     settings: &Settings,
-) -> (Vec<Placed>, bool) {
+) -> (Vec<LocalizedEndpoint>, bool) {
     let mut reached = reached(snapshot, target, ports, settings);
     let zones = settings.endpoint_zones;
-    let untiered_all = |reached: Vec<Reached<'_>>, rule: &str| -> Vec<Placed> {
+    let untiered_all = |reached: Vec<Candidate<'_>>, rule: &str| -> Vec<LocalizedEndpoint> {
         let is_weighted = reached.iter().any(|of| of.portion != RelativeWeight::WHOLE);
         let weights = relative_weights(&reached);
         let each = reached.into_iter().zip(weights);
@@ -101,7 +101,7 @@ pub(super) fn place(
 }
 
 /// An endpoint that a cluster can use, before its tier is known.
-struct Reached<'a> {
+struct Candidate<'a> {
     source: &'a Source,
     endpoint: Endpoint,
     /// What it counts beside the others.
@@ -116,8 +116,8 @@ fn reached<'a>(
     target: &Target,
     ports: &[PublishedPort],
     settings: &Settings,
-) -> Vec<Reached<'a>> {
-    let mut all: Vec<Reached<'a>> = Vec::new();
+) -> Vec<Candidate<'a>> {
+    let mut all: Vec<Candidate<'a>> = Vec::new();
     let mut kinds = BTreeSet::new();
     for source in &snapshot.sources {
         if !target.is_read_only_in(&source.cluster) {
@@ -129,7 +129,7 @@ fn reached<'a>(
             match direct {
                 Ok(pods) => {
                     let pods = pods.into_iter();
-                    all.extend(pods.map(|Direct { endpoint, portion, what }| Reached {
+                    all.extend(pods.map(|PodEndpoint { endpoint, portion, what }| Candidate {
                         source,
                         endpoint,
                         portion,
@@ -141,7 +141,7 @@ fn reached<'a>(
                 Err(_) if target.is_read_in(&source.cluster) => {}
                 Err(why) => {
                     let portion = RelativeWeight::WHOLE;
-                    all.extend(remote(source, ports).map(|endpoint| Reached {
+                    all.extend(remote(source, ports).map(|endpoint| Candidate {
                         source,
                         endpoint,
                         portion,
@@ -163,7 +163,7 @@ fn reached<'a>(
             if !target.is_its_own() {
                 endpoint.network = source.network.as_deref().unwrap_or_default().to_owned();
             }
-            all.push(Reached { source, endpoint, portion, way: Err(None) });
+            all.push(Candidate { source, endpoint, portion, way: Err(None) });
         }
     }
     // Where a Rollout runs beside another kind, endpoints in other clusters carry no kind (Admiral,
@@ -178,7 +178,7 @@ fn reached<'a>(
 
 /// Leaves out the clusters without pods that can serve while another one that gets traffic has some. While none has, all stay:
 /// nothing would be won by moving clients from one empty cluster to another, or by taking the host from them.
-fn retain_available(reached: &mut Vec<Reached<'_>>, gets_traffic: impl Fn(&Source) -> bool) {
+fn retain_available(reached: &mut Vec<Candidate<'_>>, gets_traffic: impl Fn(&Source) -> bool) {
     if reached.iter().any(|of| of.source.is_available() && gets_traffic(of.source)) {
         reached.retain(|of| of.source.is_available());
     }
@@ -208,14 +208,14 @@ fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tie
 }
 
 /// Whole weights of endpoints beside each other.
-fn relative_weights(reached: &[Reached<'_>]) -> Vec<u32> {
+fn relative_weights(reached: &[Candidate<'_>]) -> Vec<u32> {
     RelativeWeight::weights(&reached.iter().map(|of| of.portion).collect::<Vec<_>>())
 }
 
 /// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by what they count
 /// beside each other, in whole numbers. So do fallbacks, which have no part.
-fn tier_weights(reached: &[Reached<'_>], weighted: &Weighted) -> Vec<u32> {
-    let region = |of: &Reached<'_>| of.source.locality.as_ref().map(|locality| locality.region.clone());
+fn tier_weights(reached: &[Candidate<'_>], weighted: &Weighted) -> Vec<u32> {
+    let region = |of: &Candidate<'_>| of.source.locality.as_ref().map(|locality| locality.region.clone());
     let relative = relative_weights(reached);
     let mut clusters_in: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     let mut sums: BTreeMap<_, u64> = BTreeMap::new();
@@ -372,8 +372,8 @@ fn planned(
     }
 }
 
-fn how(reached: &Reached<'_>, target: &Target) -> String {
-    let Reached { source, endpoint, portion, way } = reached;
+fn how(reached: &Candidate<'_>, target: &Target) -> String {
+    let Candidate { source, endpoint, portion, way } = reached;
     let without_pods = if source.is_available() { "" } else { ", without pods that can serve" };
     let carried = if source.services.is_empty() || way.is_ok() && matches!(source.pods, Pods::Carried(_)) {
         ", as last known"
@@ -416,29 +416,29 @@ fn written_locality(endpoint: &Endpoint, zones: bool) -> String {
 }
 
 fn untiered(
-    reached: Reached<'_>,
+    reached: Candidate<'_>,
     weight: u32,
     ports: &[PublishedPort],
     (target, zones): (&Target, bool),
     rule: &str,
-) -> Placed {
+) -> LocalizedEndpoint {
     let reason = format!("{}; {rule}", how(&reached, target));
-    let Reached { source, mut endpoint, .. } = reached;
+    let Candidate { source, mut endpoint, .. } = reached;
     endpoint.weight = weight;
     endpoint.locality = written_locality(&endpoint, zones);
-    Placed { planned: planned(source, &endpoint, ports, None, reason), endpoint }
+    LocalizedEndpoint { planned: planned(source, &endpoint, ports, None, reason), endpoint }
 }
 
 fn tiered(
-    reached: Reached<'_>,
+    reached: Candidate<'_>,
     ports: &[PublishedPort],
     tier: &Tier,
     weight: u32,
     (target, client_region, zones): (&Target, &str, bool),
-) -> Placed {
+) -> LocalizedEndpoint {
     let region = reached.source.locality.as_ref().map(|locality| locality.region.to_string()).unwrap_or_default();
     let how = how(&reached, target);
-    let Reached { source, mut endpoint, .. } = reached;
+    let Candidate { source, mut endpoint, .. } = reached;
     endpoint.weight = weight;
     endpoint.locality = match tier {
         Tier::First { .. } => format!("{client_region}/tier0-{region}"),
@@ -454,12 +454,12 @@ fn tiered(
         Tier::Unlisted { nearest: false, .. } => (2, format!("fallback: {why}")),
     };
     let reason = format!("{how}; {rule}");
-    Placed { planned: planned(source, &endpoint, ports, Some(number), reason), endpoint }
+    LocalizedEndpoint { planned: planned(source, &endpoint, ports, Some(number), reason), endpoint }
 }
 
 /// Two clusters behind one gateway are one endpoint; it takes the shares of both.
-fn distinct(placed: Vec<Placed>) -> Vec<Placed> {
-    let mut distinct: Vec<Placed> = Vec::new();
+fn distinct(placed: Vec<LocalizedEndpoint>) -> Vec<LocalizedEndpoint> {
+    let mut distinct: Vec<LocalizedEndpoint> = Vec::new();
     for next in placed {
         let same = distinct.iter_mut().find(|known| {
             let (a, b) = (&known.endpoint, &next.endpoint);
@@ -478,19 +478,19 @@ fn distinct(placed: Vec<Placed>) -> Vec<Placed> {
 
 /// Works out which share of its host's traffic each endpoint gets while all that takes part in the split is healthy. Where
 /// nothing of the split is there, Envoy goes by the priorities of the fallbacks, and there are no shares.
-fn with_shares(mut placed: Vec<Placed>, shares: &Shares) -> Vec<Placed> {
+fn with_shares(mut placed: Vec<LocalizedEndpoint>, shares: &Shares) -> Vec<LocalizedEndpoint> {
     let Shares::Weighted(weighted) = shares else { return placed };
     if placed.iter().all(|of| of.planned.tier.is_some_and(|tier| tier > 0)) {
         return placed;
     }
     // Under `distribute` the endpoints of a region share its percent: equally, unless there are weights.
-    let region = |of: &Placed| of.endpoint.labels.get(keys::ENDPOINT_REGION).cloned();
-    let weight = |of: &Placed| f64::from(of.endpoint.weight.max(1));
+    let region = |of: &LocalizedEndpoint| of.endpoint.labels.get(keys::ENDPOINT_REGION).cloned();
+    let weight = |of: &LocalizedEndpoint| f64::from(of.endpoint.weight.max(1));
     let mut in_region: BTreeMap<_, f64> = BTreeMap::new();
     for of in &placed {
         *in_region.entry(region(of)).or_default() += weight(of);
     }
-    let part = |of: &Placed| match of.planned.tier {
+    let part = |of: &LocalizedEndpoint| match of.planned.tier {
         Some(0) => f64::from(of.endpoint.weight),
         Some(_) => 0.0,
         None => {

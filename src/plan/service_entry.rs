@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{endpoints::Placed, ports::PublishedPort};
+use super::{endpoints::LocalizedEndpoint, ports::PublishedPort};
 use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
@@ -71,7 +71,7 @@ impl Common<'_> {
 pub(super) fn build(
     common: &Common<'_>,
     ports: &[PublishedPort],
-    endpoints: &[Placed],
+    endpoints: &[LocalizedEndpoint],
     address: Option<Ipv4Addr>,
     settings: &Settings,
 ) -> ServiceEntry {
@@ -117,7 +117,7 @@ pub(super) fn build(
 
 /// Names must be asked for. Where several clusters read only addresses, istiod is to lead each to those of its network, which it
 /// does of what it sends itself.
-fn resolution(common: &Common<'_>, endpoints: &[Placed]) -> &'static str {
-    let is_address = |placed: &Placed| placed.endpoint.address.parse::<IpAddr>().is_ok();
+fn resolution(common: &Common<'_>, endpoints: &[LocalizedEndpoint]) -> &'static str {
+    let is_address = |placed: &LocalizedEndpoint| placed.endpoint.address.parse::<IpAddr>().is_ok();
     if !common.read_in.is_empty() && endpoints.iter().all(is_address) { "STATIC" } else { "DNS" }
 }
