@@ -10,10 +10,9 @@ use std::{
 };
 
 use super::{
-    Desired,
+    Desired, backoff,
     diff::{Change, Changes, Obstacle, View, diff, unsettled},
     memory::{Memory, Refused},
-    pace,
     queue::Work,
     store::{Outcome, Verb, WriteError, is_merged, whole},
     writer::{ClusterWriter, Ending, Held},
@@ -140,7 +139,7 @@ impl ClusterWriter {
             if changes.held_back {
                 state.held.insert(unit.clone(), Held::UntilRemovable(Some(Arc::clone(desired))));
             } else if report.refused && matches!(report.ending(), Ending::Done) {
-                let due = Instant::now() + Duration::from_secs(pace::REFUSED_WAIT_SECONDS);
+                let due = Instant::now() + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
                 state.held.insert(unit.clone(), Held::Until(due, Arc::clone(desired)));
             }
         }
@@ -248,7 +247,7 @@ impl ClusterWriter {
         let mut written = match answer {
             Ok(written) => written,
             Err(WriteError::Refused(reason)) => {
-                let until = now + Duration::from_secs(pace::REFUSED_WAIT_SECONDS);
+                let until = now + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
                 memory.refused.insert(id, Refused { digest, until, reason: reason.clone() });
                 return Err(WriteError::Refused(reason));
             }

@@ -5,10 +5,10 @@
 //! write to are a live cluster ([`KubeStore`]) and a directory ([`DirectoryStore`]). Each cluster has a writer of its own,
 //! so that a sick one slows nobody. Applying the same plan again sends nothing.
 
+mod backoff;
 mod diff;
 mod directory;
 mod execute;
-mod gate;
 mod give_back;
 mod guard;
 mod hand_back;
@@ -18,12 +18,12 @@ mod memory;
 mod merge;
 mod metrics;
 mod ownership;
-mod pace;
 mod preview;
 mod queue;
 mod store;
 #[cfg(test)]
 mod testing;
+mod write_barrier;
 mod writer;
 mod writers;
 

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Desired,
-    gate::Gate,
+    backoff::{self, Backoff},
     guard::{Budget, Guard, Verdict},
     known::Known,
     memory::Memory,
     metrics::ApplyMetrics,
-    pace::{self, Pace},
     queue::{Occasion, Queue, Work},
     store::{Store, whole},
+    write_barrier::WriteBarrier,
     writers::SecretNames,
 };
 use crate::{
@@ -71,13 +71,13 @@ pub(super) enum Held {
 pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) guard: Guard,
-    pub(super) pace: Pace,
+    pub(super) pace: Backoff,
     pub(super) memories: HashMap<WorkKey, Memory>,
     pub(super) held: HashMap<WorkKey, Held>,
     drift: usize,
     replans: HashMap<WorkKey, Instant>,
     /// Those who wait for this cluster's write of a unit.
-    gates: HashMap<WorkKey, Arc<Gate>>,
+    gates: HashMap<WorkKey, Arc<WriteBarrier>>,
     withheld_noted: Option<(String, usize)>,
 }
 
@@ -103,7 +103,7 @@ impl ClusterWriter {
         let state = State {
             queue: Queue::default(),
             guard: Guard::new(budget),
-            pace: Pace::default(),
+            pace: Backoff::default(),
             memories: HashMap::new(),
             held: HashMap::new(),
             drift: 0,
@@ -135,7 +135,7 @@ impl ClusterWriter {
         unit: WorkKey,
         desired: Arc<Desired>,
         occasion: Occasion,
-        gate: Option<Arc<Gate>>,
+        gate: Option<Arc<WriteBarrier>>,
     ) {
         let mut state = self.state.lock();
         // A fresh plan is what these were waiting for.
@@ -154,7 +154,7 @@ impl ClusterWriter {
         unit: WorkKey,
         desired: Arc<Desired>,
         occasion: Occasion,
-        gate: &Gate,
+        gate: &WriteBarrier,
         due: Instant,
     ) {
         gate.waits(self);
@@ -350,7 +350,7 @@ impl ClusterWriter {
             Ending::Again => state.queue.retry(&unit, work, now),
             Ending::Retry => {
                 let failures = work.failures.saturating_add(1);
-                let due = now + pace::wait_after(failures, Duration::from_millis(pace::FIRST_PAUSE_MILLIS));
+                let due = now + backoff::wait_after(failures, Duration::from_millis(backoff::FIRST_PAUSE_MILLIS));
                 state.queue.retry(&unit, Work { failures, ..work }, due);
             }
             Ending::Replan => {
@@ -358,7 +358,7 @@ impl ClusterWriter {
                 state.queue.finish(&unit);
                 if !newer {
                     let conflicts = state.memories.get(&unit).map_or(1, |memory| memory.conflicts);
-                    let wait = pace::wait_after(conflicts, Duration::from_millis(pace::CONFLICT_WAIT_MILLIS));
+                    let wait = backoff::wait_after(conflicts, Duration::from_millis(backoff::CONFLICT_WAIT_MILLIS));
                     state.replans.insert(unit, now + wait);
                 }
             }

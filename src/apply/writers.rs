@@ -14,11 +14,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Desired,
-    gate::{FIRST_SECONDS, Gate},
     known::Known,
     metrics::ApplyMetrics,
     queue::Occasion,
     store::{Store, is_merged},
+    write_barrier::{FIRST_SECONDS, WriteBarrier},
     writer::{ClusterWriter, Shared},
 };
 use crate::{
@@ -146,7 +146,7 @@ impl Writers {
             behind.into_iter().for_each(|(writer, desired)| writer.submit(unit.clone(), desired, occasion.clone()));
             return;
         }
-        let gate = Gate::new(unit.clone(), ahead.iter().map(|(writer, _)| writer.cluster.clone()).collect());
+        let gate = WriteBarrier::new(unit.clone(), ahead.iter().map(|(writer, _)| writer.cluster.clone()).collect());
         let gate = Arc::new(gate);
         for (writer, desired) in ahead {
             writer.submit_first(unit.clone(), desired, occasion.clone(), Some(Arc::clone(&gate)));

@@ -62,13 +62,13 @@ impl Pause {
 
 /// The pauses of one cluster.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Backoff {
     cluster: Pause,
     server_failures: u32,
     kinds: HashMap<(Kind, Arc<str>), Pause>,
 }
 
-impl Pace {
+impl Backoff {
     /// A request failed.
     pub(super) fn failed(&mut self, id: &ObjectId, error: &WriteError, now: Instant) {
         if !error.is_sick_cluster() {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_sick_cluster_pauses_then_feels_the_ground_then_goes_on() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (Backoff::default(), Instant::now());
         assert_eq!(pace.units(8, now), 8);
         for _ in 0..8 {
             pace.failed(&id(Kind::ServiceEntry), &unreachable(), now);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_rest_that_a_server_asks_for_is_honoured() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (Backoff::default(), Instant::now());
         let rest = Duration::from_secs(7);
         pace.failed(&id(Kind::ServiceEntry), &WriteError::Throttled { retry_after: Some(rest) }, now);
         assert_eq!(pace.pause_until(now), Some(now + rest));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn one_object_that_a_webhook_fails_on_pauses_nobody() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (Backoff::default(), Instant::now());
         let error = WriteError::Server("webhook".into());
         for _ in 0..10 {
             pace.failed(&id(Kind::ServiceEntry), &error, now);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_kind_without_rights_waits_alone() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (Backoff::default(), Instant::now());
         pace.failed(&id(Kind::Sidecar), &WriteError::Forbidden("no".into()), now);
         assert!(pace.kind_until(&id(Kind::Sidecar), now).is_some());
         assert_eq!(pace.kind_until(&id(Kind::ServiceEntry), now), None);

@@ -18,7 +18,7 @@ use crate::{model::ClusterName, registry::WorkKey};
 pub(super) const FIRST_SECONDS: u64 = 5;
 
 /// One plan's order.
-pub(super) struct Gate {
+pub(super) struct WriteBarrier {
     unit: WorkKey,
     state: Mutex<Waiting>,
 }
@@ -28,7 +28,7 @@ struct Waiting {
     behind: Vec<Weak<ClusterWriter>>,
 }
 
-impl Gate {
+impl WriteBarrier {
     pub(super) fn new(unit: WorkKey, first: BTreeSet<ClusterName>) -> Self {
         Self { unit, state: Mutex::new(Waiting { first, behind: Vec::new() }) }
     }
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn it_opens_with_the_last_of_those_who_come_first() {
         let [one, two] = ["one", "two"].map(|name| ClusterName::parse(name).unwrap());
-        let gate = Gate::new(unit("a"), BTreeSet::from([one.clone(), two.clone()]));
+        let gate = WriteBarrier::new(unit("a"), BTreeSet::from([one.clone(), two.clone()]));
         for passes in [&cluster(), &one, &one] {
             gate.pass(passes);
             assert!(!gate.is_open(), "{passes}");
