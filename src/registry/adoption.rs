@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 use super::{
     AdoptedName, AdoptedPair, NoteSource, Registry,
     dirty::Trigger,
+    output_index::{OutputIndex, hand_written_for},
     shard::Shard,
-    standing::{Standing, hand_written_for},
 };
 use crate::{
     istio::Owner,
@@ -49,7 +49,7 @@ fn first<'a>(candidates: &[&'a Arc<Written>], sync_namespace: &str) -> Option<&'
 }
 
 /// What becomes of the hand-written objects for a host that has this address.
-fn resolve(standing: &Standing, host: &Host, address: Option<Ipv4Addr>, sync_namespace: &str) -> Resolved {
+fn resolve(standing: &OutputIndex, host: &Host, address: Option<Ipv4Addr>, sync_namespace: &str) -> Resolved {
     let key = host.as_str().to_ascii_lowercase();
     let of_kind = |kind: Kind| -> Vec<&Arc<Written>> {
         let all = standing.hand_written(&key).filter(|written| written.id.kind == kind);
@@ -110,10 +110,10 @@ impl Registry {
         let mut left = Vec::new();
         for claim in claims.iter_mut().filter(|claim| claim.taken_by.is_none()) {
             let key = claim.host.as_str().to_ascii_lowercase();
-            let any = |shard: &Shard| shard.standing().hand_written(&key).next().is_some();
+            let any = |shard: &Shard| shard.outputs().hand_written(&key).next().is_some();
             for shard in self.shards.iter().filter(|shard| any(shard)) {
                 let Resolved { pair, left: stays } =
-                    resolve(shard.standing(), &claim.host, claim.address, &self.settings.sync_namespace);
+                    resolve(shard.outputs(), &claim.host, claim.address, &self.settings.sync_namespace);
                 claim.adopted.extend(pair.map(|pair| (shard.key().clone(), pair)));
                 left.extend(stays.into_iter().map(|(id, reason)| (shard.key().clone(), id, reason)));
             }
@@ -157,13 +157,13 @@ impl Registry {
             written.id.kind == Kind::ServiceEntry && written.id != *wanted && (stays || beside)
         };
         let host = host.to_ascii_lowercase();
-        shard.standing().hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
+        shard.outputs().hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
     }
 
     /// The namespaces other than the sync namespace in which the entry for a host stands, or is about to.
     pub(super) fn entry_namespaces(&self, shard: &Shard, host: &Host) -> BTreeSet<Arc<str>> {
         let sync_namespace = &*self.settings.sync_namespace;
-        let standing = shard.standing();
+        let standing = shard.outputs();
         let own = ObjectId::new(Kind::ServiceEntry, sync_namespace, &host.service_entry_name());
         let has_own = standing.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
         let counts = |written: &&Arc<Written>| {
@@ -189,7 +189,7 @@ impl Registry {
         let mut found = Vec::new();
         for shard in &self.shards {
             let requested = |written: &&Arc<Written>| handed_over(written).is_some() && !is_adopted(written);
-            let ids = shard.standing().hand_written(host).filter(requested).map(|written| written.id.clone());
+            let ids = shard.outputs().hand_written(host).filter(requested).map(|written| written.id.clone());
             found.extend(ids.map(|id| (shard.key().clone(), id)));
         }
         found.sort();

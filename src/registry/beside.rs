@@ -161,7 +161,7 @@ impl Registry {
     /// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
     fn keep_filters(&self, key: &ServiceKey, standing: &[ClusterName], kept: &mut Vec<(ClusterName, ObjectId)>) {
         for cluster in standing {
-            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
             for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
                 let policy = filter.configs.iter().find(|(kind, _)| *kind == Kind::RoutingPolicy);
                 let of = policy.and_then(|(_, path)| path.split('/').next());
@@ -183,7 +183,7 @@ impl Registry {
                 continue;
             }
             // What cannot be read now may run it, and a user may route it there.
-            let may_run = !shard.knows_workloads() && (shard.standing().holds(key) || unread.contains(shard.name()));
+            let may_run = !shard.knows_workloads() && (shard.outputs().holds(key) || unread.contains(shard.name()));
             let runs = may_run || !shard.namespaces_of(&key.identity).is_empty();
             // Routes of other clusters come there as copies.
             if !runs && self.settings.propagate == Propagate::Off {
@@ -205,7 +205,7 @@ impl Registry {
         beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
         if beside.routes_unknown {
             for cluster in standing {
-                let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+                let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
                 let routes = written.iter().filter(|written| is_in_cluster(&written.id));
                 beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
             }
@@ -316,7 +316,7 @@ impl Registry {
         if rules_wanted(&self.settings) {
             namespaces.extend(shard.client_namespaces().cloned());
         }
-        let ruled = shard.standing().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
+        let ruled = shard.outputs().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
         namespaces.extend(ruled);
         namespaces.into_iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace)).collect()
     }
@@ -349,7 +349,7 @@ impl Registry {
             let shard = self.shards.get(cluster)?;
             let wanted = rules_wanted(&self.settings) && !self.is_remote(cluster);
             let keys = if wanted { shard.keys_in(namespace) } else { BTreeSet::new() };
-            let standing = shard.standing().of_namespace(namespace);
+            let standing = shard.outputs().of_namespace(namespace);
             (keys, standing.iter().map(|written| written.id.clone()).collect(), shard.domain())
         };
         Some(RuledNamespace {

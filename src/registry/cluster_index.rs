@@ -68,7 +68,7 @@ impl Registry {
         // While no other may look: whether it is anywhere and whether it is listed must agree.
         let mut services = self.services_of.entry(key.identity.clone()).or_default();
         let is_anywhere = self.clusters_of.look(key, cluster, || {
-            self.shards.get(cluster).is_some_and(|shard| shard.runs(key) || shard.standing().holds(key))
+            self.shards.get(cluster).is_some_and(|shard| shard.runs(key) || shard.outputs().holds(key))
         });
         if is_anywhere {
             services.insert(key.clone());

@@ -58,7 +58,7 @@ impl Registry {
             .shards
             .iter()
             .flat_map(|shard| {
-                let read_in = shard.standing().read_in().filter(|reader| *reader != shard.key());
+                let read_in = shard.outputs().read_in().filter(|reader| *reader != shard.key());
                 read_in.map(|reader| (reader.clone(), shard.key().clone())).collect::<Vec<_>>()
             })
             .collect();
@@ -148,7 +148,7 @@ impl Registry {
         // What was written for a cluster that cannot be read stays as it is.
         let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| self.is_unread(remote)).collect();
         for plane in standing.iter().filter(|_| !unread.is_empty()) {
-            let written = self.shards.get(plane).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let written = self.shards.get(plane).map(|shard| shard.outputs().of(key)).unwrap_or_default();
             let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
             if let Some(remote) = unread.iter().find(read_there) {
                 let held = Target::held(plane, remote);
@@ -162,7 +162,7 @@ impl Registry {
     pub(super) fn kept_at_control_planes(&self, key: &ServiceKey, targets: &[Target]) -> Vec<(ClusterName, ObjectId)> {
         let held = targets.iter().filter(|target| target.held);
         let standing = held.filter_map(|target| {
-            let written = self.shards.get(&target.cluster)?.standing().of(key);
+            let written = self.shards.get(&target.cluster)?.outputs().of(key);
             Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
         });
         standing.flatten().collect()
@@ -203,7 +203,7 @@ impl Registry {
         }
         self.shards.get(cluster).map_or_else(Vec::new, |shard| {
             let clients = shard.client_namespaces().cloned();
-            let standing = shard.standing().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
+            let standing = shard.outputs().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
             let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
             namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
         })

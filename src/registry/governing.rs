@@ -92,7 +92,7 @@ impl Registry {
     pub(super) fn policies_in_force(&self, standing: &[ClusterName], key: &ServiceKey) -> InForce {
         let mut policies = BTreeSet::new();
         for cluster in standing {
-            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
             for written in written {
                 policies.extend(written.policy.clone().map(|policy| (Kind::GlobalTrafficPolicy, policy)));
                 // Filters stay by themselves where their policy cannot be read.

@@ -156,7 +156,7 @@ impl Registry {
     /// The identity without partition that the service's objects show, where no workload of it can be read.
     fn written_identity(&self, standing: &[ClusterName], key: &ServiceKey) -> Option<Identity> {
         standing.iter().find_map(|cluster| {
-            let written = self.shards.get(cluster)?.standing().of(key);
+            let written = self.shards.get(cluster)?.outputs().of(key);
             let shown = written.iter().filter_map(|written| Identity::parse(written.identity.as_deref()?).ok());
             shown.filter(|identity| is_plain_of(identity, &key.identity)).min()
         })
@@ -203,7 +203,7 @@ impl Registry {
                 let is_source = sources.iter().any(|source| source.cluster == *shard.key());
                 // Who depends on it there is not known: what stands there is kept up.
                 let kept = standing.binary_search(shard.key()).is_ok()
-                    && shard.standing().holds(key)
+                    && shard.outputs().holds(key)
                     && !shard.knows_dependents();
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
@@ -369,7 +369,7 @@ impl Registry {
         }
         let mut hosts = BTreeSet::new();
         for cluster in standing.iter() {
-            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
             let entries = written.iter().filter(|written| written.id.kind == Kind::ServiceEntry);
             hosts.extend(entries.filter_map(|entry| Host::parse(entry.host.as_deref()?).ok()));
         }

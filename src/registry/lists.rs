@@ -55,7 +55,7 @@ impl Registry {
     pub(super) fn keys_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
         let mut keys = self.keys_running_in(cluster);
         if let Some(shard) = self.shards.get(cluster) {
-            keys.extend(shard.standing().keys().cloned());
+            keys.extend(shard.outputs().keys().cloned());
         }
         keys
     }
@@ -114,7 +114,7 @@ impl Registry {
                 control_planes: self.remotes.read().get(name).into_iter().flatten().cloned().collect(),
                 workloads: shard.workload_count(),
                 services: shard.service_keys().count(),
-                written: shard.standing().owned().count(),
+                written: shard.outputs().owned().count(),
             })
         };
         self.cluster_names().iter().filter_map(status).collect()
@@ -127,10 +127,10 @@ impl Registry {
     pub fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
         match unit {
-            WorkKey::Service(key) => shard.standing().of(key),
-            WorkKey::Sidecar(_, namespace) => shard.standing().sidecars_in(namespace),
-            WorkKey::Host(host) => shard.standing().copies_of(host),
-            WorkKey::Namespace(_, namespace) => shard.standing().of_namespace(namespace),
+            WorkKey::Service(key) => shard.outputs().of(key),
+            WorkKey::Sidecar(_, namespace) => shard.outputs().sidecars_in(namespace),
+            WorkKey::Host(host) => shard.outputs().copies_of(host),
+            WorkKey::Namespace(_, namespace) => shard.outputs().of_namespace(namespace),
         }
     }
 
@@ -151,14 +151,14 @@ impl Registry {
     /// One ServiceEntry, DestinationRule or Sidecar, whoever made it.
     #[must_use]
     pub fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
-        self.shards.get(cluster)?.standing().get(id)
+        self.shards.get(cluster)?.outputs().get(id)
     }
 
     /// Every object of ours in a cluster.
     #[must_use]
     pub fn owned(&self, cluster: &ClusterName) -> Vec<Arc<Written>> {
         let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
-        let mut owned: Vec<_> = shard.standing().owned().cloned().collect();
+        let mut owned: Vec<_> = shard.outputs().owned().cloned().collect();
         owned.sort_by(|a, b| a.id.cmp(&b.id));
         owned
     }
@@ -166,7 +166,7 @@ impl Registry {
     /// Number of objects of ours in a cluster.
     #[must_use]
     pub fn owned_count(&self, cluster: &ClusterName) -> usize {
-        self.shards.get(cluster).map_or(0, |shard| shard.standing().owned_count())
+        self.shards.get(cluster).map_or(0, |shard| shard.outputs().owned_count())
     }
 
     /// Whether a VirtualService holds the weights of a Rollout there, and so is no user's route (Admiral,

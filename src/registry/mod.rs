@@ -37,6 +37,7 @@ mod machines;
 mod networks;
 mod notes;
 mod operations;
+mod output_index;
 mod partition;
 mod place;
 mod policies;
@@ -52,7 +53,6 @@ mod routes;
 mod shard;
 mod slices;
 mod snapshot;
-mod standing;
 mod status;
 mod user_hosts;
 mod writing;
@@ -228,7 +228,7 @@ impl Registry {
         for id in proxies {
             self.set_proxy(cluster, &id, None);
         }
-        let touched = shard.service_keys().chain(shard.standing().keys()).chain(shard.policies.keys());
+        let touched = shard.service_keys().chain(shard.outputs().keys()).chain(shard.policies.keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         let suffix = &self.settings.hostname_suffix;
         let routed: Vec<WorkKey> = shard.routes().hosts(suffix).cloned().map(WorkKey::Host).collect();

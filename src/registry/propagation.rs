@@ -46,7 +46,7 @@ impl Registry {
                 clusters.push(HostCluster {
                     name: shard.key().clone(),
                     known: ROUTES.into_iter().filter(|kind| shard.serves(*kind)).collect(),
-                    others: shard.standing().others_routes(host, &self.settings.sync_namespace),
+                    others: shard.outputs().others_routes(host, &self.settings.sync_namespace),
                 });
             }
             routes.extend(shard.routes().of(host).into_iter().map(|route| HostRoute {
@@ -55,7 +55,7 @@ impl Registry {
                 of_rollout: shard.is_rollout_route(&route.id),
                 route,
             }));
-            copies.extend(shard.standing().copies_of(host));
+            copies.extend(shard.outputs().copies_of(host));
         }
         let is_copied = |one: &HostRoute| {
             let origin = path_of(&one.cluster, &one.route.id);
@@ -104,8 +104,8 @@ impl Registry {
         let mut hosts = BTreeSet::new();
         for shard in &self.shards {
             hosts.extend(shard.routes().hosts(&self.settings.hostname_suffix).cloned());
-            hosts.extend(shard.standing().copied_hosts().cloned());
-            hosts.extend(shard.standing().handed_over_hosts().cloned());
+            hosts.extend(shard.outputs().copied_hosts().cloned());
+            hosts.extend(shard.outputs().handed_over_hosts().cloned());
         }
         hosts
     }
@@ -127,7 +127,7 @@ impl Registry {
     pub(super) fn routed(&self, host: &Host) -> Option<Arc<str>> {
         let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
         let minds = |shard: &Shard| {
-            let standing = shard.standing();
+            let standing = shard.outputs();
             shard.routes().has(&host) || standing.has_routes_for(&host) || standing.hand_written(&host).next().is_some()
         };
         self.shards.iter().any(|shard| minds(&shard)).then_some(host)
@@ -169,7 +169,7 @@ impl Registry {
     }
 
     fn stands_additionally(&self, cluster: &ClusterName, key: &ServiceKey) -> bool {
-        let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+        let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
         let is_additional = |host: &str| {
             let mut suffixes = self.settings.additional_endpoint_suffixes.iter();
             suffixes.any(|suffix| host.strip_suffix(suffix.as_str()).is_some_and(|before| before.ends_with('.')))

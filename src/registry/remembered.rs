@@ -26,7 +26,7 @@ impl Registry {
         let mut votes: BTreeMap<Host, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
         let (mut subject_names, mut policy_regions) = (BTreeSet::new(), BTreeMap::<Host, BTreeSet<Arc<str>>>::new());
         for cluster in standing {
-            let written = self.shards.get(cluster).map(|shard| shard.standing().of(key)).unwrap_or_default();
+            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
             for written in written {
                 subject_names.extend(written.recalled.subject_names.iter().cloned());
                 let Some(host) = written.host.as_deref().and_then(|host| Host::parse(host).ok()) else { continue };
@@ -54,7 +54,7 @@ impl Registry {
         let name = host.destination_rule_name(true);
         let id = ObjectId::new(Kind::DestinationRule, &self.settings.sync_namespace, &name);
         for shard in &self.shards {
-            let written = shard.standing().get(&id).filter(|written| written.owner == Owner::Reference);
+            let written = shard.outputs().get(&id).filter(|written| written.owner == Owner::Reference);
             if let Some(region) = written.and_then(|written| written.recalled.primary.clone()) {
                 *votes.entry(host.clone()).or_default().entry(region).or_default() += 1;
             }

@@ -20,12 +20,12 @@ use super::{
     identity::{self, Classified},
     injection::NamespaceMarks,
     istio_namespaces::is_istiod,
+    output_index::OutputIndex,
     partition::Spelling,
     place::{Moved, Place},
     policies::Policies,
     routes::Routes,
     slices::Slices,
-    standing::Standing,
     status::KindState,
     user_hosts::{Routed, UserHosts},
 };
@@ -114,7 +114,7 @@ pub(super) struct Shard {
     /// Its nodes and gateways.
     pub(super) place: Place,
     /// What was written there.
-    standing: Standing,
+    outputs: OutputIndex,
 }
 
 fn pair_hash(namespace: &str, (key, value): (&String, &String)) -> u64 {
@@ -165,7 +165,7 @@ impl Shard {
             user_hosts: UserHosts::default(),
             host_overrides: HostOverrides::new(&settings.hostname_suffix),
             place: Place::new(settings),
-            standing: Standing::default(),
+            outputs: OutputIndex::default(),
         }
     }
 
@@ -485,12 +485,12 @@ impl Shard {
     // ---- what was written ----
 
     /// What was written there.
-    pub(super) fn standing(&self) -> &Standing {
-        &self.standing
+    pub(super) fn outputs(&self) -> &OutputIndex {
+        &self.outputs
     }
 
-    pub(super) fn standing_mut(&mut self) -> &mut Standing {
-        &mut self.standing
+    pub(super) fn outputs_mut(&mut self) -> &mut OutputIndex {
+        &mut self.outputs
     }
 
     /// The ids of every object of one kind.
@@ -503,7 +503,7 @@ impl Shard {
             kind if Policies::KINDS.contains(&kind) => self.policies.ids(kind),
             kind if Kind::WRITTEN.contains(&kind) => {
                 let machines = self.workloads.keys().filter(|id| id.kind == kind).cloned();
-                self.standing
+                self.outputs
                     .ids(kind)
                     .into_iter()
                     .chain(self.routes.ids(kind))

@@ -13,7 +13,7 @@ use super::{
     addresses::Offer,
     beside::ruled_namespace,
     dirty::{Trigger, WorkKey},
-    standing::{hand_written_for, routed_host},
+    output_index::{hand_written_for, routed_host},
 };
 use crate::{
     istio::Owner,
@@ -60,7 +60,7 @@ impl Registry {
         }
         let now = Arc::new(written);
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-        let Some(before) = shard.standing_mut().put(now.clone()) else { return };
+        let Some(before) = shard.outputs_mut().put(now.clone()) else { return };
         drop(shard);
         self.remember_host(cluster, before.as_deref(), Some(&now));
         // An address that was given up may have been told of.
@@ -119,7 +119,7 @@ impl Registry {
 
     pub(super) fn remove_written(&self, cluster: &ClusterName, id: &ObjectId) {
         let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-        let Some(before) = shard.standing_mut().remove(id) else { return };
+        let Some(before) = shard.outputs_mut().remove(id) else { return };
         drop(shard);
         self.remember_host(cluster, Some(&before), None);
         if let Some(key) = &before.service {

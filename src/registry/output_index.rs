@@ -13,7 +13,7 @@ use crate::{
 
 /// The ServiceEntries, DestinationRules and Sidecars of one cluster.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct OutputIndex {
     objects: HashMap<ObjectId, Arc<Written>>,
     /// Those of ours.
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
@@ -31,7 +31,7 @@ pub(super) struct Standing {
     owned: usize,
 }
 
-impl Standing {
+impl OutputIndex {
     /// Keeps an object unless a newer form of it is kept already; answers what stood before, or `None` when nothing changed.
     pub(super) fn put(&mut self, written: Arc<Written>) -> Option<Option<Arc<Written>>> {
         let before = self.objects.get(&written.id).cloned();
