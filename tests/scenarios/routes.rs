@@ -160,7 +160,7 @@ async fn a_cluster_that_joins_gets_what_stands_and_what_went_meanwhile_is_swept(
     let identity = unique("routed");
     world.register(&[0, 1]).await;
     world.deploy(&[1], &identity).await;
-    world.clusters[1].apply(vec![route(&world, &identity, 2)]).await;
+    world.clusters[1].apply(vec![route(&world, &identity, 2), rule(&world, &identity)]).await;
     let controller = world.start(&[]).await;
     routes_with(&world, 0, &[2]).await;
     world.register(&[2]).await;
