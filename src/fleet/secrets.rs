@@ -134,7 +134,7 @@ impl SecretBook {
             if let (Some(wrong), None) = (&secret.istio_namespace, istio_namespace) {
                 let wrong: String = wrong.chars().take(MAX_SHOWN_CHARS).collect();
                 let message = format!(
-                    "the annotation {ISTIO_NAMESPACE} is {wrong:?}, which is no namespace's name; the setting counts for its clusters"
+                    "the annotation {ISTIO_NAMESPACE} is {wrong:?}, which is no namespace's name; what counted before stays, at a start the setting"
                 );
                 turn.note(NoteKind::ClusterFactInvalid, namespace, &secret.name, message);
             }
@@ -150,7 +150,10 @@ impl SecretBook {
                         )),
                         None => {
                             holders.insert(name.clone(), &secret.name);
-                            turn.istio_namespaces.insert(name.clone(), istio_namespace.map(str::to_owned));
+                            // A value that cannot be meant takes nothing back that is in force.
+                            if istio_namespace.is_some() || secret.istio_namespace.is_none() {
+                                turn.istio_namespaces.insert(name.clone(), istio_namespace.map(str::to_owned));
+                            }
                             turn.consider(members.get(&name), name, secret, entry)
                         }
                     },
@@ -350,7 +353,7 @@ mod tests {
 
         let wrong = turn(&book(vec![with("s", OLD, &"Not A Name".repeat(1000))]), &Members::new());
         assert_eq!(steps(&wrong), [("east", "Connect".into())], "the cluster joins all the same");
-        assert_eq!(wrong.istio_namespaces[&name("east")], None);
+        assert_eq!(wrong.istio_namespaces.get(&name("east")), None, "what counted before stays");
         let [note] = &wrong.notes["s"][..] else { panic!("{:?}", wrong.notes) };
         assert_eq!(note.kind, NoteKind::ClusterFactInvalid);
         assert!(note.message.contains("Not A Name") && note.message.len() < 300, "{}", note.message);

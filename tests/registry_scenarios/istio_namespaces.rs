@@ -21,20 +21,6 @@ spec: {{selector: {{app: istiod}}, ports: [{{name: grpc-xds, port: 15010}}]}}
     )
 }
 
-fn apply(world: &mut World, name: &str, text: &str) {
-    for object in manifests(&world.observer, text) {
-        world.registry.apply(&cluster(name), object);
-    }
-    world.settle();
-}
-
-fn delete(world: &mut World, name: &str, text: &str) {
-    for object in manifests(&world.observer, text) {
-        world.registry.delete(&cluster(name), object.id());
-    }
-    world.settle();
-}
-
 fn set(world: &mut World, name: &str, namespace: Option<&str>) -> bool {
     let changed = world.registry.set_istio_namespace(&cluster(name), namespace);
     world.settle();
