@@ -59,7 +59,7 @@ const UNREAD: [(&str, &[&str]); 5] = [
     ),
     ("apps", &["ControllerRevision", "ReplicaSet"]),
     ("networking.istio.io", &["Gateway", "ProxyConfig", "WorkloadGroup"]),
-    ("admiral.io", &["Shard"]),
+    ("admiral.io", &["ClusterState"]),
     ("argoproj.io", &["AnalysisRun", "AnalysisTemplate", "Application", "ApplicationSet", "AppProject", "Experiment"]),
 ];
 
@@ -267,7 +267,7 @@ mod tests {
             ("security.istio.io/v1", "PeerAuthentication"),
             ("istio.io/v1", "Widget"),
             ("apps/v1", "ReplicaSet"),
-            ("admiral.io/v1", "Shard"),
+            ("admiral.io/v1", "ClusterState"),
             ("argoproj.io/v1alpha1", "Application"),
             ("argoproj.io/v1alpha1", "Workflow"),
             ("networking.istio.io/v1", "Gateway"),

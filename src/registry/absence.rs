@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, Source, shard::Shard, snapshot::Matching};
+use super::{Registry, Source, cluster_state::ClusterState, snapshot::Matching};
 use crate::{
     api::GlobalTrafficPolicySpec,
     model::{ClusterName, Kind, ObjectId, ServiceKey},
@@ -54,47 +54,58 @@ impl Registry {
         if missing.is_empty() {
             return Vec::new();
         }
-        let is_source = |shard: &Shard| sources.iter().any(|source| source.cluster == *shard.name());
-        let absence = |shard: &Shard| {
-            let regions = self.regions_of(shard);
+        let is_source =
+            |cluster_state: &ClusterState| sources.iter().any(|source| source.cluster == *cluster_state.name());
+        let absence = |cluster_state: &ClusterState| {
+            let regions = self.regions_of(cluster_state);
             let is_there = regions.iter().any(|region| missing.contains(&**region));
-            let may_be_there = regions.is_empty() && !shard.knows(Kind::Node);
-            let why = if is_there || may_be_there { shard.why_absent(key)? } else { return None };
-            Some(Absence { cluster: shard.name().clone(), regions, why })
+            let may_be_there = regions.is_empty() && !cluster_state.knows(Kind::Node);
+            let why = if is_there || may_be_there { cluster_state.why_absent(key)? } else { return None };
+            Some(Absence { cluster: cluster_state.name().clone(), regions, why })
         };
-        let shards = self.shards.iter().filter(|shard| shard.runs_services() && !is_source(shard));
-        let mut absences: Vec<Absence> = shards.filter_map(|shard| absence(&shard)).collect();
+        let cluster_states = self
+            .cluster_states
+            .iter()
+            .filter(|cluster_state| cluster_state.runs_services() && !is_source(cluster_state));
+        let mut absences: Vec<Absence> = cluster_states.filter_map(|cluster_state| absence(&cluster_state)).collect();
         absences.sort();
         absences
     }
 
     /// The regions of a cluster's nodes, or the one in which it was written while its nodes cannot be read.
-    pub(super) fn regions_of(&self, shard: &Shard) -> Vec<Arc<str>> {
-        let mut regions = shard.place().regions();
-        if regions.is_empty() && !shard.knows(Kind::Node) {
-            let carried = self.carried.get(&shard.name().label_value());
-            regions.extend(carried.and_then(|carried| carried.locality(shard.name())).map(|locality| locality.region));
+    pub(super) fn regions_of(&self, cluster_state: &ClusterState) -> Vec<Arc<str>> {
+        let mut regions = cluster_state.place().regions();
+        if regions.is_empty() && !cluster_state.knows(Kind::Node) {
+            let carried = self.carried.get(&cluster_state.name().label_value());
+            regions.extend(
+                carried.and_then(|carried| carried.locality(cluster_state.name())).map(|locality| locality.region),
+            );
         }
         regions
     }
 
     /// The services that may be told of an [`Absence`] in a cluster: where it is decides that.
     pub(super) fn keys_absent_from(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
-        let Some(shard) = self.shards.get(cluster).filter(|shard| shard.runs_services()) else {
+        let Some(cluster_state) =
+            self.cluster_states.get(cluster).filter(|cluster_state| cluster_state.runs_services())
+        else {
             return BTreeSet::new();
         };
-        if shard.has_read_workloads() { shard.keys_left_out() } else { self.named.keys() }
+        if cluster_state.has_read_workloads() { cluster_state.keys_left_out() } else { self.named.keys() }
     }
 
     /// The clusters whose workloads were never read, in words: `cluster-2 and cluster-3`. None where all were read.
     pub(super) fn unread_clusters(&self) -> Option<String> {
-        let unread = self.shards.iter().filter(|shard| shard.runs_services() && !shard.has_read_workloads());
-        let unread: BTreeSet<ClusterName> = unread.map(|shard| shard.name().clone()).collect();
+        let unread = self
+            .cluster_states
+            .iter()
+            .filter(|cluster_state| cluster_state.runs_services() && !cluster_state.has_read_workloads());
+        let unread: BTreeSet<ClusterName> = unread.map(|cluster_state| cluster_state.name().clone()).collect();
         (!unread.is_empty()).then(|| listed_clusters(&unread))
     }
 }
 
-impl Shard {
+impl ClusterState {
     /// Whether services may run there: the hub alone has none.
     fn runs_services(&self) -> bool {
         self.kinds().contains_key(&Kind::Service)

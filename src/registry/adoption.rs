@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use super::{
     AdoptedName, AdoptedPair, NoteSource, Registry,
+    cluster_state::ClusterState,
     dirty::Trigger,
     output_index::{OutputIndex, hand_written_for},
-    shard::Shard,
 };
 use crate::{
     istio::Owner,
@@ -93,7 +93,8 @@ impl Registry {
         let id = object.id();
         match object {
             Observed::Written(_) => {
-                let effects = self.in_shard(cluster, |shard| shard.forget_as_users(id, &self.settings));
+                let effects =
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.forget_as_users(id, &self.settings));
                 self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
             }
             Observed::Workload(_) | Observed::Route(_) | Observed::HostOverride(_) | Observed::Other(_)
@@ -110,12 +111,12 @@ impl Registry {
         let mut left = Vec::new();
         for claim in claims.iter_mut().filter(|claim| claim.taken_by.is_none()) {
             let key = claim.host.as_str().to_ascii_lowercase();
-            let any = |shard: &Shard| shard.outputs().hand_written(&key).next().is_some();
-            for shard in self.shards.iter().filter(|shard| any(shard)) {
+            let any = |cluster_state: &ClusterState| cluster_state.outputs().hand_written(&key).next().is_some();
+            for cluster_state in self.cluster_states.iter().filter(|cluster_state| any(cluster_state)) {
                 let Resolved { pair, left: stays } =
-                    resolve(shard.outputs(), &claim.host, claim.address, &self.settings.sync_namespace);
-                claim.adopted.extend(pair.map(|pair| (shard.key().clone(), pair)));
-                left.extend(stays.into_iter().map(|(id, reason)| (shard.key().clone(), id, reason)));
+                    resolve(cluster_state.outputs(), &claim.host, claim.address, &self.settings.sync_namespace);
+                claim.adopted.extend(pair.map(|pair| (cluster_state.key().clone(), pair)));
+                left.extend(stays.into_iter().map(|(id, reason)| (cluster_state.key().clone(), id, reason)));
             }
         }
         left.sort();
@@ -147,7 +148,7 @@ impl Registry {
     /// owner took it back. Istio unites the endpoints of all entries for a host in one namespace.
     #[must_use]
     pub fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId> {
-        let shard = self.shards.get(cluster)?;
+        let cluster_state = self.cluster_states.get(cluster)?;
         let is_in_the_way = |written: &&Arc<Written>| {
             let stays = written
                 .adoption
@@ -157,13 +158,13 @@ impl Registry {
             written.id.kind == Kind::ServiceEntry && written.id != *wanted && (stays || beside)
         };
         let host = host.to_ascii_lowercase();
-        shard.outputs().hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
+        cluster_state.outputs().hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
     }
 
     /// The namespaces other than the sync namespace in which the entry for a host stands, or is about to.
-    pub(super) fn entry_namespaces(&self, shard: &Shard, host: &Host) -> BTreeSet<Arc<str>> {
+    pub(super) fn entry_namespaces(&self, cluster_state: &ClusterState, host: &Host) -> BTreeSet<Arc<str>> {
         let sync_namespace = &*self.settings.sync_namespace;
-        let standing = shard.outputs();
+        let standing = cluster_state.outputs();
         let own = ObjectId::new(Kind::ServiceEntry, sync_namespace, &host.service_entry_name());
         let has_own = standing.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
         let counts = |written: &&Arc<Written>| {
@@ -187,10 +188,10 @@ impl Registry {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for shard in &self.shards {
+        for cluster_state in &self.cluster_states {
             let requested = |written: &&Arc<Written>| handed_over(written).is_some() && !is_adopted(written);
-            let ids = shard.outputs().hand_written(host).filter(requested).map(|written| written.id.clone());
-            found.extend(ids.map(|id| (shard.key().clone(), id)));
+            let ids = cluster_state.outputs().hand_written(host).filter(requested).map(|written| written.id.clone());
+            found.extend(ids.map(|id| (cluster_state.key().clone(), id)));
         }
         found.sort();
         found

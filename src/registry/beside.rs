@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry, ServiceSnapshot, WorkKey,
+    cluster_state::ClusterState,
     dependencies::Dependencies,
     partition::Spelling,
-    shard::Shard,
     user_hosts::{self, Routed},
 };
 use crate::{
@@ -147,7 +147,9 @@ impl Registry {
         let mut clients: Vec<(ClusterName, String)> = Vec::new();
         for dependent in &dependents {
             for cluster in self.running.of(dependent).iter() {
-                let Some(client) = self.shards.get(cluster).and_then(|shard| shard.spelled(dependent)) else {
+                let Some(client) =
+                    self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.spelled(dependent))
+                else {
                     continue;
                 };
                 clients.extend(self.control_planes(cluster).into_iter().map(|plane| (plane, client.clone())));
@@ -161,12 +163,19 @@ impl Registry {
     /// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
     fn keep_filters(&self, key: &ServiceKey, standing: &[ClusterName], kept: &mut Vec<(ClusterName, ObjectId)>) {
         for cluster in standing {
-            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
+            let written = self
+                .cluster_states
+                .get(cluster)
+                .map(|cluster_state| cluster_state.outputs().of(key))
+                .unwrap_or_default();
             for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
                 let policy = filter.configs.iter().find(|(kind, _)| *kind == Kind::RoutingPolicy);
                 let of = policy.and_then(|(_, path)| path.split('/').next());
-                let of = of.and_then(|name| ClusterName::parse(name).ok()).and_then(|name| self.shards.get(&name));
-                if of.is_some_and(|shard| shard.is_loading() || !shard.knows(Kind::RoutingPolicy)) {
+                let of =
+                    of.and_then(|name| ClusterName::parse(name).ok()).and_then(|name| self.cluster_states.get(&name));
+                if of.is_some_and(|cluster_state| {
+                    cluster_state.is_loading() || !cluster_state.knows(Kind::RoutingPolicy)
+                }) {
                     kept.push((cluster.clone(), filter.id.clone()));
                 }
             }
@@ -177,35 +186,41 @@ impl Registry {
     fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &[ClusterName], beside: &mut Beside) {
         let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
         let unread = self.carrying(key);
-        for shard in &self.shards {
+        for cluster_state in &self.cluster_states {
             // A hub that is no cluster of the fleet has no routes.
-            if !shard.kinds().contains_key(&Kind::VirtualService) {
+            if !cluster_state.kinds().contains_key(&Kind::VirtualService) {
                 continue;
             }
             // What cannot be read now may run it, and a user may route it there.
-            let may_run = !shard.knows_workloads() && (shard.outputs().holds(key) || unread.contains(shard.name()));
-            let runs = may_run || !shard.namespaces_of(&key.identity).is_empty();
+            let may_run = !cluster_state.knows_workloads()
+                && (cluster_state.outputs().holds(key) || unread.contains(cluster_state.name()));
+            let runs = may_run || !cluster_state.namespaces_of(&key.identity).is_empty();
             // Routes of other clusters come there as copies.
             if !runs && self.settings.propagate == Propagate::Off {
                 continue;
             }
-            beside.routes_unknown |=
-                shard.is_loading() || !shard.knows(Kind::VirtualService) || (runs && !shard.knows_workloads());
-            if let Some(id) = shard.user_hosts().of_tail(&tail) {
-                let found = (shard.name().clone(), id.clone());
+            beside.routes_unknown |= cluster_state.is_loading()
+                || !cluster_state.knows(Kind::VirtualService)
+                || (runs && !cluster_state.knows_workloads());
+            if let Some(id) = cluster_state.user_hosts().of_tail(&tail) {
+                let found = (cluster_state.name().clone(), id.clone());
                 if beside.users_route.as_ref().is_none_or(|first| found < *first) {
                     beside.users_route = Some(found);
                 }
             }
             if runs && self.settings.enable_custom_vs_merge {
-                let custom = shard.custom_routes(plain.folded());
-                beside.custom.extend(custom.into_iter().map(|route| (shard.name().clone(), route)));
+                let custom = cluster_state.custom_routes(plain.folded());
+                beside.custom.extend(custom.into_iter().map(|route| (cluster_state.name().clone(), route)));
             }
         }
         beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
         if beside.routes_unknown {
             for cluster in standing {
-                let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
+                let written = self
+                    .cluster_states
+                    .get(cluster)
+                    .map(|cluster_state| cluster_state.outputs().of(key))
+                    .unwrap_or_default();
                 let routes = written.iter().filter(|written| is_in_cluster(&written.id));
                 beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
             }
@@ -239,9 +254,10 @@ impl Registry {
     }
 
     fn taken_by_user(&self, hosts: &[Host]) -> Option<String> {
-        let taken = self.shards.iter().flat_map(|shard| {
-            let taken = hosts.iter().filter_map(|host| Some((host, shard.user_hosts().of_host(host.as_str())?)));
-            taken.map(|(host, id)| (host.clone(), shard.name().clone(), id.clone())).collect::<Vec<_>>()
+        let taken = self.cluster_states.iter().flat_map(|cluster_state| {
+            let taken =
+                hosts.iter().filter_map(|host| Some((host, cluster_state.user_hosts().of_host(host.as_str())?)));
+            taken.map(|(host, id)| (host.clone(), cluster_state.name().clone(), id.clone())).collect::<Vec<_>>()
         });
         let (host, cluster, id) = taken.min()?;
         Some(format!(
@@ -272,9 +288,10 @@ impl Registry {
     pub(super) fn keys_under(&self, plain: &Identity) -> BTreeSet<ServiceKey> {
         let mut keys: BTreeSet<ServiceKey> = self.keys_of(plain).into_iter().collect();
         if self.settings.enable_sw_aware_ns_caches {
-            for shard in &self.shards {
-                let of_plain = |key: &&ServiceKey| shard.plain_of(key).is_some_and(|known| known.identity == *plain);
-                keys.extend(shard.service_keys().filter(of_plain).cloned());
+            for cluster_state in &self.cluster_states {
+                let of_plain =
+                    |key: &&ServiceKey| cluster_state.plain_of(key).is_some_and(|known| known.identity == *plain);
+                keys.extend(cluster_state.service_keys().filter(of_plain).cloned());
             }
         }
         keys
@@ -288,10 +305,10 @@ impl Registry {
         let mut keys = BTreeSet::new();
         let clusters = match identity {
             Some(identity) => self.named_for_routing.of(identity),
-            None => self.shards.iter().map(|shard| shard.key().clone()).collect(),
+            None => self.cluster_states.iter().map(|cluster_state| cluster_state.key().clone()).collect(),
         };
-        for shard in clusters.iter().filter_map(|cluster| self.shards.get(cluster)) {
-            let of_shard = shard.policies.routing.keys();
+        for cluster_state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+            let of_shard = cluster_state.policies.routing.keys();
             keys.extend(of_shard.filter(|key| identity.is_none_or(|identity| key.identity == *identity)).cloned());
         }
         keys
@@ -303,20 +320,22 @@ impl Registry {
             return BTreeSet::new();
         }
         let mut namespaces = BTreeSet::new();
-        for shard in self.clusters_of.of(key).iter().filter_map(|cluster| self.shards.get(cluster)) {
-            namespaces.extend(shard.homes(key).into_iter().map(|namespace| (shard.name().clone(), namespace)));
+        for cluster_state in self.clusters_of.of(key).iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+            namespaces.extend(
+                cluster_state.homes(key).into_iter().map(|namespace| (cluster_state.name().clone(), namespace)),
+            );
         }
         namespaces
     }
 
     /// The namespaces of a cluster that have, or may want, rules of ours.
     pub(super) fn namespace_units(&self, cluster: &ClusterName) -> BTreeSet<WorkKey> {
-        let Some(shard) = self.shards.get(cluster) else { return BTreeSet::new() };
+        let Some(cluster_state) = self.cluster_states.get(cluster) else { return BTreeSet::new() };
         let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
         if rules_wanted(&self.settings) {
-            namespaces.extend(shard.client_namespaces().cloned());
+            namespaces.extend(cluster_state.client_namespaces().cloned());
         }
-        let ruled = shard.outputs().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
+        let ruled = cluster_state.outputs().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
         namespaces.extend(ruled);
         namespaces.into_iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace)).collect()
     }
@@ -346,11 +365,11 @@ impl Registry {
     pub fn ruled_namespace(&self, cluster: &ClusterName, namespace: &str) -> Option<RuledNamespace> {
         self.ready().ok()?;
         let (keys, standing, domain) = {
-            let shard = self.shards.get(cluster)?;
+            let cluster_state = self.cluster_states.get(cluster)?;
             let wanted = rules_wanted(&self.settings) && !self.is_remote(cluster);
-            let keys = if wanted { shard.keys_in(namespace) } else { BTreeSet::new() };
-            let standing = shard.outputs().of_namespace(namespace);
-            (keys, standing.iter().map(|written| written.id.clone()).collect(), shard.domain())
+            let keys = if wanted { cluster_state.keys_in(namespace) } else { BTreeSet::new() };
+            let standing = cluster_state.outputs().of_namespace(namespace);
+            (keys, standing.iter().map(|written| written.id.clone()).collect(), cluster_state.domain())
         };
         Some(RuledNamespace {
             cluster: cluster.clone(),
@@ -368,7 +387,7 @@ fn is_in_cluster(id: &ObjectId) -> bool {
     id.kind == Kind::VirtualService && id.name.ends_with(IN_CLUSTER_SUFFIX)
 }
 
-impl Shard {
+impl ClusterState {
     /// An identity as the oldest workload spells it, whose pods carry it so.
     fn spelled(&self, identity: &Identity) -> Option<String> {
         self.keys_of_identity(identity)

@@ -7,9 +7,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    cluster_state::Effects,
     identity,
     injection::{self, LeftOut, NamespaceMarks, PodMarks},
-    shard::Effects,
 };
 use crate::{
     config::{Settings, SidecarInjection},
@@ -191,7 +191,7 @@ impl Client {
     }
 }
 
-impl super::shard::Shard {
+impl super::cluster_state::ClusterState {
     /// A client came or changed.
     pub(super) fn put_client(&mut self, client: &Workload, settings: &Settings, effects: &mut Effects) {
         let namespace = self.namespace_marks(&client.id.namespace);

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Registry, Trigger, WorkKey,
-    shard::Shard,
+    cluster_state::ClusterState,
     snapshot::{Reader, Target},
 };
 use crate::{
@@ -44,41 +44,47 @@ impl Registry {
     /// Looks again at who serves whom, and plans everything again where that changed.
     pub(super) fn recount_control_planes(&self, of: &ClusterName) {
         let mut named: Remotes = BTreeMap::new();
-        for shard in self.shards.iter().filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry)) {
-            let planes = shard.place().control_planes();
-            if shard.knows(Kind::Namespace)
+        for cluster_state in
+            self.cluster_states.iter().filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
+        {
+            let planes = cluster_state.place().control_planes();
+            if cluster_state.knows(Kind::Namespace)
                 && !planes.is_empty()
-                && !planes.iter().any(|of| **of == *shard.key().as_str())
+                && !planes.iter().any(|of| **of == *cluster_state.key().as_str())
             {
                 let planes = planes.iter().filter_map(|name| ClusterName::parse(name).ok());
-                named.insert(shard.key().clone(), planes.collect());
+                named.insert(cluster_state.key().clone(), planes.collect());
             }
         }
         let written: Vec<(ClusterName, ClusterName)> = self
-            .shards
+            .cluster_states
             .iter()
-            .flat_map(|shard| {
-                let read_in = shard.outputs().read_in().filter(|reader| *reader != shard.key());
-                read_in.map(|reader| (reader.clone(), shard.key().clone())).collect::<Vec<_>>()
+            .flat_map(|cluster_state| {
+                let read_in = cluster_state.outputs().read_in().filter(|reader| *reader != cluster_state.key());
+                read_in.map(|reader| (reader.clone(), cluster_state.key().clone())).collect::<Vec<_>>()
             })
             .collect();
         for (remote, plane) in written {
-            if self.shards.get(&remote).is_some_and(|shard| !shard.knows(Kind::Namespace)) {
+            if self.cluster_states.get(&remote).is_some_and(|cluster_state| !cluster_state.knows(Kind::Namespace)) {
                 named.entry(remote).or_default().insert(plane);
             }
         }
         let remotes: Remotes = named
             .iter()
             .map(|(remote, planes)| {
-                let serves = |plane: &&ClusterName| self.shards.contains_key(*plane) && !named.contains_key(*plane);
+                let serves =
+                    |plane: &&ClusterName| self.cluster_states.contains_key(*plane) && !named.contains_key(*plane);
                 (remote.clone(), planes.iter().filter(serves).cloned().collect())
             })
             .collect();
         let before = std::mem::replace(&mut *self.remotes.write(), remotes.clone());
         if before != remotes {
             for (remote, planes) in &before {
-                let shard = self.shards.get(remote);
-                let sidecars = self.sidecars_at(planes, shard.iter().flat_map(|shard| shard.client_namespaces()));
+                let cluster_state = self.cluster_states.get(remote);
+                let sidecars = self.sidecars_at(
+                    planes,
+                    cluster_state.iter().flat_map(|cluster_state| cluster_state.client_namespaces()),
+                );
                 self.mark_for(sidecars, &Trigger::Cluster(of.clone()));
             }
             before.keys().chain(remotes.keys()).for_each(|cluster| self.note_place(cluster));
@@ -87,9 +93,9 @@ impl Registry {
     }
 
     /// What is wrong with whom a cluster names as those that serve it.
-    pub(super) fn note_of_control_planes(&self, shard: &Shard) -> Option<Note> {
-        let planes = self.remotes.read().get(shard.name()).cloned()?;
-        let named = shard.place().control_planes();
+    pub(super) fn note_of_control_planes(&self, cluster_state: &ClusterState) -> Option<Note> {
+        let planes = self.remotes.read().get(cluster_state.name()).cloned()?;
+        let named = cluster_state.place().control_planes();
         let missing: Vec<&str> =
             named.iter().map(|name| &**name).filter(|name| !planes.iter().any(|of| of.as_str() == *name)).collect();
         if missing.is_empty() {
@@ -98,7 +104,8 @@ impl Registry {
         let then = if planes.is_empty() { "nothing is written for its clients" } else { "the others count" };
         Some(Note {
             kind: NoteKind::ClusterFactInvalid,
-            object: ObjectId::new(Kind::Namespace, "", shard.istio_namespace()).in_cluster(shard.name()),
+            object: ObjectId::new(Kind::Namespace, "", cluster_state.istio_namespace())
+                .in_cluster(cluster_state.name()),
             service: None,
             message: format!(
                 "the annotation {} names {}, which is no cluster of the fleet with an istiod of its own; {then}",
@@ -110,11 +117,11 @@ impl Registry {
 
     /// Whether it is not known who runs in a remote cluster, or where.
     fn is_unread(&self, remote: &ClusterName) -> bool {
-        self.shards.get(remote).is_none_or(|shard| {
-            shard.is_loading()
-                || !shard.knows_dependents()
-                || !shard.knows(Kind::Namespace)
-                || (shard.place().regions().is_empty() && !shard.knows(Kind::Node))
+        self.cluster_states.get(remote).is_none_or(|cluster_state| {
+            cluster_state.is_loading()
+                || !cluster_state.knows_dependents()
+                || !cluster_state.knows(Kind::Namespace)
+                || (cluster_state.place().regions().is_empty() && !cluster_state.knows(Kind::Node))
         })
     }
 
@@ -148,7 +155,8 @@ impl Registry {
         // What was written for a cluster that cannot be read stays as it is.
         let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| self.is_unread(remote)).collect();
         for plane in standing.iter().filter(|_| !unread.is_empty()) {
-            let written = self.shards.get(plane).map(|shard| shard.outputs().of(key)).unwrap_or_default();
+            let written =
+                self.cluster_states.get(plane).map(|cluster_state| cluster_state.outputs().of(key)).unwrap_or_default();
             let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
             if let Some(remote) = unread.iter().find(read_there) {
                 let held = Target::held(plane, remote);
@@ -162,7 +170,7 @@ impl Registry {
     pub(super) fn kept_at_control_planes(&self, key: &ServiceKey, targets: &[Target]) -> Vec<(ClusterName, ObjectId)> {
         let held = targets.iter().filter(|target| target.held);
         let standing = held.filter_map(|target| {
-            let written = self.shards.get(&target.cluster)?.outputs().of(key);
+            let written = self.cluster_states.get(&target.cluster)?.outputs().of(key);
             Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
         });
         standing.flatten().collect()
@@ -201,9 +209,9 @@ impl Registry {
         if self.settings.sidecars == Sidecars::Off {
             return Vec::new();
         }
-        self.shards.get(cluster).map_or_else(Vec::new, |shard| {
-            let clients = shard.client_namespaces().cloned();
-            let standing = shard.outputs().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
+        self.cluster_states.get(cluster).map_or_else(Vec::new, |cluster_state| {
+            let clients = cluster_state.client_namespaces().cloned();
+            let standing = cluster_state.outputs().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
             let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
             namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
         })

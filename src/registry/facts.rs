@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
+    cluster_state::{ClusterState, Effects},
     dirty::Trigger,
-    shard::{Effects, Shard},
 };
 use crate::model::{ClusterName, Kind};
 
-impl Shard {
+impl ClusterState {
     /// What its own names end with.
     pub(super) fn domain(&self) -> Arc<str> {
         self.place().domain(self.knows(Kind::Namespace))
@@ -30,26 +30,26 @@ impl Registry {
         self.nlb_clusters.write().clone_from(&clusters);
         for cluster in self.cluster_names() {
             let prefers = clusters.contains(cluster.as_str());
-            let effects = self.in_shard(&cluster, |shard| Effects {
-                place: shard.place_mut().prefer_nlb(prefers),
+            let effects = self.in_cluster_state(&cluster, |cluster_state| Effects {
+                place: cluster_state.place_mut().prefer_nlb(prefers),
                 ..Effects::default()
             });
             self.spread(&cluster, effects, &Trigger::Cluster(cluster.clone()));
         }
     }
 
-    pub(super) fn new_shard(&self, cluster: &ClusterName) -> Shard {
-        let mut shard = Shard::new(cluster.clone(), self.watched_kinds_in(cluster), &self.settings);
-        let _ = shard.set_istio_namespace(self.istio_namespace(cluster));
-        shard.place_mut().prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
-        shard
+    pub(super) fn new_cluster_state(&self, cluster: &ClusterName) -> ClusterState {
+        let mut cluster_state = ClusterState::new(cluster.clone(), self.watched_kinds_in(cluster), &self.settings);
+        let _ = cluster_state.set_istio_namespace(self.istio_namespace(cluster));
+        cluster_state.place_mut().prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
+        cluster_state
     }
 
     /// Reminds every cluster of what was written about it before the restart; of those that are known no more is needed.
     pub(super) fn recall_everything(&self) {
         for cluster in self.cluster_names() {
             self.recall(&cluster);
-            if self.shards.get(&cluster).is_some_and(|shard| shard.knows_endpoints()) {
+            if self.cluster_states.get(&cluster).is_some_and(|cluster_state| cluster_state.knows_endpoints()) {
                 self.carried.remove(&cluster.label_value());
             }
         }
@@ -61,15 +61,15 @@ impl Registry {
             Some(carried) => (carried.gateway(cluster), carried.domain(cluster), carried.network()),
             None => return,
         };
-        let Some(mut shard) = self.shards.get_mut(cluster) else { return };
+        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
         if let Some(gateway) = gateway {
-            shard.place_mut().recall_gateway(gateway);
+            cluster_state.place_mut().recall_gateway(gateway);
         }
         if let Some(domain) = domain {
-            shard.place_mut().recall_domain(domain);
+            cluster_state.place_mut().recall_domain(domain);
         }
         if let Some(network) = network {
-            shard.place_mut().recall_network(network);
+            cluster_state.place_mut().recall_network(network);
         }
     }
 }

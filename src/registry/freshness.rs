@@ -16,9 +16,9 @@ impl Registry {
     /// One kind cannot be read now. All that is known of it stays in force.
     pub fn unreadable(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
         let ReadFailure { cause, message: reason } = failure.into();
-        let Some(shard) = self.shards.get(cluster) else { return };
-        let Some(before) = shard.kinds().get(&kind).cloned() else {
-            drop(shard);
+        let Some(cluster_state) = self.cluster_states.get(cluster) else { return };
+        let Some(before) = cluster_state.kinds().get(&kind).cloned() else {
+            drop(cluster_state);
             // Where no hub is named, what belongs there is looked for in every cluster, and most do not serve it.
             let target = ReadTarget::Kind(kind);
             return match cause {
@@ -27,7 +27,7 @@ impl Registry {
                 _ => self.read_failed(cluster, target, ReadFailure::new(cause, reason), now_seconds),
             };
         };
-        drop(shard);
+        drop(cluster_state);
         let since_seconds = match &before {
             KindState::Stale { since_seconds, .. } | KindState::Unreadable { since_seconds, .. } => *since_seconds,
             KindState::Loading | KindState::Synced | KindState::Absent => now_seconds,
@@ -56,7 +56,7 @@ impl Registry {
 
     /// One kind can be read again without a new list.
     pub fn readable(&self, cluster: &ClusterName, kind: Kind) {
-        let known = self.shards.get(cluster).is_some_and(|shard| shard.knows(kind));
+        let known = self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.knows(kind));
         if known {
             self.set_kind(cluster, kind, KindState::Synced);
         } else {
@@ -74,9 +74,9 @@ impl Registry {
     #[must_use]
     pub fn loading(&self) -> Vec<(ClusterName, Kind)> {
         let mut loading = Vec::new();
-        for shard in &self.shards {
-            let kinds = shard.kinds().iter().filter(|(_, state)| **state == KindState::Loading);
-            loading.extend(kinds.map(|(kind, _)| (shard.name().clone(), *kind)));
+        for cluster_state in &self.cluster_states {
+            let kinds = cluster_state.kinds().iter().filter(|(_, state)| **state == KindState::Loading);
+            loading.extend(kinds.map(|(kind, _)| (cluster_state.name().clone(), *kind)));
         }
         loading.sort();
         loading
@@ -84,12 +84,12 @@ impl Registry {
 
     pub(super) fn set_kind(&self, cluster: &ClusterName, kind: Kind, state: KindState) {
         let label = cluster.label_value();
-        let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-        let before = (shard.knows(kind), shard.is_loading(), shard.serves(kind));
-        shard.set_kind(kind, state);
-        let (loading, knows_endpoints) = (shard.is_loading(), shard.knows_endpoints());
-        let changed = before != (shard.knows(kind), loading, shard.serves(kind));
-        drop(shard);
+        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
+        let before = (cluster_state.knows(kind), cluster_state.is_loading(), cluster_state.serves(kind));
+        cluster_state.set_kind(kind, state);
+        let (loading, knows_endpoints) = (cluster_state.is_loading(), cluster_state.knows_endpoints());
+        let changed = before != (cluster_state.knows(kind), loading, cluster_state.serves(kind));
+        drop(cluster_state);
         self.settle_read(cluster, kind);
         if changed {
             self.recall(cluster);
@@ -101,11 +101,19 @@ impl Registry {
         self.note_reads(cluster);
         self.note_place(cluster);
         if changed && kind == Kind::Deployment {
-            let rollouts = self.shards.get(cluster).map(|shard| shard.rollouts_with_reference()).unwrap_or_default();
+            let rollouts = self
+                .cluster_states
+                .get(cluster)
+                .map(|cluster_state| cluster_state.rollouts_with_reference())
+                .unwrap_or_default();
             rollouts.iter().for_each(|rollout| self.note_workload(cluster, rollout));
         }
         if changed && kind == Kind::Namespace {
-            let without = self.shards.get(cluster).map(|shard| shard.without_sidecar()).unwrap_or_default();
+            let without = self
+                .cluster_states
+                .get(cluster)
+                .map(|cluster_state| cluster_state.without_sidecar())
+                .unwrap_or_default();
             without.iter().for_each(|workload| self.note_workload(cluster, workload));
         }
         self.try_start();
@@ -118,19 +126,19 @@ impl Registry {
     /// What is wrong with the place of a cluster, where it runs services: its gateway and its regions.
     pub(super) fn note_place(&self, cluster: &ClusterName) {
         let self_sufficient = self.needs_no_gateway(cluster);
-        let Some(shard) = self.shards.get(cluster) else { return };
-        let mut notes: Vec<Note> = self.note_of_control_planes(&shard).into_iter().collect();
-        notes.extend(shard.note_of_istio_namespace());
-        if !shard.is_loading() && shard.workload_count() > 0 {
+        let Some(cluster_state) = self.cluster_states.get(cluster) else { return };
+        let mut notes: Vec<Note> = self.note_of_control_planes(&cluster_state).into_iter().collect();
+        notes.extend(cluster_state.note_of_istio_namespace());
+        if !cluster_state.is_loading() && cluster_state.workload_count() > 0 {
             let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
-            if let Some((id, problems)) = shard.place().gateway_problems() {
+            if let Some((id, problems)) = cluster_state.place().gateway_problems() {
                 let questions = problems
                     .iter()
                     .map(|problem| note(NoteKind::GatewayQuestionable, id.in_cluster(cluster), problem.clone()));
                 notes.extend(questions);
             }
-            match (shard.place().gateway_without_address(), shard.place().gateway()) {
+            match (cluster_state.place().gateway_without_address(), cluster_state.place().gateway()) {
                 (Some((id, _)), Some(last)) => {
                     let message =
                         format!("has no external address; its last known address {} stays in use", last.address);
@@ -138,7 +146,7 @@ impl Registry {
                 }
                 (_, None) if self_sufficient => {}
                 (Some((id, true)), None) => {
-                    let named = shard.place().gateway_problems_of(&id);
+                    let named = cluster_state.place().gateway_problems_of(&id);
                     let lacks = if named.is_empty() {
                         "none of its ports leads to 15443, where a gateway passes connections through".to_owned()
                     } else {
@@ -155,23 +163,23 @@ impl Registry {
                     let message = "has no external address; other clusters do not reach this one".to_owned();
                     notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
                 }
-                (None, None) if shard.knows(Kind::Service) => {
+                (None, None) if cluster_state.knows(Kind::Service) => {
                     let message = format!(
                         "none has the label app={}; other clusters do not reach this one",
-                        shard.place().gateway_app()
+                        cluster_state.place().gateway_app()
                     );
-                    let namespaces = self.gateway_namespaces(shard.istio_namespace()).join(", ");
+                    let namespaces = self.gateway_namespaces(cluster_state.istio_namespace()).join(", ");
                     notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, &namespaces), message));
                 }
                 _ => {}
             }
-            notes.extend(shard.place().problems().iter().map(|problem| {
-                let object = ObjectId::new(Kind::Namespace, "", shard.istio_namespace()).in_cluster(cluster);
+            notes.extend(cluster_state.place().problems().iter().map(|problem| {
+                let object = ObjectId::new(Kind::Namespace, "", cluster_state.istio_namespace()).in_cluster(cluster);
                 note(NoteKind::ClusterFactInvalid, object, problem.clone())
             }));
-            let regions = shard.place().regions();
-            if regions.is_empty() && shard.knows(Kind::Node) {
-                let none = if shard.place().has_nodes() { "none carries a region" } else { "there are none" };
+            let regions = cluster_state.place().regions();
+            if regions.is_empty() && cluster_state.knows(Kind::Node) {
+                let none = if cluster_state.place().has_nodes() { "none carries a region" } else { "there are none" };
                 let message = format!("{none}; the endpoints of this cluster have no locality");
                 notes.push(note(NoteKind::RegionUnknown, all_of(Kind::Node, ""), message));
             } else if regions.len() > 1 {
@@ -180,7 +188,7 @@ impl Registry {
                 notes.push(note(NoteKind::RegionsSeveral, all_of(Kind::Node, ""), message));
             }
         }
-        drop(shard);
+        drop(cluster_state);
         self.notes.put(NoteSource::Place(cluster.clone()), notes);
     }
 
@@ -207,10 +215,10 @@ impl Registry {
             return Some(format!("the clusters of the fleet have not been listed yet{why}"));
         }
         let mut waiting: Vec<(bool, String)> = Vec::new();
-        for shard in &self.shards {
+        for cluster_state in &self.cluster_states {
             let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind) && kind.decides_removals();
-            let cluster = shard.name();
-            for (kind, state) in shard.kinds() {
+            let cluster = cluster_state.name();
+            for (kind, state) in cluster_state.kinds() {
                 let kind_name = kind.as_str();
                 match state {
                     KindState::Loading => {

@@ -41,35 +41,36 @@ impl Registry {
         notes: &mut Vec<Note>,
     ) -> Matching<S> {
         let mut matching = Vec::new();
-        for shard in clusters.iter().filter_map(|cluster| self.shards.get(cluster)) {
+        for cluster_state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
             // Half a picture does not tell which policies are at home; those in force are waited for.
-            if shard.is_loading() {
+            if cluster_state.is_loading() {
                 continue;
             }
-            for (config, is_for_partitions) in naming_in::<S>(&shard.policies, key, plain) {
+            for (config, is_for_partitions) in naming_in::<S>(&cluster_state.policies, key, plain) {
                 // Where the workloads beside it cannot be read, a policy that was in force stays so.
                 let stays = || {
-                    !shard.knows_workloads() && in_force.contains(&(S::KIND, path_of(shard.name(), &config.id).into()))
+                    !cluster_state.knows_workloads()
+                        && in_force.contains(&(S::KIND, path_of(cluster_state.name(), &config.id).into()))
                 };
                 let covers = || {
-                    let is_home = |partition: &ServiceKey| shard.is_home(partition, &config.id.namespace);
-                    is_for_partitions || S::COVERS_PARTITIONS && shard.partitions_of(key).iter().any(is_home)
+                    let is_home = |partition: &ServiceKey| cluster_state.is_home(partition, &config.id.namespace);
+                    is_for_partitions || S::COVERS_PARTITIONS && cluster_state.partitions_of(key).iter().any(is_home)
                 };
-                if shard.is_home(key, &config.id.namespace) || stays() {
-                    matching.push((shard.name().clone(), config.clone()));
+                if cluster_state.is_home(key, &config.id.namespace) || stays() {
+                    matching.push((cluster_state.name().clone(), config.clone()));
                 } else if !covers() {
-                    let (kind, message) = if shard.has_read_workloads() {
+                    let (kind, message) = if cluster_state.has_read_workloads() {
                         let message = format!("no workload of {key} runs in its namespace; it has no effect");
                         (NoteKind::PolicyUnmatched, message)
                     } else {
                         let message = format!(
                             "whether a workload of {key} runs in its namespace is not known, because what runs in {} cannot \
                              be read; it has no effect until then",
-                            shard.name()
+                            cluster_state.name()
                         );
                         (NoteKind::WorkloadsUnknown, message)
                     };
-                    let object = config.id.in_cluster(shard.name());
+                    let object = config.id.in_cluster(cluster_state.name());
                     notes.push(Note { kind, object, service: Some(key.clone()), message });
                 }
             }
@@ -80,10 +81,10 @@ impl Registry {
     /// The policies of one kind that name a service, wherever they stand.
     pub(super) fn naming<S: Kept>(&self, &Named { key, plain, ref clusters }: &Named<'_>) -> Matching<S> {
         let mut naming = Vec::new();
-        let shards = clusters.iter().filter_map(|cluster| self.shards.get(cluster));
-        for shard in shards.filter(|shard| !shard.is_loading()) {
-            let configs = naming_in::<S>(&shard.policies, key, plain);
-            naming.extend(configs.map(|(config, _)| (shard.name().clone(), config.clone())));
+        let cluster_states = clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster));
+        for cluster_state in cluster_states.filter(|cluster_state| !cluster_state.is_loading()) {
+            let configs = naming_in::<S>(&cluster_state.policies, key, plain);
+            naming.extend(configs.map(|(config, _)| (cluster_state.name().clone(), config.clone())));
         }
         sorted(naming)
     }
@@ -92,7 +93,11 @@ impl Registry {
     pub(super) fn policies_in_force(&self, standing: &[ClusterName], key: &ServiceKey) -> InForce {
         let mut policies = BTreeSet::new();
         for cluster in standing {
-            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
+            let written = self
+                .cluster_states
+                .get(cluster)
+                .map(|cluster_state| cluster_state.outputs().of(key))
+                .unwrap_or_default();
             for written in written {
                 policies.extend(written.policy.clone().map(|policy| (Kind::GlobalTrafficPolicy, policy)));
                 // Filters stay by themselves where their policy cannot be read.
@@ -110,8 +115,8 @@ impl Registry {
                 let hub = ClusterName::hub();
                 if name == hub.as_str() { Some(hub) } else { ClusterName::parse(name).ok() }
             });
-            let shard = cluster.and_then(|cluster| self.shards.get(&cluster));
-            shard.is_some_and(|shard| shard.is_loading() || !shard.knows(*kind))
+            let cluster_state = cluster.and_then(|cluster| self.cluster_states.get(&cluster));
+            cluster_state.is_some_and(|cluster_state| cluster_state.is_loading() || !cluster_state.knows(*kind))
         };
         in_force.iter().find(is_unknown).cloned()
     }

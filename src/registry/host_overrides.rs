@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Registry, WorkKey,
-    shard::{Effects, Shard, remove_from},
+    cluster_state::{ClusterState, Effects, remove_from},
 };
 use crate::{
     config::Settings,
@@ -115,7 +115,7 @@ fn possible_keys(host: &str, suffix: &str) -> BTreeSet<ServiceKey> {
     tails(named).flat_map(splits).collect()
 }
 
-impl Shard {
+impl ClusterState {
     /// A user's ServiceEntry that is no machine.
     pub(super) fn put_entry(&mut self, entry: HostOverride, settings: &Settings) -> Effects {
         let id = entry.id.clone();
@@ -140,8 +140,8 @@ impl Registry {
         let host = host.as_str().to_ascii_lowercase();
         let mut found = Vec::new();
         for cluster in clusters {
-            let Some(shard) = self.shards.get(cluster) else { continue };
-            found.extend(shard.host_overrides.of(&host).map(|one| (cluster.clone(), one.clone())));
+            let Some(cluster_state) = self.cluster_states.get(cluster) else { continue };
+            found.extend(cluster_state.host_overrides.of(&host).map(|one| (cluster.clone(), one.clone())));
         }
         found.sort();
         found

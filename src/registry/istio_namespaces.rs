@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     Registry,
+    cluster_state::{ClusterState, Effects},
     dirty::Trigger,
     place::{Moved, tells_of_cluster},
-    shard::{Effects, Shard},
 };
 use crate::{
     istio::keys,
@@ -71,7 +71,8 @@ impl Registry {
         if now == before {
             return false;
         }
-        let place = self.shards.get_mut(cluster).map(|mut shard| shard.set_istio_namespace(now));
+        let place =
+            self.cluster_states.get_mut(cluster).map(|mut cluster_state| cluster_state.set_istio_namespace(now));
         if let Some(place) = place {
             let trigger = Trigger::Cluster(cluster.clone());
             self.spread(cluster, Effects { place, ..Effects::default() }, &trigger);
@@ -89,7 +90,7 @@ impl Registry {
     }
 }
 
-impl Shard {
+impl ClusterState {
     /// The namespace of its Istio.
     pub(super) fn istio_namespace(&self) -> &Arc<str> {
         &self.istio_namespace
@@ -102,7 +103,7 @@ impl Shard {
         self.place.put_facts(&facts)
     }
 
-    /// Whether a namespace, as it is now, may be a reason for [`Shard::note_of_istio_namespace`].
+    /// Whether a namespace, as it is now, may be a reason for [`ClusterState::note_of_istio_namespace`].
     pub(super) fn bears_on_istio_namespace(&self, name: &str) -> bool {
         name == &*self.istio_namespace
             || name == OF_EVERY_CLUSTER

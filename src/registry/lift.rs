@@ -11,11 +11,11 @@ use super::{
     addresses::Claimed,
     agreement::{self, Culprit},
     carried::CarriedService,
+    cluster_state::{Backends, ClusterState, Problem},
     dirty::{Trigger, WorkKey},
     hints::HintBudget,
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
-    shard::{Backends, Problem, Shard},
     snapshot::{Claim, ClientNamespace, Pods, Principals, Reader, ServiceSnapshot, Source, Target},
 };
 use crate::{
@@ -57,23 +57,23 @@ impl Registry {
         let mut parked = BTreeMap::new();
         let mut seen = self.backends_of(key, &candidates);
         for cluster in &candidates {
-            let Some(shard) = self.shards.get(cluster) else { continue };
-            if let Some(oldest) = shard.oldest(key)
+            let Some(cluster_state) = self.cluster_states.get(cluster) else { continue };
+            if let Some(oldest) = cluster_state.oldest(key)
                 && spelled.as_ref().is_none_or(|known| oldest < *known)
             {
                 spelled = Some(oldest);
             }
             let mut backends = seen.remove(cluster).unwrap_or_default();
             parked.extend(backends.parked.take().map(|parked| (cluster.clone(), parked)));
-            let carried = self.carried_service(&shard, key, Variant::Default);
-            let Some(source) = lift_source(&shard, key, Variant::Default, &mut backends, carried) else {
+            let carried = self.carried_service(&cluster_state, key, Variant::Default);
+            let Some(source) = lift_source(&cluster_state, key, Variant::Default, &mut backends, carried) else {
                 unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
                 continue;
             };
             sources.push(source);
             for variant in Variant::OTHERS {
-                let carried = self.carried_service(&shard, key, variant);
-                if let Some(source) = lift_source(&shard, key, variant, &mut backends, carried) {
+                let carried = self.carried_service(&cluster_state, key, variant);
+                if let Some(source) = lift_source(&cluster_state, key, variant, &mut backends, carried) {
                     variants.entry(variant).or_default().push(source);
                 }
             }
@@ -156,7 +156,7 @@ impl Registry {
     /// The identity without partition that the service's objects show, where no workload of it can be read.
     fn written_identity(&self, standing: &[ClusterName], key: &ServiceKey) -> Option<Identity> {
         standing.iter().find_map(|cluster| {
-            let written = self.shards.get(cluster)?.outputs().of(key);
+            let written = self.cluster_states.get(cluster)?.outputs().of(key);
             let shown = written.iter().filter_map(|written| Identity::parse(written.identity.as_deref()?).ok());
             shown.filter(|identity| is_plain_of(identity, &key.identity)).min()
         })
@@ -168,11 +168,16 @@ impl Registry {
         labels.iter().filter_map(|label| self.labels.get(label).map(|cluster| cluster.clone())).collect()
     }
 
-    pub(super) fn carried_service(&self, shard: &Shard, key: &ServiceKey, variant: Variant) -> Option<CarriedService> {
-        if shard.knows_endpoints() {
+    pub(super) fn carried_service(
+        &self,
+        cluster_state: &ClusterState,
+        key: &ServiceKey,
+        variant: Variant,
+    ) -> Option<CarriedService> {
+        if cluster_state.knows_endpoints() {
             return None;
         }
-        self.carried.get(&shard.name().label_value())?.service(key, variant, shard.name())
+        self.carried.get(&cluster_state.name().label_value())?.service(key, variant, cluster_state.name())
     }
 
     fn targets(
@@ -189,32 +194,35 @@ impl Registry {
         let everywhere = !declared && self.settings.without_dependency == WithoutDependency::All;
         let mut dependent_namespaces = self.namespaces_running(dependents);
         let mut candidates: BTreeSet<ClusterName> = if everywhere {
-            self.shards.iter().map(|shard| shard.key().clone()).collect()
+            self.cluster_states.iter().map(|cluster_state| cluster_state.key().clone()).collect()
         } else {
             dependent_namespaces.keys().chain(standing).cloned().collect()
         };
         candidates.extend(sources.iter().map(|source| source.cluster.clone()));
         candidates
             .iter()
-            .filter_map(|cluster| self.shards.get(cluster))
-            .filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry))
-            .filter_map(|shard| {
-                let dependent_namespaces = dependent_namespaces.remove(shard.key()).unwrap_or_default();
-                let is_source = sources.iter().any(|source| source.cluster == *shard.key());
+            .filter_map(|cluster| self.cluster_states.get(cluster))
+            .filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
+            .filter_map(|cluster_state| {
+                let dependent_namespaces = dependent_namespaces.remove(cluster_state.key()).unwrap_or_default();
+                let is_source = sources.iter().any(|source| source.cluster == *cluster_state.key());
                 // Who depends on it there is not known: what stands there is kept up.
-                let kept = standing.binary_search(shard.key()).is_ok()
-                    && shard.outputs().holds(key)
-                    && !shard.knows_dependents();
+                let kept = standing.binary_search(cluster_state.key()).is_ok()
+                    && cluster_state.outputs().holds(key)
+                    && !cluster_state.knows_dependents();
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
                 }
                 Some(Target {
-                    cluster: shard.key().clone(),
-                    readers: vec![Reader { cluster: shard.key().clone(), network: shard.gateway_network() }],
-                    regions: self.regions_of(&shard),
-                    nodes_unread: !shard.knows(Kind::Node),
-                    network: shard.gateway_network().filter(|_| self.settings.direct_endpoints),
-                    identity_namespaces: shard.namespaces_of(&key.identity),
+                    cluster: cluster_state.key().clone(),
+                    readers: vec![Reader {
+                        cluster: cluster_state.key().clone(),
+                        network: cluster_state.gateway_network(),
+                    }],
+                    regions: self.regions_of(&cluster_state),
+                    nodes_unread: !cluster_state.knows(Kind::Node),
+                    network: cluster_state.gateway_network().filter(|_| self.settings.direct_endpoints),
+                    identity_namespaces: cluster_state.namespaces_of(&key.identity),
                     dependent_namespaces: dependent_namespaces.into_iter().collect(),
                     held: false,
                 })
@@ -225,13 +233,12 @@ impl Registry {
     /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address.
     /// Services that waited for a host that became free are marked.
     pub fn claim(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
-        let runs = |other: &ServiceKey| {
-            self.clusters_of
-                .of(other)
-                .iter()
-                .any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(other)))
-                || !self.carrying(other).is_empty()
-        };
+        let runs =
+            |other: &ServiceKey| {
+                self.clusters_of.of(other).iter().any(|cluster| {
+                    self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.runs(other))
+                }) || !self.carrying(other).is_empty()
+            };
         self.yield_to_owners(key, hosts);
         let Claimed { mut claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
@@ -292,7 +299,11 @@ impl Registry {
         let mut namespaces: BTreeMap<ClusterName, BTreeSet<Arc<str>>> = BTreeMap::new();
         for identity in identities {
             for cluster in self.running.of(identity).iter() {
-                let here = self.shards.get(cluster).map(|shard| shard.namespaces_of(identity)).unwrap_or_default();
+                let here = self
+                    .cluster_states
+                    .get(cluster)
+                    .map(|cluster_state| cluster_state.namespaces_of(identity))
+                    .unwrap_or_default();
                 if !here.is_empty() {
                     namespaces.entry(cluster.clone()).or_default().extend(here);
                 }
@@ -314,10 +325,14 @@ impl Registry {
             [vec![cluster.clone()], self.remotes_of(cluster)].concat()
         };
         // Who has a sidecar because of the namespace is not known: then no host may be taken away.
-        if read_in.iter().any(|of| self.shards.get(of).is_some_and(|shard| shard.doubts_sidecars())) {
+        if read_in
+            .iter()
+            .any(|of| self.cluster_states.get(of).is_some_and(|cluster_state| cluster_state.doubts_sidecars()))
+        {
             return None;
         }
-        let identities = |of: &ClusterName| self.shards.get(of).map(|shard| shard.identities_in(namespace));
+        let identities =
+            |of: &ClusterName| self.cluster_states.get(of).map(|cluster_state| cluster_state.identities_in(namespace));
         let clients: BTreeSet<Identity> = read_in.iter().filter_map(identities).flatten().collect();
         let (destinations, mut hosts): (BTreeSet<Identity>, BTreeSet<Host>) = {
             let dependencies = self.dependencies.read();
@@ -344,14 +359,14 @@ impl Registry {
                 local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
             }
         }
-        let shard = self.shards.get(cluster)?;
+        let cluster_state = self.cluster_states.get(cluster)?;
         let elsewhere = hosts.iter().flat_map(|host| {
-            self.entry_namespaces(&shard, host).into_iter().map(|namespace| (namespace, host.clone()))
+            self.entry_namespaces(&cluster_state, host).into_iter().map(|namespace| (namespace, host.clone()))
         });
         Some(ClientNamespace {
             cluster: cluster.clone(),
-            domain: shard.domain(),
-            istio_namespace: shard.istio_namespace().clone(),
+            domain: cluster_state.domain(),
+            istio_namespace: cluster_state.istio_namespace().clone(),
             elsewhere: elsewhere.collect(),
             namespace: namespace.into(),
             is_client: !destinations.is_empty(),
@@ -369,7 +384,11 @@ impl Registry {
         }
         let mut hosts = BTreeSet::new();
         for cluster in standing.iter() {
-            let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
+            let written = self
+                .cluster_states
+                .get(cluster)
+                .map(|cluster_state| cluster_state.outputs().of(key))
+                .unwrap_or_default();
             let entries = written.iter().filter(|written| written.id.kind == Kind::ServiceEntry);
             hosts.extend(entries.filter_map(|entry| Host::parse(entry.host.as_deref()?).ok()));
         }
@@ -409,7 +428,10 @@ impl Registry {
 
     pub(super) fn runs_anywhere(&self, identity: &Identity) -> bool {
         self.keys_of(identity).iter().any(|key| {
-            self.clusters_of.of(key).iter().any(|cluster| self.shards.get(cluster).is_some_and(|shard| shard.runs(key)))
+            self.clusters_of
+                .of(key)
+                .iter()
+                .any(|cluster| self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.runs(key)))
                 || !self.carrying(key).is_empty()
         })
     }
@@ -417,19 +439,19 @@ impl Registry {
 
 /// The cluster as a source of one variant of the service.
 fn lift_source(
-    shard: &Shard,
+    cluster_state: &ClusterState,
     key: &ServiceKey,
     variant: Variant,
     backends: &mut Backends,
     carried: Option<CarriedService>,
 ) -> Option<Source> {
-    let loading = shard.is_loading();
+    let loading = cluster_state.is_loading();
     let unseen = |kind: Kind| {
         loading
-            || !shard.knows(Kind::Service)
-            || !shard.knows(kind)
-            || (kind == Kind::Rollout && shard.doubts_rollouts_of(key))
-            || (!is_machine(kind) && shard.doubts_sidecars_of(key))
+            || !cluster_state.knows(Kind::Service)
+            || !cluster_state.knows(kind)
+            || (kind == Kind::Rollout && cluster_state.doubts_rollouts_of(key))
+            || (!is_machine(kind) && cluster_state.doubts_sidecars_of(key))
     };
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
     let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
@@ -452,21 +474,21 @@ fn lift_source(
     let kinds = [written, seen, unseen_local];
     let beside_rollouts = kinds.into_iter().flatten().find(|kind| *kind != Kind::Rollout);
     let workload = beside_rollouts.or_else(|| kinds.into_iter().flatten().next())?;
-    let locality = if loading { None } else { shard.place().locality() };
+    let locality = if loading { None } else { cluster_state.place().locality() };
     let gateway = if loading {
         None
-    } else if shard.knows(Kind::Namespace) {
-        shard.place().gateway()
+    } else if cluster_state.knows(Kind::Namespace) {
+        cluster_state.place().gateway()
     } else {
-        shard.place().gateway_like(written_gateway.as_ref())
+        cluster_state.place().gateway_like(written_gateway.as_ref())
     };
-    let services_unknown = loading || !shard.knows(Kind::Service);
-    let pods_unknown = services_unknown || !shard.knows_pods() || carried.is_some();
+    let services_unknown = loading || !cluster_state.knows(Kind::Service);
+    let pods_unknown = services_unknown || !cluster_state.knows_pods() || carried.is_some();
     let pods = if pods_unknown && !written_pods.is_empty() {
         Pods::Carried(written_pods)
-    } else if shard.lists_pods() && !(pods_unknown && written_gateway.is_some()) {
+    } else if cluster_state.lists_pods() && !(pods_unknown && written_gateway.is_some()) {
         let with_pods = services.iter_mut().filter(|backend| backend.machine.is_none());
-        with_pods.for_each(|backend| backend.pods = shard.pods(backend));
+        with_pods.for_each(|backend| backend.pods = cluster_state.pods(backend));
         Pods::Known
     } else {
         Pods::Unknown
@@ -475,22 +497,22 @@ fn lift_source(
         carried.map_or_else(Default::default, |CarriedService { local, gateway, .. }| (local, gateway));
     let may_have_more = services.is_empty() || !carried_local.is_empty();
     Some(Source {
-        cluster: shard.name().clone(),
+        cluster: cluster_state.name().clone(),
         unavailable: if may_have_more { Vec::new() } else { backends.unavailable.clone() },
-        domain: shard.domain(),
-        locality: locality.or_else(|| carried_locality.filter(|_| loading || !shard.knows(Kind::Node))),
+        domain: cluster_state.domain(),
+        locality: locality.or_else(|| carried_locality.filter(|_| loading || !cluster_state.knows(Kind::Node))),
         gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),
-        network: shard.gateway_network(),
+        network: cluster_state.gateway_network(),
         pods,
         workload,
         services,
         carried_ports: written_ports,
         carried_local,
-        since_seconds: if loading { None } else { shard.oldest(key).map(|oldest| oldest.created_seconds) },
+        since_seconds: if loading { None } else { cluster_state.oldest(key).map(|oldest| oldest.created_seconds) },
         principals: Principals {
-            trust_domain: shard.place().trust_domain(),
-            accounts: if loading { BTreeSet::new() } else { shard.service_accounts(key) },
-            unknown: loading || !shard.knows_workloads() || !shard.knows(Kind::Namespace),
+            trust_domain: cluster_state.place().trust_domain(),
+            accounts: if loading { BTreeSet::new() } else { cluster_state.service_accounts(key) },
+            unknown: loading || !cluster_state.knows_workloads() || !cluster_state.knows(Kind::Namespace),
         },
     })
 }

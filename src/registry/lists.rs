@@ -14,10 +14,10 @@ impl Registry {
         let mut clusters: BTreeSet<ClusterName> = self.clusters_of.of(key).iter().cloned().collect();
         clusters.extend(self.carrying(key));
         let mut ports = BTreeSet::new();
-        for shard in clusters.iter().filter_map(|cluster| self.shards.get(cluster)) {
-            let backends = shard.backends(key);
+        for cluster_state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+            let backends = cluster_state.backends(key);
             ports.extend(backends.all().flat_map(|backend| backend.ports.iter().skip(1)).map(|port| port.number));
-            let written = self.carried_service(&shard, key, Variant::Default);
+            let written = self.carried_service(&cluster_state, key, Variant::Default);
             ports.extend(written.iter().flat_map(|written| written.ports.values()).map(|(number, _)| *number));
         }
         ports
@@ -43,8 +43,10 @@ impl Registry {
 
     /// The services with endpoints in a cluster.
     pub(super) fn keys_running_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
-        let mut keys: BTreeSet<ServiceKey> =
-            self.shards.get(cluster).map_or_else(BTreeSet::new, |shard| shard.service_keys().cloned().collect());
+        let mut keys: BTreeSet<ServiceKey> = self
+            .cluster_states
+            .get(cluster)
+            .map_or_else(BTreeSet::new, |cluster_state| cluster_state.service_keys().cloned().collect());
         if let Some(carried) = self.carried.get(&cluster.label_value()) {
             keys.extend(carried.keys().cloned());
         }
@@ -54,8 +56,8 @@ impl Registry {
     /// Those, and the services with objects of ours there.
     pub(super) fn keys_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
         let mut keys = self.keys_running_in(cluster);
-        if let Some(shard) = self.shards.get(cluster) {
-            keys.extend(shard.outputs().keys().cloned());
+        if let Some(cluster_state) = self.cluster_states.get(cluster) {
+            keys.extend(cluster_state.outputs().keys().cloned());
         }
         keys
     }
@@ -63,7 +65,8 @@ impl Registry {
     /// The services whose objects a cluster should hold: of its own, of those it depends on, of those that all get.
     pub(super) fn keys_for(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
         let mut keys = self.keys_in(cluster);
-        let clients = self.shards.get(cluster).map(|shard| shard.identities()).unwrap_or_default();
+        let clients =
+            self.cluster_states.get(cluster).map(|cluster_state| cluster_state.identities()).unwrap_or_default();
         let dependencies = self.dependencies.read();
         for destination in clients.iter().flat_map(|client| dependencies.destinations_of(client)) {
             keys.extend(self.keys_of(&destination));
@@ -79,9 +82,10 @@ impl Registry {
     #[must_use]
     pub fn client_namespaces(&self) -> Vec<(ClusterName, Arc<str>)> {
         let mut namespaces = BTreeSet::new();
-        for shard in &self.shards {
-            for plane in self.control_planes(shard.key()) {
-                namespaces.extend(shard.client_namespaces().map(|namespace| (plane.clone(), namespace.clone())));
+        for cluster_state in &self.cluster_states {
+            for plane in self.control_planes(cluster_state.key()) {
+                namespaces
+                    .extend(cluster_state.client_namespaces().map(|namespace| (plane.clone(), namespace.clone())));
             }
         }
         namespaces.into_iter().collect()
@@ -91,10 +95,10 @@ impl Registry {
     #[must_use]
     pub fn cluster_names(&self) -> Vec<ClusterName> {
         let mut names: Vec<_> = self
-            .shards
+            .cluster_states
             .iter()
-            .filter(|shard| shard.kinds().contains_key(&Kind::ServiceEntry))
-            .map(|shard| shard.key().clone())
+            .filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
+            .map(|cluster_state| cluster_state.key().clone())
             .collect();
         names.sort();
         names
@@ -104,17 +108,17 @@ impl Registry {
     #[must_use]
     pub fn clusters(&self) -> Vec<ClusterStatus> {
         let status = |name: &ClusterName| {
-            let shard = self.shards.get(name)?;
+            let cluster_state = self.cluster_states.get(name)?;
             Some(ClusterStatus {
                 name: name.clone(),
-                kinds: shard.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
-                regions: shard.place().regions(),
-                network: shard.gateway_network(),
-                gateway: shard.place().gateway(),
+                kinds: cluster_state.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
+                regions: cluster_state.place().regions(),
+                network: cluster_state.gateway_network(),
+                gateway: cluster_state.place().gateway(),
                 control_planes: self.remotes.read().get(name).into_iter().flatten().cloned().collect(),
-                workloads: shard.workload_count(),
-                services: shard.service_keys().count(),
-                written: shard.outputs().owned().count(),
+                workloads: cluster_state.workload_count(),
+                services: cluster_state.service_keys().count(),
+                written: cluster_state.outputs().owned().count(),
             })
         };
         self.cluster_names().iter().filter_map(status).collect()
@@ -125,12 +129,12 @@ impl Registry {
     /// The objects of ours for a unit in a cluster.
     #[must_use]
     pub fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
-        let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
+        let Some(cluster_state) = self.cluster_states.get(cluster) else { return Vec::new() };
         match unit {
-            WorkKey::Service(key) => shard.outputs().of(key),
-            WorkKey::Sidecar(_, namespace) => shard.outputs().sidecars_in(namespace),
-            WorkKey::Host(host) => shard.outputs().copies_of(host),
-            WorkKey::Namespace(_, namespace) => shard.outputs().of_namespace(namespace),
+            WorkKey::Service(key) => cluster_state.outputs().of(key),
+            WorkKey::Sidecar(_, namespace) => cluster_state.outputs().sidecars_in(namespace),
+            WorkKey::Host(host) => cluster_state.outputs().copies_of(host),
+            WorkKey::Namespace(_, namespace) => cluster_state.outputs().of_namespace(namespace),
         }
     }
 
@@ -151,14 +155,14 @@ impl Registry {
     /// One ServiceEntry, DestinationRule or Sidecar, whoever made it.
     #[must_use]
     pub fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
-        self.shards.get(cluster)?.outputs().get(id)
+        self.cluster_states.get(cluster)?.outputs().get(id)
     }
 
     /// Every object of ours in a cluster.
     #[must_use]
     pub fn owned(&self, cluster: &ClusterName) -> Vec<Arc<Written>> {
-        let Some(shard) = self.shards.get(cluster) else { return Vec::new() };
-        let mut owned: Vec<_> = shard.outputs().owned().cloned().collect();
+        let Some(cluster_state) = self.cluster_states.get(cluster) else { return Vec::new() };
+        let mut owned: Vec<_> = cluster_state.outputs().owned().cloned().collect();
         owned.sort_by(|a, b| a.id.cmp(&b.id));
         owned
     }
@@ -166,22 +170,22 @@ impl Registry {
     /// Number of objects of ours in a cluster.
     #[must_use]
     pub fn owned_count(&self, cluster: &ClusterName) -> usize {
-        self.shards.get(cluster).map_or(0, |shard| shard.outputs().owned_count())
+        self.cluster_states.get(cluster).map_or(0, |cluster_state| cluster_state.outputs().owned_count())
     }
 
     /// Whether a VirtualService holds the weights of a Rollout there, and so is no user's route (Admiral,
     /// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
     #[must_use]
     pub fn is_rollout_route(&self, cluster: &ClusterName, id: &ObjectId) -> bool {
-        self.shards.get(cluster).is_some_and(|shard| shard.is_rollout_route(id))
+        self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.is_rollout_route(id))
     }
 
     /// Whether it is known what stands in a cluster, so that differences can be told.
     #[must_use]
     pub fn can_write(&self, cluster: &ClusterName) -> bool {
-        self.shards.get(cluster).is_some_and(|shard| {
+        self.cluster_states.get(cluster).is_some_and(|cluster_state| {
             let written = [Kind::ServiceEntry, Kind::DestinationRule];
-            written.iter().all(|kind| shard.knows(*kind)) && !shard.is_loading()
+            written.iter().all(|kind| cluster_state.knows(*kind)) && !cluster_state.is_loading()
         })
     }
 
@@ -189,14 +193,14 @@ impl Registry {
     #[must_use]
     pub fn may_remove(&self, cluster: &ClusterName) -> bool {
         self.ready().is_ok()
-            && self.shards.get(cluster).is_some_and(|shard| shard.knows_all_wanted())
+            && self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.knows_all_wanted())
             && !self.misses_readers(cluster)
     }
 
     /// Whether a namespace exists; `None` when the namespaces of the cluster are not known.
     #[must_use]
     pub fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
-        let shard = self.shards.get(cluster)?;
-        shard.knows(Kind::Namespace).then(|| shard.has_namespace(name))
+        let cluster_state = self.cluster_states.get(cluster)?;
+        cluster_state.knows(Kind::Namespace).then(|| cluster_state.has_namespace(name))
     }
 }

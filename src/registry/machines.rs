@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::{
+    cluster_state::selects,
     ports,
     relative_weight::RelativeWeight,
-    shard::selects,
     snapshot::{Backend, Machine},
 };
 use crate::model::{Kind, MachineAddress, Machines, ObjectId, ServicePort, TargetPort, Workload};

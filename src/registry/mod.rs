@@ -1,12 +1,12 @@
 //! What runs where: a value that objects are pushed into and snapshots are taken from.
 //!
-//! One shard per cluster, indexes across them, and the set of units that have to be planned again.
+//! One cluster_state per cluster, indexes across them, and the set of units that have to be planned again.
 //! Every event marks exactly the units that it can affect. The registry decides what belongs together;
 //! it never decides what is written. It knows no client, no clock and no file.
 //!
 //! Nothing is planned before the whole fleet was listed once: each kind of each registered cluster
 //! either synced or reported unreadable. From then on a cluster that cannot be read counts with what
-//! was known of it last (its shard, or what was [carried over](carried) from written objects).
+//! was known of it last (its cluster_state, or what was [carried over](carried) from written objects).
 
 mod absence;
 mod addresses;
@@ -18,6 +18,7 @@ mod carried;
 mod choice;
 mod clients;
 mod cluster_index;
+mod cluster_state;
 mod control_planes;
 mod dependencies;
 mod dependency_proxies;
@@ -50,7 +51,6 @@ mod remembered;
 mod rollout_weights;
 mod rollouts;
 mod routes;
-mod shard;
 mod slices;
 mod snapshot;
 mod status;
@@ -94,17 +94,17 @@ use crate::{
 use addresses::AddressBook;
 use carried::Carried;
 use cluster_index::ClusterIndex;
+use cluster_state::{ClusterState, Effects};
 use dependencies::Dependencies;
 use dirty::DirtyUnits;
 use operations::Operations;
 use policies::Policies;
-use shard::{Effects, Shard};
 
 /// The registry.
 #[derive(Debug)]
 pub struct Registry {
     settings: Arc<Settings>,
-    shards: DashMap<ClusterName, Shard>,
+    cluster_states: DashMap<ClusterName, ClusterState>,
     /// Where each service runs or has objects of ours.
     clusters_of: ClusterIndex<ServiceKey>,
     /// Where workloads or clients of each identity run.
@@ -145,7 +145,7 @@ impl Registry {
             istio_namespaces: RwLock::new(Arc::new(IstioNamespaces::new(&settings.istio_namespace))),
             nlb_clusters: RwLock::new(settings.nlb_enabled_clusters.iter().cloned().collect()),
             settings,
-            shards: DashMap::new(),
+            cluster_states: DashMap::new(),
             clusters_of: ClusterIndex::default(),
             running: ClusterIndex::default(),
             named: ClusterIndex::default(),
@@ -194,11 +194,11 @@ impl Registry {
 
     /// A cluster joins. It is loading until each of its kinds was listed or reported unreadable. Joining again changes nothing.
     pub fn register(&self, cluster: &ClusterName) {
-        if self.shards.contains_key(cluster) {
+        if self.cluster_states.contains_key(cluster) {
             return;
         }
         self.labels.insert(cluster.label_value(), cluster.clone());
-        self.shards.insert(cluster.clone(), self.new_shard(cluster));
+        self.cluster_states.insert(cluster.clone(), self.new_cluster_state(cluster));
         self.recount_control_planes(cluster);
         if self.started.load(Ordering::Acquire) {
             self.mark_everything(&Trigger::Cluster(cluster.clone()));
@@ -207,15 +207,15 @@ impl Registry {
 
     /// The hub's Dependencies and the like are read under `hub`; nothing is planned before they are known.
     pub fn register_hub(&self, hub: &ClusterName) {
-        self.shards
+        self.cluster_states
             .entry(hub.clone())
-            .or_insert_with(|| Shard::new(hub.clone(), Kind::OF_HUB.iter().copied(), &self.settings));
+            .or_insert_with(|| ClusterState::new(hub.clone(), Kind::OF_HUB.iter().copied(), &self.settings));
     }
 
     /// A cluster leaves: its endpoints leave the others.
     pub fn deregister(&self, cluster: &ClusterName) {
         let planes = self.control_planes(cluster);
-        let Some((_, shard)) = self.shards.remove(cluster) else { return };
+        let Some((_, cluster_state)) = self.cluster_states.remove(cluster) else { return };
         let declared = self.dependencies.read().of_cluster(cluster);
         for id in declared {
             self.set_dependency(cluster, &id, None);
@@ -228,10 +228,11 @@ impl Registry {
         for id in proxies {
             self.set_proxy(cluster, &id, None);
         }
-        let touched = shard.service_keys().chain(shard.outputs().keys()).chain(shard.policies.keys());
+        let touched =
+            cluster_state.service_keys().chain(cluster_state.outputs().keys()).chain(cluster_state.policies.keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         let suffix = &self.settings.hostname_suffix;
-        let routed: Vec<WorkKey> = shard.routes().hosts(suffix).cloned().map(WorkKey::Host).collect();
+        let routed: Vec<WorkKey> = cluster_state.routes().hosts(suffix).cloned().map(WorkKey::Host).collect();
         self.labels.remove(&cluster.label_value());
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
@@ -244,14 +245,14 @@ impl Registry {
             self.recount(key, cluster);
             self.recount_policies(key, cluster);
         }
-        for identity in shard.identities() {
+        for identity in cluster_state.identities() {
             self.recount_identity(&identity, cluster);
         }
         self.try_start();
         let trigger = Trigger::Cluster(cluster.clone());
         self.mark_everything(&trigger);
         self.mark_for(touched.into_iter().map(WorkKey::Service).chain(routed), &trigger);
-        self.mark_for(self.sidecars_at(&planes, shard.client_namespaces()), &trigger);
+        self.mark_for(self.sidecars_at(&planes, cluster_state.client_namespaces()), &trigger);
     }
 
     /// Every cluster has been registered once.
@@ -288,8 +289,12 @@ impl Registry {
                     self.set_operations(cluster, &id, Some(&config));
                     return;
                 }
-                Observed::HostOverride(entry) => self.in_shard(cluster, |shard| shard.put_entry(entry, settings)),
-                Observed::Other(id) => self.in_shard(cluster, |shard| shard.remove_workload(&id, &self.settings)),
+                Observed::HostOverride(entry) => {
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_entry(entry, settings))
+                }
+                Observed::Other(id) => {
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_workload(&id, &self.settings))
+                }
                 Observed::DependencyProxy(configured) => {
                     let (counted, problems) = dependency_proxies::read(&configured, settings);
                     self.note_object(cluster, &id, NoteKind::DependencyQuestionable, problems);
@@ -306,18 +311,24 @@ impl Registry {
                 Observed::RoutingPolicy(config) => self.put_config(cluster, config),
                 Observed::TrafficConfig(config) => self.put_config(cluster, config),
                 Observed::Workload(workload) => {
-                    let Some(mut shard) = self.shards.get_mut(cluster) else { return };
-                    let effects = shard.put_workload(workload, settings);
-                    drop(shard);
+                    let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
+                    let effects = cluster_state.put_workload(workload, settings);
+                    drop(cluster_state);
                     self.note_workload(cluster, &id);
                     effects
                 }
-                Observed::Route(route) => self.in_shard(cluster, |shard| shard.put_route(*route)),
-                Observed::Service(service) => self.in_shard(cluster, |shard| shard.put_service(service)),
-                Observed::EndpointSlice(slice) => self.in_shard(cluster, |shard| shard.put_slice(slice)),
-                Observed::Node(node) => self.in_shard(cluster, |shard| shard.put_node(node)),
+                Observed::Route(route) => {
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_route(*route))
+                }
+                Observed::Service(service) => {
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_service(service))
+                }
+                Observed::EndpointSlice(slice) => {
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_slice(slice))
+                }
+                Observed::Node(node) => self.in_cluster_state(cluster, |cluster_state| cluster_state.put_node(node)),
                 Observed::Namespace(namespace) => {
-                    self.in_shard(cluster, |shard| shard.put_namespace(namespace, settings))
+                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_namespace(namespace, settings))
                 }
             }
         };
@@ -342,18 +353,18 @@ impl Registry {
             }
             Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
                 self.remove_written(cluster, id);
-                self.in_shard(cluster, |shard| match id.kind {
-                    Kind::ServiceEntry => shard.remove_workload(id, &self.settings),
-                    _ => shard.remove_route(id),
+                self.in_cluster_state(cluster, |cluster_state| match id.kind {
+                    Kind::ServiceEntry => cluster_state.remove_workload(id, &self.settings),
+                    _ => cluster_state.remove_route(id),
                 })
             }
             kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
-                self.in_shard(cluster, |shard| shard.remove_workload(id, &self.settings))
+                self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_workload(id, &self.settings))
             }
-            Kind::Service => self.in_shard(cluster, |shard| shard.remove_service(id)),
-            Kind::EndpointSlice => self.in_shard(cluster, |shard| shard.remove_slice(id)),
-            Kind::Node => self.in_shard(cluster, |shard| shard.remove_node(id)),
-            Kind::Namespace => self.in_shard(cluster, |shard| shard.remove_namespace(id)),
+            Kind::Service => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_service(id)),
+            Kind::EndpointSlice => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_slice(id)),
+            Kind::Node => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_node(id)),
+            Kind::Namespace => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_namespace(id)),
             kind if Policies::KINDS.contains(&kind) => self.remove_config(cluster, id),
             _ => Effects::default(),
         };
@@ -404,12 +415,12 @@ impl Registry {
             Kind::Dependency => self.dependencies.read().of_cluster(cluster),
             Kind::TradewindConfig => self.operations.read().ids(cluster),
             Kind::DependencyProxy => self.dependencies.read().proxies.of_cluster(cluster),
-            _ => self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.ids(kind)),
+            _ => self.cluster_states.get(cluster).map_or_else(Vec::new, |cluster_state| cluster_state.ids(kind)),
         }
     }
 
-    fn in_shard(&self, cluster: &ClusterName, change: impl FnOnce(&mut Shard) -> Effects) -> Effects {
-        self.shards.get_mut(cluster).map(|mut shard| change(&mut shard)).unwrap_or_default()
+    fn in_cluster_state(&self, cluster: &ClusterName, change: impl FnOnce(&mut ClusterState) -> Effects) -> Effects {
+        self.cluster_states.get_mut(cluster).map(|mut cluster_state| change(&mut cluster_state)).unwrap_or_default()
     }
 
     /// Carries what changed in one cluster to the units of all clusters.
@@ -528,9 +539,9 @@ impl Registry {
             return;
         }
         let mut units: BTreeSet<WorkKey> = self.services().into_iter().map(WorkKey::Service).collect();
-        for shard in &self.shards {
+        for cluster_state in &self.cluster_states {
             // Of services that run nowhere there is still to say that the policy has no effect.
-            units.extend(shard.policies.keys().cloned().map(WorkKey::Service));
+            units.extend(cluster_state.policies.keys().cloned().map(WorkKey::Service));
         }
         units.extend(self.dependencies.read().proxies.keys().cloned().map(WorkKey::Service));
         for cluster in self.cluster_names() {

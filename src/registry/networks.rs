@@ -16,10 +16,12 @@ use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, Written};
 impl Registry {
     /// The networks of the other clusters that are published to; none for one that names none.
     fn other_networks(&self, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
-        let members = self.shards.iter().filter(|shard| {
-            shard.key() != cluster && shard.kinds().contains_key(&Kind::ServiceEntry) && !shard.is_loading()
+        let members = self.cluster_states.iter().filter(|cluster_state| {
+            cluster_state.key() != cluster
+                && cluster_state.kinds().contains_key(&Kind::ServiceEntry)
+                && !cluster_state.is_loading()
         });
-        members.map(|shard| shard.gateway_network()).collect()
+        members.map(|cluster_state| cluster_state.gateway_network()).collect()
     }
 
     /// Whether every other cluster reaches the pods of this one directly, so that it needs no gateway.
@@ -27,7 +29,7 @@ impl Registry {
         if !self.settings.direct_endpoints {
             return false;
         }
-        let network = self.shards.get(cluster).and_then(|shard| shard.gateway_network());
+        let network = self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.gateway_network());
         network.is_some() && self.other_networks(cluster).into_iter().all(|other| other == network)
     }
 
@@ -36,7 +38,7 @@ impl Registry {
         if services.is_empty() || !self.settings.direct_endpoints {
             return;
         }
-        let network = self.shards.get(cluster).and_then(|shard| shard.gateway_network());
+        let network = self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.gateway_network());
         // Who is served by the same istiod sees them from other networks, too.
         let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
         if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
@@ -68,9 +70,9 @@ impl Registry {
         let tells = |of: &&PublishedEndpoint| if is_shared { of.cluster_label == label } else { of.direct };
         let pod = written.endpoints.iter().find(tells);
         if let Some(network) = pod.and_then(|pod| pod.network.clone())
-            && let Some(mut shard) = self.shards.get_mut(cluster)
+            && let Some(mut cluster_state) = self.cluster_states.get_mut(cluster)
         {
-            shard.place_mut().recall_network(network);
+            cluster_state.place_mut().recall_network(network);
         }
     }
 

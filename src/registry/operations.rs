@@ -66,7 +66,10 @@ impl Registry {
             WorkKey::Host(host) => self.holder_of(host),
             WorkKey::Namespace(_, namespace) => {
                 // The rules for all Services of a namespace are left as any of its services is.
-                let services = self.shards.get(cluster).map_or_else(BTreeSet::new, |shard| shard.keys_in(namespace));
+                let services = self
+                    .cluster_states
+                    .get(cluster)
+                    .map_or_else(BTreeSet::new, |cluster_state| cluster_state.keys_in(namespace));
                 return self.is_suspended_for(cluster, None)
                     || services.iter().any(|key| self.is_suspended_for(cluster, Some(key)));
             }

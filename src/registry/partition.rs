@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Registry,
+    cluster_state::ClusterState,
     identity::{self, non_empty},
-    shard::Shard,
 };
 use crate::{
     config::Settings,
@@ -64,7 +64,7 @@ impl Spelling {
     }
 }
 
-impl Shard {
+impl ClusterState {
     /// The services that run here under the plain identity and environment, each in a partition.
     pub(super) fn partitions_of(&self, plain: &ServiceKey) -> Vec<ServiceKey> {
         let here = |key: &&ServiceKey| self.plain_of(key).as_ref() == Some(plain);
@@ -85,15 +85,15 @@ impl Registry {
     /// which names no partition is for, besides the plain service.
     #[must_use]
     pub fn partitions_of(&self, cluster: &ClusterName, plain: &ServiceKey) -> Vec<ServiceKey> {
-        self.shards.get(cluster).map_or_else(Vec::new, |shard| shard.partitions_of(plain))
+        self.cluster_states.get(cluster).map_or_else(Vec::new, |cluster_state| cluster_state.partitions_of(plain))
     }
 
     /// Services and all their partitions.
     pub(super) fn with_partitions(&self, services: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
         let mut all = services.clone();
         if self.settings.enable_sw_aware_ns_caches {
-            for shard in &self.shards {
-                all.extend(services.iter().flat_map(|key| shard.partitions_of(key)));
+            for cluster_state in &self.cluster_states {
+                all.extend(services.iter().flat_map(|key| cluster_state.partitions_of(key)));
             }
         }
         all
@@ -114,7 +114,7 @@ impl Registry {
     /// The key of a partitioned service without its partition; none for one that has no partition or does not run there.
     #[must_use]
     pub fn plain_of(&self, cluster: &ClusterName, key: &ServiceKey) -> Option<ServiceKey> {
-        self.shards.get(cluster)?.plain_of(key)
+        self.cluster_states.get(cluster)?.plain_of(key)
     }
 }
 

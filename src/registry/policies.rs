@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     Registry,
+    cluster_state::{Effects, remove_from},
     identity::{self, Named},
     notes::NoteSource,
-    shard::{Effects, remove_from},
 };
 use crate::{
     api::{
@@ -176,9 +176,9 @@ kept! {
 impl Registry {
     /// A policy was deleted.
     pub(super) fn remove_config(&self, cluster: &ClusterName, id: &ObjectId) -> Effects {
-        let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
-        let services = shard.policies.remove(id);
-        drop(shard);
+        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return Effects::default() };
+        let services = cluster_state.policies.remove(id);
+        drop(cluster_state);
         services.iter().for_each(|key| self.recount_policies(key, cluster));
         Effects { services: self.with_partitions(services), ..Effects::default() }
     }
@@ -191,9 +191,9 @@ impl Registry {
             true => Default::default(),
             false => identity::named(&config, settings),
         };
-        let Some(mut shard) = self.shards.get_mut(cluster) else { return Effects::default() };
-        let services = S::of_mut(&mut shard.policies).put(config, keys);
-        drop(shard);
+        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return Effects::default() };
+        let services = S::of_mut(&mut cluster_state.policies).put(config, keys);
+        drop(cluster_state);
         services.iter().for_each(|key| self.recount_policies(key, cluster));
         let services = if S::COVERS_PARTITIONS { self.with_partitions(services) } else { services };
         let object = id.in_cluster(cluster);

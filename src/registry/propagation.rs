@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
 
 use super::{
     Registry,
+    cluster_state::ClusterState,
     governing::path_of,
-    shard::Shard,
     snapshot::{AdditionalHosts, HostCluster, HostRoute, HostSnapshot},
 };
 use crate::{
@@ -38,24 +38,24 @@ impl Registry {
         self.ready().ok()?;
         let published = self.published(host).and_then(|(key, spelled)| Some((self.snapshot(&key)?, spelled)));
         let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
-        for shard in &self.shards {
-            if !shard.kinds().contains_key(&Kind::ServiceEntry) {
+        for cluster_state in &self.cluster_states {
+            if !cluster_state.kinds().contains_key(&Kind::ServiceEntry) {
                 continue;
             }
-            if !self.is_remote(shard.key()) {
+            if !self.is_remote(cluster_state.key()) {
                 clusters.push(HostCluster {
-                    name: shard.key().clone(),
-                    known: ROUTES.into_iter().filter(|kind| shard.serves(*kind)).collect(),
-                    others: shard.outputs().others_routes(host, &self.settings.sync_namespace),
+                    name: cluster_state.key().clone(),
+                    known: ROUTES.into_iter().filter(|kind| cluster_state.serves(*kind)).collect(),
+                    others: cluster_state.outputs().others_routes(host, &self.settings.sync_namespace),
                 });
             }
-            routes.extend(shard.routes().of(host).into_iter().map(|route| HostRoute {
-                cluster: shard.key().clone(),
-                domain: shard.domain(),
-                of_rollout: shard.is_rollout_route(&route.id),
+            routes.extend(cluster_state.routes().of(host).into_iter().map(|route| HostRoute {
+                cluster: cluster_state.key().clone(),
+                domain: cluster_state.domain(),
+                of_rollout: cluster_state.is_rollout_route(&route.id),
                 route,
             }));
-            copies.extend(shard.outputs().copies_of(host));
+            copies.extend(cluster_state.outputs().copies_of(host));
         }
         let is_copied = |one: &HostRoute| {
             let origin = path_of(&one.cluster, &one.route.id);
@@ -63,7 +63,10 @@ impl Registry {
         };
         for one in routes.iter_mut().filter(|one| !one.of_rollout) {
             // While Rollouts cannot be read, what was copied was a user's, and nothing else is.
-            let may_be = self.shards.get(&one.cluster).is_some_and(|shard| shard.may_be_rollout_route(&one.route));
+            let may_be = self
+                .cluster_states
+                .get(&one.cluster)
+                .is_some_and(|cluster_state| cluster_state.may_be_rollout_route(&one.route));
             one.of_rollout = may_be && !is_copied(one);
         }
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
@@ -94,28 +97,30 @@ impl Registry {
     fn unreadable_origin(&self, copy: &Written) -> Option<(Kind, Arc<str>)> {
         let origin = copy.origin.clone()?;
         let cluster = ClusterName::parse(origin.split('/').next()?).ok()?;
-        let shard = self.shards.get(&cluster)?;
-        (!shard.knows(copy.id.kind)).then_some((copy.id.kind, origin))
+        let cluster_state = self.cluster_states.get(&cluster)?;
+        (!cluster_state.knows(copy.id.kind)).then_some((copy.id.kind, origin))
     }
 
     /// Every host with routes that may be copied, or with copies of ours.
     #[must_use]
     pub fn routed_hosts(&self) -> BTreeSet<Arc<str>> {
         let mut hosts = BTreeSet::new();
-        for shard in &self.shards {
-            hosts.extend(shard.routes().hosts(&self.settings.hostname_suffix).cloned());
-            hosts.extend(shard.outputs().copied_hosts().cloned());
-            hosts.extend(shard.outputs().handed_over_hosts().cloned());
+        for cluster_state in &self.cluster_states {
+            hosts.extend(cluster_state.routes().hosts(&self.settings.hostname_suffix).cloned());
+            hosts.extend(cluster_state.outputs().copied_hosts().cloned());
+            hosts.extend(cluster_state.outputs().handed_over_hosts().cloned());
         }
         hosts
     }
 
     /// Every host with routes of a cluster that may be copied, while any are.
     pub(super) fn routed_hosts_in(&self, cluster: &ClusterName) -> Vec<Arc<str>> {
-        let Some(shard) = self.shards.get(cluster).filter(|_| self.settings.propagate != Propagate::Off) else {
+        let Some(cluster_state) =
+            self.cluster_states.get(cluster).filter(|_| self.settings.propagate != Propagate::Off)
+        else {
             return Vec::new();
         };
-        shard.routes().hosts(&self.settings.hostname_suffix).cloned().collect()
+        cluster_state.routes().hosts(&self.settings.hostname_suffix).cloned().collect()
     }
 
     /// The hosts of a service of which users said something, or copies stand.
@@ -126,11 +131,13 @@ impl Registry {
     /// A host, where users said something of it, or copies stand.
     pub(super) fn routed(&self, host: &Host) -> Option<Arc<str>> {
         let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
-        let minds = |shard: &Shard| {
-            let standing = shard.outputs();
-            shard.routes().has(&host) || standing.has_routes_for(&host) || standing.hand_written(&host).next().is_some()
+        let minds = |cluster_state: &ClusterState| {
+            let standing = cluster_state.outputs();
+            cluster_state.routes().has(&host)
+                || standing.has_routes_for(&host)
+                || standing.hand_written(&host).next().is_some()
         };
-        self.shards.iter().any(|shard| minds(&shard)).then_some(host)
+        self.cluster_states.iter().any(|cluster_state| minds(&cluster_state)).then_some(host)
     }
 
     // ---- additional hosts ----
@@ -158,18 +165,19 @@ impl Registry {
         clusters.extend(self.carrying(key));
         let mut half_known = false;
         for cluster in &clusters {
-            let Some(shard) = self.shards.get(cluster) else { continue };
-            if shard.workloads_of(key).any(|workload| workload.additional_hosts) {
+            let Some(cluster_state) = self.cluster_states.get(cluster) else { continue };
+            if cluster_state.workloads_of(key).any(|workload| workload.additional_hosts) {
                 return true;
             }
-            half_known |= !shard.knows_workloads() || shard.is_loading();
+            half_known |= !cluster_state.knows_workloads() || cluster_state.is_loading();
         }
         // The workload that asks for it may be the one that cannot be read: what was written tells.
         half_known && clusters.iter().any(|cluster| self.stands_additionally(cluster, key))
     }
 
     fn stands_additionally(&self, cluster: &ClusterName, key: &ServiceKey) -> bool {
-        let written = self.shards.get(cluster).map(|shard| shard.outputs().of(key)).unwrap_or_default();
+        let written =
+            self.cluster_states.get(cluster).map(|cluster_state| cluster_state.outputs().of(key)).unwrap_or_default();
         let is_additional = |host: &str| {
             let mut suffixes = self.settings.additional_endpoint_suffixes.iter();
             suffixes.any(|suffix| host.strip_suffix(suffix.as_str()).is_some_and(|before| before.ends_with('.')))

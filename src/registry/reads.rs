@@ -107,8 +107,10 @@ impl Registry {
 
     /// The first list of a kind has had no answer so far.
     pub fn list_delayed(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
-        let is_first =
-            self.shards.get(cluster).is_some_and(|shard| shard.kinds().get(&kind) == Some(&KindState::Loading));
+        let is_first = self
+            .cluster_states
+            .get(cluster)
+            .is_some_and(|cluster_state| cluster_state.kinds().get(&kind) == Some(&KindState::Loading));
         if is_first {
             self.read_failed(cluster, ReadTarget::Kind(kind), failure, now_seconds);
         }
@@ -117,7 +119,8 @@ impl Registry {
     /// What is read of each cluster, the hub included, and what of it cannot be read now.
     #[must_use]
     pub fn reads(&self) -> BTreeMap<ClusterName, ClusterReads> {
-        let mut clusters: BTreeSet<ClusterName> = self.shards.iter().map(|shard| shard.key().clone()).collect();
+        let mut clusters: BTreeSet<ClusterName> =
+            self.cluster_states.iter().map(|cluster_state| cluster_state.key().clone()).collect();
         clusters.extend(self.reads.failing.lock().keys().map(|(cluster, _)| cluster.clone()));
         clusters.into_iter().map(|cluster| (cluster.clone(), self.reads_in(&cluster))).collect()
     }
@@ -137,9 +140,9 @@ impl Registry {
             of_cluster.collect()
         };
         let others = unread.iter().filter(|unread| unread.target.comes_first()).count();
-        let watched = self.shards.get(cluster).map_or(0, |shard| {
-            unread.extend(shard.kinds().iter().filter_map(|(kind, state)| unread_kind(*kind, state)));
-            shard.kinds().len()
+        let watched = self.cluster_states.get(cluster).map_or(0, |cluster_state| {
+            unread.extend(cluster_state.kinds().iter().filter_map(|(kind, state)| unread_kind(*kind, state)));
+            cluster_state.kinds().len()
         });
         unread.sort_by_key(|unread| unread.target);
         ClusterReads { all: watched + others, unread }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{
-    candidates::Candidate, purpose::Purpose, relative_weight::RelativeWeight, rollout_weights, shard::POD_HASH,
+    candidates::Candidate, cluster_state::POD_HASH, purpose::Purpose, relative_weight::RelativeWeight, rollout_weights,
 };
 use crate::model::{Canary, ObjectId, Rollout, RolloutStrategy, Route};
 

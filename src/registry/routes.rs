@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    shard::{Effects, Shard, remove_from},
+    cluster_state::{ClusterState, Effects, remove_from},
     user_hosts::created_for,
 };
 use crate::model::{Kind, ObjectId, Route};
@@ -83,7 +83,7 @@ fn merged<'a>(routes: impl Iterator<Item = &'a Arc<Route>>) -> Effects {
     effects
 }
 
-impl Shard {
+impl ClusterState {
     pub(super) fn put_route(&mut self, route: Route) -> Effects {
         if self.is_merged(&route.id) {
             let (before, now) = self.custom.put(route).map_or((None, None), |(before, now)| (before, Some(now)));

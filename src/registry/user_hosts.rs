@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::shard::remove_from;
+use super::cluster_state::remove_from;
 use crate::model::{Kind, ObjectId, Route};
 
 /// Start of placeholder hosts, which do not count (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).

@@ -2,7 +2,7 @@
 //!
 //! Decides which services a change of pods touches; never whether it is a gateway or a pod that others see.
 
-use super::{Effects, Shard};
+use super::{ClusterState, Effects};
 use crate::{
     model::{EndpointSlice, Kind, ObjectId},
     registry::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-impl Shard {
+impl ClusterState {
     /// Whether the pods of every Service are known. Where nobody looks for them, nobody misses them.
     pub(in crate::registry) fn knows_pods(&self) -> bool {
         !self.kinds().contains_key(&Kind::EndpointSlice) || self.knows(Kind::EndpointSlice)

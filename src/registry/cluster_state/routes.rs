@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Classified, Shard};
+use super::{Classified, ClusterState};
 use crate::{
     model::{Identity, ObjectId, Route, ServiceKey},
     registry::user_hosts::{self, UserHosts},
 };
 
-impl Shard {
+impl ClusterState {
     /// Whether a route of a user is merged into ours: no other is read beside ours.
     pub(in crate::registry) fn is_merged(&self, id: &ObjectId) -> bool {
         *id.namespace == *self.sync_namespace

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Classified, INBOUND_PORTS, Placed, Shard, pair_hash, selects};
+use super::{Classified, ClusterState, INBOUND_PORTS, Placed, pair_hash, selects};
 use crate::{
     model::{Identity, Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
     registry::{
@@ -146,10 +146,16 @@ impl Gathered {
     }
 
     /// Tells why a workload has no Service.
-    fn missing(&mut self, shard: &Shard, workload: &ObjectId, reason: &str, refused: Vec<(ObjectId, String)>) {
+    fn missing(
+        &mut self,
+        cluster_state: &ClusterState,
+        workload: &ObjectId,
+        reason: &str,
+        refused: Vec<(ObjectId, String)>,
+    ) {
         let message = format!("{reason}; the cluster offers no endpoint for it");
         self.problem(workload, NoteKind::ServiceMissing, message);
-        for (id, reason) in refused.into_iter().chain(shard.without_selector(&workload.namespace)) {
+        for (id, reason) in refused.into_iter().chain(cluster_state.without_selector(&workload.namespace)) {
             self.problem(&id, NoteKind::ServiceUnusable, format!("{reason}; it is not published"));
         }
     }
@@ -169,7 +175,7 @@ impl Gathered {
     }
 }
 
-impl Shard {
+impl ClusterState {
     /// What keeps a workload or client that means to take part from it.
     pub(in crate::registry) fn problem(&self, id: &ObjectId) -> Option<(NoteKind, String)> {
         if Kind::CLIENTS.contains(&id.kind) {
@@ -195,7 +201,7 @@ impl Shard {
         self.backends_among(key, &[])
     }
 
-    /// As [`Shard::backends`], where other workloads of the service, in any cluster, have these Services: of the Services of one
+    /// As [`ClusterState::backends`], where other workloads of the service, in any cluster, have these Services: of the Services of one
     /// workload that with the same port counts first.
     pub(in crate::registry) fn backends_among(&self, key: &ServiceKey, offers: &[Offer]) -> Backends {
         let serving = self.gather(key, offers, &|workload| self.can_serve(workload));

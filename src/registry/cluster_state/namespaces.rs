@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Classified, Effects, Placed, Shard};
+use super::{Classified, ClusterState, Effects, Placed};
 use crate::{
     config::Settings,
     model::{Kind, Labels, Namespace, ObjectId, ServiceKey},
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-impl Shard {
+impl ClusterState {
     /// What a namespace says about its workloads; none where they are ignored.
     pub(in crate::registry) fn namespace_marks(&self, namespace: &str) -> Option<NamespaceMarks> {
         match (self.namespaces.get(namespace), self.gone.get(namespace)) {

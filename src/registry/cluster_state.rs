@@ -1,6 +1,6 @@
 //! What is known of one cluster: its objects, indexed by service and namespace, and how fresh they are.
 //!
-//! A shard answers questions about its own cluster only. It never decides what that means for others.
+//! A cluster_state answers questions about its own cluster only. It never decides what that means for others.
 
 mod backends;
 mod namespaces;
@@ -76,7 +76,7 @@ pub(super) struct Effects {
 
 /// One cluster.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(super) struct ClusterState {
     name: ClusterName,
     /// Label or annotation of the identity, from the settings.
     identity_key: Arc<str>,
@@ -138,7 +138,7 @@ fn indexed_pair(selector: &Labels) -> Option<(&String, &String)> {
     selector.iter().find(|(key, _)| *key != POD_HASH)
 }
 
-impl Shard {
+impl ClusterState {
     pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>, settings: &Settings) -> Self {
         Self {
             name,

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Classified, Effects, Shard, remove_from};
+use super::{Classified, ClusterState, Effects, remove_from};
 use crate::{
     config::Settings,
     model::{Availability, Kind, Labels, ObjectId, Route, ServiceKey, Workload},
@@ -68,7 +68,7 @@ fn deployment(at: &At) -> ObjectId {
     ObjectId { kind: Kind::Deployment, namespace: at.0.clone(), name: at.1.clone() }
 }
 
-impl Shard {
+impl ClusterState {
     /// A Rollout with the pod template of the Deployment that it refers to.
     pub(super) fn with_template(&self, mut workload: Workload) -> Workload {
         if let Some(at) = template_of(&workload) {
