@@ -74,7 +74,7 @@ impl Registry {
 
     /// The regions of a cluster's nodes, or the one in which it was written while its nodes cannot be read.
     pub(super) fn regions_of(&self, cluster_state: &ClusterState) -> Vec<Arc<str>> {
-        let mut regions = cluster_state.place().regions();
+        let mut regions = cluster_state.topology().regions();
         if regions.is_empty() && !cluster_state.knows(Kind::Node) {
             let carried = self.carried.get(&cluster_state.name().label_value());
             regions.extend(

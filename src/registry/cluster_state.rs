@@ -22,11 +22,11 @@ use super::{
     istio_namespaces::is_istiod,
     output_index::OutputIndex,
     partition::Spelling,
-    place::{Moved, Place},
     policies::Policies,
     routes::Routes,
     slices::Slices,
     status::KindState,
+    topology::{ClusterTopology, TopologyChange},
     user_hosts::{Routed, UserHosts},
 };
 pub(super) use backends::{Backends, Problem};
@@ -71,7 +71,7 @@ pub(super) struct Effects {
     /// What users' VirtualServices that came or went concern.
     pub(super) routed: Routed,
     /// What changed about the cluster's own place.
-    pub(super) place: Moved,
+    pub(super) topology: TopologyChange,
 }
 
 /// One cluster.
@@ -112,7 +112,7 @@ pub(super) struct ClusterState {
     pub(super) user_hosts: UserHosts,
     pub(super) host_overrides: HostOverrides,
     /// Its nodes and gateways.
-    pub(super) place: Place,
+    pub(super) topology: ClusterTopology,
     /// What was written there.
     outputs: OutputIndex,
 }
@@ -164,7 +164,7 @@ impl ClusterState {
             custom: Routes::default(),
             user_hosts: UserHosts::default(),
             host_overrides: HostOverrides::new(&settings.hostname_suffix),
-            place: Place::new(settings),
+            topology: ClusterTopology::new(settings),
             outputs: OutputIndex::default(),
         }
     }
@@ -285,7 +285,7 @@ impl ClusterState {
         classified.left_out().map(|key| effects.services.insert(key.clone()));
         self.references.add(&workload);
         if classified.takes_part() {
-            effects.place.any |= self.by_namespace.is_empty();
+            effects.topology.any |= self.by_namespace.is_empty();
             self.by_namespace.entry(id.namespace.clone()).or_default().insert(id.clone());
             effects.sidecars.insert(id.namespace.clone());
         }
@@ -307,7 +307,7 @@ impl ClusterState {
         self.references.remove(&placed.workload);
         if placed.classified.takes_part() {
             remove_from(&mut self.by_namespace, &id.namespace, id);
-            effects.place.any |= self.by_namespace.is_empty();
+            effects.topology.any |= self.by_namespace.is_empty();
             effects.sidecars.insert(id.namespace.clone());
         }
         self.undecided -= usize::from(placed.classified.is_undecided());
@@ -419,9 +419,9 @@ impl ClusterState {
         if let Some(pair) = indexed_pair(&service.selector) {
             self.services_by_pair.entry(pair_hash(&at.0, pair)).or_default().insert(at.1.clone());
         }
-        effects.place |= self.place.put_service(&service);
+        effects.topology |= self.topology.put_service(&service);
         if is_istiod(&service) {
-            effects.place.any = true;
+            effects.topology.any = true;
             self.istiods.insert(at.clone());
         }
         self.services.insert(at, service);
@@ -431,14 +431,14 @@ impl ClusterState {
     pub(super) fn remove_service(&mut self, id: &ObjectId) -> Effects {
         let mut effects = Effects::default();
         self.take_service(&(id.namespace.clone(), id.name.clone()), &mut effects);
-        effects.place |= self.place.remove_service(id);
+        effects.topology |= self.topology.remove_service(id);
         effects
     }
 
     fn take_service(&mut self, at: &(Arc<str>, Arc<str>), effects: &mut Effects) {
         if let Some(service) = self.services.remove(at) {
             self.touch_selected(&service, effects);
-            effects.place.any |= self.istiods.remove(at);
+            effects.topology.any |= self.istiods.remove(at);
             if let Some(pair) = indexed_pair(&service.selector) {
                 remove_from(&mut self.services_by_pair, &pair_hash(&at.0, pair), &at.1);
             }
@@ -466,20 +466,20 @@ impl ClusterState {
     // ---- Nodes and Namespaces ----
 
     pub(super) fn put_node(&mut self, node: Node) -> Effects {
-        Effects { place: self.place.put_node(node), ..Effects::default() }
+        Effects { topology: self.topology.put_node(node), ..Effects::default() }
     }
 
     pub(super) fn remove_node(&mut self, id: &ObjectId) -> Effects {
-        Effects { place: self.place.remove_node(id), ..Effects::default() }
+        Effects { topology: self.topology.remove_node(id), ..Effects::default() }
     }
 
     /// Where it stands and how others reach it.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn topology(&self) -> &ClusterTopology {
+        &self.topology
     }
 
-    pub(super) fn place_mut(&mut self) -> &mut Place {
-        &mut self.place
+    pub(super) fn topology_mut(&mut self) -> &mut ClusterTopology {
+        &mut self.topology
     }
 
     // ---- what was written ----
@@ -498,7 +498,7 @@ impl ClusterState {
         match kind {
             Kind::Service => self.services.values().map(|service| service.id.clone()).collect(),
             Kind::EndpointSlice => self.slices.ids(),
-            Kind::Node => self.place.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
+            Kind::Node => self.topology.nodes().map(|name| ObjectId::new(kind, "", name)).collect(),
             Kind::Namespace => self.namespaces.values().map(|namespace| namespace.id.clone()).collect(),
             kind if Policies::KINDS.contains(&kind) => self.policies.ids(kind),
             kind if Kind::WRITTEN.contains(&kind) => {

@@ -47,7 +47,7 @@ impl Registry {
         for cluster_state in
             self.cluster_states.iter().filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
         {
-            let planes = cluster_state.place().control_planes();
+            let planes = cluster_state.topology().control_planes();
             if cluster_state.knows(Kind::Namespace)
                 && !planes.is_empty()
                 && !planes.iter().any(|of| **of == *cluster_state.key().as_str())
@@ -95,7 +95,7 @@ impl Registry {
     /// What is wrong with whom a cluster names as those that serve it.
     pub(super) fn note_of_control_planes(&self, cluster_state: &ClusterState) -> Option<Note> {
         let planes = self.remotes.read().get(cluster_state.name()).cloned()?;
-        let named = cluster_state.place().control_planes();
+        let named = cluster_state.topology().control_planes();
         let missing: Vec<&str> =
             named.iter().map(|name| &**name).filter(|name| !planes.iter().any(|of| of.as_str() == *name)).collect();
         if missing.is_empty() {
@@ -121,7 +121,7 @@ impl Registry {
             cluster_state.is_loading()
                 || !cluster_state.knows_dependents()
                 || !cluster_state.knows(Kind::Namespace)
-                || (cluster_state.place().regions().is_empty() && !cluster_state.knows(Kind::Node))
+                || (cluster_state.topology().regions().is_empty() && !cluster_state.knows(Kind::Node))
         })
     }
 

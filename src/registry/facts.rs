@@ -13,12 +13,12 @@ use crate::model::{ClusterName, Kind};
 impl ClusterState {
     /// What its own names end with.
     pub(super) fn domain(&self) -> Arc<str> {
-        self.place().domain(self.knows(Kind::Namespace))
+        self.topology().domain(self.knows(Kind::Namespace))
     }
 
     /// The network that it stands in.
     pub(super) fn gateway_network(&self) -> Option<Arc<str>> {
-        self.place().network(self.knows(Kind::Namespace))
+        self.topology().network(self.knows(Kind::Namespace))
     }
 }
 
@@ -31,7 +31,7 @@ impl Registry {
         for cluster in self.cluster_names() {
             let prefers = clusters.contains(cluster.as_str());
             let effects = self.in_cluster_state(&cluster, |cluster_state| Effects {
-                place: cluster_state.place_mut().prefer_nlb(prefers),
+                topology: cluster_state.topology_mut().prefer_nlb(prefers),
                 ..Effects::default()
             });
             self.spread(&cluster, effects, &Trigger::Cluster(cluster.clone()));
@@ -41,7 +41,7 @@ impl Registry {
     pub(super) fn new_cluster_state(&self, cluster: &ClusterName) -> ClusterState {
         let mut cluster_state = ClusterState::new(cluster.clone(), self.watched_kinds_in(cluster), &self.settings);
         let _ = cluster_state.set_istio_namespace(self.istio_namespace(cluster));
-        cluster_state.place_mut().prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
+        cluster_state.topology_mut().prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
         cluster_state
     }
 
@@ -63,13 +63,13 @@ impl Registry {
         };
         let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
         if let Some(gateway) = gateway {
-            cluster_state.place_mut().recall_gateway(gateway);
+            cluster_state.topology_mut().recall_gateway(gateway);
         }
         if let Some(domain) = domain {
-            cluster_state.place_mut().recall_domain(domain);
+            cluster_state.topology_mut().recall_domain(domain);
         }
         if let Some(network) = network {
-            cluster_state.place_mut().recall_network(network);
+            cluster_state.topology_mut().recall_network(network);
         }
     }
 }

@@ -132,13 +132,13 @@ impl Registry {
         if !cluster_state.is_loading() && cluster_state.workload_count() > 0 {
             let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
-            if let Some((id, problems)) = cluster_state.place().gateway_problems() {
+            if let Some((id, problems)) = cluster_state.topology().gateway_problems() {
                 let questions = problems
                     .iter()
                     .map(|problem| note(NoteKind::GatewayQuestionable, id.in_cluster(cluster), problem.clone()));
                 notes.extend(questions);
             }
-            match (cluster_state.place().gateway_without_address(), cluster_state.place().gateway()) {
+            match (cluster_state.topology().gateway_without_address(), cluster_state.topology().gateway()) {
                 (Some((id, _)), Some(last)) => {
                     let message =
                         format!("has no external address; its last known address {} stays in use", last.address);
@@ -146,7 +146,7 @@ impl Registry {
                 }
                 (_, None) if self_sufficient => {}
                 (Some((id, true)), None) => {
-                    let named = cluster_state.place().gateway_problems_of(&id);
+                    let named = cluster_state.topology().gateway_problems_of(&id);
                     let lacks = if named.is_empty() {
                         "none of its ports leads to 15443, where a gateway passes connections through".to_owned()
                     } else {
@@ -166,20 +166,21 @@ impl Registry {
                 (None, None) if cluster_state.knows(Kind::Service) => {
                     let message = format!(
                         "none has the label app={}; other clusters do not reach this one",
-                        cluster_state.place().gateway_app()
+                        cluster_state.topology().gateway_app()
                     );
                     let namespaces = self.gateway_namespaces(cluster_state.istio_namespace()).join(", ");
                     notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, &namespaces), message));
                 }
                 _ => {}
             }
-            notes.extend(cluster_state.place().problems().iter().map(|problem| {
+            notes.extend(cluster_state.topology().problems().iter().map(|problem| {
                 let object = ObjectId::new(Kind::Namespace, "", cluster_state.istio_namespace()).in_cluster(cluster);
                 note(NoteKind::ClusterFactInvalid, object, problem.clone())
             }));
-            let regions = cluster_state.place().regions();
+            let regions = cluster_state.topology().regions();
             if regions.is_empty() && cluster_state.knows(Kind::Node) {
-                let none = if cluster_state.place().has_nodes() { "none carries a region" } else { "there are none" };
+                let none =
+                    if cluster_state.topology().has_nodes() { "none carries a region" } else { "there are none" };
                 let message = format!("{none}; the endpoints of this cluster have no locality");
                 notes.push(note(NoteKind::RegionUnknown, all_of(Kind::Node, ""), message));
             } else if regions.len() > 1 {

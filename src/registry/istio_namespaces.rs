@@ -12,7 +12,7 @@ use super::{
     Registry,
     cluster_state::{ClusterState, Effects},
     dirty::Trigger,
-    place::{Moved, tells_of_cluster},
+    topology::{TopologyChange, tells_of_cluster},
 };
 use crate::{
     istio::keys,
@@ -71,11 +71,11 @@ impl Registry {
         if now == before {
             return false;
         }
-        let place =
+        let topology =
             self.cluster_states.get_mut(cluster).map(|mut cluster_state| cluster_state.set_istio_namespace(now));
-        if let Some(place) = place {
+        if let Some(topology) = topology {
             let trigger = Trigger::Cluster(cluster.clone());
-            self.spread(cluster, Effects { place, ..Effects::default() }, &trigger);
+            self.spread(cluster, Effects { topology, ..Effects::default() }, &trigger);
             self.mark_everything(&trigger);
         }
         true
@@ -97,10 +97,10 @@ impl ClusterState {
     }
 
     /// Reads from another namespace what tells of the cluster.
-    pub(super) fn set_istio_namespace(&mut self, namespace: Arc<str>) -> Moved {
+    pub(super) fn set_istio_namespace(&mut self, namespace: Arc<str>) -> TopologyChange {
         self.istio_namespace = namespace;
         let facts = self.namespaces.get(&self.istio_namespace).map(|known| known.facts.clone()).unwrap_or_default();
-        self.place.put_facts(&facts)
+        self.topology.put_facts(&facts)
     }
 
     /// Whether a namespace, as it is now, may be a reason for [`ClusterState::note_of_istio_namespace`].

@@ -474,13 +474,13 @@ fn lift_source(
     let kinds = [written, seen, unseen_local];
     let beside_rollouts = kinds.into_iter().flatten().find(|kind| *kind != Kind::Rollout);
     let workload = beside_rollouts.or_else(|| kinds.into_iter().flatten().next())?;
-    let locality = if loading { None } else { cluster_state.place().locality() };
+    let locality = if loading { None } else { cluster_state.topology().locality() };
     let gateway = if loading {
         None
     } else if cluster_state.knows(Kind::Namespace) {
-        cluster_state.place().gateway()
+        cluster_state.topology().gateway()
     } else {
-        cluster_state.place().gateway_like(written_gateway.as_ref())
+        cluster_state.topology().gateway_like(written_gateway.as_ref())
     };
     let services_unknown = loading || !cluster_state.knows(Kind::Service);
     let pods_unknown = services_unknown || !cluster_state.knows_pods() || carried.is_some();
@@ -510,7 +510,7 @@ fn lift_source(
         carried_local,
         since_seconds: if loading { None } else { cluster_state.oldest(key).map(|oldest| oldest.created_seconds) },
         principals: Principals {
-            trust_domain: cluster_state.place().trust_domain(),
+            trust_domain: cluster_state.topology().trust_domain(),
             accounts: if loading { BTreeSet::new() } else { cluster_state.service_accounts(key) },
             unknown: loading || !cluster_state.knows_workloads() || !cluster_state.knows(Kind::Namespace),
         },

@@ -112,9 +112,9 @@ impl Registry {
             Some(ClusterStatus {
                 name: name.clone(),
                 kinds: cluster_state.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
-                regions: cluster_state.place().regions(),
+                regions: cluster_state.topology().regions(),
                 network: cluster_state.gateway_network(),
-                gateway: cluster_state.place().gateway(),
+                gateway: cluster_state.topology().gateway(),
                 control_planes: self.remotes.read().get(name).into_iter().flatten().cloned().collect(),
                 workloads: cluster_state.workload_count(),
                 services: cluster_state.service_keys().count(),

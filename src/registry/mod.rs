@@ -40,7 +40,6 @@ mod notes;
 mod operations;
 mod output_index;
 mod partition;
-mod place;
 mod policies;
 mod ports;
 mod propagation;
@@ -54,6 +53,7 @@ mod routes;
 mod slices;
 mod snapshot;
 mod status;
+mod topology;
 mod user_hosts;
 mod writing;
 
@@ -434,13 +434,13 @@ impl Registry {
         for (identity, _) in &effects.moved {
             self.recount_identity(identity, cluster);
         }
-        if effects.place.any {
+        if effects.topology.any {
             self.note_place(cluster);
         }
-        if effects.place.network {
+        if effects.topology.network {
             self.note_networks();
         }
-        if effects.place.control_planes {
+        if effects.topology.control_planes {
             self.recount_control_planes(cluster);
         }
         for id in &effects.noted {
@@ -475,14 +475,14 @@ impl Registry {
             let naming = effects.served.iter().flat_map(|key| dependencies.naming(&key.identity));
             self.unreviewed.lock().extend(naming.cloned());
         }
-        if effects.place.endpoints {
+        if effects.topology.endpoints {
             dirty.extend(self.keys_running_in(cluster).into_iter().map(WorkKey::Service));
             dirty.extend(self.keys_absent_from(cluster).into_iter().map(WorkKey::Service));
         }
-        if effects.place.domain {
+        if effects.topology.domain {
             dirty.extend(self.routed_hosts_in(cluster).into_iter().map(WorkKey::Host));
         }
-        if effects.place.clients {
+        if effects.topology.clients {
             dirty.extend(self.keys_for(cluster).into_iter().map(WorkKey::Service));
         }
         if self.settings.propagate != Propagate::Off {

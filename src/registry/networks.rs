@@ -72,7 +72,7 @@ impl Registry {
         if let Some(network) = pod.and_then(|pod| pod.network.clone())
             && let Some(mut cluster_state) = self.cluster_states.get_mut(cluster)
         {
-            cluster_state.place_mut().recall_network(network);
+            cluster_state.topology_mut().recall_network(network);
         }
     }
 

@@ -149,7 +149,7 @@ impl Registry {
         match cluster {
             Some(cluster) => self.cluster_states.get(&cluster).is_some_and(|cluster_state| {
                 // A gateway that stands without an address still has the one that was written.
-                cluster_state.knows_endpoints() && (started || cluster_state.place().gateway().is_some())
+                cluster_state.knows_endpoints() && (started || cluster_state.topology().gateway().is_some())
             }),
             None => started,
         }

@@ -8,7 +8,7 @@ use crate::{
     model::{Kind, Labels, Namespace, ObjectId, ServiceKey},
     registry::{
         injection::{LeftOut, NamespaceMarks},
-        place::Moved,
+        topology::TopologyChange,
     },
 };
 
@@ -26,22 +26,22 @@ impl ClusterState {
         let name = namespace.id.name.clone();
         let before = self.namespace_marks(&name);
         self.gone.remove(&name);
-        let mut place = self.put_facts(&name, &namespace.facts);
-        place.any |= self.bears_on_istio_namespace(&name);
+        let mut topology = self.put_facts(&name, &namespace.facts);
+        topology.any |= self.bears_on_istio_namespace(&name);
         self.namespaces.insert(name.clone(), namespace);
-        place.any |= self.bears_on_istio_namespace(&name);
+        topology.any |= self.bears_on_istio_namespace(&name);
         let mut effects =
             if self.namespace_marks(&name) == before { Effects::default() } else { self.reclassify(&name, settings) };
-        effects.place |= place;
+        effects.topology |= topology;
         effects
     }
 
-    fn put_facts(&mut self, namespace: &str, facts: &Labels) -> Moved {
+    fn put_facts(&mut self, namespace: &str, facts: &Labels) -> TopologyChange {
         let known = self.namespaces.get(namespace).map(|namespace| &namespace.facts);
         if namespace != &*self.istio_namespace || known.unwrap_or(&Labels::new()) == facts {
-            return Moved::default();
+            return TopologyChange::default();
         }
-        self.place.put_facts(facts)
+        self.topology.put_facts(facts)
     }
 
     pub(in crate::registry) fn remove_namespace(&mut self, id: &ObjectId) -> Effects {
@@ -49,10 +49,10 @@ impl ClusterState {
         if is_used && self.namespaces.contains_key(&id.name) {
             self.gone.insert(id.name.clone(), self.namespace_marks(&id.name));
         }
-        let mut place = self.put_facts(&id.name, &Labels::new());
-        place.any |= self.bears_on_istio_namespace(&id.name);
+        let mut topology = self.put_facts(&id.name, &Labels::new());
+        topology.any |= self.bears_on_istio_namespace(&id.name);
         self.namespaces.remove(&id.name);
-        Effects { place, ..Effects::default() }
+        Effects { topology, ..Effects::default() }
     }
 
     /// Looks again at the workloads and clients of a namespace that says something else now.

@@ -49,7 +49,7 @@ impl ClusterState {
         let service = self.services.get(&(backend.namespace.clone(), backend.service.clone()));
         let mut pods = service.map_or_else(Vec::new, |service| self.slices.pods(service, &backend.ports));
         // A cluster counts as one region: zones of its others would not be found there.
-        if self.place.regions().len() > 1 {
+        if self.topology.regions().len() > 1 {
             pods.iter_mut().for_each(|pod| pod.zone = None);
         }
         pods

@@ -28,9 +28,9 @@ pub(super) fn tells_of_cluster(facts: &Labels) -> bool {
     keys.iter().any(|key| facts.get(*key).is_some_and(|value| !value.trim().is_empty()))
 }
 
-/// The place of one cluster.
+/// The topology of one cluster.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ClusterTopology {
     nodes: HashMap<Arc<str>, Option<Locality>>,
     /// Number of nodes at each locality.
     localities: BTreeMap<Option<Locality>, usize>,
@@ -61,7 +61,7 @@ pub(super) struct Place {
 
 /// What changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Moved {
+pub(super) struct TopologyChange {
     /// How the endpoints of the cluster look: gateway address, locality or domain.
     pub(super) endpoints: bool,
     /// What its own names end with.
@@ -76,7 +76,7 @@ pub(super) struct Moved {
     pub(super) any: bool,
 }
 
-impl std::ops::BitOrAssign for Moved {
+impl std::ops::BitOrAssign for TopologyChange {
     fn bitor_assign(&mut self, other: Self) {
         self.endpoints |= other.endpoints;
         self.domain |= other.domain;
@@ -87,7 +87,7 @@ impl std::ops::BitOrAssign for Moved {
     }
 }
 
-impl Place {
+impl ClusterTopology {
     pub(super) fn new(settings: &Settings) -> Self {
         let app: Arc<str> = settings.gateway_app.as_str().into();
         Self {
@@ -111,14 +111,14 @@ impl Place {
         }
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Self)) -> Moved {
-        let names = |place: &Self| (place.domain(true), place.trust_domain());
-        let way = |place: &Self| (place.gateway(), place.network.clone());
-        let seen = |place: &Self| (way(place), place.locality(), names(place), place.regions());
+    fn change(&mut self, change: impl FnOnce(&mut Self)) -> TopologyChange {
+        let names = |topology: &Self| (topology.domain(true), topology.trust_domain());
+        let way = |topology: &Self| (topology.gateway(), topology.network.clone());
+        let seen = |topology: &Self| (way(topology), topology.locality(), names(topology), topology.regions());
         let (before, planes) = (seen(self), self.control_planes.clone());
         change(self);
         let after = seen(self);
-        Moved {
+        TopologyChange {
             endpoints: (&before.0, &before.1, &before.2) != (&after.0, &after.1, &after.2),
             domain: before.2 != after.2,
             clients: before.3 != after.3 || self.direct && before.0.1 != after.0.1,
@@ -131,7 +131,7 @@ impl Place {
     // ---- what the cluster tells of itself ----
 
     /// The annotations and the network of the Istio namespace came, changed or went.
-    pub(super) fn put_facts(&mut self, facts: &Labels) -> Moved {
+    pub(super) fn put_facts(&mut self, facts: &Labels) -> TopologyChange {
         let filled = |key: &str| facts.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let app = filled(GATEWAY_APP).map_or_else(|| self.app_of_settings.clone(), Into::into);
         let mut problems = Vec::new();
@@ -150,24 +150,24 @@ impl Place {
         let mut planes: Vec<Arc<str>> = planes.filter(|name| !name.is_empty()).map(Into::into).collect();
         planes.sort();
         planes.dedup();
-        self.change(|place| {
-            (place.domain, place.trust_domain, place.network) = (domain, trust_domain, network);
-            place.problems = problems;
-            place.control_planes = planes;
-            place.apps.pop();
-            place.apps.push(app);
+        self.change(|topology| {
+            (topology.domain, topology.trust_domain, topology.network) = (domain, trust_domain, network);
+            topology.problems = problems;
+            topology.control_planes = planes;
+            topology.apps.pop();
+            topology.apps.push(app);
         })
     }
 
     /// Whether the cluster is reached through the other gateway, where that has an address.
-    pub(super) fn prefer_nlb(&mut self, prefers: bool) -> Moved {
+    pub(super) fn prefer_nlb(&mut self, prefers: bool) -> TopologyChange {
         if self.prefers_nlb == prefers {
-            return Moved::default();
+            return TopologyChange::default();
         }
-        self.change(|place| {
-            place.prefers_nlb = prefers;
-            let own = place.apps.pop();
-            place.apps = prefers.then(|| place.nlb_app.clone()).into_iter().chain(own).collect();
+        self.change(|topology| {
+            topology.prefers_nlb = prefers;
+            let own = topology.apps.pop();
+            topology.apps = prefers.then(|| topology.nlb_app.clone()).into_iter().chain(own).collect();
         })
     }
 
@@ -210,18 +210,18 @@ impl Place {
     // ---- gateways ----
 
     /// A Service came or changed. Answers nothing for one that may be and could be no gateway.
-    pub(super) fn put_service(&mut self, service: &LocalService) -> Moved {
+    pub(super) fn put_service(&mut self, service: &LocalService) -> TopologyChange {
         if self.gateways.holds(service) {
-            return Moved::default();
+            return TopologyChange::default();
         }
-        self.change(|place| place.gateways.put(service, &place.apps))
+        self.change(|topology| topology.gateways.put(service, &topology.apps))
     }
 
-    pub(super) fn remove_service(&mut self, id: &ObjectId) -> Moved {
+    pub(super) fn remove_service(&mut self, id: &ObjectId) -> TopologyChange {
         if !self.gateways.has(id) {
-            return Moved::default();
+            return TopologyChange::default();
         }
-        self.change(|place| place.gateways.remove(id, &place.apps))
+        self.change(|topology| topology.gateways.remove(id, &topology.apps))
     }
 
     /// Where other clusters reach this one.
@@ -229,7 +229,7 @@ impl Place {
         self.gateways.address(&self.apps).cloned()
     }
 
-    /// As [`Place::gateway`], while it is not known which label this cluster's gateways have: the address by which others
+    /// As [`ClusterTopology::gateway`], while it is not known which label this cluster's gateways have: the address by which others
     /// reached it stays where a Service still has it.
     pub(super) fn gateway_like(&self, written: Option<&GatewayAddress>) -> Option<GatewayAddress> {
         written.filter(|address| self.gateways.has_address(address)).cloned().or_else(|| self.gateway())
@@ -262,18 +262,18 @@ impl Place {
 
     // ---- nodes ----
 
-    pub(super) fn put_node(&mut self, node: Node) -> Moved {
+    pub(super) fn put_node(&mut self, node: Node) -> TopologyChange {
         if self.nodes.get(&node.id.name) == Some(&node.locality) {
-            return Moved::default();
+            return TopologyChange::default();
         }
-        self.change(|place| place.set_node(node.id.name, Some(node.locality)))
+        self.change(|topology| topology.set_node(node.id.name, Some(node.locality)))
     }
 
-    pub(super) fn remove_node(&mut self, id: &ObjectId) -> Moved {
+    pub(super) fn remove_node(&mut self, id: &ObjectId) -> TopologyChange {
         if !self.nodes.contains_key(&id.name) {
-            return Moved::default();
+            return TopologyChange::default();
         }
-        self.change(|place| place.set_node(id.name.clone(), None))
+        self.change(|topology| topology.set_node(id.name.clone(), None))
     }
 
     fn set_node(&mut self, name: Arc<str>, now: Option<Option<Locality>>) {
@@ -330,8 +330,8 @@ mod tests {
     use super::*;
     use crate::model::{Addressing, GatewayService, Kind};
 
-    fn place() -> Place {
-        Place::new(&Settings::default())
+    fn topology() -> ClusterTopology {
+        ClusterTopology::new(&Settings::default())
     }
 
     fn node(name: &str, locality: Option<Locality>) -> Node {
@@ -355,71 +355,71 @@ mod tests {
         }
     }
 
-    fn address(place: &Place) -> Option<String> {
-        place.gateway().map(|gateway| gateway.address.to_string())
+    fn address(topology: &ClusterTopology) -> Option<String> {
+        topology.gateway().map(|gateway| gateway.address.to_string())
     }
 
     #[test]
     fn regions_are_counted_and_zones_must_agree() {
-        let mut place = place();
-        assert!(place.put_node(node("a", Some(Locality::zone("west", "w1")))).clients);
-        assert_eq!(place.locality(), Some(Locality::zone("west", "w1")));
-        let second = place.put_node(node("b", Some(Locality::zone("west", "w2"))));
+        let mut topology = topology();
+        assert!(topology.put_node(node("a", Some(Locality::zone("west", "w1")))).clients);
+        assert_eq!(topology.locality(), Some(Locality::zone("west", "w1")));
+        let second = topology.put_node(node("b", Some(Locality::zone("west", "w2"))));
         assert!(second.endpoints && !second.clients, "the zone goes, the region stays");
-        assert_eq!(place.locality(), Some(Locality::region("west")));
-        place.put_node(node("c", Some(Locality::region("east"))));
-        assert_eq!(place.regions(), ["west".into(), "east".into()]);
-        assert!(!place.put_node(node("d", None)).endpoints, "a node without region changes nothing");
-        assert_eq!(place.put_node(node("d", None)), Moved::default());
+        assert_eq!(topology.locality(), Some(Locality::region("west")));
+        topology.put_node(node("c", Some(Locality::region("east"))));
+        assert_eq!(topology.regions(), ["west".into(), "east".into()]);
+        assert!(!topology.put_node(node("d", None)).endpoints, "a node without region changes nothing");
+        assert_eq!(topology.put_node(node("d", None)), TopologyChange::default());
     }
 
     #[test]
     fn zones_of_two_regions_never_agree() {
-        let mut place = place();
-        place.put_node(node("a", Some(Locality::zone("west", "a"))));
-        place.put_node(node("b", Some(Locality::zone("east", "a"))));
-        assert_eq!(place.locality(), Some(Locality::region("east")));
+        let mut topology = topology();
+        topology.put_node(node("a", Some(Locality::zone("west", "a"))));
+        topology.put_node(node("b", Some(Locality::zone("east", "a"))));
+        assert_eq!(topology.locality(), Some(Locality::region("east")));
     }
 
     #[test]
     fn the_newest_gateway_with_an_address_counts() {
-        let mut place = place();
-        assert!(place.put_service(&gateway("old", 1, Some("192.0.2.1"))).endpoints);
-        assert!(!place.put_service(&gateway("newest", 3, None)).endpoints);
-        place.put_service(&gateway("newer", 2, Some("192.0.2.2")));
-        assert_eq!(address(&place).as_deref(), Some("192.0.2.2"));
-        assert_eq!(place.gateway_without_address(), None);
+        let mut topology = topology();
+        assert!(topology.put_service(&gateway("old", 1, Some("192.0.2.1"))).endpoints);
+        assert!(!topology.put_service(&gateway("newest", 3, None)).endpoints);
+        topology.put_service(&gateway("newer", 2, Some("192.0.2.2")));
+        assert_eq!(address(&topology).as_deref(), Some("192.0.2.2"));
+        assert_eq!(topology.gateway_without_address(), None);
         let ignored = LocalService { ignored: true, ..gateway("newer", 2, Some("192.0.2.2")) };
-        assert!(place.put_service(&ignored).endpoints);
-        assert_eq!(address(&place).as_deref(), Some("192.0.2.1"));
+        assert!(topology.put_service(&ignored).endpoints);
+        assert_eq!(address(&topology).as_deref(), Some("192.0.2.1"));
     }
 
     #[test]
     fn an_address_outlives_its_loss_but_not_its_gateway() {
-        let mut place = place();
-        place.put_service(&gateway("one", 1, Some("192.0.2.1")));
-        let lost = place.put_service(&gateway("one", 1, None));
+        let mut topology = topology();
+        topology.put_service(&gateway("one", 1, Some("192.0.2.1")));
+        let lost = topology.put_service(&gateway("one", 1, None));
         assert!(!lost.endpoints && lost.any, "nothing moves, but a note is due");
-        assert_eq!(address(&place).as_deref(), Some("192.0.2.1"));
-        assert!(place.gateway_without_address().is_some());
-        assert!(place.remove_service(&ObjectId::new(Kind::Service, "istio-system", "one")).endpoints);
-        place.put_service(&gateway("two", 2, None));
-        assert_eq!(address(&place), None);
+        assert_eq!(address(&topology).as_deref(), Some("192.0.2.1"));
+        assert!(topology.gateway_without_address().is_some());
+        assert!(topology.remove_service(&ObjectId::new(Kind::Service, "istio-system", "one")).endpoints);
+        topology.put_service(&gateway("two", 2, None));
+        assert_eq!(address(&topology), None);
     }
 
     #[test]
     fn an_address_ends_with_the_port_that_leads_to_it() {
-        let mut place = place();
-        place.put_service(&gateway("one", 1, Some("192.0.2.1")));
+        let mut topology = topology();
+        topology.put_service(&gateway("one", 1, Some("192.0.2.1")));
         let mut without_port = gateway("one", 1, None);
         without_port.gateway.as_mut().expect("it is one").lacks_port = true;
-        assert!(place.put_service(&without_port).endpoints, "nobody answers there any more");
-        assert_eq!(address(&place), None);
-        place.recall_gateway(GatewayAddress { address: "192.0.2.1".into(), port: 15443 });
-        assert_eq!(address(&place), None, "nor was it lost for a moment only");
-        assert!(place.gateway_without_address().is_some_and(|(_, lacks_port)| lacks_port));
-        place.put_service(&gateway("two", 1, None));
-        assert!(place.gateway_without_address().is_some_and(|(id, lacks_port)| !lacks_port && &*id.name == "two"));
+        assert!(topology.put_service(&without_port).endpoints, "nobody answers there any more");
+        assert_eq!(address(&topology), None);
+        topology.recall_gateway(GatewayAddress { address: "192.0.2.1".into(), port: 15443 });
+        assert_eq!(address(&topology), None, "nor was it lost for a moment only");
+        assert!(topology.gateway_without_address().is_some_and(|(_, lacks_port)| lacks_port));
+        topology.put_service(&gateway("two", 1, None));
+        assert!(topology.gateway_without_address().is_some_and(|(id, lacks_port)| !lacks_port && &*id.name == "two"));
     }
 
     fn labelled(app: &str, service: LocalService) -> LocalService {
@@ -438,65 +438,65 @@ mod tests {
             [own, gateway("common", 2, Some("192.0.2.1"))]
         };
         let named = facts(&[(GATEWAY_APP, "eastwest")]);
-        let mut late = place();
+        let mut late = topology();
         for service in &services() {
             late.put_service(service);
         }
         assert_eq!(address(&late).as_deref(), Some("192.0.2.1"));
         assert!(late.put_facts(&named).endpoints);
-        let mut early = place();
+        let mut early = topology();
         early.put_facts(&named);
         for service in &services() {
             early.put_service(service);
         }
-        for place in [&mut early, &mut late] {
-            assert_eq!(address(place).as_deref(), Some("192.0.2.7"));
-            assert!(!place.remove_service(&ObjectId::new(Kind::Service, "istio-system", "common")).endpoints);
-            assert!(place.put_service(&labelled("other", gateway("own", 1, Some("192.0.2.7")))).endpoints);
-            assert_eq!((address(place), place.gateway_without_address()), (None, None));
+        for topology in [&mut early, &mut late] {
+            assert_eq!(address(topology).as_deref(), Some("192.0.2.7"));
+            assert!(!topology.remove_service(&ObjectId::new(Kind::Service, "istio-system", "common")).endpoints);
+            assert!(topology.put_service(&labelled("other", gateway("own", 1, Some("192.0.2.7")))).endpoints);
+            assert_eq!((address(topology), topology.gateway_without_address()), (None, None));
         }
     }
 
     #[test]
     fn the_preferred_gateway_counts_while_it_has_an_address() {
-        let mut place = place();
+        let mut topology = topology();
         let nlb = |address| labelled("istio-ingressgateway-nlb", gateway("nlb", 9, address));
-        place.put_service(&gateway("common", 1, Some("192.0.2.1")));
-        assert!(!place.put_service(&nlb(Some("192.0.2.9"))).endpoints, "the cluster is not in the list");
-        assert!(place.prefer_nlb(true).endpoints);
-        assert_eq!(address(&place).as_deref(), Some("192.0.2.9"));
-        assert_eq!(place.prefer_nlb(true), Moved::default());
-        assert!(place.put_service(&nlb(None)).endpoints);
-        assert_eq!(address(&place).as_deref(), Some("192.0.2.1"));
-        assert_eq!(place.gateway_without_address(), None);
-        place.put_service(&nlb(Some("192.0.2.9")));
-        assert!(place.prefer_nlb(false).endpoints);
-        assert_eq!(address(&place).as_deref(), Some("192.0.2.1"));
+        topology.put_service(&gateway("common", 1, Some("192.0.2.1")));
+        assert!(!topology.put_service(&nlb(Some("192.0.2.9"))).endpoints, "the cluster is not in the list");
+        assert!(topology.prefer_nlb(true).endpoints);
+        assert_eq!(address(&topology).as_deref(), Some("192.0.2.9"));
+        assert_eq!(topology.prefer_nlb(true), TopologyChange::default());
+        assert!(topology.put_service(&nlb(None)).endpoints);
+        assert_eq!(address(&topology).as_deref(), Some("192.0.2.1"));
+        assert_eq!(topology.gateway_without_address(), None);
+        topology.put_service(&nlb(Some("192.0.2.9")));
+        assert!(topology.prefer_nlb(false).endpoints);
+        assert_eq!(address(&topology).as_deref(), Some("192.0.2.1"));
     }
 
     #[test]
     fn the_domain_is_the_annotation_then_what_was_written_then_the_setting() {
-        let mut place = place();
-        assert_eq!(&*place.domain(true), "cluster.local");
-        place.recall_domain("west.example".into());
-        assert_eq!((&*place.domain(false), &*place.domain(true)), ("west.example", "cluster.local"));
-        assert!(place.put_facts(&facts(&[(CLUSTER_DOMAIN, " East.example. ")])).endpoints);
-        assert_eq!((&*place.domain(false), &*place.domain(true)), ("east.example", "east.example"));
-        assert!(place.put_facts(&facts(&[(CLUSTER_DOMAIN, "east_example")])).endpoints);
-        assert_eq!((&*place.domain(true), place.problems().len()), ("cluster.local", 1));
-        place.put_facts(&Labels::new());
-        assert!(place.problems().is_empty());
+        let mut topology = topology();
+        assert_eq!(&*topology.domain(true), "cluster.local");
+        topology.recall_domain("west.example".into());
+        assert_eq!((&*topology.domain(false), &*topology.domain(true)), ("west.example", "cluster.local"));
+        assert!(topology.put_facts(&facts(&[(CLUSTER_DOMAIN, " East.example. ")])).endpoints);
+        assert_eq!((&*topology.domain(false), &*topology.domain(true)), ("east.example", "east.example"));
+        assert!(topology.put_facts(&facts(&[(CLUSTER_DOMAIN, "east_example")])).endpoints);
+        assert_eq!((&*topology.domain(true), topology.problems().len()), ("cluster.local", 1));
+        topology.put_facts(&Labels::new());
+        assert!(topology.problems().is_empty());
     }
 
     #[test]
     fn the_network_is_the_label_then_what_was_written_while_that_cannot_be_read() {
-        let mut place = place();
-        assert_eq!(place.network(true), None);
-        place.recall_network("network-9".into());
-        assert_eq!((place.network(false).as_deref(), place.network(true)), (Some("network-9"), None));
-        assert!(place.put_facts(&facts(&[(keys::NETWORK, "network-1")])).endpoints);
-        assert_eq!(place.network(false).as_deref(), Some("network-1"));
-        assert!(place.put_facts(&Labels::new()).endpoints);
-        assert_eq!(place.network(true), None);
+        let mut topology = topology();
+        assert_eq!(topology.network(true), None);
+        topology.recall_network("network-9".into());
+        assert_eq!((topology.network(false).as_deref(), topology.network(true)), (Some("network-9"), None));
+        assert!(topology.put_facts(&facts(&[(keys::NETWORK, "network-1")])).endpoints);
+        assert_eq!(topology.network(false).as_deref(), Some("network-1"));
+        assert!(topology.put_facts(&Labels::new()).endpoints);
+        assert_eq!(topology.network(true), None);
     }
 }
