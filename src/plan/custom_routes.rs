@@ -23,7 +23,7 @@ pub(super) fn of<'a>(decided: &'a PlanContext<'_>, cluster: &'a ClusterName) -> 
         let environments = route.annotations.get(CREATED_FOR_ENV).into_iter();
         environments.flat_map(|of| of.split(BETWEEN_ENVIRONMENTS)).any(|of| of.eq_ignore_ascii_case(environment))
     };
-    let here = decided.snapshot.beside.custom.iter().filter(move |(of, _)| of == cluster);
+    let here = decided.snapshot.routing.custom.iter().filter(move |(of, _)| of == cluster);
     here.map(|(_, route)| &**route).filter(is_for)
 }
 

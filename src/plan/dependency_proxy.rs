@@ -18,7 +18,7 @@ const NAME_SUFFIX: &str = "-proxy-vs";
 /// Adds the VirtualServices for which the service is the proxy.
 pub(super) fn add(decided: &PlanContext<'_>, plan: &mut ServicePlan) {
     let Some(host) = decided.governed.first().map(|governed| &governed.wanted.host) else { return };
-    for proxied in &decided.snapshot.beside.proxied {
+    for proxied in &decided.snapshot.routing.proxied {
         if let Some(problem) = &proxied.problem {
             let problem = note(proxied, plan, NoteKind::HostTaken, problem.clone());
             plan.notes.push(problem);

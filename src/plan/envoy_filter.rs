@@ -43,7 +43,7 @@ pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut Se
             }
         };
         let mut any = false;
-        for (of, client) in &snapshot.beside.clients {
+        for (of, client) in &snapshot.routing.clients {
             if !is_enabled(of, settings) {
                 continue;
             }
@@ -62,7 +62,7 @@ pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut Se
             }
         }
         if !any {
-            let (kind, message) = match &snapshot.beside.clients_unread {
+            let (kind, message) = match &snapshot.routing.clients_unread {
                 None => (
                     NoteKind::PolicyUnmatched,
                     format!("no enabled cluster runs a client of {}; it has no effect", snapshot.key),

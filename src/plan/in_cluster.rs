@@ -39,8 +39,8 @@ pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, setting
         && settings.vs_routing_in_cluster_enabled_resources.name(cluster, identity)
         && !settings.vs_routing_in_cluster_disabled_resources.name(cluster, identity);
     match () {
-        () if !wanted || snapshot.beside.users_route.is_some() => Routing::Off,
-        () if snapshot.beside.routes_unknown => Routing::Unknown,
+        () if !wanted || snapshot.routing.users_route.is_some() => Routing::Off,
+        () if snapshot.routing.routes_unknown => Routing::Unknown,
         () => Routing::On,
     }
 }
@@ -71,7 +71,7 @@ pub(super) fn pinned(decided: &PlanContext<'_>, target: &Target, governed: &Host
         Routing::Off => false,
         Routing::On => has_services_alone(source),
         Routing::Unknown => snapshot
-            .beside
+            .routing
             .kept
             .iter()
             .any(|(cluster, id)| *cluster == target.cluster && id.name.ends_with(IN_CLUSTER_SUFFIX)),

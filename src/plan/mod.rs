@@ -112,7 +112,7 @@ impl ServicePlan {
     /// Adds what does not depend on whether the service runs: filters of its clients, and what stays as it is.
     fn finish(&mut self, snapshot: &ServiceSnapshot, settings: &Settings) {
         envoy_filter::add(snapshot, settings, self);
-        for (cluster, id) in &snapshot.beside.kept {
+        for (cluster, id) in &snapshot.routing.kept {
             let planned = self.cluster_mut(cluster);
             planned.others.retain(|object| object.id() != *id);
             planned.kept.push(id.clone());

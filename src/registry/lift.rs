@@ -124,10 +124,10 @@ impl Registry {
         let additional = self.additional_hosts(key);
         let remembered = self.remembered(&standing, key, &plain, keep_case);
         let routing_policies = self.naming(&named);
-        let mut beside = self.beside(key, &identity, &standing, !routing_policies.is_empty());
-        beside.kept.extend(self.kept_at_control_planes(key, &targets));
+        let mut routing = self.routing_inputs(key, &identity, &standing, !routing_policies.is_empty());
+        routing.kept.extend(self.kept_at_control_planes(key, &targets));
         if sources.is_empty() {
-            notes.extend(self.missing_proxy(key, &beside));
+            notes.extend(self.missing_proxy(key, &routing));
         }
         Some(ServiceSnapshot {
             key: spelled,
@@ -144,7 +144,7 @@ impl Registry {
             slow_starts: self.naming(&named),
             routing_policies,
             absences,
-            beside,
+            routing,
             unreadable_policy,
             host_overrides,
             additional,

@@ -12,7 +12,6 @@ mod absence;
 mod addresses;
 mod adoption;
 mod agreement;
-mod beside;
 mod candidates;
 mod carried;
 mod choice;
@@ -50,6 +49,7 @@ mod remembered;
 mod rollout_weights;
 mod rollouts;
 mod routes;
+mod routing_inputs;
 mod slices;
 mod snapshot;
 mod status;
@@ -71,7 +71,6 @@ use parking_lot::{Mutex, RwLock};
 
 pub(crate) use absence::listed_clusters;
 pub use absence::{Absence, AbsenceReason};
-pub use beside::{Beside, IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RuledNamespace};
 pub use dirty::{Because, Trigger, WorkKey};
 pub use hints::HintBudget;
 pub use istio_namespaces::IstioNamespaces;
@@ -79,6 +78,7 @@ pub use notes::{NoteBook, NoteSource};
 pub(crate) use propagation::without_air;
 pub use reads::{ClusterReads, ReadTarget, Unread, listed_targets, main_failure, meanwhile};
 pub use relative_weight::RelativeWeight;
+pub use routing_inputs::{IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RoutingInputs, RuledNamespace};
 pub use snapshot::{
     AdditionalHosts, AdoptedName, AdoptedPair, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute,
     HostSnapshot, LastKnown, Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source,

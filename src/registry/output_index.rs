@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{beside::ruled_namespace, cluster_state::remove_from};
+use super::{cluster_state::remove_from, routing_inputs::ruled_namespace};
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, ServiceKey, Written},

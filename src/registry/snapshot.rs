@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{IstioNamespaces, absence::Absence, beside::Beside, relative_weight::RelativeWeight};
+use super::{IstioNamespaces, absence::Absence, relative_weight::RelativeWeight, routing_inputs::RoutingInputs};
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
@@ -52,7 +52,7 @@ pub struct ServiceSnapshot {
     /// The clusters that may run it in a region that a policy names and no source is in.
     pub absences: Vec<Absence>,
     /// What decides objects beside its hosts.
-    pub beside: Beside,
+    pub routing: RoutingInputs,
     /// A policy (its kind and `cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
     pub unreadable_policy: Option<(Kind, Arc<str>)>,
     /// What Istio may follow in place of its published objects, by the clusters that hold these.

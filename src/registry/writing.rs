@@ -11,9 +11,9 @@ use std::{
 use super::{
     Registry,
     addresses::Offer,
-    beside::ruled_namespace,
     dirty::{Trigger, WorkKey},
     output_index::{hand_written_for, routed_host},
+    routing_inputs::ruled_namespace,
 };
 use crate::{
     istio::Owner,

@@ -26,7 +26,7 @@ pub const NAMESPACE_RULE_SUFFIXES: [&str; 2] = [".svc.cluster.local-incluster-dr
 
 /// What decides objects beside hosts. Every list is sorted.
 #[derive(Debug, Clone, Default)]
-pub struct Beside {
+pub struct RoutingInputs {
     /// The clients that depend on the service, by cluster, as the oldest workload spells each. Empty without RoutingPolicy.
     pub clients: Vec<(ClusterName, String)>,
     /// Where none is known: the clusters that may run some, because they were never read, in words.
@@ -92,15 +92,15 @@ impl Registry {
     /// What decides the objects of a service beside its hosts.
     ///
     /// `plain` is its identity without a partition, under which users know it.
-    pub(super) fn beside(
+    pub(super) fn routing_inputs(
         &self,
         key: &ServiceKey,
         plain: &Identity,
         standing: &[ClusterName],
         has_policies: bool,
-    ) -> Beside {
+    ) -> RoutingInputs {
         let settings = &self.settings;
-        let mut beside = Beside { proxied: self.proxied(key), ..Beside::default() };
+        let mut beside = RoutingInputs { proxied: self.proxied(key), ..RoutingInputs::default() };
         if settings.enable_routing_policy {
             if has_policies {
                 beside.clients = self.clients_of(&key.identity);
@@ -116,7 +116,7 @@ impl Registry {
     }
 
     /// Notes about DependencyProxies whose proxy is not there.
-    pub(super) fn missing_proxy(&self, key: &ServiceKey, beside: &Beside) -> Vec<Note> {
+    pub(super) fn missing_proxy(&self, key: &ServiceKey, beside: &RoutingInputs) -> Vec<Note> {
         if beside.proxied.is_empty() {
             return Vec::new();
         }
@@ -183,7 +183,7 @@ impl Registry {
     }
 
     /// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
-    fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &[ClusterName], beside: &mut Beside) {
+    fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &[ClusterName], beside: &mut RoutingInputs) {
         let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
         let unread = self.carrying(key);
         for cluster_state in &self.cluster_states {
