@@ -18,7 +18,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{item::pruned, observe::Observer};
+use super::{observe::Observer, pruned_object::pruned};
 use crate::{
     manifest::{self, Broken, Crds, Located, Mistyped, Part, Typed, file},
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, ReadCause, ReadFailure},

@@ -24,8 +24,8 @@ use tokio::{
 };
 
 use super::{
-    item::Item,
-    trouble::{Next, Trouble},
+    pruned_object::PrunedObject,
+    watch_error::{Next, WatchError},
 };
 
 /// Objects per page of a list: a page of raw Deployments stays at a few MiB.
@@ -64,18 +64,18 @@ pub(super) const RETRY_AFTER_MAX_SECONDS: u64 = 60;
 /// What an informer reports to.
 pub(super) trait Sink {
     /// A list (`Init`, `InitApply` …, `InitDone`) or a change.
-    fn event(&mut self, event: Event<Item>);
+    fn event(&mut self, event: Event<PrunedObject>);
     /// A list has had no answer for so long that somebody should know; it is waited for further.
-    fn delayed(&mut self, trouble: &Trouble);
+    fn delayed(&mut self, trouble: &WatchError);
     /// The objects cannot be read now; it is tried again.
-    fn failed(&mut self, trouble: &Trouble);
+    fn failed(&mut self, trouble: &WatchError);
     /// A broken watch goes on where it stopped: nothing was missed.
     fn resumed(&mut self);
 }
 
 /// One list-and-watch loop.
 pub(super) struct Informer<S> {
-    api: Api<Item>,
+    api: Api<PrunedObject>,
     resource: String,
     labels: Option<String>,
     sink: S,
@@ -89,13 +89,13 @@ pub(super) struct Informer<S> {
 enum Ended {
     /// By the server, as agreed.
     Duly,
-    Failed(Trouble),
+    Failed(WatchError),
 }
 
 impl<S: Sink> Informer<S> {
     /// `resource` names the objects in messages. `neighbours` wakes the waiting informers of a cluster when one of them succeeds again.
     pub(super) fn new(
-        api: Api<Item>,
+        api: Api<PrunedObject>,
         resource: String,
         labels: Option<&str>,
         sink: S,
@@ -125,7 +125,7 @@ impl<S: Sink> Informer<S> {
     }
 
     /// Lists all objects; returns the version from which to watch.
-    async fn list(&mut self) -> Result<String, Trouble> {
+    async fn list(&mut self) -> Result<String, WatchError> {
         let mut params =
             ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE_OBJECTS);
         self.sink.event(Event::Init);
@@ -137,11 +137,11 @@ impl<S: Sink> Informer<S> {
                 let page = match timeout(slow, &mut request).await {
                     Ok(page) => page,
                     Err(_) => {
-                        self.sink.delayed(&Trouble::slow(slow));
+                        self.sink.delayed(&WatchError::slow(slow));
                         request.await
                     }
                 };
-                page.map_err(|_| Trouble::silent(limit))?.map_err(|error| Trouble::of(&error, &self.resource))?
+                page.map_err(|_| WatchError::silent(limit))?.map_err(|error| WatchError::of(&error, &self.resource))?
             };
             for item in page.items {
                 self.sink.event(Event::InitApply(item));
@@ -150,7 +150,7 @@ impl<S: Sink> Informer<S> {
                 Some(token) => params = params.continue_token(&token),
                 None => {
                     let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-                    let version = version.ok_or_else(Trouble::no_version)?;
+                    let version = version.ok_or_else(WatchError::no_version)?;
                     self.sink.event(Event::InitDone);
                     return Ok(version);
                 }
@@ -192,8 +192,8 @@ impl<S: Sink> Informer<S> {
         let limit = Duration::from_secs(WATCH_ANSWER_SECONDS);
         let stream = match timeout(limit, self.api.watch(&params, version)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Ended::Failed(Trouble::of(&error, &self.resource)),
-            Err(_) => return Ended::Failed(Trouble::silent(limit)),
+            Ok(Err(error)) => return Ended::Failed(WatchError::of(&error, &self.resource)),
+            Err(_) => return Ended::Failed(WatchError::silent(limit)),
         };
         let resumed = Instant::now() + Duration::from_millis(RESUMED_MILLIS);
         let mut stream = pin!(stream);
@@ -201,16 +201,16 @@ impl<S: Sink> Informer<S> {
             let until = if self.failing { resumed } else { deadline };
             let event = match timeout_at(until, stream.next()).await {
                 Ok(Some(Ok(WatchEvent::Error(status)))) => {
-                    return Ended::Failed(Trouble::of_status(&status, &self.resource));
+                    return Ended::Failed(WatchError::of_status(&status, &self.resource));
                 }
                 Ok(Some(Ok(event))) => event,
-                Ok(Some(Err(error))) => return Ended::Failed(Trouble::of(&error, &self.resource)),
+                Ok(Some(Err(error))) => return Ended::Failed(WatchError::of(&error, &self.resource)),
                 Ok(None) => return Ended::Duly,
                 Err(_) if self.failing => {
                     self.resume();
                     continue;
                 }
-                Err(_) => return Ended::Failed(Trouble::silent(overdue)),
+                Err(_) => return Ended::Failed(WatchError::silent(overdue)),
             };
             self.resume();
             let seen = match &event {
@@ -245,7 +245,7 @@ impl<S: Sink> Informer<S> {
         }
     }
 
-    async fn fail(&mut self, trouble: &Trouble) {
+    async fn fail(&mut self, trouble: &WatchError) {
         self.failing = true;
         self.sink.failed(trouble);
         if self.optional && trouble.not_served() {

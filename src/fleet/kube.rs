@@ -24,10 +24,10 @@ use tokio::{
 
 use super::{
     informer::{Informer, Sink},
-    item::Item,
     kubeconfig::{self, ConnectError},
     observe::{Observer, identify},
-    trouble::Trouble,
+    pruned_object::PrunedObject,
+    watch_error::WatchError,
 };
 use crate::{
     model::{ClusterName, Kind, ObjectId, Observed},
@@ -198,7 +198,7 @@ pub(super) fn shown(resource: &ApiResource) -> String {
     format!("{} ({})", resource.plural, resource.api_version)
 }
 
-fn api(client: Client, kind: Kind, resource: &ApiResource, observer: &Observer) -> Api<Item> {
+fn api(client: Client, kind: Kind, resource: &ApiResource, observer: &Observer) -> Api<PrunedObject> {
     match observer.watched_namespace(kind) {
         Some(namespace) => Api::namespaced_with(client, namespace, resource),
         None => Api::all_with(client, resource),
@@ -218,13 +218,13 @@ struct KindSink {
 }
 
 impl KindSink {
-    fn observe(&self, item: &Item) -> Result<Observed, (ObjectId, String)> {
+    fn observe(&self, item: &PrunedObject) -> Result<Observed, (ObjectId, String)> {
         self.observer.observe_value(self.kind, &item.value).map_err(|reason| (identify(self.kind, &item.value), reason))
     }
 }
 
 impl Sink for KindSink {
-    fn event(&mut self, event: Event<Item>) {
+    fn event(&mut self, event: Event<PrunedObject>) {
         match event {
             Event::Init => {
                 self.listed.clear();
@@ -247,11 +247,11 @@ impl Sink for KindSink {
         }
     }
 
-    fn delayed(&mut self, trouble: &Trouble) {
+    fn delayed(&mut self, trouble: &WatchError) {
         self.registry.list_delayed(&self.cluster, self.kind, &trouble.failure, now_seconds());
     }
 
-    fn failed(&mut self, trouble: &Trouble) {
+    fn failed(&mut self, trouble: &WatchError) {
         if trouble.not_served() {
             self.registry.absent(&self.cluster, self.kind, &trouble.failure, now_seconds());
         } else {

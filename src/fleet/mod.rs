@@ -12,7 +12,6 @@ pub mod directory;
 mod edits;
 pub mod file;
 mod informer;
-mod item;
 pub mod joining;
 mod kube;
 pub mod kubeconfig;
@@ -27,13 +26,14 @@ mod observe_rollout;
 mod observe_slice;
 mod observe_written;
 pub mod outages;
+mod pruned_object;
 pub mod reference_addresses;
 mod run;
 mod secrets;
-mod trouble;
 mod users_route;
+mod watch_error;
 
-pub(crate) use self::item::pruned;
+pub(crate) use self::pruned_object::pruned;
 pub use self::{
     kube::Clients,
     observe::{Observer, identify},

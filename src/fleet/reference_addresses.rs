@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     informer::RETRY_AFTER_MAX_SECONDS,
     kube::now_seconds,
-    trouble::{Next, Trouble},
+    watch_error::{Next, WatchError},
 };
 use crate::{
     model::{ClusterName, Note, NoteKind, ObjectRef},
@@ -65,8 +65,8 @@ pub async fn honour(hub: Client, registry: Arc<Registry>) {
                 note(&registry, NoteKind::KindUnreadable, message);
                 break;
             }
-            Ok(Err(error)) => Trouble::of(&error, "configmaps (v1)"),
-            Err(_) => Trouble::silent(limit),
+            Ok(Err(error)) => WatchError::of(&error, "configmaps (v1)"),
+            Err(_) => WatchError::silent(limit),
         };
         registry.read_failed(&cluster, target, &trouble.failure, now_seconds());
         let wait = match trouble.next {

@@ -25,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     informer::{Informer, Sink},
-    item::Item,
     kube::{Clients, FirstAnswer, KubeCluster, Watcher, now_seconds, shown},
     kubeconfig::{self, ConnectError, Fingerprint},
     observe::{Observer, identify},
+    pruned_object::PrunedObject,
     secrets::{ClusterSecret, LABELS, SecretBook, Step, Turn, secret_ref},
-    trouble::Trouble,
+    watch_error::WatchError,
 };
 use crate::{
     model::{ClusterName, Kind, Note, NoteKind, ObjectRef, ReadCause, ReadFailure},
@@ -206,7 +206,7 @@ struct SecretSink {
 }
 
 impl SecretSink {
-    fn unreadable(&self, trouble: &Trouble) {
+    fn unreadable(&self, trouble: &WatchError) {
         let target = ReadTarget::ClusterSecrets(LABELS[self.label]);
         self.registry.read_failed(&ClusterName::hub(), target, &trouble.failure, now_seconds());
     }
@@ -222,12 +222,12 @@ impl SecretSink {
 }
 
 /// Only the name of an identified Secret is used; [`Kind`] has no Secrets.
-fn name_of(item: &Item) -> String {
+fn name_of(item: &PrunedObject) -> String {
     identify(Kind::Namespace, &item.value).name.to_string()
 }
 
 impl Sink for SecretSink {
-    fn event(&mut self, event: Event<Item>) {
+    fn event(&mut self, event: Event<PrunedObject>) {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(item) => {
@@ -245,11 +245,11 @@ impl Sink for SecretSink {
         }
     }
 
-    fn delayed(&mut self, trouble: &Trouble) {
+    fn delayed(&mut self, trouble: &WatchError) {
         self.unreadable(trouble);
     }
 
-    fn failed(&mut self, trouble: &Trouble) {
+    fn failed(&mut self, trouble: &WatchError) {
         self.unreadable(trouble);
     }
 

@@ -20,21 +20,21 @@ use serde_json::{Map, Number, Value};
 
 /// One object, pruned. `Debug` shows its name only, for it may be a Secret.
 #[derive(Clone)]
-pub(super) struct Item {
+pub(super) struct PrunedObject {
     pub(super) value: Value,
     metadata: ObjectMeta,
 }
 
-impl Item {
+impl PrunedObject {
     /// Its resourceVersion; empty where it has none.
     pub(super) fn resource_version(&self) -> &str {
         self.metadata.resource_version.as_deref().unwrap_or_default()
     }
 }
 
-impl fmt::Debug for Item {
+impl fmt::Debug for PrunedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Item({:?})", self.metadata.name)
+        write!(f, "PrunedObject({:?})", self.metadata.name)
     }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn pruned(value: Value) -> Value {
     Part::Object.deserialize(value).expect("any JSON value decodes")
 }
 
-impl<'de> Deserialize<'de> for Item {
+impl<'de> Deserialize<'de> for PrunedObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Part::Object.deserialize(deserializer)?;
         let text = |field: &str| value.get("metadata")?.get(field)?.as_str().map(str::to_owned);
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Item {
     }
 }
 
-impl Resource for Item {
+impl Resource for PrunedObject {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use crate::{config::Settings, fleet::Observer, model::Kind};
 
-    fn item(value: &Value) -> Item {
+    fn item(value: &Value) -> PrunedObject {
         serde_json::from_str(&value.to_string()).unwrap()
     }
 
@@ -251,7 +251,7 @@ mod tests {
             })
         );
         assert_eq!(item.resource_version(), "7");
-        assert_eq!(format!("{item:?}"), "Item(Some(\"a\"))");
+        assert_eq!(format!("{item:?}"), "PrunedObject(Some(\"a\"))");
     }
 
     /// A live cluster's objects are decoded here, those of a directory are not: both must mean the same.

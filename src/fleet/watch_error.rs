@@ -26,14 +26,14 @@ pub(super) enum Next {
 
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct WatchError {
     /// What went wrong, for which cause, and what to do about it.
     pub(super) failure: ReadFailure,
     /// When to try again.
     pub(super) next: Next,
 }
 
-impl Trouble {
+impl WatchError {
     fn new(next: Next, cause: ReadCause, words: impl Into<String>) -> Self {
         Self { failure: ReadFailure::new(cause, words), next }
     }
@@ -268,8 +268,8 @@ mod tests {
     use super::*;
     use kube::core::response::StatusDetails;
 
-    fn of_code(code: u16) -> Trouble {
-        Trouble::of(&kube::Error::Api(Status::failure("said so", "Why").with_code(code).boxed()), "nodes/v1")
+    fn of_code(code: u16) -> WatchError {
+        WatchError::of(&kube::Error::Api(Status::failure("said so", "Why").with_code(code).boxed()), "nodes/v1")
     }
 
     #[test]
@@ -293,19 +293,19 @@ mod tests {
     fn a_throttling_server_says_when() {
         let details: StatusDetails = serde_json::from_str(r#"{"retryAfterSeconds": 7}"#).unwrap();
         let status = Status::failure("", "").with_code(429).with_details(details);
-        assert_eq!(Trouble::of_status(&status, "x").next, Next::After(Duration::from_secs(7)));
+        assert_eq!(WatchError::of_status(&status, "x").next, Next::After(Duration::from_secs(7)));
     }
 
     #[test]
     fn error_pages_are_cut_to_one_short_line() {
         let page = format!("<html>\n{}", "x ".repeat(500));
         let status = Status::failure(&page, "").with_code(502);
-        let words = Trouble::of_status(&status, "x").failure.message;
+        let words = WatchError::of_status(&status, "x").failure.message;
         assert!(words.len() < MAX_QUOTE_CHARS + 100 && !words.contains('\n'), "{words}");
     }
 
-    fn of_io(error: io::Error) -> Trouble {
-        Trouble::of(&kube::Error::Service(Box::new(error)), "x")
+    fn of_io(error: io::Error) -> WatchError {
+        WatchError::of(&kube::Error::Service(Box::new(error)), "x")
     }
 
     #[test]
