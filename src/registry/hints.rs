@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{NoteSource, Registry, dependencies::similar_source, lift::runs_nowhere};
+use super::{NoteSource, Registry, dependencies::similar_source, service_input::runs_nowhere};
 use crate::model::{
     ClusterName, Environment, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, did_you_mean, nearest,
 };

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
 use super::{
     Registry,
     cluster_state::ClusterState,
-    governing::path_of,
+    policy_match::path_of,
     snapshot::{AdditionalHosts, HostCluster, HostRoute, HostSnapshot},
 };
 use crate::{
