@@ -992,7 +992,7 @@ async fn clusters_registered_by_the_notes_are_served_with_the_rights_of_the_char
             .await;
         }
         let entry = member.get_json("ServiceEntry", "admiral-sync", written[0].2).await.expect("just seen");
-        assert_eq!(entry["spec"]["addresses"], json!(["240.0.9.9"]), "the reference's address");
+        assert_eq!(entry["spec"]["addresses"], json!(["240.0.9.9"]), "Admiral's address");
 
         // Next to ours, so that writing again does not help: the object is read, taken over and written.
         let foreign = json!({

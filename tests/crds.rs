@@ -124,7 +124,7 @@ async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wr
 
     every_column_shows_the_whole_value_of_its_field(&client).await;
 
-    // The status takes the reference's fields beside conditions, and writing it leaves the spec alone.
+    // The status takes Admiral's fields beside conditions, and writing it leaves the spec alone.
     let condition = json!({
         "type": "InForce", "status": "True", "reason": "Chosen", "message": "governs payments/stage",
         "lastTransitionTime": "2026-01-31T12:00:00Z", "observedGeneration": 1,

@@ -1,13 +1,13 @@
-//! What Tradewind plans beside what the reference writes: one test per golden case that has a directory `reference/`.
+//! What Tradewind plans beside what Admiral writes: one test per golden case that has a directory `reference/`.
 //!
-//! `reference/<cluster>.yaml` holds the objects of the reference, worked out by hand from its behaviour (a cluster without a
+//! `reference/<cluster>.yaml` holds the objects of Admiral, worked out by hand from its behaviour (a cluster without a
 //! file gets nothing). They are compared with `out/` field by field. Each difference must be named in `case.yaml` under
 //! `reference:` as `{path, because}`, or in `tests/golden/reasons.yaml` as one that is everywhere; a name that covers nothing
 //! fails too. A path is `<cluster> <Kind>/<name> <field>`; a missing object has no field; `*` stands for anything. Endpoints go
 //! by their address, ports by their number, routes and subsets by their name, copies of users' routes by their name without the
 //! hash that ours ends with.
 //!
-//! In every cluster that runs a service the reference also writes a VirtualService and a DestinationRule for routes inside the
+//! In every cluster that runs a service Admiral also writes a VirtualService and a DestinationRule for routes inside the
 //! cluster, whatever its flags. They stand where a case is about them (`in-cluster/*`, `slow-start/*`), and nowhere else.
 //!
 //! From all of them a table in `docs/compatibility.md` is generated (`UPDATE_GOLDEN=1 cargo test --test differential`).
@@ -176,7 +176,7 @@ fn objects(directory: &Path) -> Result<Objects, String> {
     Ok(objects)
 }
 
-/// Name of a copy without the hash at its end, by which it is found among what the reference writes.
+/// Name of a copy without the hash at its end, by which it is found among what Admiral writes.
 fn without_hash<'a>(object: &Value, name: &'a str) -> &'a str {
     let copy = object["metadata"]["annotations"].get("tradewind.io/origin").is_some();
     let (short, hash) = name.rsplit_once('-').unwrap_or((name, ""));
@@ -288,7 +288,7 @@ fn section(root: &Path, cases: &[PathBuf]) -> Result<String, String> {
     let outcomes = outcomes(root, cases)?;
     let same = outcomes.iter().filter(|outcome| outcome.reasons.is_empty()).count();
     let mut text = format!(
-        "\n{} golden cases (`tests/golden`) hold the objects that the reference writes beside those that Tradewind plans, and a test\n\
+        "\n{} golden cases (`tests/golden`) hold the objects that Admiral writes beside those that Tradewind plans, and a test\n\
          compares them field by field (`tests/differential.rs`). In {same} of them nothing differs but what differs everywhere. The\n\
          reference's regions come from a node label that is deprecated by now; its objects here are those of nodes with both labels.\n\
          The VirtualService and the rule for routes inside the cluster, which it writes for every service whatever its flags, are\n\

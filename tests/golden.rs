@@ -49,10 +49,10 @@ struct Case {
     /// Set where who comes first decides, by design: then events one at a time may end otherwise.
     #[serde(default)]
     first_come: bool,
-    /// Whose CRDs the clusters have: ours, or some that check nothing, as those of the reference.
+    /// Whose CRDs the clusters have: ours, or some that check nothing, as those of Admiral.
     #[serde(default)]
     crds: Crds,
-    /// How it differs from the reference; see `tests/differential.rs`.
+    /// How it differs from Admiral; see `tests/differential.rs`.
     #[serde(default, rename = "reference")]
     _reference: serde::de::IgnoredAny,
 }

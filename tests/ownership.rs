@@ -148,7 +148,7 @@ proptest! {
     fn only_our_objects_are_written_over_or_removed(
         standing in vec(
             option::of((
-                select(&[Owner::Tradewind, Owner::Reference, Owner::Foreign][..]),
+                select(&[Owner::Tradewind, Owner::Admiral, Owner::Foreign][..]),
                 any::<bool>(),
                 option::of(select(stages())),
             )),
@@ -185,7 +185,7 @@ proptest! {
                 Verb::Create => owner.is_none(),
                 Verb::Update | Verb::Delete => owner == Some(Owner::Tradewind) && !is_recalled,
                 Verb::TakeOver => {
-                    adopts && owner == Some(Owner::Reference)
+                    adopts && owner == Some(Owner::Admiral)
                         || in_place && owner == Some(Owner::Foreign) && is_handed_over
                 }
                 Verb::GiveBack => owner == Some(Owner::Tradewind) && is_recalled,

@@ -1,4 +1,4 @@
-//! The HTTP routes over the payments story: our own views, and the reference's shapes and status codes.
+//! The HTTP routes over the payments story: our own views, and Admiral's shapes and status codes.
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
@@ -213,7 +213,7 @@ async fn reference_service_entries_of_an_identity() {
             {"Cname": "west.stage.payments.global", "Clusters": everywhere},
         ])
     );
-    assert_eq!(api.get("/identity/Payments/serviceentries").await.json(), json!([]), "the reference minds the case");
+    assert_eq!(api.get("/identity/Payments/serviceentries").await.json(), json!([]), "Admiral minds the case");
 }
 
 #[tokio::test]

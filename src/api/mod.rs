@@ -49,7 +49,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 }
 
 /// Drops defaults from a schema, for the API server would write them into users' objects, which then differ from their
-/// manifests; and permission of null, so that the server drops nulls as it does with the reference's schemas, and a rule
+/// manifests; and permission of null, so that the server drops nulls as it does with Admiral's schemas, and a rule
 /// never sees one. What the server cannot say of numbers is said otherwise.
 fn without_defaults(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     fn strip(value: &mut Value) {

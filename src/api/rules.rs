@@ -1,5 +1,5 @@
 //! Rules that several CRDs share. They refuse only what is certainly wrong and was never of use: a manifest that works
-//! with the reference applies as it is.
+//! with Admiral applies as it is.
 
 use kube::core::Rule;
 

@@ -1,4 +1,4 @@
-//! The status that our kinds share: the reference's two fields beside conditions in the Kubernetes convention. What
+//! The status that our kinds share: Admiral's two fields beside conditions in the Kubernetes convention. What
 //! they say is decided by who writes them.
 
 use std::borrow::Cow;

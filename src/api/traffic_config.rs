@@ -71,7 +71,7 @@ pub struct EdgeService {
 /// How long the traffic to a new endpoint grows until it has its full share, in the environments named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-// As in the reference's schema; read from files, both may be missing.
+// As in Admiral's schema; read from files, both may be missing.
 #[schemars(extend("required" = ["duration", "workloadEnvSelectors"]))]
 pub struct SlowStartConfig {
     /// Environments that this slow start applies to.
@@ -84,7 +84,7 @@ pub struct SlowStartConfig {
     pub duration: String,
 }
 
-/// What the reference's schema names and nothing reads.
+/// What Admiral's schema names and nothing reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Unread(pub Map<String, Value>);

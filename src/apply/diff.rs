@@ -25,8 +25,8 @@ pub(super) struct View<'a> {
     pub(super) in_the_way: &'a dyn Fn(&ObjectId, &str) -> Option<ObjectId>,
     /// Whether (object, wanted digest, observed digest) was seen to be as near as it gets.
     pub(super) settled: &'a dyn Fn(&ObjectId, u64, u64) -> bool,
-    /// Whether the reference's objects are taken over.
-    pub(super) adopt_reference: bool,
+    /// Whether Admiral's objects are taken over.
+    pub(super) adopt_admiral: bool,
     /// Whether all is known that a removal rests on.
     pub(super) may_remove: bool,
 }
@@ -38,7 +38,7 @@ pub(super) enum Change {
     Create { object: Object },
     /// Over an object of ours.
     Update { object: Object, over: Arc<Written> },
-    /// Over an object of the reference, or over one that its owner handed over.
+    /// Over an object of Admiral, or over one that its owner handed over.
     Adopt { object: Object, over: Arc<Written> },
     /// Of our marks on an object whose owner took it back.
     GiveBack { over: Arc<Written> },
@@ -83,7 +83,7 @@ impl Change {
         match self {
             Self::Create { .. } => Some("wanted and not there"),
             Self::Update { .. } | Self::Merge { .. } => None,
-            Self::Adopt { over, .. } if over.owner == Owner::Reference => Some("made by the reference, adoption is on"),
+            Self::Adopt { over, .. } if over.owner == Owner::Admiral => Some("made by Admiral, adoption is on"),
             Self::Adopt { .. } => Some("handed over by its owner"),
             Self::GiveBack { .. } => Some("its owner no longer hands it over"),
         }
@@ -225,9 +225,9 @@ impl Changes {
                 }
             }
             Owner::Foreign if is_handed_over => Some(Change::Adopt { object: object.clone(), over }),
-            Owner::Reference if view.adopt_reference => Some(Change::Adopt { object: object.clone(), over }),
+            Owner::Admiral if view.adopt_admiral => Some(Change::Adopt { object: object.clone(), over }),
             owner => {
-                let maker = if owner == Owner::Reference { "Admiral" } else { "somebody else" };
+                let maker = if owner == Owner::Admiral { "Admiral" } else { "somebody else" };
                 let message = format!("was made by {maker} and stands where Tradewind wants its own; it is left alone");
                 self.obstacles.push(Obstacle { id, kind: NoteKind::ObjectForeign, message });
                 return Compared { change: None, exists: true, foreign: true };
@@ -336,10 +336,10 @@ mod tests {
     fn view<'a>(
         of_unit: &'a [Arc<Written>],
         find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
-        adopt_reference: bool,
+        adopt_admiral: bool,
     ) -> View<'a> {
         let (settled, in_the_way) = (&|_: &_, _, _| false, &|_: &_, _: &_| None);
-        View { of_unit, find, in_the_way, settled, adopt_reference, may_remove: true }
+        View { of_unit, find, in_the_way, settled, adopt_admiral, may_remove: true }
     }
 
     fn compare(desired: &Desired, standing: &[Arc<Written>]) -> Changes {

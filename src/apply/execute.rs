@@ -155,7 +155,7 @@ impl ClusterWriter {
                 find: &|id| known.written(&self.cluster, id),
                 in_the_way: &|id, host| known.entry_in_the_way(&self.cluster, id, host),
                 settled: &|id, wanted, observed| memory.settled.get(id) == Some(&(wanted, observed)),
-                adopt_reference: self.shared.settings.adopt_admiral,
+                adopt_admiral: self.shared.settings.adopt_admiral,
                 may_remove: known.may_remove(&self.cluster),
             },
         )

@@ -1,4 +1,4 @@
-//! Giving our objects in a live cluster to the reference: the way back.
+//! Giving our objects in a live cluster to Admiral: the way back.
 //!
 //! Only the marks change: who made an object, and what Tradewind remembers on it. What it says stays as it is.
 
@@ -43,7 +43,7 @@ impl KubeStore {
         }
     }
 
-    /// Marks an object of ours as the reference's, over exactly the state that is given.
+    /// Marks an object of ours as Admiral's, over exactly the state that is given.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] when it changed meanwhile; otherwise as every request.

@@ -45,7 +45,7 @@ pub fn preview(
     cluster: &ClusterName,
     unit: &WorkKey,
     desired: &Desired,
-    adopt_reference: bool,
+    adopt_admiral: bool,
 ) -> Previewed {
     let of_unit = known.written_of(cluster, unit);
     let changes = diff(
@@ -55,7 +55,7 @@ pub fn preview(
             find: &|id| known.written(cluster, id),
             in_the_way: &|id, host| known.entry_in_the_way(cluster, id, host),
             settled: &|_, _, _| false,
-            adopt_reference,
+            adopt_admiral,
             may_remove: known.may_remove(cluster),
         },
     );

@@ -126,7 +126,7 @@ pub enum Verb {
     Create,
     /// Update.
     Update,
-    /// Take over from the reference, from the owner of a hand-written object, or back from somebody else's hands.
+    /// Take over from Admiral, from the owner of a hand-written object, or back from somebody else's hands.
     TakeOver,
     /// Change our hosts in a user's Sidecar.
     Merge,

@@ -109,9 +109,9 @@ pub(super) fn written(object: &Object) -> Written {
     }
 }
 
-/// The same, made by the reference.
+/// The same, made by Admiral.
 pub(super) fn reference(like: &Written) -> Written {
-    Written { owner: Owner::Reference, digest: like.digest ^ 1, ..like.clone() }
+    Written { owner: Owner::Admiral, digest: like.digest ^ 1, ..like.clone() }
 }
 
 /// A user's Sidecar.

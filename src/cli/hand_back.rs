@@ -23,7 +23,7 @@ use crate::{
     model::{ClusterName, Kind, Observed},
 };
 
-/// The kinds that the reference writes too and tells its own by their annotation. Sidecars carry no such mark.
+/// The kinds that Admiral writes too and tells its own by their annotation. Sidecars carry no such mark.
 const KINDS: [Kind; 3] = [Kind::ServiceEntry, Kind::DestinationRule, Kind::VirtualService];
 
 /// The kinds that both also write into the namespace of routing, where another controller may have its own.

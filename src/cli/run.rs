@@ -14,10 +14,10 @@ use crate::{
     config::{self, LogFormat, RemovedCluster, Settings},
     controller::Controller,
     fleet::{
-        Clients, Fleet, Observer, OnRemoved, Sources,
+        Clients, Fleet, Observer, OnRemoved, Sources, admiral_addresses,
         directory::DirectoryCluster,
         file::{FleetFile, Place},
-        joining, kubeconfig, outages, reference_addresses,
+        joining, kubeconfig, outages,
     },
     model::{ClusterName, Observed, ServiceKey},
     planner::preview_unit,
@@ -258,7 +258,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     };
     if let Some(hub) = &sources.hub {
         let client = kubeconfig::connect(hub.clone()).context("connecting to the hub")?;
-        sources.before_listing = Some(reference_addresses::honour(client, registry.clone()).boxed());
+        sources.before_listing = Some(admiral_addresses::honour(client, registry.clone()).boxed());
     }
     let on_removed: OnRemoved = {
         let (writers, clean) = (writers.clone(), settings.removed_cluster == RemovedCluster::Clean);

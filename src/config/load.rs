@@ -191,7 +191,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// The key that was probably meant: written as a flag or variable, named as in the reference, or misspelt.
+/// The key that was probably meant: written as a flag or variable, named as in Admiral, or misspelt.
 fn suggestion(key: &str) -> Option<&'static str> {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
     let key = folded(key.trim_start_matches("TRADEWIND_"));

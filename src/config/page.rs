@@ -24,7 +24,7 @@ weights: tiers
 - Unknown keys, values that are not allowed and contradictions are refused at start, all at once, with the line, flag or
   variable they stand in. Variables that name no setting are not looked at: Kubernetes itself sets some that begin with
   `TRADEWIND_` where a Service has that name.
-- The last column names the flag of Admiral, which texts also call the reference. Without brackets it has the same meaning and is
+- The last column names the flag of Admiral. Without brackets it has the same meaning and is
   accepted as it is written there (`--hostname_suffix`); in brackets it decides the same in another way and is not accepted.
 
 ";

@@ -31,11 +31,11 @@ pub(super) struct Setting {
     pub variable: String,
     /// What it means.
     pub meaning: &'static str,
-    /// The reference's flag of the same meaning and the same values, accepted as a flag too.
+    /// Admiral's flag of the same meaning and the same values, accepted as a flag too.
     pub reference: Option<&'static str>,
-    /// Further names of the flag: the reference's, as it writes it and in kebab case.
+    /// Further names of the flag: Admiral's, as it writes it and in kebab case.
     pub aliases: Vec<String>,
-    /// The reference's flags that decide the same in another way.
+    /// Admiral's flags that decide the same in another way.
     pub related: &'static str,
     /// How many texts make a value.
     pub form: Form,
@@ -217,7 +217,7 @@ settings! {
         /// Range of addresses.
         address_range: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 16), RANGE,
             instead of "se_ip_prefix";
-        /// Name of the reference's address ConfigMap in the sync namespace of the hub, honoured when it exists.
+        /// Name of Admiral's address ConfigMap in the sync namespace of the hub, honoured when it exists.
         se_address_configmap: String = "se-address-configmap".into(), OBJECT_NAME_OR_EMPTY, as "se_address_configmap";
     }
 
@@ -299,7 +299,7 @@ settings! {
         excluded_identity_list: Vec<String> = Vec::new(), Check::said("identities"), as "excluded_identity_list";
         /// Log what would be written, and never write.
         dry_run: bool = false, Check::any();
-        /// Take over the objects that the reference wrote (annotation `app.kubernetes.io/created-by: admiral`).
+        /// Take over the objects that Admiral wrote (annotation `app.kubernetes.io/created-by: admiral`).
         adopt_admiral: bool = false, Check::any();
         /// Hand-written ServiceEntries and DestinationRules for published hosts that are taken over in place, as `namespace` or `namespace/name`: as if each had the annotation `tradewind.io/adopt: "true"`. An object with that annotation is taken over without this setting, and one with `"false"` never.
         adopt: Vec<String> = Vec::new(), ADOPT;
@@ -320,7 +320,7 @@ settings! {
         /// Where metrics are served.
         metrics_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6900),
             Check::said("an IP address and a port, such as 0.0.0.0:6900"), instead of "metrics";
-        /// How much is logged. The reference's numbers 0 to 6 are accepted too.
+        /// How much is logged. Admiral's numbers 0 to 6 are accepted too.
         log_level: LogLevel = LogLevel::Info, Check::any(), as "log_level";
         /// How a log line looks.
         log_format: LogFormat = LogFormat::Text, Check::any();

@@ -55,7 +55,7 @@ words! {
     WithoutDependency {
         /// Every cluster.
         All = "all",
-        /// Only the clusters that run it, as in the reference.
+        /// Only the clusters that run it, as in Admiral.
         None = "none",
     }
 
@@ -65,7 +65,7 @@ words! {
         Istio = "istio",
         /// As `istio`, and all others of namespaces without injection label: for Istio's `enableNamespacesByDefault`.
         AllNamespaces = "all-namespaces",
-        /// Those whose pod template has the annotation `deploymentAnnotation`, as in the reference.
+        /// Those whose pod template has the annotation `deploymentAnnotation`, as in Admiral.
         Annotation = "annotation",
     }
 
@@ -73,13 +73,13 @@ words! {
     Weights {
         /// Weights on endpoints, with fallback regions behind them.
         Tiers = "tiers",
-        /// The reference's form: `distribute`, without fallback.
+        /// Admiral's form: `distribute`, without fallback.
         Distribute = "distribute",
     }
 
     /// What subject names are made from.
     SanSource {
-        /// The identity, as in the reference.
+        /// The identity, as in Admiral.
         Identity = "identity",
         /// The service accounts of the service's workloads, as Istio's certificates carry them.
         ServiceAccounts = "service-accounts",
@@ -89,7 +89,7 @@ words! {
     PublishedPorts {
         /// The main port as 80, every further one under its own number.
         All = "all",
-        /// The main port alone, as in the reference.
+        /// The main port alone, as in Admiral.
         Main = "main",
     }
 
@@ -141,7 +141,7 @@ words! {
         LeastRequest = "least_request" | "LEAST_REQUEST",
     }
 
-    /// How much is logged. The reference's numbers 0 to 6 are accepted too.
+    /// How much is logged. Admiral's numbers 0 to 6 are accepted too.
     LogLevel {
         /// What an operator may want to know.
         Info = "info" | "4",

@@ -8,6 +8,7 @@
 //! cannot be read is reported as unreadable and never as empty; a cluster that is sick, throttles or lacks a CRD
 //! is retried on its own clock and delays nobody; its connection can be swapped while everything known stays.
 
+pub mod admiral_addresses;
 pub mod directory;
 mod edits;
 pub mod file;
@@ -27,7 +28,6 @@ mod observe_slice;
 mod observe_written;
 pub mod outages;
 mod pruned_object;
-pub mod reference_addresses;
 mod run;
 mod secrets;
 mod users_route;

@@ -38,7 +38,7 @@ impl Observer {
                 };
                 Some(Adoption { stage, host, annotated })
             }
-            Owner::Foreign | Owner::Reference => None,
+            Owner::Foreign | Owner::Admiral => None,
         }
     }
 
@@ -48,7 +48,7 @@ impl Observer {
         match marks.owner() {
             Owner::Tradewind => marks.annotations.get(keys::SYNC_NAMESPACE) == Some(&self.settings().sync_namespace),
             Owner::Foreign => self.said(id, marks).is_some(),
-            Owner::Reference => false,
+            Owner::Admiral => false,
         }
     }
 

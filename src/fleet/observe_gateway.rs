@@ -82,7 +82,7 @@ fn balanced(
 ) -> Option<GatewayAddress> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
-    // The reference takes ingress[0] even when it is empty, and then publishes an empty address.
+    // Admiral takes ingress[0] even when it is empty, and then publishes an empty address.
     let addresses = ingress.iter().filter_map(|ingress| match filled(ingress.hostname.as_deref()) {
         Some(host) if absolute => Some(format!("{}.", host.trim_end_matches('.'))),
         Some(host) => Some(host.to_owned()),

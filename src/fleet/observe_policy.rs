@@ -59,7 +59,7 @@ pub(super) fn recalled(
         (Owner::Tradewind, Some(Object::ServiceEntry(entry))) if settings.san_source == SanSource::ServiceAccounts => {
             recalled.subject_names.clone_from(&entry.spec.subject_alt_names);
         }
-        (Owner::Reference, Some(Object::DestinationRule(rule))) => {
+        (Owner::Admiral, Some(Object::DestinationRule(rule))) => {
             let setting = rule.spec.traffic_policy.load_balancer.locality_lb_setting.as_ref();
             let everything = match setting.map(|setting| setting.distribute.as_slice()) {
                 Some([one]) if one.from == "*" => one.to.iter().find(|(_, percent)| **percent == 100),

@@ -18,9 +18,9 @@ pub mod keys {
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// Value of [`MANAGED_BY`] and of [`CREATED_BY`] on our objects, and the field manager of our writes.
     pub const TRADEWIND: &str = "tradewind";
-    /// Annotation by which the reference marks its objects, and Tradewind its own.
+    /// Annotation by which Admiral marks its objects, and Tradewind its own.
     pub const CREATED_BY: &str = "app.kubernetes.io/created-by";
-    /// Value of [`CREATED_BY`] on the reference's objects.
+    /// Value of [`CREATED_BY`] on Admiral's objects.
     pub const ADMIRAL: &str = "admiral";
     /// Annotation with the prefix of a prefixed host (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
     pub const DNS_PREFIX: &str = "dns-prefix";
@@ -144,8 +144,8 @@ impl OwnedKeys {
 pub enum Owner {
     /// Carries our ownership label.
     Tradewind,
-    /// Carries the reference's annotation `app.kubernetes.io/created-by: admiral`.
-    Reference,
+    /// Carries Admiral's annotation `app.kubernetes.io/created-by: admiral`.
+    Admiral,
     /// Anybody else.
     Foreign,
 }
@@ -172,7 +172,7 @@ impl Metadata {
         if self.labels.get(keys::MANAGED_BY).is_some_and(|by| by == keys::TRADEWIND) {
             Owner::Tradewind
         } else if self.annotations.get(keys::CREATED_BY).is_some_and(|by| by == keys::ADMIRAL) || self.is_filter() {
-            Owner::Reference
+            Owner::Admiral
         } else {
             Owner::Foreign
         }
@@ -410,9 +410,9 @@ mod tests {
         metadata.annotations.insert(keys::ROUTING_POLICY_NAME.into(), "payments".into());
         assert_eq!(metadata.owner(), Owner::Foreign);
         metadata.annotations.insert(keys::ROUTING_POLICY_IDENTITY.into(), "payments".into());
-        assert_eq!(metadata.owner(), Owner::Reference);
+        assert_eq!(metadata.owner(), Owner::Admiral);
         metadata.annotations = BTreeMap::from([(keys::CREATED_BY.into(), keys::ADMIRAL.into())]);
-        assert_eq!(metadata.owner(), Owner::Reference);
+        assert_eq!(metadata.owner(), Owner::Admiral);
         metadata.labels.insert(keys::MANAGED_BY.into(), keys::TRADEWIND.into());
         assert_eq!(metadata.owner(), Owner::Tradewind);
     }

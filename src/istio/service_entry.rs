@@ -50,7 +50,7 @@ pub struct Port {
     pub number: u16,
     /// Name, unique within the entry; endpoints refer to it.
     pub name: String,
-    /// Protocol in the reference's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
+    /// Protocol in Admiral's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
     pub protocol: String,
 }
 

@@ -311,7 +311,7 @@ pub struct PublishedEndpoint {
 /// What a written object remembers of the plan it was written by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recalled {
-    /// The region that stays primary without a policy; of the reference's DestinationRules, the one that gets all traffic.
+    /// The region that stays primary without a policy; of Admiral's DestinationRules, the one that gets all traffic.
     pub primary: Option<Arc<str>>,
     /// The region to which the policy sent all traffic of the host.
     pub policy_region: Option<Arc<str>>,

@@ -98,7 +98,7 @@ impl Chosen<'_> {
             problems.push(format!("{} slow starts select {environment}; the last one counts", durations.len()));
         }
         let warmup = durations.last().and_then(|text| match duration::millis(text) {
-            // Whole seconds, as in the reference.
+            // Whole seconds, as in Admiral.
             Ok(millis) if millis >= 1000 => Some(duration::written(millis / 1000 * 1000)),
             Ok(_) => {
                 problems.push(format!("duration {text:?} is shorter than 1s; the default counts"));

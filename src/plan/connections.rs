@@ -92,7 +92,7 @@ fn http(http: &HttpSettings, problems: &mut Vec<String>) -> HttpPool {
     }
 }
 
-/// 0 means the default, as in the reference and in Istio.
+/// 0 means the default, as in Admiral and in Istio.
 fn count(field: &str, number: Option<i32>, problems: &mut Vec<String>) -> Option<i32> {
     let number = number?;
     if number < 0 {

@@ -149,7 +149,7 @@ fn client_labels(client: &str, settings: &Settings) -> Option<BTreeMap<String, S
     labels.values().all(|value| value.len() <= MAX_LABEL_VALUE_CHARS).then_some(labels)
 }
 
-/// Identity and environment as the policy writes them, for the name and the annotation are the reference's.
+/// Identity and environment as the policy writes them, for the name and the annotation are Admiral's.
 fn written_key(
     policy: &PolicyObject<RoutingPolicySpec>,
     snapshot: &ServiceSnapshot,

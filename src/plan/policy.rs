@@ -4,7 +4,7 @@ use std::{cmp::Ordering, sync::Arc};
 
 use crate::model::{ClusterName, Note, NoteKind, Policy, ServiceKey};
 
-/// Annotation that the reference's pipelines set on every edit.
+/// Annotation that Admiral's pipelines set on every edit.
 const LAST_UPDATED: &str = "lastUpdatedAt";
 
 /// The policy in force: the highest priority, then the latest `lastUpdatedAt` where both have one, then the newest,

@@ -149,7 +149,7 @@ pub(super) fn shares(
     })
 }
 
-/// The targets with a region, each region once: the last of several counts, as in the reference.
+/// The targets with a region, each region once: the last of several counts, as in Admiral.
 fn distinct(targets: &[TrafficTarget]) -> Vec<&TrafficTarget> {
     let mut distinct: Vec<&TrafficTarget> = Vec::new();
     for target in targets.iter().filter(|target| !target.region.trim().is_empty()) {

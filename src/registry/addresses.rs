@@ -87,7 +87,7 @@ pub(super) struct AddressBook {
     /// Addresses of hosts that are gone, the longest gone first: given out again only when no fresh one is left, because
     /// clients may still have them in a DNS cache. A host that comes back gets its own again.
     resting: VecDeque<(Ipv4Addr, Host)>,
-    /// The reference's ConfigMap: object name to address.
+    /// Admiral's ConfigMap: object name to address.
     reference: HashMap<String, Ipv4Addr>,
 }
 
@@ -105,7 +105,7 @@ impl AddressBook {
 
     /// Honours Admiral's address ConfigMap (Admiral, docs/admiral-behaviour.md#address-configmap): ServiceEntry name
     /// to address.
-    pub(super) fn honour_reference(&mut self, entries: impl IntoIterator<Item = (String, Ipv4Addr)>) {
+    pub(super) fn honour_admiral(&mut self, entries: impl IntoIterator<Item = (String, Ipv4Addr)>) {
         self.reference = entries.into_iter().collect();
         let reserved: Vec<_> = self.reference.iter().map(|(name, address)| (name.clone(), *address)).collect();
         for (name, address) in reserved {
@@ -543,7 +543,7 @@ mod tests {
     #[test]
     fn the_references_config_map_is_honoured() {
         let mut book = book("240.0.0.0/16");
-        book.honour_reference([("a.global-se".to_owned(), Ipv4Addr::new(240, 0, 10, 1))]);
+        book.honour_admiral([("a.global-se".to_owned(), Ipv4Addr::new(240, 0, 10, 1))]);
         assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(240, 0, 10, 1)));
     }
 

@@ -261,9 +261,9 @@ impl Registry {
         self.try_start();
     }
 
-    /// Honours the reference's address ConfigMap: ServiceEntry name to address. To be called before [`Registry::fleet_listed`].
-    pub fn honour_reference_addresses(&self, entries: impl IntoIterator<Item = (String, Ipv4Addr)>) {
-        self.addresses.lock().honour_reference(entries);
+    /// Honours Admiral's address ConfigMap: ServiceEntry name to address. To be called before [`Registry::fleet_listed`].
+    pub fn honour_admiral_addresses(&self, entries: impl IntoIterator<Item = (String, Ipv4Addr)>) {
+        self.addresses.lock().honour_admiral(entries);
     }
 
     /// An object was added or changed.

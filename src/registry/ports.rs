@@ -35,7 +35,7 @@ const GRPC_WEB: &str = "grpc-web";
 /// `pkg/config/kube/conversion.go`, `wellKnownPorts`).
 const WELL_KNOWN_TCP: [u16; 4] = [25, 53, 3306, 27017];
 
-/// Protocol of the main port where nothing names one, as in the reference.
+/// Protocol of the main port where nothing names one, as in Admiral.
 const MAIN_PROTOCOL: &str = "http";
 /// Protocol of any further port where nothing names one, as in Istio.
 const FURTHER_PROTOCOL: &str = "tcp";

@@ -43,7 +43,7 @@ impl Registry {
             }
         }
         if votes.is_empty() && self.settings.enable_active_passive && self.settings.adopt_admiral {
-            self.of_reference(plain, keep_case, &mut votes);
+            self.of_admiral(plain, keep_case, &mut votes);
         }
         let most = |votes: BTreeMap<Arc<str>, usize>| {
             votes.into_iter().rev().max_by_key(|(_, count)| *count).map(|(region, _)| region)
@@ -52,13 +52,13 @@ impl Registry {
         Remembered { primaries, policy_regions, subject_names }
     }
 
-    /// The reference's DestinationRules name no service: they are found by the name for the default host.
-    fn of_reference(&self, key: &ServiceKey, keep_case: bool, votes: &mut BTreeMap<Host, BTreeMap<Arc<str>, usize>>) {
+    /// Admiral's DestinationRules name no service: they are found by the name for the default host.
+    fn of_admiral(&self, key: &ServiceKey, keep_case: bool, votes: &mut BTreeMap<Host, BTreeMap<Arc<str>, usize>>) {
         let Ok(host) = Host::of_service(key, &self.settings.hostname_suffix, keep_case) else { return };
         let name = host.destination_rule_name(true);
         let id = ObjectId::new(Kind::DestinationRule, &self.settings.sync_namespace, &name);
         for cluster_state in &self.cluster_states {
-            let written = cluster_state.outputs().get(&id).filter(|written| written.owner == Owner::Reference);
+            let written = cluster_state.outputs().get(&id).filter(|written| written.owner == Owner::Admiral);
             if let Some(region) = written.and_then(|written| written.recalled.primary.clone()) {
                 *votes.entry(host.clone()).or_default().entry(region).or_default() += 1;
             }

@@ -234,7 +234,7 @@ pub struct BackendPort {
     /// Number at the addresses that the Service's name resolves to: that of the container port for a headless Service, and
     /// otherwise that of the Service port.
     pub at_address: u16,
-    /// Protocol in the reference's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
+    /// Protocol in Admiral's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
     pub protocol: &'static str,
 }
 

@@ -48,7 +48,7 @@ pub(super) fn routes() -> Router<Arc<Views>> {
     .fold(Router::new(), |router, (path, method)| both(router, path, method))
 }
 
-/// `?checkifreadonly=true` is the reference's way to take the passive one of two controllers out of DNS.
+/// `?checkifreadonly=true` is Admiral's way to take the passive one of two controllers out of DNS.
 async fn ready(State(views): State<Arc<Views>>, Query(query): Query<HashMap<String, String>>) -> Response {
     let asked = query.get("checkifreadonly").map(|value| value.replace(' ', "")).unwrap_or_default();
     // The words that Go's strconv.ParseBool takes.

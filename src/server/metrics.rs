@@ -64,7 +64,7 @@ macro_rules! metrics {
 
 metrics! {
     BUILD_INFO: "tradewind_build_info" Gauge ["version"] "Always 1; the label is the version that runs";
-    CLUSTERS: "clusters_monitored" Gauge [] "Clusters of the fleet, under the reference's name";
+    CLUSTERS: "clusters_monitored" Gauge [] "Clusters of the fleet, under Admiral's name";
     SYNC_STATE: "tradewind_cluster_sync_state" Gauge ["cluster", "kind"]
         "Freshness of one kind in one cluster: 0 loading, 1 synced, 2 stale (known, cannot be read now), 3 unreadable (never listed), 4 absent (not served there, and need not be)";
     SERVICES: "tradewind_services" Gauge [] "Services that run somewhere or have objects of ours: pairs of identity and environment";

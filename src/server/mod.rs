@@ -1,4 +1,4 @@
-//! What Tradewind shows over HTTP: health, metrics, views of its own, and the reference's REST routes.
+//! What Tradewind shows over HTTP: health, metrics, views of its own, and Admiral's REST routes.
 //!
 //! Everything is answered from the registry and from plans made on demand. Nothing here decides, and nothing
 //! writes, but for one route that passes an operator's release of withheld removals on to the writers.

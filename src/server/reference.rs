@@ -41,7 +41,7 @@ pub(super) fn routes() -> Router<Arc<Views>> {
 async fn clusters(State(views): State<Arc<Views>>) -> Response {
     let names: Vec<ClusterName> = views.registry.clusters().into_iter().map(|cluster| cluster.name).collect();
     if names.is_empty() {
-        // A JSON string, and yet not said to be JSON: as the reference does.
+        // A JSON string, and yet not said to be JSON: as Admiral does.
         return (text_header(), "\"No cluster is monitored by admiral\"").into_response();
     }
     Json(names).into_response()

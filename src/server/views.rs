@@ -41,12 +41,12 @@ pub(super) fn routes() -> Router<Arc<Views>> {
     .fold(Router::new(), |router, (path, method)| both(router, path, method))
 }
 
-/// A route with and without a slash at the end, as the reference's clients are used to.
+/// A route with and without a slash at the end, as Admiral's clients are used to.
 pub(super) fn both(router: Router<Arc<Views>>, path: &str, method: MethodRouter<Arc<Views>>) -> Router<Arc<Views>> {
     router.route(path, method.clone()).route(&format!("{path}/"), method)
 }
 
-/// An error in the shape of all our errors, and of the reference's.
+/// An error in the shape of all our errors, and of Admiral's.
 pub(super) fn error(status: StatusCode, message: String) -> Response {
     (status, Json(json!({ "error": message }))).into_response()
 }

@@ -1,4 +1,4 @@
-//! From the reference to Tradewind and back, as an operator does it: no endpoint changes on either way.
+//! From Admiral to Tradewind and back, as an operator does it: no endpoint changes on either way.
 
 use std::{
     path::Path,
@@ -33,7 +33,7 @@ fn said(output: &Output) -> (i32, String, String) {
     (output.status.code().expect("it ended by itself"), text(&output.stdout), text(&output.stderr))
 }
 
-/// What the reference writes into a cluster for payments, which runs in the second and the third and is weighted 70 to 30.
+/// What Admiral writes into a cluster for payments, which runs in the second and the third and is weighted 70 to 30.
 fn references_objects(world: &World<'_>, cluster: usize) -> Vec<Value> {
     let endpoint = |of: usize| {
         let (address, port) = match of == cluster {
@@ -121,7 +121,7 @@ fn specs(objects: &[[Value; 2]]) -> Vec<Value> {
     objects.iter().flatten().map(|object| object["spec"].clone()).collect()
 }
 
-/// The reference's payments in all clusters, with a client in the first and a policy; and the operator's settings file.
+/// Admiral's payments in all clusters, with a client in the first and a policy; and the operator's settings file.
 async fn reference_at_work(world: &World<'_>) -> std::path::PathBuf {
     world.register(&ALL).await;
     world.deploy(&[1, 2], "payments").await;
@@ -205,7 +205,7 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
     let (code, would, errors) = back(&["--dry-run"]);
     assert_eq!((code, would.matches("would hand back").count()), (0, 6), "{would}{errors}");
     assert_eq!(standing(&world).await, ours, "a dry run marks nothing");
-    // A copy of a user's route is under a name that the reference would not know.
+    // A copy of a user's route is under a name that Admiral would not know.
     let copy = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
         "metadata": {"name": "orders-route-1", "namespace": world.sync_namespace(),
             "labels": {"app.kubernetes.io/managed-by": "tradewind"},
@@ -244,7 +244,7 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
             |[entry, _]: &[Value; 2]| (entry["metadata"]["labels"].clone(), entry["metadata"]["annotations"].clone());
         objects.iter().map(metadata).collect::<Vec<_>>()
     };
-    assert_eq!(of_entry(&theirs), of_entry(&before), "labels and annotations are as the reference left them");
+    assert_eq!(of_entry(&theirs), of_entry(&before), "labels and annotations are as Admiral left them");
     // And over again, if need be.
     let (code, _, summary) = diff(&["--endpoints"]);
     assert!(code == 0 && summary.contains("0 endpoints change"), "{summary}");

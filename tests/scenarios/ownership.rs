@@ -1,4 +1,4 @@
-//! Objects that users or the reference made, and users' edits of ours.
+//! Objects that users or Admiral made, and users' edits of ours.
 
 use kube::{
     Api,
@@ -39,7 +39,7 @@ spec:
     entry
 }
 
-/// As the reference writes it for a weighted policy.
+/// As Admiral writes it for a weighted policy.
 fn references_rule(world: &World<'_>) -> Value {
     let mut rule = documents(
         "

@@ -23,7 +23,7 @@ pub fn crds() -> String {
     String::from_utf8(output.stdout).expect("YAML is text")
 }
 
-/// The reference's form of a cluster Secret.
+/// Admiral's form of a cluster Secret.
 pub fn cluster_secret(name: &str, kubeconfig: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",

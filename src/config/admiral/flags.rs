@@ -9,7 +9,7 @@ use super::{
     words::Takes::{self, Duration, Integer, List, Map, Switch, Text},
 };
 
-/// A flag of the reference.
+/// A flag of Admiral.
 pub(super) struct Flag {
     /// Name, without the dashes.
     pub name: &'static str,
@@ -32,7 +32,7 @@ pub(super) enum Otherwise {
     Mapped(&'static str, mapped::Mapping),
     /// What it switches happens anyway, or is not needed.
     NotNeeded(&'static str),
-    /// It has no effect in the reference either.
+    /// It has no effect in Admiral either.
     NoEffect,
     /// It belongs to something that Tradewind does not have, on purpose.
     Off(&'static str),
@@ -48,8 +48,8 @@ const fn short(letter: char, flag: Flag) -> Flag {
 }
 
 const LOGS: Otherwise = NotNeeded("logs go to standard error; logFormat: json suits log stores");
-const SECRETS: Otherwise = NotNeeded("the labels of the reference and of Istio are both always read");
-const DYNAMO: Otherwise = Off("it belongs to the DynamoDB stores of the reference, which Tradewind does not have");
+const SECRETS: Otherwise = NotNeeded("the labels of Admiral and of Istio are both always read");
+const DYNAMO: Otherwise = Off("it belongs to the DynamoDB stores of Admiral, which Tradewind does not have");
 const OPERATOR: Otherwise = Off("it belongs to the operator and state syncer modes, which Tradewind does not have");
 const NO_RESYNC: Otherwise = NotNeeded("changes take effect when they happen; there is neither resync nor warm-up");
 const ONLY_CHANGES: Otherwise = NotNeeded("only differences are ever written");
@@ -57,7 +57,7 @@ const AT_ONCE: Otherwise = NotNeeded("Dependencies and new clients always take e
 const CACHED_SIDECARS: Otherwise =
     Off("it widens Sidecars to whole namespaces; sidecars: merge lists the Services that are needed");
 
-/// All of them, in the order of the reference's help.
+/// All of them, in the order of Admiral's help.
 pub(super) const FLAGS: &[Flag] = &[
     flag("log_level", Integer, "4", Setting),
     flag("log_to_file", Switch, "false", LOGS),

@@ -1,4 +1,4 @@
-//! The reference's command line out of its Deployment manifest.
+//! Admiral's command line out of its Deployment manifest.
 
 use serde_json::Value;
 
@@ -8,12 +8,12 @@ pub enum ManifestError {
     /// It is not YAML.
     #[error("is not YAML: {0}")]
     Yaml(String),
-    /// No container of the reference in it.
+    /// No container of Admiral in it.
     #[error(
         "holds no Deployment with a container of Admiral: neither one whose name is \"admiral\" nor one whose image is named so"
     )]
     NoContainer,
-    /// More than one container of the reference.
+    /// More than one container of Admiral.
     #[error("holds {0} containers of Admiral; give one of them")]
     Several(usize),
     /// An argument that is only known when the pod runs.
@@ -26,7 +26,7 @@ pub enum ManifestError {
     },
 }
 
-/// The arguments of the reference's container in a manifest of any number of documents, with what stands behind the program
+/// The arguments of Admiral's container in a manifest of any number of documents, with what stands behind the program
 /// in its `command` before them.
 ///
 /// # Errors

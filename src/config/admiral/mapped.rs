@@ -1,4 +1,4 @@
-//! Flags of the reference that become settings of another name or another form.
+//! Flags of Admiral that become settings of another name or another form.
 
 use super::Values;
 use crate::{config::Settings, model::Kind};
@@ -75,7 +75,7 @@ pub(super) fn state_checker(value: &[String], _: &Values) -> Result<Became, Stri
     Became::remark("there is no lease in DynamoDB; where a second instance stands by, give it readOnly: true")
 }
 
-/// The reference's default matches no proxy of our days, but what matched none must not begin to by moving here.
+/// Admiral's default matches no proxy of our days, but what matched none must not begin to by moving here.
 pub(super) fn filter_version(value: &[String], values: &Values) -> Result<Became, String> {
     let is_default = text(value) == "1.17,1.20" && values.text("enable_routing_policy") != "true";
     if is_default { Ok(Became::default()) } else { Became::setting("envoy_filter_version", text(value)) }

@@ -1,6 +1,6 @@
-//! From the reference's flags to a settings file.
+//! From Admiral's flags to a settings file.
 //!
-//! Decides which settings do what an instance of the reference does that was started with given flags, and says of every
+//! Decides which settings do what an instance of Admiral does that was started with given flags, and says of every
 //! other flag why it has no counterpart. Writes nothing and starts nothing.
 
 mod flags;
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::model::Kind;
 
-/// Everything that is wrong with the reference's flags.
+/// Everything that is wrong with Admiral's flags.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct AdmiralFlagErrors(Vec<String>);
 
@@ -72,8 +72,8 @@ fn fate(flag: &Flag) -> Fate {
     }
 }
 
-/// The settings file that does what the reference does when it is started with these words. With `strict` it also gives up
-/// what Tradewind does beyond the reference, so that the same objects are written.
+/// The settings file that does what Admiral does when it is started with these words. With `strict` it also gives up
+/// what Tradewind does beyond Admiral, so that the same objects are written.
 ///
 /// # Errors
 /// With every unknown flag, value that is not of its type or refused by Tradewind, and contradiction.
@@ -169,10 +169,10 @@ impl File {
         (setting.show)(&self.settings) != (setting.show)(&Settings::default())
     }
 
-    /// Gives up what Tradewind does beyond the reference.
+    /// Gives up what Tradewind does beyond Admiral.
     fn be_strict(&mut self) {
         self.settings.weights = Weights::Distribute;
-        self.comments.insert("weights", "Strict: weights in the reference's form; unlisted regions get nothing, ever.");
+        self.comments.insert("weights", "Strict: weights in Admiral's form; unlisted regions get nothing, ever.");
         self.settings.published_ports = PublishedPorts::Main;
         self.comments.insert("published_ports", "Strict: one port per service.");
         self.settings.without_dependency = WithoutDependency::None;
@@ -307,7 +307,7 @@ mod tests {
         }
         let related = TABLE.iter().flat_map(|setting| setting.related.split(", ")).filter(|name| !name.is_empty());
         for name in TABLE.iter().filter_map(|setting| setting.reference).chain(related) {
-            assert!(flags::named(name).is_some(), "{name} is no flag of the reference");
+            assert!(flags::named(name).is_some(), "{name} is no flag of Admiral");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The reference page of the reference's flags.
+//! The reference page of Admiral's flags.
 
 use super::{
     Fate, fate,
@@ -18,7 +18,7 @@ by Tradewind as Admiral writes it.
 |---|---|---|---|
 ";
 
-/// The reference page of the reference's flags, in Markdown.
+/// The reference page of Admiral's flags, in Markdown.
 #[must_use]
 pub fn admiral_flags_page() -> String {
     INTRODUCTION.to_owned() + &FLAGS.iter().map(row).collect::<String>()

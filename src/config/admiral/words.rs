@@ -1,4 +1,4 @@
-//! The reference's command line as flags and values, read as its library reads it (spf13/pflag): no flag is known here.
+//! Admiral's command line as flags and values, read as its library reads it (spf13/pflag): no flag is known here.
 
 use super::flags::{FLAGS, Flag, named};
 

@@ -220,7 +220,7 @@ fn the_references_entries_name_their_service_by_annotation_and_label() {
     object["metadata"]["labels"] = json!({"admiral.io/env": "stage"});
     object["metadata"]["annotations"] = json!({"identity": "Pay", "app.kubernetes.io/created-by": "admiral"});
     let written = written(Kind::ServiceEntry, &object);
-    assert_eq!(written.owner, Owner::Reference);
+    assert_eq!(written.owner, Owner::Admiral);
     assert_eq!(written.service, ServiceKey::parse("Pay", "stage").ok());
     assert!(written.endpoints.is_empty() && written.ports.is_empty(), "only ours are memory");
 }

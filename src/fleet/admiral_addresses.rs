@@ -49,7 +49,7 @@ pub async fn honour(hub: Client, registry: Arc<Registry>) {
             Ok(Ok(None)) => break,
             Ok(Ok(Some(found))) => {
                 match read(&found) {
-                    Ok(entries) => registry.honour_reference_addresses(entries),
+                    Ok(entries) => registry.honour_admiral_addresses(entries),
                     Err(reason) => {
                         let message = format!("cannot be read: {reason}; its addresses are not honoured");
                         note(&registry, NoteKind::ObjectMalformed, message);
