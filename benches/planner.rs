@@ -12,10 +12,10 @@ use tradewind::{
     config::Settings,
     model::{
         Addressing, ClusterName, DependencyDecl, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
-        Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, Workload,
+        Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, WorkKey, Workload,
     },
     planner::plan_unit,
-    registry::{Registry, WorkKey},
+    registry::Registry,
 };
 
 const NAMESPACES: usize = 50;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::{Desired, Occasion, Writers},
-    model::{ClusterName, Note, NoteKind, ObjectRef},
+    model::{ClusterName, Note, NoteKind, ObjectRef, WorkKey},
     planner::plan_unit,
-    registry::{HintBudget, NoteSource, Registry, WorkKey},
+    registry::{HintBudget, NoteSource, Registry},
     server::{Metrics, Readiness},
 };
 

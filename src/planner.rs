@@ -6,15 +6,18 @@
 
 use crate::{
     config::Settings,
-    model::{Host, ServiceKey},
-    plan::{self, WorkInputs, WorkPlan},
-    registry::{Claim, Registry, ServiceSnapshot, WorkKey},
+    model::{Host, ServiceKey, WorkKey},
+    plan::{
+        self, WorkInputs, WorkPlan,
+        input::{Claim, ServiceInput},
+    },
+    registry::Registry,
 };
 
 /// Plans a unit and claims the hosts of a service. Returns `None` while nothing may be planned.
 #[must_use]
 pub fn plan_unit(registry: &Registry, unit: &WorkKey) -> Option<WorkPlan> {
-    let claim = |key: &ServiceKey, service: &ServiceSnapshot, hosts: &[Host]| {
+    let claim = |key: &ServiceKey, service: &ServiceInput, hosts: &[Host]| {
         // A frozen service only seems to ask for no host: it keeps those that it has.
         if service.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, hosts) }
     };
@@ -30,7 +33,7 @@ pub fn preview_unit(registry: &Registry, unit: &WorkKey) -> Option<WorkPlan> {
 fn plan_with(
     registry: &Registry,
     unit: &WorkKey,
-    claim: impl FnOnce(&ServiceKey, &ServiceSnapshot, &[Host]) -> Vec<Claim>,
+    claim: impl FnOnce(&ServiceKey, &ServiceInput, &[Host]) -> Vec<Claim>,
 ) -> Option<WorkPlan> {
     let settings = registry.settings();
     let inputs = inputs(registry, unit, settings, claim)?;
@@ -41,7 +44,7 @@ fn inputs(
     registry: &Registry,
     unit: &WorkKey,
     settings: &Settings,
-    claim: impl FnOnce(&ServiceKey, &ServiceSnapshot, &[Host]) -> Vec<Claim>,
+    claim: impl FnOnce(&ServiceKey, &ServiceInput, &[Host]) -> Vec<Claim>,
 ) -> Option<WorkInputs> {
     Some(match unit {
         WorkKey::Service(key) => {
@@ -49,7 +52,7 @@ fn inputs(
             let claims = claim(key, &service, &plan::hosts(&service, settings));
             WorkInputs::Service { service: Box::new(service), claims }
         }
-        WorkKey::Host(host) => WorkInputs::Routes(Box::new(registry.host_snapshot(host)?)),
+        WorkKey::Host(host) => WorkInputs::Routes(Box::new(registry.host_input(host)?)),
         WorkKey::Sidecar(cluster, namespace) => WorkInputs::Sidecar(registry.client_namespace(cluster, namespace)?),
         WorkKey::Namespace(cluster, namespace) => {
             WorkInputs::NamespaceRules(registry.ruled_namespace(cluster, namespace)?)

@@ -21,9 +21,9 @@ use tradewind::{
         DestinationRule, DestinationRuleSpec, Endpoint, Failover, LoadBalancer, LocalityLbSetting, Metadata, Object,
         OutlierDetection, Port, ServiceEntry, ServiceEntrySpec, Tls, TrafficPolicy, keys,
     },
-    model::{ClusterName, Host, Kind, NoteKind, Observed, ServiceKey},
+    model::{ClusterName, Host, Kind, NoteKind, Observed, ServiceKey, WorkKey},
     plan::HostPlan,
-    registry::{Registry, WorkKey},
+    registry::Registry,
 };
 
 /// For what should take milliseconds, on a machine that builds meanwhile.
@@ -470,7 +470,7 @@ async fn a_users_sidecar_gets_our_hosts_and_gives_them_back() {
 async fn missing_rights_are_noted_and_made_good_when_they_come() {
     let [cluster, ..] = support::shared().await;
     let bench = Bench::new(cluster, |_| {}).await;
-    *bench.client.lock() = client(cluster, Who::Reader);
+    *bench.client.lock() = client(cluster, Who::ServedCluster);
     bench.submit(bench.desired(|_| {}));
     let (kind, message) = eventually("a note", SOON, async || bench.notes().pop().ok_or_else(String::new)).await;
     assert_eq!(kind, NoteKind::WriteFailed);
@@ -495,7 +495,7 @@ async fn a_missing_sync_namespace_is_created_with_the_first_object() {
 
     let namespace = unique("created");
     let bench = Bench::without_namespace(cluster, namespace, |_| {}).await;
-    *bench.client.lock() = client(cluster, Who::Reader);
+    *bench.client.lock() = client(cluster, Who::ServedCluster);
     bench.submit(bench.desired(|_| {}));
     let (kind, _) = eventually("a note", SOON, async || bench.notes().pop().ok_or_else(String::new)).await;
     assert_eq!(kind, NoteKind::SyncNamespaceMissing);

@@ -140,7 +140,7 @@ async fn tokens_stand_for_their_users() {
     for who in [Who::Admin, Who::AdminA, Who::AdminB] {
         maps(client(&cluster.token(who)).await).patch("a", &apply.clone().force(), &patch).await.expect("may do all");
     }
-    let reader = maps(client(&cluster.token(Who::Reader)).await);
+    let reader = maps(client(&cluster.token(Who::ServedCluster)).await);
     reader.list(&none).await.expect("may read");
     assert_eq!(code(&reader.patch("a", &apply, &patch).await.expect_err("may not write")), 403);
     let nobody = maps(client(&cluster.token(Who::Nobody)).await);

@@ -12,10 +12,10 @@ use tradewind::{
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster, file},
     istio::{Object, Owner, keys},
-    model::{Adoption, AdoptionStage, ClusterName, Host, Note, ObjectId, ServiceKey, Written},
+    model::{Adoption, AdoptionStage, ClusterName, Host, Note, ObjectId, ServiceKey, WorkKey, Written},
     plan::HostPlan,
     planner::plan_unit,
-    registry::{Registry, WorkKey},
+    registry::Registry,
 };
 
 /// What cluster-1 of the sample wants for payments: three hosts.

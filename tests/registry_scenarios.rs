@@ -35,8 +35,7 @@ use planning::{Objects, Picture, World, cluster, key, manifests};
 use tradewind::{
     config::{Settings, SidecarInjection, Sidecars, WithoutDependency},
     istio::Object,
-    model::{ClusterName, Kind, NoteKind, ObjectId, Observed, ServiceKey},
-    registry::WorkKey,
+    model::{ClusterName, Kind, NoteKind, ObjectId, Observed, ServiceKey, WorkKey},
 };
 
 const REASON: &str = "connection refused";

@@ -20,9 +20,9 @@ use tower::ServiceExt as _;
 use tradewind::{
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster},
-    model::{ClusterName, Kind},
+    model::{ClusterName, Kind, WorkKey},
     planner::plan_unit,
-    registry::{Registry, WorkKey},
+    registry::Registry,
     sample,
     server::{self, Metrics, Readiness, Views},
 };

@@ -8,8 +8,8 @@ use planning::{Objects, World, cluster, key, manifests};
 use tradewind::{
     config::{Settings, WithoutDependency},
     istio::Object,
-    model::{Kind, NoteKind, ObjectId},
-    registry::{KindState, WorkKey},
+    model::{Kind, NoteKind, ObjectId, WorkKey},
+    registry::KindState,
 };
 
 const HOST: &str = "stage.payments.global";

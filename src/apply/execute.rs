@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     istio::{Object, Owner},
-    model::{Kind, Note, NoteKind, ObjectId, ObjectRef, Written},
-    registry::{Because, WorkKey},
+    model::{Kind, Note, NoteKind, ObjectId, ObjectRef, WorkKey, Written},
+    registry::Because,
 };
 
 /// How long after its creation the sync namespace counts as there although no watch has shown it: several times what a

@@ -11,10 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    model::{ObjectId, Written},
-    registry::WorkKey,
-};
+use crate::model::{ObjectId, WorkKey, Written};
 
 /// Quiet after the last new wish before removals are judged: what belongs to one pass arrives within milliseconds, and
 /// a replacement that is on its way gets there first.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{ClusterName, Note, ObjectId, Written},
-    registry::{NoteSource, Registry, WorkKey},
+    model::{ClusterName, Note, ObjectId, WorkKey, Written},
+    registry::{NoteSource, Registry},
 };
 
 /// The picture that writes are compared with.

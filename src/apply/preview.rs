@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     istio::Object,
-    model::{ClusterName, EgressHost, Note, ObjectId, Written},
-    registry::WorkKey,
+    model::{ClusterName, EgressHost, Note, ObjectId, WorkKey, Written},
 };
 
 /// One write that applying would make.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::plan::Desired;
-use crate::registry::{Because, WorkKey};
+use crate::{model::WorkKey, registry::Because};
 
 /// Why something is wanted now.
 #[derive(Debug, Clone)]

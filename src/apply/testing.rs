@@ -18,10 +18,9 @@ use crate::{
     },
     model::{
         ClusterName, EgressHost, EgressListener, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts,
-        Written,
+        WorkKey, Written,
     },
     plan::HostPlan,
-    registry::WorkKey,
 };
 
 pub(super) const NAMESPACE: &str = "admiral-sync";

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::writer::ClusterWriter;
-use crate::{model::ClusterName, registry::WorkKey};
+use crate::model::{ClusterName, WorkKey};
 
 /// Longest wait for the clusters that come first: several times what a write takes, and short enough that a region that is
 /// really lost keeps nobody from leaving it.

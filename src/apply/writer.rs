@@ -28,8 +28,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef},
-    registry::WorkKey,
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, WorkKey},
 };
 
 /// While a cluster's state is not known, look again this often. Whoever changes it has its units planned again, which

@@ -24,8 +24,7 @@ use super::{
 use crate::{
     config::Settings,
     istio::Owner,
-    model::{ClusterName, ObjectId, Written},
-    registry::WorkKey,
+    model::{ClusterName, ObjectId, WorkKey, Written},
 };
 
 /// Longest time for cleaning a cluster that leaves: it may be leaving because it is broken.

@@ -18,7 +18,12 @@ use super::{
     fleet, output, run,
     views::{self, ClusterView},
 };
-use crate::{config::Settings, model::Note, planner::preview_unit, registry::WorkKey, sample};
+use crate::{
+    config::Settings,
+    model::{Note, WorkKey},
+    planner::preview_unit,
+    sample,
+};
 
 /// How often the picture is compared with what was shown, so that edits show up at once to a person.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

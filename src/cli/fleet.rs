@@ -18,10 +18,10 @@ use crate::{
         directory::{DirectoryCluster, Loaded, Problem},
         file::{self, FleetCluster, Place},
     },
-    model::{ClusterName, Note, did_you_mean},
+    model::{ClusterName, Note, WorkKey, did_you_mean},
     plan::{ServicePlan, WorkPlan},
     planner::plan_unit,
-    registry::{NoteSource, Registry, WorkKey},
+    registry::{NoteSource, Registry},
 };
 
 /// How often it is looked whether everything was read.

@@ -19,9 +19,9 @@ use crate::{
         file::{FleetFile, Place},
         joining, kubeconfig, outages,
     },
-    model::{ClusterName, Observed, ServiceKey},
+    model::{ClusterName, Observed, ServiceKey, WorkKey},
     planner::preview_unit,
-    registry::{Registry, WorkKey},
+    registry::Registry,
     server::{self, Metrics, Readiness, Views},
 };
 

@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     apply::preview,
-    model::{ClusterName, Kind, ObjectId, did_you_mean},
+    model::{ClusterName, Kind, ObjectId, WorkKey, did_you_mean},
     plan::{self, Desired, HostPlan, SidecarWant},
-    registry::WorkKey,
     verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
 };
 

@@ -5,6 +5,7 @@
 
 mod connection_pool;
 mod destination_rule;
+mod names;
 mod object;
 mod service_entry;
 mod shape;
@@ -15,6 +16,7 @@ pub use destination_rule::{
     DestinationRule, DestinationRuleSpec, Distribute, Failover, LoadBalancer, LocalityLbSetting, OutlierDetection, Tls,
     TrafficPolicy,
 };
+pub use names::{IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES};
 pub use object::{Metadata, Object, Opaque, OwnedKeys, Owner, keys};
 pub use service_entry::{Endpoint, Port, ServiceEntry, ServiceEntrySpec};
 pub use shape::{Shape, changes, list_changes};

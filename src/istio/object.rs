@@ -18,6 +18,8 @@ pub mod keys {
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// Value of [`MANAGED_BY`] and of [`CREATED_BY`] on our objects, and the field manager of our writes.
     pub const TRADEWIND: &str = "tradewind";
+    /// Annotation of a VirtualService that is merged: for which environments, joined by `_`.
+    pub const CREATED_FOR_ENV: &str = "createdForEnv";
     /// Annotation by which Admiral marks its objects, and Tradewind its own.
     pub const CREATED_BY: &str = "app.kubernetes.io/created-by";
     /// Value of [`CREATED_BY`] on Admiral's objects.

@@ -230,6 +230,32 @@ impl Serialize for ServiceKey {
     }
 }
 
+/// Most clusters that a message names; the others are counted.
+const MAX_LISTED_CLUSTERS: usize = 3;
+
+/// `cluster-1, cluster-2, cluster-3 and 2 more`.
+pub(crate) fn listed_clusters<'a>(clusters: impl IntoIterator<Item = &'a ClusterName>) -> String {
+    let names: Vec<&str> = clusters.into_iter().map(ClusterName::as_str).collect();
+    let shown = names[..names.len().min(MAX_LISTED_CLUSTERS)].join(", ");
+    match names.len().saturating_sub(MAX_LISTED_CLUSTERS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// End of environments that share their additional hosts with the one before it (Admiral,
+/// docs/admiral-behaviour.md#additional-endpoints).
+pub(crate) const AIR: &str = "-air";
+
+/// An environment as additional hosts contain it (Admiral, docs/admiral-behaviour.md#additional-endpoints).
+pub(crate) fn without_air(environment: &str) -> &str {
+    let at = environment.len().saturating_sub(AIR.len());
+    match environment.get(at..) {
+        Some(end) if at > 0 && end.eq_ignore_ascii_case(AIR) => &environment[..at],
+        _ => environment,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use super::weights::{Shares, Weighted};
 use crate::{
     model::Host,
-    registry::{ServiceSnapshot, Source},
+    plan::input::{ServiceInput, Source},
 };
 
 /// The region that stays primary for a host: the one that was, else that of the oldest workload.
-pub(super) fn primary(snapshot: &ServiceSnapshot, host: &Host) -> Option<Arc<str>> {
+pub(super) fn primary(snapshot: &ServiceInput, host: &Host) -> Option<Arc<str>> {
     snapshot.remembered.primaries.get(host).cloned().or_else(|| oldest(snapshot))
 }
 
 /// Everything goes to the primary region, or to that of the oldest workload while the primary runs nothing; all others are
 /// fallbacks.
-pub(super) fn shares(primary: &Arc<str>, snapshot: &ServiceSnapshot) -> Shares {
+pub(super) fn shares(primary: &Arc<str>, snapshot: &ServiceInput) -> Shares {
     let runs = snapshot.sources.iter().any(|source| region(source) == Some(primary));
     let Some(acting) = (if runs { Some(primary.clone()) } else { oldest(snapshot) }) else { return Shares::Nothing };
     Shares::Weighted(Weighted {
@@ -31,7 +31,7 @@ pub(super) fn shares(primary: &Arc<str>, snapshot: &ServiceSnapshot) -> Shares {
 }
 
 /// Clusters that cannot be read come last, for nobody knows how old their workloads are.
-fn oldest(snapshot: &ServiceSnapshot) -> Option<Arc<str>> {
+fn oldest(snapshot: &ServiceInput) -> Option<Arc<str>> {
     let placed = snapshot.sources.iter().filter_map(|source| Some((source, region(source)?)));
     let age = |source: &Source| (source.since_seconds.is_none(), source.since_seconds, source.cluster.clone());
     placed.min_by_key(|(source, _)| age(source)).map(|(_, region)| region.clone())

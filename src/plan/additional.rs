@@ -9,8 +9,7 @@ use super::{ports::MAIN_PORT, service_entry::Common};
 use crate::{
     config::Settings,
     istio::{Object, Opaque, keys},
-    model::Host,
-    registry::without_air,
+    model::{Host, without_air},
 };
 
 /// `dns-prefix` of the main host (Admiral, docs/admiral-behaviour.md#additional-endpoints).

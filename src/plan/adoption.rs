@@ -3,7 +3,7 @@
 use super::{ClusterPlan, PlanContext};
 use crate::{
     model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId},
-    registry::AdoptedPair,
+    plan::input::AdoptedPair,
 };
 
 /// What was handed over where the service is not published.
@@ -12,8 +12,9 @@ pub(super) fn in_vain(decided: &PlanContext<'_>, clusters: &[ClusterPlan]) -> Ve
         let planned = clusters.iter().find(|planned| planned.cluster == *cluster);
         planned.is_some_and(|planned| planned.hosts.iter().any(|planned| planned.host == *host))
     };
-    let is_held =
-        |cluster: &ClusterName| decided.snapshot.targets.iter().any(|target| target.cluster == *cluster && target.held);
+    let is_held = |cluster: &ClusterName| {
+        decided.snapshot.targets.iter().any(|target| target.cluster == *cluster && target.frozen)
+    };
     let mut notes = Vec::new();
     for claim in decided.governed.iter().filter_map(|governed| governed.claim) {
         let in_vain = claim.adopted.iter().filter(|(of, _)| !is_held(of) && !is_published(of, &claim.host));

@@ -11,7 +11,7 @@ use crate::{
     config::Settings,
     istio::{ConnectionPool, Tunnel, keys},
     model::{ClusterName, Environment, Note, NoteKind, PolicyObject, ServiceKey},
-    registry::{Matching, ServiceSnapshot},
+    plan::input::{Matching, ServiceInput},
 };
 
 /// What those policies mean for every DestinationRule of a service.
@@ -31,7 +31,7 @@ pub(super) struct ConnectionPolicies {
 }
 
 impl ConnectionPolicies {
-    pub(super) fn of(snapshot: &ServiceSnapshot, settings: &Settings) -> Self {
+    pub(super) fn of(snapshot: &ServiceInput, settings: &Settings) -> Self {
         let mut chosen = Chosen { key: &snapshot.key, annotations: BTreeMap::new(), notes: Vec::new() };
         let outliers = chosen.outliers(&snapshot.outlier_detections);
         let config = newest(&snapshot.connections, |_| true);

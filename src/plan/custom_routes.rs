@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{PlanContext, endpoints::lcm, weights};
 use crate::{
+    istio::keys,
     model::{ClusterName, Note, NoteKind, Route},
-    registry::CREATED_FOR_ENV,
 };
 
 /// Between the environments for which one VirtualService was made.
@@ -20,7 +20,7 @@ const BETWEEN_ENVIRONMENTS: char = '_';
 pub(super) fn of<'a>(decided: &'a PlanContext<'_>, cluster: &'a ClusterName) -> impl Iterator<Item = &'a Route> {
     let environment = decided.snapshot.key.environment.as_str();
     let is_for = move |route: &&Route| {
-        let environments = route.annotations.get(CREATED_FOR_ENV).into_iter();
+        let environments = route.annotations.get(keys::CREATED_FOR_ENV).into_iter();
         environments.flat_map(|of| of.split(BETWEEN_ENVIRONMENTS)).any(|of| of.eq_ignore_ascii_case(environment))
     };
     let here = decided.snapshot.routing.custom.iter().filter(move |(of, _)| of == cluster);

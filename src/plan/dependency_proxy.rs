@@ -9,7 +9,7 @@ use super::{PlanContext, ServicePlan, export, ports::MAIN_PORT};
 use crate::{
     istio::{Object, Opaque},
     model::{Note, NoteKind},
-    registry::{Proxied, Target},
+    plan::input::{Proxied, Target},
 };
 
 /// How their names end, behind the first host: nothing else that stands in the sync namespace is called so.
@@ -25,7 +25,7 @@ pub(super) fn add(decided: &PlanContext<'_>, plan: &mut ServicePlan) {
             continue;
         }
         let mut unreached = Vec::new();
-        let is_meant = |target: &&Target| !target.held && proxied.clusters.contains(&target.cluster);
+        let is_meant = |target: &&Target| !target.frozen && proxied.clusters.contains(&target.cluster);
         for target in decided.snapshot.targets.iter().filter(is_meant) {
             let published = plan.clusters.iter().find(|planned| planned.cluster == target.cluster);
             if !published.is_some_and(|planned| planned.hosts.iter().any(|planned| planned.host == *host)) {

@@ -17,7 +17,7 @@ use crate::{
         OutlierDetection, Tls, TrafficPolicy, keys,
     },
     model::Kind,
-    registry::{Reader, Target},
+    plan::input::{ServedCluster, Target},
 };
 
 /// Admiral's defaults (Admiral, docs/admiral-behaviour.md#outlier-detection-defaults).
@@ -169,8 +169,8 @@ fn outlier_detection(
 
 /// Whether an endpoint is the clients' own cluster's. Its name does not tell: clusters choose their domains.
 fn is_of(endpoint: &Endpoint, target: &Target) -> bool {
-    let is_label_of = |reader: &Reader| {
+    let is_label_of = |reader: &ServedCluster| {
         endpoint.labels.get(keys::ENDPOINT_CLUSTER).is_some_and(|label| *label == reader.cluster.label_value())
     };
-    matches!(target.readers.as_slice(), [reader] if is_label_of(reader))
+    matches!(target.served_clusters.as_slice(), [reader] if is_label_of(reader))
 }

@@ -15,14 +15,14 @@ use crate::{
     config::Settings,
     istio::{Endpoint, keys},
     model::Locality,
-    registry::{Backend, LastKnown, Pod, Pods, RelativeWeight, Source, Target},
+    plan::input::{Backend, LastKnownEndpoint, Pod, Pods, RelativeWeight, Source, Target},
 };
 
 /// An endpoint of another cluster, without a gateway before it.
 pub(super) struct PodEndpoint {
     pub(super) endpoint: Endpoint,
     /// What it counts beside the others, of which its cluster counts one.
-    pub(super) portion: RelativeWeight,
+    pub(super) relative_weight: RelativeWeight,
     /// What it is, in words.
     pub(super) what: &'static str,
 }
@@ -30,7 +30,7 @@ pub(super) struct PodEndpoint {
 /// Whether all who read what is written into `target` reach the pods of `source`: on one network, or because the istiod that
 /// serves it leads those of other networks to its gateway, as it does where all endpoints are addresses ([`is_by_address`]).
 pub(super) fn reaches_pods(source: &Source, target: &Target) -> bool {
-    let is_served = target.is_read_in(&source.cluster) && target.readers.len() > 1;
+    let is_served = target.is_read_in(&source.cluster) && target.served_clusters.len() > 1;
     source.network.is_some() && (is_served || !target.is_read_in(&source.cluster) && source.network == target.network)
 }
 
@@ -61,7 +61,7 @@ pub(super) fn pods_for_all(
     ports: &[PublishedPort],
     settings: &Settings,
 ) -> Result<Vec<PodEndpoint>, Option<&'static str>> {
-    let is_one_network = target.readers.iter().all(|reader| reader.network == source.network);
+    let is_one_network = target.served_clusters.iter().all(|reader| reader.network == source.network);
     if is_one_network || is_by_address(sources, target, ports, settings) {
         pods(source, target, ports, settings)
     } else {
@@ -81,12 +81,12 @@ pub(super) fn pods(
 ) -> Result<Vec<PodEndpoint>, Option<&'static str>> {
     match &source.pods {
         // What stands without a gateway is all there is.
-        Pods::Carried(pods) if reaches_pods(source, target) || source.gateway.is_none() => {
+        Pods::LastKnown(pods) if reaches_pods(source, target) || source.gateway.is_none() => {
             let endpoints: Vec<PodEndpoint> = pods.iter().filter_map(|pod| carried(source, pod, ports)).collect();
             if endpoints.is_empty() { Err(None) } else { Ok(sorted(endpoints)) }
         }
         Pods::Known if reaches_pods(source, target) => known(source, ports, settings),
-        Pods::Known | Pods::Carried(_) | Pods::Unknown => Err(None),
+        Pods::Known | Pods::LastKnown(_) | Pods::Unknown => Err(None),
     }
 }
 
@@ -113,12 +113,13 @@ fn known(
     if source.gateway.is_some() && too_many(source, ports, settings).is_some() {
         return Err(Some("there are too many pods"));
     }
-    let weights = RelativeWeight::weights(&by_service.iter().map(|(backend, _)| backend.portion).collect::<Vec<_>>());
+    let weights =
+        RelativeWeight::weights(&by_service.iter().map(|(backend, _)| backend.relative_weight).collect::<Vec<_>>());
     let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
     let each = by_service.into_iter().zip(weights).flat_map(|((backend, endpoints), weight)| {
-        let portion = RelativeWeight::of_average(weight, sum * endpoints.len() as u64, 1);
+        let relative_weight = RelativeWeight::of_average(weight, sum * endpoints.len() as u64, 1);
         let what = if backend.machine.is_some() { "virtual machine" } else { "pod" };
-        endpoints.into_iter().map(move |endpoint| PodEndpoint { endpoint, portion, what })
+        endpoints.into_iter().map(move |endpoint| PodEndpoint { endpoint, relative_weight, what })
     });
     Ok(sorted(each.collect()))
 }
@@ -152,14 +153,14 @@ fn of_pod(source: &Source, backend: &Backend, pod: &Pod, ports: &[PublishedPort]
     Some(endpoint(source, pod.address.to_string(), at, locality.as_ref()))
 }
 
-fn carried(source: &Source, pod: &LastKnown, ports: &[PublishedPort]) -> Option<PodEndpoint> {
+fn carried(source: &Source, pod: &LastKnownEndpoint, ports: &[PublishedPort]) -> Option<PodEndpoint> {
     let number = |port: &PublishedPort| {
-        let (name, _) = source.carried_ports.iter().find(|(_, (number, _))| *number == port.number)?;
+        let (name, _) = source.last_known_ports.iter().find(|(_, (number, _))| *number == port.number)?;
         Some((port.name.clone(), *pod.ports.get(name)?))
     };
     let at = ports.iter().map(number).collect::<Option<_>>()?;
     let endpoint = endpoint(source, pod.address.to_string(), at, pod.locality.as_ref());
-    Some(PodEndpoint { endpoint, portion: pod.portion, what: "pod" })
+    Some(PodEndpoint { endpoint, relative_weight: pod.relative_weight, what: "pod" })
 }
 
 /// The network says that nobody of another one reaches it so, and is remembered by it while its cluster cannot be read.

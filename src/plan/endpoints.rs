@@ -25,7 +25,7 @@ use crate::{
     config::{Settings, Weights},
     istio::{Endpoint, keys},
     model::{Kind, Locality},
-    registry::{Backend, LastKnown, Pods, RelativeWeight, ServiceSnapshot, Source, Target},
+    plan::input::{Backend, LastKnownEndpoint, Pods, RelativeWeight, ServiceInput, Source, Target},
 };
 
 /// Largest sum to which the parts of a split are multiplied to divide them into whole weights: Envoy keeps the sum of all
@@ -53,7 +53,7 @@ pub(super) fn tier_region<'a>(target: &'a Target, settings: &Settings) -> Option
 
 /// The endpoints of a host as `target` sees them, and whether their localities are tiers.
 pub(super) fn place(
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     target: &Target,
     shares: &Shares,
     ports: &[PublishedPort],
@@ -62,7 +62,7 @@ pub(super) fn place(
     let mut reached = reached(snapshot, target, ports, settings);
     let zones = settings.endpoint_zones;
     let untiered_all = |reached: Vec<Candidate<'_>>, rule: &str| -> Vec<LocalizedEndpoint> {
-        let is_weighted = reached.iter().any(|of| of.portion != RelativeWeight::WHOLE);
+        let is_weighted = reached.iter().any(|of| of.relative_weight != RelativeWeight::WHOLE);
         let weights = relative_weights(&reached);
         let each = reached.into_iter().zip(weights);
         let weight = |weight| if is_weighted { weight } else { 0 };
@@ -105,14 +105,14 @@ struct Candidate<'a> {
     source: &'a Source,
     endpoint: Endpoint,
     /// What it counts beside the others.
-    portion: RelativeWeight,
+    relative_weight: RelativeWeight,
     /// Seen from elsewhere: what it is where there is no gateway before it, or why there is one.
     way: Result<&'static str, Option<&'static str>>,
 }
 
 /// The endpoints of a host as `target` reaches them.
 fn reached<'a>(
-    snapshot: &'a ServiceSnapshot,
+    snapshot: &'a ServiceInput,
     target: &Target,
     ports: &[PublishedPort],
     settings: &Settings,
@@ -129,10 +129,10 @@ fn reached<'a>(
             match direct {
                 Ok(pods) => {
                     let pods = pods.into_iter();
-                    all.extend(pods.map(|PodEndpoint { endpoint, portion, what }| Candidate {
+                    all.extend(pods.map(|PodEndpoint { endpoint, relative_weight, what }| Candidate {
                         source,
                         endpoint,
-                        portion,
+                        relative_weight,
                         way: Ok(what),
                     }));
                     continue;
@@ -140,11 +140,11 @@ fn reached<'a>(
                 // The gateway itself reads this, too.
                 Err(_) if target.is_read_in(&source.cluster) => {}
                 Err(why) => {
-                    let portion = RelativeWeight::WHOLE;
+                    let relative_weight = RelativeWeight::WHOLE;
                     all.extend(remote(source, ports).map(|endpoint| Candidate {
                         source,
                         endpoint,
-                        portion,
+                        relative_weight,
                         way: Err(why),
                     }));
                     continue;
@@ -152,18 +152,19 @@ fn reached<'a>(
             }
         }
         let known = source.services.iter();
-        let known = known.map(|of| (local(source, of, ports, settings), of.portion, of.workload));
-        let last_known = source.carried_local.iter();
-        let last_known = last_known.filter_map(|of| Some((carried(source, of, ports)?, of.portion, of.workload)));
+        let known = known.map(|of| (local(source, of, ports, settings), of.relative_weight, of.workload));
+        let last_known = source.last_known_local.iter();
+        let last_known =
+            last_known.filter_map(|of| Some((carried(source, of, ports)?, of.relative_weight, of.workload)));
         let mut local: Vec<(Endpoint, RelativeWeight, Kind)> = known.chain(last_known).collect();
         // Of what is carried only the endpoint is known: nothing else may decide the order.
         local.sort_by_cached_key(|(endpoint, ..)| (is_ip(&endpoint.address), endpoint.address.clone()));
-        for (mut endpoint, portion, kind) in local {
+        for (mut endpoint, relative_weight, kind) in local {
             kinds.insert(kind);
             if !target.is_its_own() {
                 endpoint.network = source.network.as_deref().unwrap_or_default().to_owned();
             }
-            all.push(Candidate { source, endpoint, portion, way: Err(None) });
+            all.push(Candidate { source, endpoint, relative_weight, way: Err(None) });
         }
     }
     // Where a Rollout runs beside another kind, endpoints in other clusters carry no kind (Admiral,
@@ -209,7 +210,7 @@ fn tier(source: &Source, weighted: &Weighted, client_region: &str) -> Option<Tie
 
 /// Whole weights of endpoints beside each other.
 fn relative_weights(reached: &[Candidate<'_>]) -> Vec<u32> {
-    RelativeWeight::weights(&reached.iter().map(|of| of.portion).collect::<Vec<_>>())
+    RelativeWeight::weights(&reached.iter().map(|of| of.relative_weight).collect::<Vec<_>>())
 }
 
 /// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by what they count
@@ -240,7 +241,7 @@ fn tier_weights(reached: &[Candidate<'_>], weighted: &Weighted) -> Vec<u32> {
     // Where no common measure is small enough, a weight is off by less than one.
     let scale = u128::from(scale.unwrap_or(max_scale));
     let of_fallbacks: Vec<RelativeWeight> =
-        reached.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(of, _)| of.portion).collect();
+        reached.iter().zip(&parts).filter(|(_, part)| part.is_none()).map(|(of, _)| of.relative_weight).collect();
     let mut of_fallbacks = RelativeWeight::weights(&of_fallbacks).into_iter();
     let in_split = |(part, own, divisor): (u64, u64, u64)| {
         let weight = (u128::from(part) * u128::from(own) * scale / u128::from(divisor)).max(1);
@@ -288,7 +289,7 @@ pub(super) fn placed_at(mut labels: BTreeMap<String, String>, locality: Option<&
     labels
 }
 
-fn machine_locality(last_known: &LastKnown) -> Option<&Locality> {
+fn machine_locality(last_known: &LastKnownEndpoint) -> Option<&Locality> {
     let is_machine = matches!(last_known.workload, Kind::WorkloadEntry | Kind::ServiceEntry);
     last_known.locality.as_ref().filter(|_| is_machine)
 }
@@ -323,9 +324,9 @@ fn local(source: &Source, backend: &Backend, ports: &[PublishedPort], settings: 
 }
 
 /// A local endpoint as it was written earlier, unless it lacks a port that is published now.
-fn carried(source: &Source, last_known: &LastKnown, ports: &[PublishedPort]) -> Option<Endpoint> {
+fn carried(source: &Source, last_known: &LastKnownEndpoint, ports: &[PublishedPort]) -> Option<Endpoint> {
     let number = |port: &PublishedPort| {
-        let (name, _) = source.carried_ports.iter().find(|(_, (number, _))| *number == port.number)?;
+        let (name, _) = source.last_known_ports.iter().find(|(_, (number, _))| *number == port.number)?;
         Some((port.name.clone(), *last_known.ports.get(name)?))
     };
     Some(Endpoint {
@@ -373,16 +374,16 @@ fn planned(
 }
 
 fn how(reached: &Candidate<'_>, target: &Target) -> String {
-    let Candidate { source, endpoint, portion, way } = reached;
+    let Candidate { source, endpoint, relative_weight, way } = reached;
     let without_pods = if source.is_available() { "" } else { ", without pods that can serve" };
-    let carried = if source.services.is_empty() || way.is_ok() && matches!(source.pods, Pods::Carried(_)) {
+    let carried = if source.services.is_empty() || way.is_ok() && matches!(source.pods, Pods::LastKnown(_)) {
         ", as last known"
     } else {
         ""
     };
     let how = if target.is_read_in(&source.cluster) && way.is_err() {
         let kind = endpoint.labels.get(keys::ENDPOINT_TYPE).and_then(|of| Kind::of_endpoint_type(of));
-        match (kind, portion) {
+        match (kind, relative_weight) {
             _ if !is_service(&endpoint.address) => "virtual machine".to_owned(),
             (Some(Kind::Rollout), RelativeWeight { part, of }) if part != of => {
                 format!("local Service with {part} of {of} parts of its Rollout")

@@ -14,7 +14,7 @@ use crate::{
     config::Settings,
     istio::{Metadata, Object, Opaque, keys},
     model::{ClusterName, Note, NoteKind, PolicyObject, gateway_of_partition},
-    registry::ServiceSnapshot,
+    plan::input::ServiceInput,
 };
 
 /// Key of the configuration that names the plugin's file.
@@ -29,7 +29,7 @@ const MAX_PLUGIN_CHARS: usize = 150;
 type Found = (ClusterName, Arc<PolicyObject<RoutingPolicySpec>>);
 
 /// Adds the filters of a service to its plan.
-pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut ServicePlan) {
+pub(super) fn add(snapshot: &ServiceInput, settings: &Settings, plan: &mut ServicePlan) {
     for (cluster, policy) in in_force(snapshot, plan) {
         let note = |kind, message: String| {
             let object = policy.id.in_cluster(cluster);
@@ -82,7 +82,7 @@ pub(super) fn add(snapshot: &ServiceSnapshot, settings: &Settings, plan: &mut Se
 }
 
 /// The policies that count: of those that would have the same filters, the newest, then the first by cluster and name.
-fn in_force<'a>(snapshot: &'a ServiceSnapshot, plan: &mut ServicePlan) -> Vec<&'a Found> {
+fn in_force<'a>(snapshot: &'a ServiceInput, plan: &mut ServicePlan) -> Vec<&'a Found> {
     let mut by_name: BTreeMap<(String, &str), Vec<&Found>> = BTreeMap::new();
     for found in &snapshot.routing_policies {
         let name = (found.1.spec.plugin.trim().to_ascii_lowercase(), &*found.1.id.name);
@@ -152,7 +152,7 @@ fn client_labels(client: &str, settings: &Settings) -> Option<BTreeMap<String, S
 /// Identity and environment as the policy writes them, for the name and the annotation are Admiral's.
 fn written_key(
     policy: &PolicyObject<RoutingPolicySpec>,
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     settings: &Settings,
 ) -> (String, String) {
     let text = |map: &BTreeMap<String, String>, key: &str| {
@@ -168,7 +168,7 @@ fn written_key(
 
 fn name_of(
     policy: &PolicyObject<RoutingPolicySpec>,
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     client: &str,
     version: &str,
     settings: &Settings,
@@ -183,7 +183,7 @@ fn metadata(
     name: String,
     of: &ClusterName,
     (cluster, policy): (&ClusterName, &PolicyObject<RoutingPolicySpec>),
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     settings: &Settings,
 ) -> Metadata {
     let (identity, _) = written_key(policy, snapshot, settings);

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::{
     config::Settings,
-    registry::{ServiceSnapshot, Target},
+    plan::input::{ServiceInput, Target},
 };
 
 /// The `exportTo` list; empty for every namespace.
-pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
+pub(super) fn namespaces(snapshot: &ServiceInput, target: &Target, settings: &Settings) -> Vec<String> {
     let key = &snapshot.key;
     let host = format!("{}.{}.{}", key.environment, snapshot.identity, settings.hostname_suffix).to_ascii_lowercase();
     let narrowed =
@@ -21,7 +21,8 @@ pub(super) fn namespaces(snapshot: &ServiceSnapshot, target: &Target, settings: 
     let is_source = snapshot.sources.iter().any(|source| target.is_read_in(&source.cluster));
     let mut namespaces: BTreeSet<String> = target.dependent_namespaces.iter().map(ToString::to_string).collect();
     if is_source {
-        let gateways = target.readers.iter().map(|reader| snapshot.istio_namespaces.of(&reader.cluster).to_string());
+        let gateways =
+            target.served_clusters.iter().map(|reader| snapshot.istio_namespaces.of(&reader.cluster).to_string());
         namespaces.extend(gateways);
         namespaces.extend(target.identity_namespaces.iter().map(ToString::to_string));
     }

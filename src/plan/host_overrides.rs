@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ClusterPlan, HostPlan};
 use crate::{
     model::{HostOverride, Kind, Note, NoteKind, Visibility, wildcard_end},
-    registry::{ServiceSnapshot, Target},
+    plan::input::{ServiceInput, Target},
 };
 
 /// What the owners of such objects should know.
-pub(super) fn notes(snapshot: &ServiceSnapshot, clusters: &[ClusterPlan]) -> Vec<Note> {
+pub(super) fn notes(snapshot: &ServiceInput, clusters: &[ClusterPlan]) -> Vec<Note> {
     let mut notes = Vec::new();
     for (cluster, one) in &snapshot.host_overrides {
         let Some(planned) = clusters.iter().find(|planned| planned.cluster == *cluster) else { continue };

@@ -6,7 +6,7 @@ use crate::{
     api::TrafficPolicyEntry,
     config::Settings,
     model::{Host, HostError, NoteKind, Policy, ServiceKey, Variant},
-    registry::ServiceSnapshot,
+    plan::input::ServiceInput,
 };
 
 /// A host that a service asks for, and the policy entry that governs it.
@@ -37,7 +37,7 @@ impl WantedHost {
 /// The hosts of a service: for the default one and each that a Rollout's strategy brings, the host itself, then the
 /// prefixes in the order of the policy; with what was wrong.
 pub(super) fn wanted(
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     policy: Option<&Policy>,
     settings: &Settings,
 ) -> (Vec<WantedHost>, Vec<(NoteKind, String)>) {
@@ -133,7 +133,7 @@ fn govern(
     }
 }
 
-fn meant(entry: &TrafficPolicyEntry, snapshot: &ServiceSnapshot, bases: &[(Variant, Host)]) -> Result<Meant, String> {
+fn meant(entry: &TrafficPolicyEntry, snapshot: &ServiceInput, bases: &[(Variant, Host)]) -> Result<Meant, String> {
     let (prefix, dns) = (entry.dns_prefix.trim(), entry.dns.trim());
     let environment = snapshot.key.environment.as_str();
     if prefix.eq_ignore_ascii_case("default") || prefix.eq_ignore_ascii_case(environment) {

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     config::Settings,
-    istio::{Object, Opaque, keys},
+    istio::{IN_CLUSTER_SUFFIX, Object, Opaque, keys},
     model::{ClusterName, Host, Variant},
-    registry::{IN_CLUSTER_SUFFIX, RelativeWeight, ServiceSnapshot, Source, Target},
+    plan::input::{RelativeWeight, ServiceInput, Source, Target},
 };
 
 /// Protocols that Istio routes by VirtualService (Istio documentation, "Protocol selection").
@@ -33,7 +33,7 @@ pub(super) enum Routing {
 }
 
 /// Whether a cluster routes a service inside itself (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
-pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, settings: &Settings) -> Routing {
+pub(super) fn routing(snapshot: &ServiceInput, cluster: &ClusterName, settings: &Settings) -> Routing {
     let identity = &snapshot.identity;
     let wanted = settings.enable_vs_routing_in_cluster
         && settings.vs_routing_in_cluster_enabled_resources.name(cluster, identity)
@@ -47,10 +47,10 @@ pub(super) fn routing(snapshot: &ServiceSnapshot, cluster: &ClusterName, setting
 
 /// The namespaces that see what routes inside a cluster; none while it is hidden (Admiral,
 /// docs/admiral-behaviour.md#exportto).
-pub(super) fn seen_by(snapshot: &ServiceSnapshot, target: &Target, settings: &Settings) -> Vec<String> {
+pub(super) fn seen_by(snapshot: &ServiceInput, target: &Target, settings: &Settings) -> Vec<String> {
     let mut namespaces = export::namespaces(snapshot, target, settings);
     let is_of_istio = |namespace: &str| {
-        target.readers.iter().any(|reader| **snapshot.istio_namespaces.of(&reader.cluster) == *namespace)
+        target.served_clusters.iter().any(|reader| **snapshot.istio_namespaces.of(&reader.cluster) == *namespace)
     };
     namespaces.retain(|namespace| !is_of_istio(namespace));
     namespaces
@@ -170,12 +170,13 @@ pub(super) fn destinations(source: &Source, port: &PublishedPort, share: Share, 
         .iter()
         .map(|backend| {
             let host = format!("{}.{}.svc.{}", backend.service, backend.namespace, source.domain);
-            (host, ports::at_service(port, backend), backend.portion)
+            (host, ports::at_service(port, backend), backend.relative_weight)
         })
         .collect();
     services.sort();
-    let portions: Vec<RelativeWeight> = services.iter().map(|(_, _, portion)| *portion).collect();
-    let parts = RelativeWeight::weights(&portions);
+    let relative_weights: Vec<RelativeWeight> =
+        services.iter().map(|(_, _, relative_weight)| *relative_weight).collect();
+    let parts = RelativeWeight::weights(&relative_weights);
     let sum: u64 = parts.iter().map(|part| u64::from(*part)).sum();
     let mut weights: Vec<u64> = parts.iter().map(|part| u64::from(share.part) * u64::from(*part)).collect();
     let mut places: Vec<(&str, u16)> = services.iter().map(|(host, number, _)| (host.as_str(), *number)).collect();

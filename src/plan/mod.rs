@@ -24,6 +24,7 @@ mod host_overrides;
 mod hosts;
 mod in_cluster;
 mod ingress;
+pub mod input;
 mod namespace_rules;
 mod order;
 mod policy;
@@ -59,7 +60,7 @@ use crate::{
     config::Settings,
     istio::{DestinationRule, Metadata, Object, ServiceEntry, keys},
     model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ObjectRef, Policy, ServiceKey, Variant},
-    registry::{AdditionalHosts, Claim, ServiceSnapshot, Source, Target},
+    plan::input::{AdditionalHosts, Claim, ServiceInput, Source, Target},
 };
 use connection_policies::ConnectionPolicies;
 use hosts::WantedHost;
@@ -110,7 +111,7 @@ impl ServicePlan {
     }
 
     /// Adds what does not depend on whether the service runs: filters of its clients, and what stays as it is.
-    fn finish(&mut self, snapshot: &ServiceSnapshot, settings: &Settings) {
+    fn finish(&mut self, snapshot: &ServiceInput, settings: &Settings) {
         envoy_filter::add(snapshot, settings, self);
         for (cluster, id) in &snapshot.routing.kept {
             let planned = self.cluster_mut(cluster);
@@ -181,7 +182,7 @@ pub struct PlannedEndpoint {
 
 /// The hosts that a service asks for, the default host first.
 #[must_use]
-pub fn hosts(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<Host> {
+pub fn hosts(snapshot: &ServiceInput, settings: &Settings) -> Vec<Host> {
     if snapshot.sources.is_empty() {
         return Vec::new();
     }
@@ -192,7 +193,7 @@ pub fn hosts(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<Host> {
 
 /// The plan of a service, given who holds each of its [`hosts`] and with which address.
 #[must_use]
-pub fn plan(snapshot: &ServiceSnapshot, claims: &[Claim], settings: &Settings) -> ServicePlan {
+pub fn plan(snapshot: &ServiceInput, claims: &[Claim], settings: &Settings) -> ServicePlan {
     let key = &snapshot.key;
     let mut notes = snapshot.notes.clone();
     if let Some((kind, policy)) = &snapshot.unreadable_policy {
@@ -285,7 +286,7 @@ impl HostContext<'_> {
 
 /// All that is decided for a service before it is seen from one cluster.
 struct PlanContext<'a> {
-    snapshot: &'a ServiceSnapshot,
+    snapshot: &'a ServiceInput,
     settings: &'a Settings,
     chosen: Option<&'a (ClusterName, Arc<Policy>)>,
     governed: Vec<HostContext<'a>>,
@@ -296,14 +297,14 @@ struct PlanContext<'a> {
 
 /// The service as far as one variant of it runs, and the ports of that.
 struct View<'a> {
-    snapshot: Cow<'a, ServiceSnapshot>,
+    snapshot: Cow<'a, ServiceInput>,
     ports: Vec<PublishedPort>,
 }
 
 /// The service as seen by each of its variants: each has clusters of its own that run it.
-fn of_variants(snapshot: &ServiceSnapshot) -> impl Iterator<Item = (Variant, Cow<'_, ServiceSnapshot>)> {
+fn of_variants(snapshot: &ServiceInput) -> impl Iterator<Item = (Variant, Cow<'_, ServiceInput>)> {
     let others = snapshot.variants.iter().map(|(variant, sources)| {
-        let view = ServiceSnapshot { sources: sources.clone(), variants: Vec::new(), ..snapshot.clone() };
+        let view = ServiceInput { sources: sources.clone(), variants: Vec::new(), ..snapshot.clone() };
         (*variant, Cow::Owned(view))
     });
     std::iter::once((Variant::Default, Cow::Borrowed(snapshot))).chain(others)
@@ -346,7 +347,7 @@ impl PlanContext<'_> {
     }
 
     fn host_in(&self, target: &Target, governed: &HostContext<'_>, export_to: &[String]) -> Option<HostPlan> {
-        if target.held {
+        if target.frozen {
             return None;
         }
         let HostContext { wanted, shares, primary, policy_region, claim } = governed;
@@ -369,7 +370,7 @@ impl PlanContext<'_> {
             subject_names: &self.subject_names,
             primary: primary.as_deref(),
             policy_region: policy_region.as_deref(),
-            read_in: if target.is_its_own() { &[] } else { &target.readers },
+            read_in: if target.is_its_own() { &[] } else { &target.served_clusters },
             adopted: claim.adopted.get(&target.cluster),
         };
         let service_entry = service_entry::build(&common, ports, &endpoints, claim.address, self.settings);
@@ -457,11 +458,11 @@ impl PlanContext<'_> {
         for source in &snapshot.sources {
             let is_missed = |target: &&Target| {
                 target.is_read_in(&source.cluster)
-                    && target.readers.len() > 1
+                    && target.served_clusters.len() > 1
                     && direct::pods_for_all(&snapshot.sources, source, target, ports, self.settings).is_err()
             };
             let Some(target) = snapshot.targets.iter().find(is_missed) else { continue };
-            let others = target.readers.iter().filter(|reader| reader.cluster != source.cluster);
+            let others = target.served_clusters.iter().filter(|reader| reader.cluster != source.cluster);
             let others: Vec<&str> = others.map(|reader| reader.cluster.as_str()).collect();
             let message = format!(
                 "clients in {} read its own name from the istiod of {}, too: they do not reach it, or reach a Service of that name of \
@@ -496,7 +497,7 @@ fn unreadable(kind: Kind, policy: &str, key: &ServiceKey) -> Note {
     }
 }
 
-fn first_service(snapshot: &ServiceSnapshot) -> ObjectRef {
+fn first_service(snapshot: &ServiceInput) -> ObjectRef {
     service_of(&snapshot.sources[0])
 }
 

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     config::{LbPolicy, Settings},
-    istio::{Metadata, Object, Opaque, keys},
+    istio::{Metadata, NAMESPACE_RULE_SUFFIXES, Object, Opaque, keys},
     model::{ClusterName, ObjectId},
-    registry::{NAMESPACE_RULE_SUFFIXES, RuledNamespace, ServiceSnapshot},
+    plan::input::{RuledNamespace, ServiceInput},
 };
 
 /// What is wanted for one namespace.
@@ -35,7 +35,7 @@ pub struct NamespaceRules {
 pub fn namespace_rules(ruled: &RuledNamespace, settings: &Settings) -> NamespaceRules {
     let [in_cluster, ingress] = NAMESPACE_RULE_SUFFIXES.map(|suffix| format!("{}{suffix}", ruled.namespace));
     let mut rules = NamespaceRules::default();
-    let states: Vec<(&ServiceSnapshot, Routing)> = ruled
+    let states: Vec<(&ServiceInput, Routing)> = ruled
         .services
         .iter()
         .map(|snapshot| (snapshot, in_cluster::routing(snapshot, &ruled.cluster, settings)))
@@ -45,7 +45,7 @@ pub fn namespace_rules(ruled: &RuledNamespace, settings: &Settings) -> Namespace
     } else {
         let routed =
             states.into_iter().filter(|(snapshot, routing)| *routing == Routing::On && is_home(snapshot, ruled));
-        let routed: Vec<&ServiceSnapshot> = routed.map(|(snapshot, _)| snapshot).collect();
+        let routed: Vec<&ServiceInput> = routed.map(|(snapshot, _)| snapshot).collect();
         let export_to = seen_by(&routed, ruled, settings);
         if !export_to.is_empty() {
             rules.objects.push(in_cluster_rule(in_cluster, ruled, &export_to, settings));
@@ -59,7 +59,7 @@ pub fn namespace_rules(ruled: &RuledNamespace, settings: &Settings) -> Namespace
 }
 
 /// Whether routes of the service lead to a Service in the namespace.
-fn is_home(snapshot: &ServiceSnapshot, ruled: &RuledNamespace) -> bool {
+fn is_home(snapshot: &ServiceInput, ruled: &RuledNamespace) -> bool {
     let variants = snapshot.variants.iter().flat_map(|(_, sources)| sources);
     let here = snapshot.sources.iter().chain(variants).filter(|source| source.cluster == ruled.cluster);
     here.filter(|source| in_cluster::has_services_alone(source))
@@ -68,7 +68,7 @@ fn is_home(snapshot: &ServiceSnapshot, ruled: &RuledNamespace) -> bool {
 }
 
 /// Whoever sees the route of one of the services; where it is dark, that is the sync namespace.
-fn seen_by(routed: &[&ServiceSnapshot], ruled: &RuledNamespace, settings: &Settings) -> Vec<String> {
+fn seen_by(routed: &[&ServiceInput], ruled: &RuledNamespace, settings: &Settings) -> Vec<String> {
     let mut namespaces = BTreeSet::new();
     for snapshot in routed {
         let Some(target) = snapshot.targets.iter().find(|target| target.cluster == ruled.cluster) else { continue };

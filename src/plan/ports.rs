@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::{PublishedPorts, Settings},
-    registry::{Backend, Source},
+    plan::input::{Backend, Source},
 };
 
 /// Number under which the main port of every service is published (Admiral, docs/admiral-behaviour.md#ports).
@@ -58,7 +58,7 @@ pub(super) fn published(sources: &[Source], settings: &Settings) -> (Vec<Publish
 
 fn main_protocols(source: &Source) -> Vec<&str> {
     if source.services.is_empty() {
-        let main = source.carried_ports.values().find(|(number, _)| *number == MAIN_PORT);
+        let main = source.last_known_ports.values().find(|(number, _)| *number == MAIN_PORT);
         return main.map(|(_, protocol)| protocol.as_str()).into_iter().collect();
     }
     source.services.iter().filter_map(|backend| backend.ports.first()).map(|port| port.protocol).collect()
@@ -66,7 +66,7 @@ fn main_protocols(source: &Source) -> Vec<&str> {
 
 fn further(source: &Source) -> Vec<BTreeMap<u16, &str>> {
     if source.services.is_empty() {
-        let carried = source.carried_ports.values().filter(|(number, _)| *number != MAIN_PORT);
+        let carried = source.last_known_ports.values().filter(|(number, _)| *number != MAIN_PORT);
         return vec![carried.map(|(number, protocol)| (*number, protocol.as_str())).collect()];
     }
     source

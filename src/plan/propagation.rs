@@ -21,8 +21,8 @@ use super::{
 use crate::{
     config::{Propagate, Settings},
     istio::{Metadata, Object, Opaque, keys},
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey},
-    registry::{HostCluster, HostRoute, HostSnapshot, listed_clusters},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, listed_clusters},
+    plan::input::{HostCluster, HostInput, HostRoute},
 };
 
 /// Namespaces whose objects are never copied, beside that of Istio (Admiral,
@@ -51,7 +51,7 @@ pub struct RoutePlan {
 
 /// The copies for one host.
 #[must_use]
-pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
+pub fn routes(snapshot: &HostInput, settings: &Settings) -> RoutePlan {
     let mut planner =
         Planner { snapshot, settings, ports: Vec::new(), subsets: BTreeMap::new(), notes: BTreeSet::new() };
     let mut plan = RoutePlan { host: snapshot.host.clone(), clusters: BTreeMap::new(), notes: Vec::new(), held: false };
@@ -90,7 +90,7 @@ pub fn routes(snapshot: &HostSnapshot, settings: &Settings) -> RoutePlan {
 }
 
 struct Planner<'a> {
-    snapshot: &'a HostSnapshot,
+    snapshot: &'a HostInput,
     settings: &'a Settings,
     ports: Vec<PublishedPort>,
     /// The subsets of the DestinationRule that is copied, by the cluster that gets the copy.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::{ClusterPlan, HostContext, PlanContext, weights::Shares};
 use crate::{
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId},
-    registry::{Absence, AbsenceReason, ServiceSnapshot, Source, listed_clusters},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, listed_clusters},
+    plan::input::{Absence, AbsenceReason, ServiceInput, Source},
 };
 
 /// Most causes that a message names; the others are counted.
@@ -23,7 +23,7 @@ pub(super) fn without_source(
     region: &str,
     has_weight: bool,
     shares: &Shares,
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     hint: &str,
 ) -> (NoteKind, String) {
     let is_split = matches!(shares, Shares::Weighted(_));
@@ -44,7 +44,7 @@ pub(super) fn without_source(
 }
 
 /// What keeps the service from being seen in a region, in words.
-fn causes(region: &str, snapshot: &ServiceSnapshot) -> Option<String> {
+fn causes(region: &str, snapshot: &ServiceInput) -> Option<String> {
     let of_sources = snapshot.sources.iter().filter_map(|source| {
         let cluster = &source.cluster;
         let nodes_there = || {
@@ -132,7 +132,7 @@ pub(super) fn unreached(decided: &PlanContext<'_>, clusters: &[ClusterPlan]) -> 
 }
 
 /// Notes about clusters in which no workload has pods that can serve.
-pub(super) fn without_pods(snapshot: &ServiceSnapshot) -> Vec<Note> {
+pub(super) fn without_pods(snapshot: &ServiceInput) -> Vec<Note> {
     let is_served = snapshot.sources.iter().any(Source::is_available);
     let note = |source: &Source| {
         let workload = source.unavailable.first()?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value, json};
 use super::ports::{MAIN_PORT, PublishedPort};
 use crate::{
     model::{ClusterName, Host, MESH, PROTOCOLS, full_host, local_service},
-    registry::ServiceSnapshot,
+    plan::input::ServiceInput,
 };
 
 /// Where a route stands.
@@ -32,7 +32,7 @@ impl Home<'_> {
 /// The published host that a route is for.
 pub(super) struct Published<'a> {
     pub(super) host: &'a Host,
-    pub(super) service: &'a ServiceSnapshot,
+    pub(super) service: &'a ServiceInput,
     pub(super) ports: &'a [PublishedPort],
     /// Where the route stands.
     pub(super) origin: &'a ClusterName,

@@ -11,7 +11,7 @@ use crate::{
     config::Settings,
     istio::{Metadata, Port, ServiceEntry, ServiceEntrySpec, keys},
     model::{ClusterName, Host, Identity, Policy, ServiceKey, Variant},
-    registry::{AdoptedName, AdoptedPair, Reader},
+    plan::input::{AdoptedName, AdoptedPair, ServedCluster},
 };
 
 /// What both objects of a host have in common.
@@ -31,7 +31,7 @@ pub(super) struct Common<'a> {
     /// The region to which the policy sends all traffic.
     pub(super) policy_region: Option<&'a str>,
     /// The clusters whose proxies read it, where they are others than its own.
-    pub(super) read_in: &'a [Reader],
+    pub(super) read_in: &'a [ServedCluster],
     /// The hand-written objects whose places these take in the cluster.
     pub(super) adopted: Option<&'a AdoptedPair>,
 }

@@ -7,8 +7,7 @@ use crate::{
     config::{Settings, Sidecars},
     istio::{Egress, Metadata, Sidecar, SidecarSpec, keys},
     model::EgressHost,
-    plan::MAIN_PORT,
-    registry::ClientNamespace,
+    plan::{MAIN_PORT, input::ClientNamespace},
 };
 
 /// What is wanted of the Sidecar of a namespace.

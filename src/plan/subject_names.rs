@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     config::{SanSource, Settings},
-    registry::ServiceSnapshot,
+    plan::input::ServiceInput,
 };
 
 /// Sorted and distinct.
-pub(super) fn of(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String> {
+pub(super) fn of(snapshot: &ServiceInput, settings: &Settings) -> Vec<String> {
     match (settings.enable_san, settings.san_source, settings.san_prefix.as_str()) {
         (false, _, _) => Vec::new(),
         (true, SanSource::Identity, "") => vec![format!("spiffe://{}", snapshot.identity)],
@@ -20,7 +20,7 @@ pub(super) fn of(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String>
 
 /// Those of every workload in every cluster. While one of the clusters cannot be read, all that stand stay: which of them are
 /// its own is not known.
-fn service_accounts(snapshot: &ServiceSnapshot, settings: &Settings) -> Vec<String> {
+fn service_accounts(snapshot: &ServiceInput, settings: &Settings) -> Vec<String> {
     let mut names = BTreeSet::new();
     if snapshot.sources.iter().any(|source| source.principals.unknown) {
         names.extend(snapshot.remembered.subject_names.iter().cloned());

@@ -6,7 +6,7 @@ use super::{Desired, ServicePlan, SidecarWant};
 use crate::{
     config::Settings,
     model::{ClusterName, Note},
-    registry::{Claim, ClientNamespace, HostSnapshot, RuledNamespace, ServiceSnapshot},
+    plan::input::{Claim, ClientNamespace, HostInput, RuledNamespace, ServiceInput},
 };
 
 /// What is known of one unit: all that its plan depends on, beside the settings.
@@ -15,12 +15,12 @@ pub enum WorkInputs {
     /// A service, with the holder and the address of each host that it asks for ([`super::hosts`]).
     Service {
         /// The service in all clusters.
-        service: Box<ServiceSnapshot>,
+        service: Box<ServiceInput>,
         /// Who holds each host.
         claims: Vec<Claim>,
     },
     /// Users' routes for a host.
-    Routes(Box<HostSnapshot>),
+    Routes(Box<HostInput>),
     /// A client namespace, which may get a Sidecar.
     Sidecar(ClientNamespace),
     /// A namespace whose Services may get rules.

@@ -9,7 +9,7 @@ use crate::{
     api::{LbType, TrafficPolicyEntry, TrafficTarget},
     config::{Settings, Weights},
     model::{NoteKind, Policy, did_you_mean},
-    registry::{ServiceSnapshot, Source, Target},
+    plan::input::{ServiceInput, Source, Target},
 };
 
 /// Annotation of a policy: `exclude` keeps regions that it does not list from being fallbacks.
@@ -112,11 +112,7 @@ fn region_of(source: &Source) -> Option<&Arc<str>> {
 }
 
 /// What an entry means for the regions that run the service now.
-pub(super) fn shares(
-    entry: Option<&TrafficPolicyEntry>,
-    snapshot: &ServiceSnapshot,
-    policy: Option<&Policy>,
-) -> Shares {
+pub(super) fn shares(entry: Option<&TrafficPolicyEntry>, snapshot: &ServiceInput, policy: Option<&Policy>) -> Shares {
     let Some(entry) = entry.filter(|entry| !entry.target.is_empty()) else { return Shares::Nothing };
     match entry.lb_type {
         LbType::Unknown(_) => return Shares::Nothing,
@@ -229,7 +225,7 @@ fn percent<K: Ord>(weights: Vec<(K, u64)>) -> Vec<(K, u32)> {
 pub(super) fn problems(
     entry: Option<&TrafficPolicyEntry>,
     shares: &Shares,
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     settings: &Settings,
 ) -> Vec<(NoteKind, String)> {
     let Some(entry) = entry else { return Vec::new() };
@@ -292,7 +288,7 @@ fn as_mistakes(messages: Vec<String>) -> Vec<(NoteKind, String)> {
 fn about_clients(
     weighted: &Weighted,
     are_whole: bool,
-    snapshot: &ServiceSnapshot,
+    snapshot: &ServiceInput,
     settings: &Settings,
 ) -> Vec<(NoteKind, String)> {
     let clusters = |wanted: &dyn Fn(&Target) -> bool| -> Option<String> {

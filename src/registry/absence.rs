@@ -5,38 +5,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, Source, cluster_state::ClusterState, snapshot::Matching};
+use super::{Registry, cluster_state::ClusterState};
 use crate::{
     api::GlobalTrafficPolicySpec,
-    model::{ClusterName, Kind, ObjectId, ServiceKey},
+    model::{ClusterName, Kind, ServiceKey, listed_clusters},
+    plan::input::{Absence, AbsenceReason, Matching, Source},
 };
-
-/// Most clusters that a message names; the others are counted.
-const MAX_CLUSTERS: usize = 3;
-
-/// A cluster that is no source of a service, and that may run it all the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Absence {
-    /// Its name.
-    pub cluster: ClusterName,
-    /// The regions of its nodes, the most frequent first; empty when unknown.
-    pub regions: Vec<Arc<str>>,
-    /// Why it is no source.
-    pub why: AbsenceReason,
-}
-
-/// Why a cluster is no source of a service that it may run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AbsenceReason {
-    /// Its first lists have not come yet.
-    Loading,
-    /// What runs there was never read.
-    Unread,
-    /// This workload of the service runs there and makes no endpoint, mostly because no Service leads to it.
-    NoEndpoint(ObjectId),
-    /// This workload of the service runs there without a sidecar, so that it does not count.
-    LeftOut(ObjectId),
-}
 
 impl Registry {
     /// The clusters that may run a service in a region that its policies name and none of its sources is in, sorted.
@@ -127,15 +101,5 @@ impl ClusterState {
             return Some(AbsenceReason::NoEndpoint(workload.clone()));
         }
         self.left_out(key).map(AbsenceReason::LeftOut)
-    }
-}
-
-/// `cluster-1, cluster-2, cluster-3 and 2 more`.
-pub(crate) fn listed_clusters<'a>(clusters: impl IntoIterator<Item = &'a ClusterName>) -> String {
-    let names: Vec<&str> = clusters.into_iter().map(ClusterName::as_str).collect();
-    let shown = names[..names.len().min(MAX_CLUSTERS)].join(", ");
-    match names.len().saturating_sub(MAX_CLUSTERS) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }

@@ -11,8 +11,10 @@ use std::{
 
 use ipnet::Ipv4Net;
 
-use super::snapshot::Claim;
-use crate::model::{ClusterName, Host, ObjectId, ServiceKey};
+use crate::{
+    model::{ClusterName, Host, ObjectId, ServiceKey},
+    plan::input::Claim,
+};
 
 /// What one cluster's ServiceEntry says of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use super::{
-    AdoptedName, AdoptedPair, NoteSource, Registry,
+    NoteSource, Registry,
     cluster_state::ClusterState,
     dirty::Trigger,
     output_index::{OutputIndex, hand_written_for},
@@ -15,6 +15,7 @@ use crate::{
     model::{
         Adoption, AdoptionStage, ClusterName, Host, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, Written,
     },
+    plan::input::{AdoptedName, AdoptedPair},
 };
 
 /// What became of the hand-written objects for a host in one cluster.
@@ -107,7 +108,10 @@ impl Registry {
     }
 
     /// Adds to each claim what was handed over for its host; tells what was handed over and stays.
-    pub(super) fn with_adopted(&self, claims: &mut [super::Claim]) -> Vec<(ClusterName, ObjectId, String)> {
+    pub(super) fn with_adopted(
+        &self,
+        claims: &mut [crate::plan::input::Claim],
+    ) -> Vec<(ClusterName, ObjectId, String)> {
         let mut left = Vec::new();
         for claim in claims.iter_mut().filter(|claim| claim.taken_by.is_none()) {
             let key = claim.host.as_str().to_ascii_lowercase();

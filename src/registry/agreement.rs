@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    purpose::{self, Purpose},
-    snapshot::{Backend, BackendPort, Source},
+use super::purpose::{self, Purpose};
+use crate::{
+    model::{ClusterName, Identity, Kind, ObjectId},
+    plan::input::{Backend, BackendPort, Source},
 };
-use crate::model::{ClusterName, Identity, Kind, ObjectId};
 
 /// A Service that is left out, or would be if it were known which one is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ fn evidence(sources: &[Source], at: usize, backends: &[&Backend], identity: &Ide
 fn put_in_place(sources: &mut [Source], at: usize, parked: &Parked, identity: &Identity) -> Vec<Culprit> {
     let running = &sources[at].services;
     let is_for_clients = |backend: &Backend| Purpose::of_backend(backend, identity) == Purpose::Clients;
-    if !sources[at].carried_local.is_empty() || running.iter().any(is_for_clients) {
+    if !sources[at].last_known_local.is_empty() || running.iter().any(is_for_clients) {
         return Vec::new();
     }
     let of_groups = |all: &[Backend]| {

@@ -6,8 +6,11 @@
 
 use std::sync::Arc;
 
-use super::{agreement, ports::Published, purpose::Purpose, snapshot::BackendPort};
-use crate::model::{Addressing, Identity, LocalService};
+use super::{agreement, ports::Published, purpose::Purpose};
+use crate::{
+    model::{Addressing, Identity, LocalService},
+    plan::input::BackendPort,
+};
 
 /// A Service that selects the pods of a workload and can be published.
 #[derive(Debug, Clone)]

@@ -9,8 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{relative_weight::RelativeWeight, snapshot::LastKnown};
-use crate::model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant};
+use crate::{
+    model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant},
+    plan::input::{LastKnownEndpoint, RelativeWeight},
+};
 
 /// Where a ServiceEntry was seen: its cluster and its host.
 type Seen = (ClusterName, Arc<str>);
@@ -33,9 +35,9 @@ pub(super) struct CarriedService {
     pub(super) gateway: Option<GatewayAddress>,
     pub(super) locality: Option<Locality>,
     /// Its endpoints as the cluster itself sees them.
-    pub(super) local: Vec<LastKnown>,
+    pub(super) local: Vec<LastKnownEndpoint>,
     /// Its pods as clusters of the same network see them, sorted.
-    pub(super) pods: Vec<LastKnown>,
+    pub(super) pods: Vec<LastKnownEndpoint>,
 }
 
 /// All that is carried over of one cluster.
@@ -158,7 +160,7 @@ impl Shown {
 
 /// Local endpoints as they were written, each with what it counted beside the others: the endpoints of Rollouts in one
 /// namespace are one workload, every other endpoint is a workload of its own.
-fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
+fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnownEndpoint> {
     // service.namespace.svc.domain
     let namespace = |of: &PublishedEndpoint| of.address.split('.').nth(1).map(str::to_owned);
     let endpoints: Vec<&PublishedEndpoint> = endpoints.iter().filter(|endpoint| !endpoint.direct).collect();
@@ -167,31 +169,31 @@ fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
     let rollouts: BTreeSet<Option<String>> = of_rollouts.into_iter().map(namespace).collect();
     let workloads = (rollouts.len() + others.len()) as u64;
     let sum = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
-    let portion = |weight: u32| {
+    let relative_weight = |weight: u32| {
         if weight == 0 { RelativeWeight::WHOLE } else { RelativeWeight::of_average(weight, sum, workloads) }
     };
-    let known = endpoints.iter().map(|endpoint| LastKnown {
+    let known = endpoints.iter().map(|endpoint| LastKnownEndpoint {
         address: endpoint.address.clone(),
         workload: endpoint.workload.unwrap_or(Kind::Deployment),
         locality: endpoint.locality.clone(),
         ports: endpoint.ports.clone(),
-        portion: portion(endpoint.weight),
+        relative_weight: relative_weight(endpoint.weight),
     });
     known.collect()
 }
 
 /// Pods as they were written in one ServiceEntry, sorted, each with its part of what their cluster counts.
-fn directly(endpoints: &[PublishedEndpoint]) -> Vec<LastKnown> {
+fn directly(endpoints: &[PublishedEndpoint]) -> Vec<LastKnownEndpoint> {
     let pods = || endpoints.iter().filter(|endpoint| endpoint.direct);
     let weight = |endpoint: &PublishedEndpoint| endpoint.weight.max(1);
     let sum = pods().map(|endpoint| u64::from(weight(endpoint))).sum();
-    let mut known: Vec<LastKnown> = pods()
-        .map(|endpoint| LastKnown {
+    let mut known: Vec<LastKnownEndpoint> = pods()
+        .map(|endpoint| LastKnownEndpoint {
             address: endpoint.address.clone(),
             workload: endpoint.workload.unwrap_or(Kind::Deployment),
             locality: endpoint.locality.clone(),
             ports: endpoint.ports.clone(),
-            portion: RelativeWeight::of_average(weight(endpoint), sum, 1),
+            relative_weight: RelativeWeight::of_average(weight(endpoint), sum, 1),
         })
         .collect();
     known.sort();

@@ -8,15 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Registry, Trigger, WorkKey,
-    cluster_state::ClusterState,
-    snapshot::{Reader, Target},
-};
+use super::{Registry, Trigger, cluster_state::ClusterState};
 use crate::{
     config::Sidecars,
     istio::keys,
-    model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey},
+    model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey},
+    plan::input::{ServedCluster, Target},
 };
 
 /// The remote clusters of the fleet, each with the clusters whose istiods serve it: none where it names nobody of the fleet.
@@ -160,7 +157,7 @@ impl Registry {
             let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
             if let Some(remote) = unread.iter().find(read_there) {
                 let held = Target::held(plane, remote);
-                gathered.entry(plane.clone()).or_insert(held).held = true;
+                gathered.entry(plane.clone()).or_insert(held).frozen = true;
             }
         }
         gathered.into_values().collect()
@@ -168,7 +165,7 @@ impl Registry {
 
     /// The ids of what stands for a service where it is to be left as it is.
     pub(super) fn kept_at_control_planes(&self, key: &ServiceKey, targets: &[Target]) -> Vec<(ClusterName, ObjectId)> {
-        let held = targets.iter().filter(|target| target.held);
+        let held = targets.iter().filter(|target| target.frozen);
         let standing = held.filter_map(|target| {
             let written = self.cluster_states.get(&target.cluster)?.outputs().of(key);
             Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
@@ -232,13 +229,13 @@ impl Target {
     fn held(cluster: &ClusterName, remote: &ClusterName) -> Self {
         Self {
             cluster: cluster.clone(),
-            readers: vec![Reader { cluster: remote.clone(), network: None }],
+            served_clusters: vec![ServedCluster { cluster: remote.clone(), network: None }],
             regions: Vec::new(),
             network: None,
             identity_namespaces: Vec::new(),
             nodes_unread: false,
             dependent_namespaces: Vec::new(),
-            held: true,
+            frozen: true,
         }
     }
 
@@ -255,13 +252,13 @@ impl Target {
             self.network = None;
         }
         self.nodes_unread |= other.nodes_unread;
-        add(&mut self.readers, other.readers);
+        add(&mut self.served_clusters, other.served_clusters);
         add(&mut self.regions, other.regions);
         add(&mut self.identity_namespaces, other.identity_namespaces);
         add(&mut self.dependent_namespaces, other.dependent_namespaces);
         for list in [&mut self.identity_namespaces, &mut self.dependent_namespaces] {
             list.sort();
         }
-        self.readers.sort();
+        self.served_clusters.sort();
     }
 }

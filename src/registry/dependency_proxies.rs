@@ -6,15 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Registry,
-    dirty::{Trigger, WorkKey},
-    identity::environment_of,
-};
+use super::{Registry, dirty::Trigger, identity::environment_of};
 use crate::{
     api::DependencyProxySpec,
     config::Settings,
-    model::{ClusterName, Environment, Host, Identity, ObjectId, PolicyObject, ServiceKey},
+    model::{ClusterName, Environment, Host, Identity, ObjectId, PolicyObject, ServiceKey, WorkKey},
 };
 
 /// One DependencyProxy as it counts.

@@ -8,12 +8,15 @@ use std::{
 };
 
 use super::{
-    Registry, WorkKey,
+    Registry,
     cluster_state::{ClusterState, Effects, remove_from},
 };
 use crate::{
     config::Settings,
-    model::{ClusterName, Environment, Host, HostOverride, Identity, Kind, ObjectId, Route, ServiceKey, wildcard_end},
+    model::{
+        ClusterName, Environment, Host, HostOverride, Identity, Kind, ObjectId, Route, ServiceKey, WorkKey,
+        wildcard_end,
+    },
 };
 
 /// Those of one cluster.

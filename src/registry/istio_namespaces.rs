@@ -3,10 +3,7 @@
 //!
 //! Decides which namespace that is, and whether it seems to be another; never what is read from it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
@@ -16,33 +13,13 @@ use super::{
 };
 use crate::{
     istio::keys,
-    model::{ClusterName, Kind, LocalService, Note, NoteKind, ObjectId},
+    model::{ClusterName, IstioNamespaces, Kind, LocalService, Note, NoteKind, ObjectId},
 };
 
 /// Every cluster has this namespace.
 const OF_EVERY_CLUSTER: &str = "kube-system";
 /// Label `app` of istiod's pods, by which its Service selects them (Istio's chart istio-control/istio-discovery).
 const ISTIOD: &str = "istiod";
-
-/// The namespaces of all clusters.
-#[derive(Debug, Clone)]
-pub struct IstioNamespaces {
-    of_setting: Arc<str>,
-    /// Those of clusters for which the setting does not count.
-    own: BTreeMap<ClusterName, Arc<str>>,
-}
-
-impl IstioNamespaces {
-    pub(super) fn new(of_setting: &str) -> Self {
-        Self { of_setting: of_setting.into(), own: BTreeMap::new() }
-    }
-
-    /// The one of a cluster.
-    #[must_use]
-    pub fn of(&self, cluster: &ClusterName) -> &Arc<str> {
-        self.own.get(cluster).unwrap_or(&self.of_setting)
-    }
-}
 
 impl Registry {
     /// The namespace of a cluster's Istio.
@@ -61,11 +38,7 @@ impl Registry {
         let (before, now) = {
             let mut namespaces = self.istio_namespaces.write();
             let before = namespaces.of(cluster).clone();
-            let changed = Arc::make_mut(&mut namespaces);
-            match namespace {
-                Some(namespace) => drop(changed.own.insert(cluster.clone(), namespace.into())),
-                None => drop(changed.own.remove(cluster)),
-            }
+            Arc::make_mut(&mut namespaces).set(cluster, namespace);
             (before, namespaces.of(cluster).clone())
         };
         if now == before {

@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    cluster_state::selects,
-    ports,
-    relative_weight::RelativeWeight,
-    snapshot::{Backend, Machine},
+use super::{cluster_state::selects, ports};
+use crate::{
+    model::{Kind, MachineAddress, Machines, ObjectId, ServicePort, TargetPort, Workload},
+    plan::input::{Backend, Machine, RelativeWeight},
 };
-use crate::model::{Kind, MachineAddress, Machines, ObjectId, ServicePort, TargetPort, Workload};
 
 /// Why a machine that may well be a client only makes no endpoint.
 pub(super) const NO_PORT: &str = "names no port";
@@ -53,7 +51,7 @@ pub(super) fn backends<'a>(
         service: workload.id.name.clone(),
         workload: workload.id.kind,
         ports: published.iter().map(|(_, port)| port.clone()).collect(),
-        portion: RelativeWeight::WHOLE,
+        relative_weight: RelativeWeight::WHOLE,
         pods: Vec::new(),
         machine: Some(Machine {
             address: at.address.clone(),

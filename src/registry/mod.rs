@@ -43,7 +43,6 @@ mod propagation;
 mod purpose;
 mod queries;
 mod reads;
-mod relative_weight;
 mod remembered;
 mod rollout_weights;
 mod rollouts;
@@ -51,7 +50,6 @@ mod routes;
 mod routing_inputs;
 mod service_input;
 mod slices;
-mod snapshot;
 mod status;
 mod topology;
 mod user_hosts;
@@ -69,27 +67,15 @@ use std::{
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 
-pub(crate) use absence::listed_clusters;
-pub use absence::{Absence, AbsenceReason};
-pub use dirty::{Because, Trigger, WorkKey};
+pub use dirty::{Because, Trigger};
 pub use hints::HintBudget;
-pub use istio_namespaces::IstioNamespaces;
 pub use notes::{NoteBook, NoteSource};
-pub(crate) use propagation::without_air;
 pub use reads::{ClusterReads, ReadTarget, Unread, listed_targets, main_failure, meanwhile};
-pub use relative_weight::RelativeWeight;
-pub use routing_inputs::{IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES, Proxied, RoutingInputs, RuledNamespace};
-pub use snapshot::{
-    AdditionalHosts, AdoptedName, AdoptedPair, Backend, BackendPort, Claim, ClientNamespace, HostCluster, HostRoute,
-    HostSnapshot, LastKnown, Machine, Matching, Pod, Pods, Principals, Reader, Remembered, ServiceSnapshot, Source,
-    Target,
-};
 pub use status::{ClusterStatus, KindState};
-pub(crate) use user_hosts::CREATED_FOR_ENV;
 
 use crate::{
     config::{AddressSource, Propagate, Settings},
-    model::{ClusterName, Identity, Kind, NoteKind, ObjectId, Observed, ServiceKey},
+    model::{ClusterName, Identity, IstioNamespaces, Kind, NoteKind, ObjectId, Observed, ServiceKey, WorkKey},
 };
 use addresses::AddressBook;
 use carried::Carried;

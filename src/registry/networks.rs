@@ -7,11 +7,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{
-    Registry,
-    dirty::{Trigger, WorkKey},
-};
-use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, Written};
+use super::{Registry, dirty::Trigger};
+use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, WorkKey, Written};
 
 impl Registry {
     /// The networks of the other clusters that are published to; none for one that names none.

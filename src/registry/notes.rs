@@ -7,8 +7,8 @@ use std::{
 
 use dashmap::DashMap;
 
-use super::{Registry, WorkKey};
-use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey};
+use super::Registry;
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey};
 
 /// Where notes come from. Each source holds its own list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,13 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Registry,
-    dirty::{Trigger, WorkKey},
-};
+use super::{Registry, dirty::Trigger};
 use crate::{
     api::{Suspension, TradewindConfigSpec},
-    model::{ClusterName, NoteKind, ObjectId, PolicyObject, ServiceKey},
+    model::{ClusterName, NoteKind, ObjectId, PolicyObject, ServiceKey, WorkKey},
 };
 
 /// The TradewindConfigs of the fleet.

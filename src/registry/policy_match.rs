@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, PolicyObject, ServiceKey},
-    registry::Matching,
+    plan::input::Matching,
 };
 
 /// Kind and `cluster/namespace/name` of a policy by which something was written.

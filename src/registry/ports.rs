@@ -5,8 +5,10 @@ mod inbound;
 pub(super) use inbound::Inbound;
 use inbound::{Target, port_number};
 
-use super::snapshot::BackendPort;
-use crate::model::{Addressing, LocalService, NoteKind, ServicePort, TargetPort};
+use crate::{
+    model::{Addressing, LocalService, NoteKind, ServicePort, TargetPort},
+    plan::input::BackendPort,
+};
 
 /// Protocols by their name in lower case, as Istio parses it (Istio, `pkg/config/protocol/instance.go`, `Parse`).
 /// `http_proxy` differs from `http` in egress listeners alone. Of `udp` Istio makes no listener, and a TCP port of that name

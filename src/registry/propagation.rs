@@ -4,37 +4,20 @@
 
 use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
 
-use super::{
-    Registry,
-    cluster_state::ClusterState,
-    policy_match::path_of,
-    snapshot::{AdditionalHosts, HostCluster, HostRoute, HostSnapshot},
-};
+use super::{Registry, cluster_state::ClusterState, policy_match::path_of};
 use crate::{
     config::Propagate,
-    model::{ClusterName, Host, Kind, ServiceKey, Written},
+    model::{AIR, ClusterName, Host, Kind, ServiceKey, Written, without_air},
+    plan::input::{AdditionalHosts, HostCluster, HostInput, HostRoute},
 };
 
 /// The kinds that users' routes are of. What a VirtualService refers to comes before it.
 const ROUTES: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
 
-/// End of environments that share their additional hosts with the one before it (Admiral,
-/// docs/admiral-behaviour.md#additional-endpoints).
-const AIR: &str = "-air";
-
-/// An environment as additional hosts contain it (Admiral, docs/admiral-behaviour.md#additional-endpoints).
-pub(crate) fn without_air(environment: &str) -> &str {
-    let at = environment.len().saturating_sub(AIR.len());
-    match environment.get(at..) {
-        Some(end) if at > 0 && end.eq_ignore_ascii_case(AIR) => &environment[..at],
-        _ => environment,
-    }
-}
-
 impl Registry {
     /// One host, or `None` while nothing may be planned.
     #[must_use]
-    pub fn host_snapshot(&self, host: &Arc<str>) -> Option<HostSnapshot> {
+    pub fn host_input(&self, host: &Arc<str>) -> Option<HostInput> {
         self.ready().ok()?;
         let published = self.published(host).and_then(|(key, spelled)| Some((self.snapshot(&key)?, spelled)));
         let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
@@ -71,7 +54,7 @@ impl Registry {
         }
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
         routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));
-        Some(HostSnapshot {
+        Some(HostInput {
             host: host.clone(),
             istio_namespaces: self.istio_namespaces(),
             published: published.filter(|(service, _)| !service.targets.is_empty()),

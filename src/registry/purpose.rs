@@ -2,8 +2,10 @@
 //!
 //! Decides by whole words between dashes; never what follows from it.
 
-use super::snapshot::{Backend, BackendPort};
-use crate::model::Identity;
+use crate::{
+    model::Identity,
+    plan::input::{Backend, BackendPort},
+};
 
 /// Words for those who run a service, in the names of ports (and of the container ports that they lead to) and of Services.
 const OPERATORS: [&str; 11] =

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, dirty::WorkKey, status::ClusterStatus};
+use super::{Registry, status::ClusterStatus};
 use crate::{
     config::WithoutDependency,
-    model::{ClusterName, Identity, Kind, ObjectId, ServiceKey, Variant, Written},
+    model::{ClusterName, Identity, Kind, ObjectId, ServiceKey, Variant, WorkKey, Written},
 };
 
 impl Registry {

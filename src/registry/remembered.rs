@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Registry, snapshot::Remembered};
+use super::Registry;
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, ServiceKey},
+    plan::input::Remembered,
 };
 
 impl Registry {

@@ -37,7 +37,7 @@ pub(super) fn weights(
             continue;
         };
         let home = Home { namespace: &id.namespace, domain: routes.domain };
-        let reader = Reader { canary, istio, reference, route: &route, home: &home };
+        let reader = ServedCluster { canary, istio, reference, route: &route, home: &home };
         let of_route = ObjectId::new(Kind::VirtualService, namespace, name);
         match reader.read() {
             Ok((weights, remark)) => return (weights, remark.map(|message| (of_route, message)).into_iter().collect()),
@@ -52,7 +52,7 @@ pub(super) fn weights(
 }
 
 /// One VirtualService and what the Rollout says of it.
-struct Reader<'a> {
+struct ServedCluster<'a> {
     canary: &'a Canary,
     istio: &'a IstioRouting,
     reference: &'a RouteRef,
@@ -63,7 +63,7 @@ struct Reader<'a> {
 /// A route with weights, and what is questionable about the choice.
 type Found<'a> = (&'a Value, Option<String>);
 
-impl<'a> Reader<'a> {
+impl<'a> ServedCluster<'a> {
     /// The weights of both Services, or why there are none.
     fn read(&self) -> Result<([u64; 2], Option<String>), String> {
         let mut problem = None;

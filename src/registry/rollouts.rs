@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    candidates::Candidate, cluster_state::POD_HASH, purpose::Purpose, relative_weight::RelativeWeight, rollout_weights,
+use super::{candidates::Candidate, cluster_state::POD_HASH, purpose::Purpose, rollout_weights};
+use crate::{
+    model::{Canary, ObjectId, Rollout, RolloutStrategy, Route},
+    plan::input::RelativeWeight,
 };
-use crate::model::{Canary, ObjectId, Rollout, RolloutStrategy, Route};
 
 /// Part of a Service's name by which the active one is found where none is named.
 const ACTIVE: &str = "active-service";
@@ -141,8 +142,8 @@ fn of_canary<'a>(
             questions.extend(lost.map(|((field, name), _)| (id.clone(), unfit(field, name))));
             without_weights(id, canary, candidates, questions)
         } else {
-            let portions = RelativeWeight::of_weights(found.iter().map(|(_, weight)| *weight));
-            let default = found.iter().map(|(candidate, _)| *candidate).zip(portions).collect();
+            let relative_weights = RelativeWeight::of_weights(found.iter().map(|(_, weight)| *weight));
+            let default = found.iter().map(|(candidate, _)| *candidate).zip(relative_weights).collect();
             Chosen { default, questions, ..Chosen::default() }
         }
     };

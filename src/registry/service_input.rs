@@ -12,15 +12,15 @@ use super::{
     agreement::{self, Culprit},
     carried::CarriedService,
     cluster_state::{Backends, ClusterState, Problem},
-    dirty::{Trigger, WorkKey},
+    dirty::Trigger,
     hints::HintBudget,
     notes::NoteSource,
     partition::{Spelling, is_plain_of},
-    snapshot::{Claim, ClientNamespace, Pods, Principals, Reader, ServiceSnapshot, Source, Target},
 };
 use crate::{
     config::{Sidecars, WithoutDependency},
-    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant},
+    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant, WorkKey},
+    plan::input::{Claim, ClientNamespace, Pods, Principals, ServedCluster, ServiceInput, Source, Target},
 };
 
 impl Registry {
@@ -42,7 +42,7 @@ impl Registry {
 
     /// One service, or `None` while nothing may be planned.
     #[must_use]
-    pub fn snapshot(&self, key: &ServiceKey) -> Option<ServiceSnapshot> {
+    pub fn snapshot(&self, key: &ServiceKey) -> Option<ServiceInput> {
         self.ready().ok()?;
         let mut notes = Vec::new();
         let standing = self.clusters_of.of(key);
@@ -129,7 +129,7 @@ impl Registry {
         if sources.is_empty() {
             notes.extend(self.missing_proxy(key, &routing));
         }
-        Some(ServiceSnapshot {
+        Some(ServiceInput {
             key: spelled,
             identity,
             keep_case,
@@ -215,7 +215,7 @@ impl Registry {
                 }
                 Some(Target {
                     cluster: cluster_state.key().clone(),
-                    readers: vec![Reader {
+                    served_clusters: vec![ServedCluster {
                         cluster: cluster_state.key().clone(),
                         network: cluster_state.gateway_network(),
                     }],
@@ -224,7 +224,7 @@ impl Registry {
                     network: cluster_state.gateway_network().filter(|_| self.settings.direct_endpoints),
                     identity_namespaces: cluster_state.namespaces_of(&key.identity),
                     dependent_namespaces: dependent_namespaces.into_iter().collect(),
-                    held: false,
+                    frozen: false,
                 })
             })
             .collect()
@@ -485,7 +485,7 @@ fn lift_source(
     let services_unknown = loading || !cluster_state.knows(Kind::Service);
     let pods_unknown = services_unknown || !cluster_state.knows_pods() || carried.is_some();
     let pods = if pods_unknown && !written_pods.is_empty() {
-        Pods::Carried(written_pods)
+        Pods::LastKnown(written_pods)
     } else if cluster_state.lists_pods() && !(pods_unknown && written_gateway.is_some()) {
         let with_pods = services.iter_mut().filter(|backend| backend.machine.is_none());
         with_pods.for_each(|backend| backend.pods = cluster_state.pods(backend));
@@ -493,9 +493,9 @@ fn lift_source(
     } else {
         Pods::Unknown
     };
-    let (carried_local, carried_gateway) =
+    let (last_known_local, carried_gateway) =
         carried.map_or_else(Default::default, |CarriedService { local, gateway, .. }| (local, gateway));
-    let may_have_more = services.is_empty() || !carried_local.is_empty();
+    let may_have_more = services.is_empty() || !last_known_local.is_empty();
     Some(Source {
         cluster: cluster_state.name().clone(),
         unavailable: if may_have_more { Vec::new() } else { backends.unavailable.clone() },
@@ -506,8 +506,8 @@ fn lift_source(
         pods,
         workload,
         services,
-        carried_ports: written_ports,
-        carried_local,
+        last_known_ports: written_ports,
+        last_known_local,
         since_seconds: if loading { None } else { cluster_state.oldest(key).map(|oldest| oldest.created_seconds) },
         principals: Principals {
             trust_domain: cluster_state.topology().trust_domain(),

@@ -9,8 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::snapshot::{BackendPort, Pod};
-use crate::model::{EndpointSlice, LocalService, ObjectId};
+use crate::{
+    model::{EndpointSlice, LocalService, ObjectId},
+    plan::input::{BackendPort, Pod},
+};
 
 /// Namespace and name of a Service.
 pub(super) type At = (Arc<str>, Arc<str>);

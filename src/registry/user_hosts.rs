@@ -3,7 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::cluster_state::remove_from;
-use crate::model::{Kind, ObjectId, Route};
+use crate::{
+    istio::keys,
+    model::{Kind, ObjectId, Route},
+};
 
 /// Start of placeholder hosts, which do not count (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
 const DUMMY: &str = "dummy";
@@ -12,8 +15,6 @@ const DUMMY: &str = "dummy";
 const CREATED_FOR: &str = "createdFor";
 /// Label of a VirtualService that is merged: by whom.
 pub(super) const CREATED_BY: &str = "createdBy";
-/// Annotation of a VirtualService that is merged: for which environments, joined by `_`.
-pub(crate) const CREATED_FOR_ENV: &str = "createdForEnv";
 
 /// What VirtualServices of users concern.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl UserHosts {
 /// The identity for which a VirtualService was created that is merged into a managed one (Admiral,
 /// docs/admiral-behaviour.md#custom-virtualservices).
 pub(super) fn created_for(route: &Route) -> Option<&str> {
-    let is_marked = route.labels.contains_key(CREATED_BY) && route.annotations.contains_key(CREATED_FOR_ENV);
+    let is_marked = route.labels.contains_key(CREATED_BY) && route.annotations.contains_key(keys::CREATED_FOR_ENV);
     route.labels.get(CREATED_FOR).filter(|_| is_marked).map(String::as_str)
 }
 

@@ -11,13 +11,13 @@ use std::{
 use super::{
     Registry,
     addresses::Offer,
-    dirty::{Trigger, WorkKey},
+    dirty::Trigger,
     output_index::{hand_written_for, routed_host},
     routing_inputs::ruled_namespace,
 };
 use crate::{
     istio::Owner,
-    model::{ClusterName, Host, Kind, ObjectId, PublishedEndpoint, Written},
+    model::{ClusterName, Host, Kind, ObjectId, PublishedEndpoint, WorkKey, Written},
 };
 
 impl Registry {

@@ -21,7 +21,7 @@ use super::{Views, limits};
 use crate::{
     istio::{Port, keys},
     model::{ClusterName, Host, Note, ReadCause, ServiceKey},
-    plan::{HostPlan, PlannedEndpoint, ServicePlan},
+    plan::{HostPlan, PlannedEndpoint, ServicePlan, input::ServiceInput},
     registry::{ClusterStatus, KindState},
 };
 
@@ -159,7 +159,7 @@ async fn services(State(views): State<Arc<Views>>) -> Response {
     let services: Vec<ServiceView> = views
         .off_the_runtime(|views| {
             let snapshots = views.registry.services().into_iter().filter_map(|key| views.registry.snapshot(&key));
-            let view = |snapshot: crate::registry::ServiceSnapshot| ServiceView {
+            let view = |snapshot: ServiceInput| ServiceView {
                 service: name(views, &snapshot.key, snapshot.keep_case),
                 runs_in: snapshot.sources.into_iter().map(|source| source.cluster).collect(),
                 seen_from: snapshot.targets.into_iter().map(|target| target.cluster).collect(),

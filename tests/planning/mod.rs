@@ -15,10 +15,10 @@ use tradewind::{
     config::Settings,
     fleet::Observer,
     istio::Object,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, Written},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, WorkKey, Written},
     plan::{self, ServicePlan, WorkPlan},
     planner::plan_unit,
-    registry::{NoteSource, Registry, WorkKey},
+    registry::{NoteSource, Registry},
 };
 
 /// Objects of all clusters.

@@ -53,13 +53,13 @@ pub enum Who {
     /// As `AdminA`.
     AdminB,
     /// May get, list and watch everything, and write nothing.
-    Reader,
+    ServedCluster,
     /// May do nothing but what a test binds to the user `nobody`.
     Nobody,
 }
 
 impl Who {
-    const ALL: [Self; 5] = [Self::Admin, Self::AdminA, Self::AdminB, Self::Reader, Self::Nobody];
+    const ALL: [Self; 5] = [Self::Admin, Self::AdminA, Self::AdminB, Self::ServedCluster, Self::Nobody];
 
     /// The user's name, as RBAC bindings and the audit log have it.
     pub fn user(self) -> &'static str {
@@ -67,7 +67,7 @@ impl Who {
             Self::Admin => "admin",
             Self::AdminA => "admin-a",
             Self::AdminB => "admin-b",
-            Self::Reader => "reader",
+            Self::ServedCluster => "reader",
             Self::Nobody => "nobody",
         }
     }
@@ -75,7 +75,7 @@ impl Who {
     fn group(self) -> &'static str {
         match self {
             Self::Admin | Self::AdminA | Self::AdminB => "system:masters",
-            Self::Reader => "tradewind:readers",
+            Self::ServedCluster => "tradewind:readers",
             Self::Nobody => "tradewind:nobodies",
         }
     }

@@ -12,15 +12,14 @@ use std::{
 use super::{Classified, ClusterState, INBOUND_PORTS, Placed, pair_hash, selects};
 use crate::{
     model::{Identity, Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
+    plan::input::{Backend, RelativeWeight},
     registry::{
         agreement::Parked,
         candidates::{self, Candidate, Offer},
         machines,
         ports::{self, Inbound},
         purpose::Purpose,
-        relative_weight::RelativeWeight,
         rollouts::{self, KnownRoutes},
-        snapshot::Backend,
     },
 };
 
@@ -94,7 +93,13 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn put(&mut self, variant: Variant, workload: &ObjectId, candidate: &Candidate<'_>, portion: RelativeWeight) {
+    fn put(
+        &mut self,
+        variant: Variant,
+        workload: &ObjectId,
+        candidate: &Candidate<'_>,
+        relative_weight: RelativeWeight,
+    ) {
         let id = &candidate.service.id;
         for (kind, message) in &candidate.published.questions {
             self.problem(id, *kind, message.clone());
@@ -108,7 +113,7 @@ impl Gathered {
                     service: id.name.clone(),
                     workload: workload.kind,
                     ports: ports.clone(),
-                    portion,
+                    relative_weight,
                     pods: Vec::new(),
                     machine: None,
                 });
@@ -167,7 +172,7 @@ impl Gathered {
         let backends = self.of.entry(Variant::Default).or_default();
         for (at, weight) in self.weights {
             if let Some(machine) = backends.get_mut(&at) {
-                machine.portion = RelativeWeight::of_average(weight, sum, count);
+                machine.relative_weight = RelativeWeight::of_average(weight, sum, count);
             }
         }
         let of = self.of.into_iter().map(|(variant, backends)| (variant, backends.into_values().collect())).collect();
@@ -288,8 +293,8 @@ impl ClusterState {
         if is_open && !chosen.is_named {
             gathered.open.extend(chosen.default.iter().map(|(candidate, _)| at(candidate)));
         }
-        for (candidate, portion) in chosen.default {
-            gathered.put(Variant::Default, &workload.id, candidate, portion);
+        for (candidate, relative_weight) in chosen.default {
+            gathered.put(Variant::Default, &workload.id, candidate, relative_weight);
         }
         for (variant, candidate) in [(Variant::Preview, chosen.preview), (Variant::Canary, chosen.canary)] {
             if let Some(candidate) = candidate {

@@ -5,10 +5,8 @@
 use super::{ClusterState, Effects};
 use crate::{
     model::{EndpointSlice, Kind, ObjectId},
-    registry::{
-        slices::At,
-        snapshot::{Backend, Pod},
-    },
+    plan::input::{Backend, Pod},
+    registry::slices::At,
 };
 
 impl ClusterState {

@@ -17,14 +17,14 @@ pub struct RelativeWeight {
 /// Most parts that a workload's traffic is told apart in: a tenth of a percent is finer than anybody rolls out.
 const MOST_PARTS: u64 = 1_000;
 
-/// Largest number in a portion, and the largest common measure of several, so that their weights stay within 32 bits.
+/// Largest number in a relative_weight, and the largest common measure of several, so that their weights stay within 32 bits.
 const MOST_WEIGHT: u64 = 1 << 20;
 
 impl RelativeWeight {
     /// That of a workload without weights.
     pub const WHOLE: Self = Self { part: 1, of: 1 };
 
-    /// The portions by which one workload divides what it counts, from weights above 0; in lowest terms.
+    /// The relative_weights by which one workload divides what it counts, from weights above 0; in lowest terms.
     #[must_use]
     pub fn of_weights(weights: impl IntoIterator<Item = u64>) -> Vec<Self> {
         let mut weights: Vec<u64> = weights.into_iter().map(|weight| weight.clamp(1, u64::from(u32::MAX))).collect();
@@ -48,25 +48,27 @@ impl RelativeWeight {
         while part.max(of) > MOST_WEIGHT {
             (part, of) = ((part / 2).max(1), (of / 2).max(1));
         }
-        let small = |number: u64| u32::try_from(number).expect("no more than the largest number in a portion");
+        let small = |number: u64| u32::try_from(number).expect("no more than the largest number in a relative_weight");
         Self { part: small(part), of: small(of) }
     }
 
-    /// Whole weights in the proportion of portions, in lowest terms.
+    /// Whole weights in the proportion of relative_weights, in lowest terms.
     #[must_use]
-    pub fn weights(portions: &[Self]) -> Vec<u32> {
-        let common = portions.iter().try_fold(1, |common, portion| {
-            let of = u64::from(portion.of);
+    pub fn weights(relative_weights: &[Self]) -> Vec<u32> {
+        let common = relative_weights.iter().try_fold(1, |common, relative_weight| {
+            let of = u64::from(relative_weight.of);
             let common: u64 = common / gcd(common, of) * of;
             (common <= MOST_WEIGHT).then_some(common)
         });
         // Where no common measure is small enough, a part is off by less than one in a thousand.
         let common = common.unwrap_or(MOST_WEIGHT);
-        let scaled: Vec<u64> =
-            portions.iter().map(|portion| (u64::from(portion.part) * common / u64::from(portion.of)).max(1)).collect();
+        let scaled: Vec<u64> = relative_weights
+            .iter()
+            .map(|relative_weight| (u64::from(relative_weight.part) * common / u64::from(relative_weight.of)).max(1))
+            .collect();
         let divisor = scaled.iter().copied().fold(0, gcd).max(1);
         // Envoy keeps the sum of all weights of a host in 32 bits (Envoy documentation, `load_balancing_weight`).
-        let most = u64::from(u32::MAX) / (portions.len() as u64).max(1);
+        let most = u64::from(u32::MAX) / (relative_weights.len() as u64).max(1);
         let shift = scaled.iter().map(|weight| weight / divisor / most).max().unwrap_or_default() + 1;
         let small = |weight: u64| u32::try_from(weight).expect("no more than its part of 32 bits");
         scaled.into_iter().map(|weight| small((weight / divisor / shift).max(1))).collect()
@@ -84,29 +86,29 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn portions(weights: &[u64]) -> Vec<(u32, u32)> {
+    fn relative_weights(weights: &[u64]) -> Vec<(u32, u32)> {
         RelativeWeight::of_weights(weights.iter().copied())
             .into_iter()
-            .map(|portion| (portion.part, portion.of))
+            .map(|relative_weight| (relative_weight.part, relative_weight.of))
             .collect()
     }
 
     #[test]
     fn portions_are_exact_and_in_lowest_terms() {
-        assert_eq!(portions(&[90, 10]), [(9, 10), (1, 10)]);
-        assert_eq!(portions(&[50, 50]), [(1, 2), (1, 2)]);
-        assert_eq!(portions(&[995, 5]), [(199, 200), (1, 200)]);
-        assert_eq!(portions(&[7]), [(1, 1)]);
-        assert_eq!(portions(&[]), []);
-        assert_eq!(portions(&[u64::MAX, 1]), [(999, 1000), (1, 1000)]);
+        assert_eq!(relative_weights(&[90, 10]), [(9, 10), (1, 10)]);
+        assert_eq!(relative_weights(&[50, 50]), [(1, 2), (1, 2)]);
+        assert_eq!(relative_weights(&[995, 5]), [(199, 200), (1, 200)]);
+        assert_eq!(relative_weights(&[7]), [(1, 1)]);
+        assert_eq!(relative_weights(&[]), []);
+        assert_eq!(relative_weights(&[u64::MAX, 1]), [(999, 1000), (1, 1000)]);
     }
 
     #[test]
     fn workloads_share_a_cluster_evenly_and_each_splits_its_part() {
         let weights = |groups: &[&[u64]]| {
-            let portions: Vec<RelativeWeight> =
+            let relative_weights: Vec<RelativeWeight> =
                 groups.iter().flat_map(|weights| RelativeWeight::of_weights(weights.iter().copied())).collect();
-            RelativeWeight::weights(&portions)
+            RelativeWeight::weights(&relative_weights)
         };
         assert_eq!(weights(&[&[90, 10]]), [9, 1]);
         assert_eq!(weights(&[&[1], &[90, 10]]), [10, 9, 1]);
@@ -136,9 +138,9 @@ mod tests {
     #[test]
     fn weights_of_any_portions_fit_32_bits_together() {
         let wild = [(1 << 20, 1), (1 << 20, 3), (1, 1 << 20), (7, 1_048_573)];
-        let portions: Vec<RelativeWeight> =
+        let relative_weights: Vec<RelativeWeight> =
             wild.iter().cycle().take(4_000).map(|(part, of)| RelativeWeight { part: *part, of: *of }).collect();
-        let weights = RelativeWeight::weights(&portions);
+        let weights = RelativeWeight::weights(&relative_weights);
         assert!(weights.iter().all(|weight| *weight > 0));
         assert!(u32::try_from(weights.iter().map(|weight| u64::from(*weight)).sum::<u64>()).is_ok());
     }

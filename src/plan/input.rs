@@ -1,4 +1,8 @@
-//! What planning gets to see: one service, or one client namespace, lifted out of the registry as plain data.
+//! What planning takes: one service, host or namespace as plain data. Planning owns these types; the registry fills them.
+
+mod absence;
+mod relative_weight;
+mod routing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,14 +10,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{IstioNamespaces, absence::Absence, relative_weight::RelativeWeight, routing_inputs::RoutingInputs};
+pub use absence::{Absence, AbsenceReason};
+pub use relative_weight::RelativeWeight;
+pub use routing::{Proxied, RoutingInputs, RuledNamespace};
+
 use crate::{
     api::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     model::{
-        ClusterName, GatewayAddress, Host, HostOverride, Identity, Kind, Locality, Note, ObjectId, PolicyObject, Route,
-        ServiceKey, Variant,
+        ClusterName, GatewayAddress, Host, HostOverride, Identity, IstioNamespaces, Kind, Locality, Note, ObjectId,
+        PolicyObject, Route, ServiceKey, Variant,
     },
 };
 
@@ -22,7 +29,7 @@ pub type Matching<S> = Vec<(ClusterName, Arc<PolicyObject<S>>)>;
 
 /// One service with all that decides its objects, in every cluster. Every list is sorted.
 #[derive(Debug, Clone)]
-pub struct ServiceSnapshot {
+pub struct ServiceInput {
     /// The service, spelled as its workloads spell it.
     pub key: ServiceKey,
     /// Its identity without a partition: the one that its host and subject name carry.
@@ -97,9 +104,9 @@ pub struct Source {
     /// Its Services for the workloads; empty when the cluster cannot be read and the entry rests on what was written.
     pub services: Vec<Backend>,
     /// Name of each port, its number for clients and its protocol, as written earlier, where something is carried over.
-    pub carried_ports: BTreeMap<String, (u16, String)>,
+    pub last_known_ports: BTreeMap<String, (u16, String)>,
     /// What the cluster itself saw of workloads that cannot be read there now.
-    pub carried_local: Vec<LastKnown>,
+    pub last_known_local: Vec<LastKnownEndpoint>,
     /// When its oldest workload came, in seconds since the Unix epoch; unknown while it cannot be read.
     pub since_seconds: Option<i64>,
     /// Who its workloads run as.
@@ -125,7 +132,7 @@ pub enum Pods {
     /// Those of its Services that are ready.
     Known,
     /// They cannot be read now: as others saw them, sorted.
-    Carried(Vec<LastKnown>),
+    LastKnown(Vec<LastKnownEndpoint>),
 }
 
 /// Who the workloads of a service run as in one cluster.
@@ -152,7 +159,7 @@ pub struct Remembered {
 
 /// An endpoint inside its own cluster, or a pod as others reach it, as it was written earlier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LastKnown {
+pub struct LastKnownEndpoint {
     /// Its address.
     pub address: Arc<str>,
     /// Kind of the workload.
@@ -162,10 +169,10 @@ pub struct LastKnown {
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
     /// What it counts beside the other workloads of its cluster.
-    pub portion: RelativeWeight,
+    pub relative_weight: RelativeWeight,
 }
 
-impl LastKnown {
+impl LastKnownEndpoint {
     /// Whether it is the endpoint of a Service or machine.
     #[must_use]
     pub fn is_of(&self, backend: &Backend) -> bool {
@@ -189,7 +196,7 @@ pub struct Backend {
     /// Its ports; the main port first.
     pub ports: Vec<BackendPort>,
     /// What it counts beside the other workloads of its cluster.
-    pub portion: RelativeWeight,
+    pub relative_weight: RelativeWeight,
     /// Its pods that are ready, sorted by address, where [`Pods::Known`].
     pub pods: Vec<Pod>,
     /// Where no Service stands before it: the machine itself. Namespace and name are then those of its object.
@@ -244,7 +251,7 @@ pub struct Target {
     /// Its name.
     pub cluster: ClusterName,
     /// The clusters whose proxies read these objects, sorted: itself, or those that its istiod serves.
-    pub readers: Vec<Reader>,
+    pub served_clusters: Vec<ServedCluster>,
     /// The regions of the readers' nodes, the most frequent first; empty when unknown.
     pub regions: Vec<Arc<str>>,
     /// Whether nodes of a reader were never read.
@@ -256,12 +263,12 @@ pub struct Target {
     /// Namespaces there that run a dependent of it.
     pub dependent_namespaces: Vec<Arc<str>>,
     /// Whether what stands there is to be left as it is, because a cluster that reads it cannot be read now.
-    pub held: bool,
+    pub frozen: bool,
 }
 
 /// A cluster whose proxies read the objects of a [`Target`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reader {
+pub struct ServedCluster {
     /// Its name.
     pub cluster: ClusterName,
     /// The network that it stands in.
@@ -272,19 +279,19 @@ impl Target {
     /// Whether the proxies of that cluster read its objects.
     #[must_use]
     pub fn is_read_in(&self, cluster: &ClusterName) -> bool {
-        self.readers.iter().any(|reader| reader.cluster == *cluster)
+        self.served_clusters.iter().any(|reader| reader.cluster == *cluster)
     }
 
     /// Whether those of that cluster do, and no others.
     #[must_use]
     pub fn is_read_only_in(&self, cluster: &ClusterName) -> bool {
-        matches!(self.readers.as_slice(), [reader] if reader.cluster == *cluster)
+        matches!(self.served_clusters.as_slice(), [reader] if reader.cluster == *cluster)
     }
 
     /// Whether it is what nearly every cluster is: read by its own proxies, and by no others.
     #[must_use]
     pub fn is_its_own(&self) -> bool {
-        !self.held && self.is_read_only_in(&self.cluster)
+        !self.frozen && self.is_read_only_in(&self.cluster)
     }
 }
 
@@ -349,13 +356,13 @@ pub struct ClientNamespace {
 
 /// One host with all that users said about it.
 #[derive(Debug, Clone)]
-pub struct HostSnapshot {
+pub struct HostInput {
     /// The host, whole and in lower case.
     pub host: Arc<str>,
     /// The namespace of Istio in each cluster.
     pub istio_namespaces: Arc<IstioNamespaces>,
     /// The service that is published under it, and the host as it is published.
-    pub published: Option<(ServiceSnapshot, Host)>,
+    pub published: Option<(ServiceInput, Host)>,
     /// Every cluster of the fleet, sorted.
     pub clusters: Vec<HostCluster>,
     /// The users' VirtualServices and DestinationRules for it, in the order of clusters and ids.
