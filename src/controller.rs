@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::{Desired, Occasion, Writers},
-    model::{ClusterName, Note, NoteKind, ObjectRef, WorkKey},
+    model::{ClusterName, Note, NoteKind, ObjectKind, ObjectPath, WorkKey},
     planner::plan_unit,
     registry::{HintBudget, NoteSource, Registry},
     server::{Metrics, Readiness},
@@ -78,12 +78,7 @@ impl PanicGuard {
 fn planning_failed(unit: &WorkKey) -> Note {
     Note {
         kind: NoteKind::PlanningFailed,
-        object: ObjectRef {
-            cluster: unit.cluster().cloned().unwrap_or_else(ClusterName::hub),
-            kind: "Plan".into(),
-            namespace: String::new(),
-            name: unit.to_string(),
-        },
+        object: ObjectPath::new(unit.cluster().unwrap_or(&ClusterName::hub()), ObjectKind::Plan, "", &unit.to_string()),
         service: unit.service().cloned(),
         message: "planning ended by a defect of Tradewind, which the log shows; what was written before stays".into(),
     }

@@ -967,7 +967,7 @@ fn a_shaping_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it
         assert!(!planning::plan_service(&world.registry, &key("reports", "stage")).unwrap().held, "{kind:?}");
         assert_eq!(world.write_back(), 0);
         let about = |note: &&tradewind::model::Note| note.kind == NoteKind::PolicyUnreadable;
-        assert_eq!(world.picture().notes.iter().find(about).unwrap().object.kind, kind.as_str());
+        assert_eq!(world.picture().notes.iter().find(about).unwrap().object.kind, kind);
 
         // Readable again, and gone meanwhile: now its effect may go.
         world.registry.reset(&cluster("cluster-3"), kind, Vec::new());

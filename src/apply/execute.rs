@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     istio::{Object, Owner},
-    model::{Kind, Note, NoteKind, ObjectId, ObjectRef, WorkKey, Written},
+    model::{Kind, Note, NoteKind, ObjectId, ObjectPath, WorkKey, Written},
     registry::Because,
 };
 
@@ -424,12 +424,7 @@ impl ClusterWriter {
         if self.unwritable_noted.swap(error.is_some(), Ordering::Relaxed) || error.is_some() {
             let note = |error| Note {
                 kind: NoteKind::WriteFailed,
-                object: ObjectRef {
-                    cluster: self.cluster.clone(),
-                    kind: "Cluster".to_owned(),
-                    namespace: String::new(),
-                    name: String::new(),
-                },
+                object: ObjectPath::of_cluster(&self.cluster),
                 service: None,
                 message: format!("objects cannot be written: {error}; they are written when the cluster answers"),
             };

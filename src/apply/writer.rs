@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, WorkKey},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, WorkKey},
 };
 
 /// While a cluster's state is not known, look again this often. Whoever changes it has its units planned again, which
@@ -408,12 +408,7 @@ impl ClusterWriter {
             "{count} of {owned} objects would be removed at once; none of them is, until they are wanted again or released \
              with {by_secret}`POST /api/clusters/{cluster}/release-removals` with the id {id}"
         );
-        let object = ObjectRef {
-            cluster: cluster.clone(),
-            kind: "Cluster".to_owned(),
-            namespace: String::new(),
-            name: cluster.to_string(),
-        };
+        let object = ObjectPath::new(cluster, ObjectKind::Cluster, "", cluster.as_str());
         Note { kind: NoteKind::RemovalsWithheld, object, service: None, message }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     watch_error::{Next, WatchError},
 };
 use crate::{
-    model::{ClusterName, Note, NoteKind, ObjectRef},
+    model::{ClusterName, Note, NoteKind, ObjectKind, ObjectPath},
     registry::{NoteSource, ReadTarget, Registry},
 };
 
@@ -88,12 +88,8 @@ fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, String> {
 
 fn note(registry: &Registry, kind: NoteKind, message: String) {
     let settings = registry.settings();
-    let object = ObjectRef {
-        cluster: ClusterName::hub(),
-        kind: "ConfigMap".into(),
-        namespace: settings.sync_namespace.clone(),
-        name: settings.se_address_configmap.clone(),
-    };
+    let (namespace, name) = (&settings.sync_namespace, &settings.se_address_configmap);
+    let object = ObjectPath::new(&ClusterName::hub(), ObjectKind::ConfigMap, namespace, name);
     let note = Note { kind, object, service: None, message };
     registry.notes().put(NoteSource::Fleet("address ConfigMap".into()), vec![note]);
 }

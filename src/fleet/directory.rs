@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{observe::Observer, pruned_object::pruned};
 use crate::{
     manifest::{self, Broken, Crds, Located, Mistyped, Part, Typed, file},
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, Observed, ReadCause, ReadFailure},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, Observed, ReadCause, ReadFailure},
     registry::{NoteSource, Registry},
 };
 
@@ -468,12 +468,7 @@ impl Problem {
         let kept = if self.kind == ProblemKind::Hidden { "; what is known of it stays in force" } else { "" };
         Note {
             kind: NoteKind::ObjectMalformed,
-            object: ObjectRef {
-                cluster: cluster.clone(),
-                kind: "File".into(),
-                namespace: String::new(),
-                name: if file.is_empty() { ".".into() } else { file },
-            },
+            object: ObjectPath::new(cluster, ObjectKind::File, "", if file.is_empty() { "." } else { &file }),
             service: None,
             message: format!("{line}{}{kept}", self.message),
         }

@@ -214,7 +214,7 @@ mod tests {
         assert!(matches!(watched.state(Kind::Deployment), KindState::Stale { .. }));
         let notes = watched.registry.notes().all();
         let note = notes.iter().find(|n| n.kind == NoteKind::ObjectMalformed).unwrap();
-        assert_eq!(note.object.name, "a.yaml");
+        assert_eq!(&*note.object.name, "a.yaml");
         assert!(note.message.starts_with("line "), "{}", note.message);
 
         watched.write("a.yaml", &workload("billing"));

@@ -20,7 +20,7 @@ use super::{
     file::{self, SubDirectory},
 };
 use crate::{
-    model::{ClusterName, Note, NoteKind, ObjectRef},
+    model::{ClusterName, Note, NoteKind, ObjectKind, ObjectPath},
     registry::{NoteSource, Registry},
 };
 
@@ -78,7 +78,7 @@ fn note(path: &std::path::Path, reason: &str) -> Note {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Note {
         kind: NoteKind::ClusterRefused,
-        object: ObjectRef { cluster: ClusterName::hub(), kind: "Directory".into(), namespace: String::new(), name },
+        object: ObjectPath::new(&ClusterName::hub(), ObjectKind::Directory, "", &name),
         service: None,
         message: format!("it cannot be a cluster: its name {reason}; rename it"),
     }

@@ -12,7 +12,7 @@ use super::observe::{IGNORE, Observer, created_seconds, id, is_true, read_metada
 use crate::{
     config::{SanSource, Settings},
     istio::{Object, Owner, keys},
-    model::{ClusterName, Kind, Labels, PolicyObject, Recalled},
+    model::{ClusterName, Kind, Labels, ObjectPath, PolicyObject, Recalled},
 };
 
 impl Observer {
@@ -34,15 +34,17 @@ impl Observer {
     }
 }
 
-/// The policies beside the GlobalTrafficPolicy by which an object of ours was written.
-pub(super) fn configs_of(annotations: &Labels) -> Vec<(Kind, Arc<str>)> {
+/// The policies by which an object of ours was written. An annotation that names none was changed by somebody: the object
+/// is written again, and what it named counts no more.
+pub(super) fn policies_of(annotations: &Labels) -> Vec<ObjectPath> {
     let named = [
+        (Kind::GlobalTrafficPolicy, keys::POLICY),
         (Kind::OutlierDetection, keys::OUTLIER_DETECTION),
         (Kind::ClientConnectionConfig, keys::CLIENT_CONNECTION_CONFIG),
         (Kind::TrafficConfig, keys::TRAFFIC_CONFIG),
         (Kind::RoutingPolicy, keys::ROUTING_POLICY),
     ];
-    named.into_iter().filter_map(|(kind, key)| Some((kind, annotations.get(key)?.as_str().into()))).collect()
+    named.into_iter().filter_map(|(kind, key)| ObjectPath::parse(kind, annotations.get(key)?).ok()).collect()
 }
 
 /// What an object remembers of the plan it was written by. A DestinationRule of Admiral remembers the region that gets

@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::{
     observe::{Observer, filled, read_metadata},
     observe_adoption,
-    observe_policy::{configs_of, recalled},
+    observe_policy::{policies_of, recalled},
 };
 use crate::{
     istio::{self, Owner, keys},
     model::{
-        Kind, Labels, Locality, ObjectId, Observed, PublishedEndpoint, ServiceKey, SidecarHosts, Variant, Written,
+        CopyOrigin, Kind, Labels, Locality, ObjectId, Observed, PublishedEndpoint, ServiceKey, SidecarHosts, Variant,
+        Written,
     },
 };
 
@@ -64,13 +65,12 @@ impl Observer {
             host: spec.get("host").or_else(|| spec.get("hosts")?.get(0)).and_then(Value::as_str).map(Into::into),
             further_hosts: further_hosts.into_iter().skip(1).map(Into::into).collect(),
             address: first_ipv4(spec),
-            policy: marks.annotations.get(keys::POLICY).map(|policy| policy.as_str().into()),
-            configs: configs_of(&marks.annotations),
+            policies: policies_of(&marks.annotations),
             recalled: recalled(kind, owner, &marks.annotations, object.as_ref(), self.settings()),
             ports,
             endpoints,
             sidecar: (kind == Kind::Sidecar).then(|| SidecarHosts::read(spec, &marks.annotations)),
-            origin: marks.annotations.get(keys::ORIGIN).map(|origin| origin.as_str().into()),
+            origin: marks.annotations.get(keys::ORIGIN).map(|origin| CopyOrigin::parse(kind, origin)),
             shape: object.as_ref().filter(|_| owner == Owner::Tradewind).map(istio::Shape::of).unwrap_or_default(),
             content: if self.keep_content { object.map(Arc::new) } else { None },
         })))

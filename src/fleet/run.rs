@@ -33,7 +33,7 @@ use super::{
     watch_error::WatchError,
 };
 use crate::{
-    model::{ClusterName, Kind, Note, NoteKind, ObjectRef, ReadCause, ReadFailure},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectPath, ReadCause, ReadFailure},
     registry::{NoteSource, ReadTarget, Registry},
 };
 
@@ -293,12 +293,7 @@ impl Members {
                 self.running.insert(name, Some((cluster, None)));
             }
             Err(error) => {
-                let object = ObjectRef {
-                    cluster: name.clone(),
-                    kind: "Cluster".into(),
-                    namespace: String::new(),
-                    name: String::new(),
-                };
+                let object = ObjectPath::of_cluster(&name);
                 let note = Note { kind: NoteKind::ClusterRefused, object, service: None, message: error.to_string() };
                 registry.notes().put(NoteSource::Fleet(format!("cluster {name}")), vec![note]);
                 self.hold(name, &error.to_string());

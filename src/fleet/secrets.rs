@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::kubeconfig::{self, Fingerprint, Refused};
 use crate::{
     config::is_dns_label,
-    model::{ClusterName, Note, NoteKind, ObjectRef},
+    model::{ClusterName, Note, NoteKind, ObjectKind, ObjectPath},
 };
 
 /// Longest part of an annotation that a note repeats.
@@ -246,13 +246,8 @@ impl Turn {
     }
 }
 
-pub(super) fn secret_ref(namespace: &str, name: &str) -> ObjectRef {
-    ObjectRef {
-        cluster: ClusterName::hub(),
-        kind: "Secret".to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+pub(super) fn secret_ref(namespace: &str, name: &str) -> ObjectPath {
+    ObjectPath::new(&ClusterName::hub(), ObjectKind::Secret, namespace, name)
 }
 
 #[cfg(test)]

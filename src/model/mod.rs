@@ -15,6 +15,7 @@ mod machine;
 mod names;
 mod nearest;
 mod note;
+mod object_path;
 mod observed;
 mod read_failure;
 mod rollout;
@@ -35,7 +36,8 @@ pub use machine::{MachineAddress, Machines};
 pub(crate) use names::{AIR, listed_clusters, without_air};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use nearest::{did_you_mean, nearest};
-pub use note::{Note, NoteKind, ObjectRef};
+pub use note::{Note, NoteKind};
+pub use object_path::{CopyOrigin, ObjectKind, ObjectPath, ObjectPathError};
 pub use observed::{
     Addressing, Availability, DependencyDecl, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node,
     ObjectId, Observed, Policy, PolicyObject, PublishedEndpoint, Recalled, Route, ServicePort, TargetPort, Workload,

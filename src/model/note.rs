@@ -4,32 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{ClusterName, ServiceKey};
-
-/// The object that a note speaks of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct ObjectRef {
-    /// Cluster that holds the object.
-    pub cluster: ClusterName,
-    /// Kubernetes kind, or `Cluster` for the cluster itself.
-    pub kind: String,
-    /// Namespace; empty for cluster-wide objects.
-    pub namespace: String,
-    /// Name; empty where the whole kind is meant.
-    pub name: String,
-}
-
-impl fmt::Display for ObjectRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.cluster, self.kind)?;
-        match (self.namespace.as_str(), self.name.as_str()) {
-            ("", "") => Ok(()),
-            ("", name) => write!(f, " {name}"),
-            (namespace, "") => write!(f, " in namespace {namespace}"),
-            (namespace, name) => write!(f, " {namespace}/{name}"),
-        }
-    }
-}
+use super::{ObjectPath, ServiceKey};
 
 /// One thing that its owner should know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -37,7 +12,7 @@ pub struct Note {
     /// What sort of thing.
     pub kind: NoteKind,
     /// The object that has to change for the note to go.
-    pub object: ObjectRef,
+    pub object: ObjectPath,
     /// The service it concerns, where it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceKey>,

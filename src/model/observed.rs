@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Adoption, ClusterName, EndpointSlice, HostOverride, Kind, Locality, Machines, Rollout, ServiceKey, SidecarHosts,
-    Variant,
+    Adoption, ClusterName, CopyOrigin, EndpointSlice, HostOverride, Kind, Locality, Machines, ObjectPath, Rollout,
+    ServiceKey, SidecarHosts, Variant,
 };
 use crate::{
     api::{
@@ -34,17 +34,6 @@ impl ObjectId {
     #[must_use]
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         Self { kind, namespace: namespace.into(), name: name.into() }
-    }
-
-    /// The same object with its cluster, for notes.
-    #[must_use]
-    pub fn in_cluster(&self, cluster: &ClusterName) -> super::ObjectRef {
-        super::ObjectRef {
-            cluster: cluster.clone(),
-            kind: self.kind.as_str().to_owned(),
-            namespace: self.namespace.to_string(),
-            name: self.name.to_string(),
-        }
     }
 }
 
@@ -346,10 +335,8 @@ pub struct Written {
     pub address: Option<Ipv4Addr>,
     /// What its owner said about its adoption, where it was made by hand and anything was said.
     pub adoption: Option<Box<Adoption>>,
-    /// `cluster/namespace/name` of the policy in force when it was written.
-    pub policy: Option<Arc<str>>,
-    /// Kind and `cluster/namespace/name` of the other policies by which it was written.
-    pub configs: Vec<(Kind, Arc<str>)>,
+    /// The policies in force when it was written.
+    pub policies: Vec<ObjectPath>,
     /// What else it remembers of the plan it was written by.
     pub recalled: Recalled,
     /// Ports of a ServiceEntry of ours: name and number.
@@ -358,8 +345,8 @@ pub struct Written {
     pub endpoints: Vec<PublishedEndpoint>,
     /// For a Sidecar.
     pub sidecar: Option<SidecarHosts>,
-    /// `cluster/namespace/name` of the user's object that it is a copy of.
-    pub origin: Option<Arc<str>>,
+    /// For a copy of a user's object.
+    pub origin: Option<CopyOrigin>,
     /// What it says, where it is one of ours: for the log of what changes.
     pub shape: istio::Shape,
     /// The whole object, kept only where a command shows differences.

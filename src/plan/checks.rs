@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{HostPlan, ServicePlan};
-use crate::model::{ClusterName, Host, Note, NoteKind, ObjectRef};
+use crate::model::{ClusterName, Host, Kind, Note, NoteKind, ObjectPath};
 
 /// The invariants that a plan breaks: where, and what. Empty for every plan that Tradewind should make.
 #[must_use]
@@ -32,12 +32,7 @@ pub(super) fn refuse(plan: &mut ServicePlan) {
     for (cluster, host, message) in broken {
         plan.notes.push(Note {
             kind: NoteKind::PlanRefused,
-            object: ObjectRef {
-                cluster,
-                kind: "ServiceEntry".into(),
-                namespace: String::new(),
-                name: host.service_entry_name(),
-            },
+            object: ObjectPath::new(&cluster, Kind::ServiceEntry, "", &host.service_entry_name()),
             service: Some(plan.key.clone()),
             message,
         });

@@ -116,7 +116,7 @@ impl Chosen<'_> {
 
     fn is_in_force<S>(&mut self, annotation: &str, one: &One<S>, problems: Vec<String>) {
         let (cluster, config) = one;
-        let path = format!("{cluster}/{}/{}", config.id.namespace, config.id.name);
+        let path = config.id.in_cluster(cluster).text();
         self.annotations.insert(annotation.to_owned(), path);
         for problem in problems {
             self.note(one, NoteKind::PolicyQuestionable, problem);

@@ -191,7 +191,7 @@ fn metadata(
     metadata.annotations.extend([
         (keys::ROUTING_POLICY_NAME.to_owned(), policy.id.name.to_string()),
         (keys::ROUTING_POLICY_IDENTITY.to_owned(), identity),
-        (keys::ROUTING_POLICY.to_owned(), format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name)),
+        (keys::ROUTING_POLICY.to_owned(), policy.id.in_cluster(cluster).text()),
     ]);
     metadata
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         ClusterName, GatewayAddress, Host, HostOverride, Identity, IstioNamespaces, Kind, Locality, Note, ObjectId,
-        PolicyObject, Route, ServiceKey, Variant,
+        ObjectPath, PolicyObject, Route, ServiceKey, Variant,
     },
 };
 
@@ -60,8 +60,8 @@ pub struct ServiceInput {
     pub absences: Vec<Absence>,
     /// What decides objects beside its hosts.
     pub routing: RoutingInputs,
-    /// A policy (its kind and `cluster/namespace/name`) that was in force and cannot be read: the service must be left as it is.
-    pub unreadable_policy: Option<(Kind, Arc<str>)>,
+    /// A policy that was in force and cannot be read: the service must be left as it is.
+    pub unreadable_policy: Option<ObjectPath>,
     /// What Istio may follow in place of its published objects, by the clusters that hold these.
     pub host_overrides: Vec<(ClusterName, Arc<HostOverride>)>,
     /// Whether it is reached under the additional suffixes, too, or which other service is.
@@ -369,8 +369,8 @@ pub struct HostInput {
     pub routes: Vec<HostRoute>,
     /// Hand-written objects for the host that were handed over although no service is published under it.
     pub unpublished: Vec<(ClusterName, ObjectId)>,
-    /// `cluster/namespace/name` of an object that was copied and cannot be read: the copies must be left as they are.
-    pub unreadable_origin: Option<(Kind, Arc<str>)>,
+    /// An object that was copied and cannot be read: the copies must be left as they are.
+    pub unreadable_origin: Option<ObjectPath>,
 }
 
 /// A cluster into which may be copied.

@@ -59,7 +59,7 @@ pub use weights::percent_text;
 use crate::{
     config::Settings,
     istio::{DestinationRule, Metadata, Object, ServiceEntry, keys},
-    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ObjectRef, Policy, ServiceKey, Variant},
+    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectId, ObjectPath, Policy, ServiceKey, Variant},
     plan::input::{AdditionalHosts, Claim, ServiceInput, Source, Target},
 };
 use connection_policies::ConnectionPolicies;
@@ -196,8 +196,8 @@ pub fn hosts(snapshot: &ServiceInput, settings: &Settings) -> Vec<Host> {
 pub fn plan(snapshot: &ServiceInput, claims: &[Claim], settings: &Settings) -> ServicePlan {
     let key = &snapshot.key;
     let mut notes = snapshot.notes.clone();
-    if let Some((kind, policy)) = &snapshot.unreadable_policy {
-        notes.push(unreadable(*kind, policy, key));
+    if let Some(policy) = &snapshot.unreadable_policy {
+        notes.push(unreadable(policy, key));
         return ServicePlan { key: key.clone(), clusters: Vec::new(), notes, held: true, first: BTreeSet::new() };
     }
     if snapshot.sources.is_empty() {
@@ -485,26 +485,21 @@ impl PlanContext<'_> {
     }
 }
 
-fn unreadable(kind: Kind, policy: &str, key: &ServiceKey) -> Note {
-    let mut parts = policy.splitn(3, '/');
-    let mut part = || parts.next().unwrap_or_default();
-    let cluster = ClusterName::parse(part()).unwrap_or_else(|_| ClusterName::hub());
+fn unreadable(policy: &ObjectPath, key: &ServiceKey) -> Note {
     Note {
         kind: NoteKind::PolicyUnreadable,
-        object: ObjectRef { cluster, kind: kind.as_str().into(), namespace: part().into(), name: part().into() },
+        object: policy.clone(),
         service: Some(key.clone()),
         message: format!("was in force for {key} and cannot be read now; the objects of {key} stay as they are"),
     }
 }
 
-fn first_service(snapshot: &ServiceInput) -> ObjectRef {
+fn first_service(snapshot: &ServiceInput) -> ObjectPath {
     service_of(&snapshot.sources[0])
 }
 
-fn service_of(source: &Source) -> ObjectRef {
-    let (namespace, name) = source
-        .services
-        .first()
-        .map_or((String::new(), String::new()), |backend| (backend.namespace.to_string(), backend.service.to_string()));
-    ObjectRef { cluster: source.cluster.clone(), kind: "Service".into(), namespace, name }
+fn service_of(source: &Source) -> ObjectPath {
+    let (namespace, name) =
+        source.services.first().map_or(("", ""), |backend| (&*backend.namespace, &*backend.service));
+    ObjectPath::new(&source.cluster, Kind::Service, namespace, name)
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Propagate, Settings},
     istio::{Metadata, Object, Opaque, keys},
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, listed_clusters},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, ServiceKey, listed_clusters},
     plan::input::{HostCluster, HostInput, HostRoute},
 };
 
@@ -65,9 +65,9 @@ pub fn routes(snapshot: &HostInput, settings: &Settings) -> RoutePlan {
     if settings.propagate == Propagate::Off {
         return plan;
     }
-    if let Some((kind, origin)) = &snapshot.unreadable_origin {
+    if let Some(origin) = &snapshot.unreadable_origin {
         plan.held = true;
-        plan.notes.push(planner.unreadable(*kind, origin));
+        plan.notes.push(planner.unreadable(origin));
         return plan;
     }
     if let Some((service, _)) = &snapshot.published {
@@ -360,7 +360,7 @@ impl<'a> Planner<'a> {
         let lists = [(keys::COPIED_LABELS, listed(&labels)), (keys::COPIED_ANNOTATIONS, listed(&annotations))];
         labels.insert(keys::MANAGED_BY.into(), keys::TRADEWIND.into());
         annotations.insert(keys::CREATED_BY.into(), keys::TRADEWIND.into());
-        annotations.insert(keys::ORIGIN.into(), origin_of(winner));
+        annotations.insert(keys::ORIGIN.into(), winner.route.id.in_cluster(&winner.cluster).text());
         for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             annotations.insert(key.into(), list);
         }
@@ -398,16 +398,12 @@ impl<'a> Planner<'a> {
         self.notes.insert(Note { kind, object, service: self.service(), message });
     }
 
-    fn unreadable(&self, kind: Kind, origin: &str) -> Note {
-        let mut parts = origin.splitn(3, '/');
-        let mut part = || parts.next().unwrap_or_default();
-        let cluster = ClusterName::parse(part()).unwrap_or_else(|_| ClusterName::hub());
-        let object = ObjectRef { cluster, kind: kind.as_str().into(), namespace: part().into(), name: part().into() };
+    fn unreadable(&self, origin: &ObjectPath) -> Note {
         let message = format!(
             "was copied into other clusters and cannot be read now; all copies for {} stay as they are",
             self.shown_host()
         );
-        Note { kind: NoteKind::RouteUnreadable, object, service: self.service(), message }
+        Note { kind: NoteKind::RouteUnreadable, object: origin.clone(), service: self.service(), message }
     }
 
     fn service(&self) -> Option<ServiceKey> {
@@ -421,11 +417,6 @@ impl<'a> Planner<'a> {
 
 fn path(one: &HostRoute) -> String {
     format!("{}/{}", one.route.id.namespace, one.route.id.name)
-}
-
-/// `cluster/namespace/name`.
-fn origin_of(one: &HostRoute) -> String {
-    format!("{}/{}", one.cluster, path(one))
 }
 
 /// Name of a copy: told by its beginning, and different for every origin by its end.

@@ -93,7 +93,7 @@ pub(super) fn build(
         metadata.annotations.insert(keys::READ_IN.into(), clusters.join(","));
     }
     if let Some((cluster, policy)) = common.policy {
-        let path = format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name);
+        let path = policy.id.in_cluster(cluster).text();
         metadata.annotations.insert(keys::ASSOCIATED_GTP.into(), policy.id.name.to_string());
         metadata.annotations.insert(keys::POLICY.into(), path);
     }

@@ -10,7 +10,7 @@ use super::{
     reads::{ReadTarget, Unread, listed_targets, main_failure},
     status::KindState,
 };
-use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectRef, ReadCause, ReadFailure};
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, ReadCause, ReadFailure};
 
 impl Registry {
     /// One kind cannot be read now. All that is known of it stays in force.
@@ -130,7 +130,7 @@ impl Registry {
         let mut notes: Vec<Note> = self.note_of_control_planes(&cluster_state).into_iter().collect();
         notes.extend(cluster_state.note_of_istio_namespace());
         if !cluster_state.is_loading() && cluster_state.workload_count() > 0 {
-            let note = |kind, object: ObjectRef, message: String| Note { kind, object, service: None, message };
+            let note = |kind, object: ObjectPath, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
             if let Some((id, problems)) = cluster_state.topology().gateway_problems() {
                 let questions = problems

@@ -62,7 +62,7 @@ impl Registry {
         match note.kind {
             NoteKind::PolicyUnmatched => {
                 let key = note.service.as_ref()?;
-                let is_at_home = AT_HOME.iter().any(|kind| kind.as_str() == note.object.kind);
+                let is_at_home = AT_HOME.iter().any(|kind| note.object.kind == *kind);
                 let beside = is_at_home.then(|| self.beside_policy(key, note)).flatten();
                 let named = beside.or_else(|| self.elsewhere(key, is_at_home));
                 let named = named.or_else(|| self.nearest_identity(&key.identity));

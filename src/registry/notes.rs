@@ -93,9 +93,9 @@ impl NoteBook {
             tracing::warn!(
                 note = note.kind.code(),
                 cluster = %note.object.cluster,
-                kind = note.object.kind,
-                namespace = note.object.namespace,
-                name = note.object.name,
+                kind = note.object.kind.as_str(),
+                namespace = &*note.object.namespace,
+                name = &*note.object.name,
                 "{message}. {}",
                 note.kind.remedy()
             );

@@ -139,9 +139,6 @@ impl Policies {
 
 /// A kind of policy that is kept by service.
 pub(super) trait Kept: Named + PartialEq {
-    /// The kind.
-    const KIND: Kind;
-
     /// Where its policies are kept.
     fn of(policies: &Policies) -> &Configs<Self>;
 
@@ -150,10 +147,8 @@ pub(super) trait Kept: Named + PartialEq {
 }
 
 macro_rules! kept {
-    ($($kind:ident $spec:ty => $field:ident,)+) => {$(
+    ($($spec:ty => $field:ident,)+) => {$(
         impl Kept for $spec {
-            const KIND: Kind = Kind::$kind;
-
             fn of(policies: &Policies) -> &Configs<Self> {
                 &policies.$field
             }
@@ -166,11 +161,11 @@ macro_rules! kept {
 }
 
 kept! {
-    GlobalTrafficPolicy GlobalTrafficPolicySpec => traffic,
-    OutlierDetection OutlierDetectionSpec => outliers,
-    ClientConnectionConfig ClientConnectionConfigSpec => connections,
-    RoutingPolicy RoutingPolicySpec => routing,
-    TrafficConfig TrafficConfigSpec => slow_starts,
+    GlobalTrafficPolicySpec => traffic,
+    OutlierDetectionSpec => outliers,
+    ClientConnectionConfigSpec => connections,
+    RoutingPolicySpec => routing,
+    TrafficConfigSpec => slow_starts,
 }
 
 impl Registry {

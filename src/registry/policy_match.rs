@@ -9,12 +9,12 @@ use super::{
     policies::{Kept, Policies},
 };
 use crate::{
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, PolicyObject, ServiceKey},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectPath, PolicyObject, ServiceKey},
     plan::input::Matching,
 };
 
 /// Kind and `cluster/namespace/name` of a policy by which something was written.
-pub(super) type InForce = BTreeSet<(Kind, Arc<str>)>;
+pub(super) type InForce = BTreeSet<ObjectPath>;
 
 /// A service as policies may name it.
 pub(super) struct Named<'a> {
@@ -49,8 +49,7 @@ impl Registry {
             for (config, is_for_partitions) in naming_in::<S>(&cluster_state.policies, key, plain) {
                 // Where the workloads beside it cannot be read, a policy that was in force stays so.
                 let stays = || {
-                    !cluster_state.knows_workloads()
-                        && in_force.contains(&(S::KIND, path_of(cluster_state.name(), &config.id).into()))
+                    !cluster_state.knows_workloads() && in_force.contains(&config.id.in_cluster(cluster_state.name()))
                 };
                 let covers = || {
                     let is_home = |partition: &ServiceKey| cluster_state.is_home(partition, &config.id.namespace);
@@ -99,26 +98,21 @@ impl Registry {
                 .map(|cluster_state| cluster_state.outputs().of(key))
                 .unwrap_or_default();
             for written in written {
-                policies.extend(written.policy.clone().map(|policy| (Kind::GlobalTrafficPolicy, policy)));
                 // Filters stay by themselves where their policy cannot be read.
-                let shaping = written.configs.iter().filter(|(kind, _)| *kind != Kind::RoutingPolicy);
-                policies.extend(shaping.cloned());
+                policies.extend(written.policies.iter().filter(|path| path.kind != Kind::RoutingPolicy).cloned());
             }
         }
         policies
     }
 
     /// A policy in force, where its cluster's policies of that kind cannot be read or are not wholly read yet.
-    pub(super) fn unreadable_policy(&self, in_force: &InForce) -> Option<(Kind, Arc<str>)> {
-        let is_unknown = |(kind, policy): &&(Kind, Arc<str>)| {
-            let cluster = policy.split('/').next().and_then(|name| {
-                let hub = ClusterName::hub();
-                if name == hub.as_str() { Some(hub) } else { ClusterName::parse(name).ok() }
-            });
-            let cluster_state = cluster.and_then(|cluster| self.cluster_states.get(&cluster));
-            cluster_state.is_some_and(|cluster_state| cluster_state.is_loading() || !cluster_state.knows(*kind))
+    pub(super) fn unreadable_policy(&self, in_force: &InForce) -> Option<ObjectPath> {
+        let is_unknown = |policy: &&ObjectPath| {
+            let kind = policy.kind.observed();
+            let cluster_state = self.cluster_states.get(&policy.cluster);
+            cluster_state.zip(kind).is_some_and(|(state, kind)| state.is_loading() || !state.knows(kind))
         };
-        in_force.iter().find(is_unknown).cloned()
+        in_force.iter().filter(is_unknown).min_by_key(|policy| policy.kind.observed()).cloned()
     }
 }
 
@@ -136,9 +130,4 @@ fn naming_in<'a, S: Kept + 'a>(
 fn sorted<S>(mut matching: Vec<(ClusterName, Arc<PolicyObject<S>>)>) -> Matching<S> {
     matching.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
     matching
-}
-
-/// `cluster/namespace/name` of a policy, as in the annotation of what was written by it.
-pub(super) fn path_of(cluster: &ClusterName, policy: &ObjectId) -> String {
-    format!("{cluster}/{}/{}", policy.namespace, policy.name)
 }

@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
 
-use super::{Registry, cluster_state::ClusterState, policy_match::path_of};
+use super::{Registry, cluster_state::ClusterState};
 use crate::{
     config::Propagate,
-    model::{AIR, ClusterName, Host, Kind, ServiceKey, Written, without_air},
+    model::{AIR, ClusterName, CopyOrigin, Host, Kind, ObjectPath, ServiceKey, Written, without_air},
     plan::input::{AdditionalHosts, HostCluster, HostInput, HostRoute},
 };
 
@@ -41,8 +41,8 @@ impl Registry {
             copies.extend(cluster_state.outputs().copies_of(host));
         }
         let is_copied = |one: &HostRoute| {
-            let origin = path_of(&one.cluster, &one.route.id);
-            copies.iter().any(|copy| copy.id.kind == one.route.id.kind && copy.origin.as_deref() == Some(&*origin))
+            let origin = CopyOrigin::Object(one.route.id.in_cluster(&one.cluster));
+            copies.iter().any(|copy| copy.origin.as_ref() == Some(&origin))
         };
         for one in routes.iter_mut().filter(|one| !one.of_rollout) {
             // While Rollouts cannot be read, what was copied was a user's, and nothing else is.
@@ -61,7 +61,10 @@ impl Registry {
             clusters,
             routes,
             unpublished: self.handed_over_in_vain(host),
-            unreadable_origin: copies.iter().filter_map(|copy| self.unreadable_origin(copy)).min(),
+            unreadable_origin: copies
+                .iter()
+                .filter_map(|copy| self.unreadable_origin(copy))
+                .min_by(|a, b| (a.kind, a).cmp(&(b.kind, b))),
         })
     }
 
@@ -77,11 +80,10 @@ impl Registry {
     }
 
     /// The origin of a copy, where its cluster belongs to the fleet and its objects of that kind were never listed.
-    fn unreadable_origin(&self, copy: &Written) -> Option<(Kind, Arc<str>)> {
-        let origin = copy.origin.clone()?;
-        let cluster = ClusterName::parse(origin.split('/').next()?).ok()?;
-        let cluster_state = self.cluster_states.get(&cluster)?;
-        (!cluster_state.knows(copy.id.kind)).then_some((copy.id.kind, origin))
+    fn unreadable_origin(&self, copy: &Written) -> Option<ObjectPath> {
+        let origin = copy.origin.as_ref()?.object()?;
+        let cluster_state = self.cluster_states.get(&origin.cluster)?;
+        (!cluster_state.knows(copy.id.kind)).then(|| origin.clone())
     }
 
     /// Every host with routes that may be copied, or with copies of ours.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{NoteSource, Registry, status::KindState};
-use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectRef, ReadCause, ReadFailure};
+use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectKind, ObjectPath, ReadCause, ReadFailure};
 
 /// Most names that a message lists; the others are counted.
 const MAX_LISTED: usize = 4;
@@ -34,15 +34,20 @@ impl ReadTarget {
     pub(super) fn comes_first(self) -> bool {
         matches!(self, Self::ClusterSecrets(_) | Self::AddressConfigMap)
     }
+
+    /// The kind of its objects.
+    fn object_kind(self) -> ObjectKind {
+        match self {
+            Self::ClusterSecrets(_) => ObjectKind::Secret,
+            Self::AddressConfigMap => ObjectKind::ConfigMap,
+            Self::Kind(kind) => kind.into(),
+        }
+    }
 }
 
 impl fmt::Display for ReadTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClusterSecrets(_) => "Secret",
-            Self::AddressConfigMap => "ConfigMap",
-            Self::Kind(kind) => kind.as_str(),
-        })
+        f.write_str(self.object_kind().as_str())
     }
 }
 
@@ -248,12 +253,6 @@ pub fn listed_targets<'a>(targets: impl IntoIterator<Item = &'a ReadTarget>) -> 
 }
 
 fn notes(cluster: &ClusterName, reads: &ClusterReads, secret_namespace: &str) -> Vec<Note> {
-    let object = |kind: &str, namespace: &str| ObjectRef {
-        cluster: cluster.clone(),
-        kind: kind.to_owned(),
-        namespace: namespace.to_owned(),
-        name: String::new(),
-    };
     let note = |kind, object, message| Note { kind, object, service: None, message };
     let (of_cluster, of_kinds) = reads.split();
     let mut notes = Vec::new();
@@ -264,16 +263,20 @@ fn notes(cluster: &ClusterName, reads: &ClusterReads, secret_namespace: &str) ->
             String::new()
         };
         let message = format!("cannot be read{part}: {failure}; {}", meanwhile(&of_cluster, true));
-        notes.push(note(NoteKind::ClusterUnreachable, object("Cluster", ""), message));
+        notes.push(note(NoteKind::ClusterUnreachable, ObjectPath::of_cluster(cluster), message));
     }
     notes.extend(of_kinds.into_iter().map(|unread @ Unread { target, failure, .. }| match target {
         ReadTarget::ClusterSecrets(label) => {
             let message = format!("cluster Secrets ({label}) cannot be read: {failure}. The clusters stay as they are");
-            note(NoteKind::ClusterUnreachable, object("Secret", secret_namespace), message)
+            note(
+                NoteKind::ClusterUnreachable,
+                ObjectPath::all_of(cluster, ObjectKind::Secret, secret_namespace),
+                message,
+            )
         }
         ReadTarget::AddressConfigMap | ReadTarget::Kind(_) => {
             let message = format!("cannot be read: {failure}; {}", meanwhile(&[unread], false));
-            note(NoteKind::KindUnreadable, object(&target.to_string(), ""), message)
+            note(NoteKind::KindUnreadable, ObjectPath::all_of(cluster, target.object_kind(), ""), message)
         }
     }));
     notes
@@ -291,7 +294,7 @@ mod tests {
     fn said(unread: &[Unread], all: usize) -> Vec<(NoteKind, String, String)> {
         let reads = ClusterReads { all, unread: unread.to_vec() };
         let notes = notes(&ClusterName::parse("east").unwrap(), &reads, "admiral");
-        notes.into_iter().map(|note| (note.kind, note.object.kind, note.message)).collect()
+        notes.into_iter().map(|note| (note.kind, note.object.kind.to_string(), note.message)).collect()
     }
 
     #[test]

@@ -113,10 +113,8 @@ impl Registry {
                 .map(|cluster_state| cluster_state.outputs().of(key))
                 .unwrap_or_default();
             for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
-                let policy = filter.configs.iter().find(|(kind, _)| *kind == Kind::RoutingPolicy);
-                let of = policy.and_then(|(_, path)| path.split('/').next());
-                let of =
-                    of.and_then(|name| ClusterName::parse(name).ok()).and_then(|name| self.cluster_states.get(&name));
+                let policy = filter.policies.iter().find(|policy| policy.kind == Kind::RoutingPolicy);
+                let of = policy.and_then(|policy| self.cluster_states.get(&policy.cluster));
                 if of.is_some_and(|cluster_state| {
                     cluster_state.is_loading() || !cluster_state.knows(Kind::RoutingPolicy)
                 }) {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Sidecars, WithoutDependency},
-    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectRef, ServiceKey, Variant, WorkKey},
+    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ObjectPath, ServiceKey, Variant, WorkKey},
     plan::input::{Claim, ClientNamespace, Pods, Principals, ServedCluster, ServiceInput, Source, Target},
 };
 
@@ -98,7 +98,7 @@ impl Registry {
         }
         for (object, message) in self.suspensions_of(key) {
             let object = object.map_or_else(
-                || whole(&ClusterName::hub(), Kind::TradewindConfig.as_str(), &self.settings.dependency_namespace),
+                || ObjectPath::all_of(&ClusterName::hub(), Kind::TradewindConfig, &self.settings.dependency_namespace),
                 |(cluster, id)| id.in_cluster(&cluster),
             );
             notes.push(note(NoteKind::Suspended, object, key, message));
@@ -256,8 +256,8 @@ impl Registry {
         let notes: Vec<Note> = conflicts
             .chain(exhausted)
             .map(|(host, message)| {
-                let mut object = whole(&ClusterName::hub(), "ServiceEntry", &self.settings.sync_namespace);
-                object.name = host.service_entry_name();
+                let (namespace, name) = (&self.settings.sync_namespace, host.service_entry_name());
+                let object = ObjectPath::new(&ClusterName::hub(), Kind::ServiceEntry, namespace, &name);
                 note(NoteKind::AddressConflict, object, key, message)
             })
             .collect();
@@ -537,10 +537,6 @@ pub(super) fn of_destinations(cluster: &ClusterName, id: &ObjectId) -> NoteSourc
     NoteSource::Fleet(format!("destinations of {}", id.in_cluster(cluster)))
 }
 
-fn whole(cluster: &ClusterName, kind: &str, namespace: &str) -> ObjectRef {
-    ObjectRef { cluster: cluster.clone(), kind: kind.into(), namespace: namespace.into(), name: String::new() }
-}
-
-fn note(kind: NoteKind, object: ObjectRef, key: &ServiceKey, message: String) -> Note {
+fn note(kind: NoteKind, object: ObjectPath, key: &ServiceKey, message: String) -> Note {
     Note { kind, object, service: Some(key.clone()), message }
 }

@@ -133,9 +133,7 @@ fn policy_in_force(views: &Views, key: &ServiceKey) -> Option<Value> {
     let planned = plan.clusters.first()?.hosts.first()?;
     let path = planned.service_entry.metadata.annotations.get(keys::POLICY)?;
     let snapshot = views.registry.snapshot(key)?;
-    let of_path = |(cluster, policy): &&(ClusterName, Arc<Policy>)| {
-        format!("{cluster}/{}/{}", policy.id.namespace, policy.id.name) == *path
-    };
+    let of_path = |(cluster, policy): &&(ClusterName, Arc<Policy>)| policy.id.in_cluster(cluster).text() == *path;
     snapshot.policies.iter().find(of_path).map(|(_, policy)| manifest(policy))
 }
 

@@ -9,7 +9,7 @@ fn weights() -> String {
 }
 
 fn notes_of<'a>(picture: &'a Picture, of: &str) -> Vec<(NoteKind, &'a str)> {
-    let notes = picture.notes.iter().filter(|note| note.object.kind == of);
+    let notes = picture.notes.iter().filter(|note| note.object.kind.as_str() == of);
     notes.map(|Note { kind, message, .. }| (*kind, message.as_str())).collect()
 }
 
@@ -195,7 +195,7 @@ fn a_destination_that_may_run_in_a_cluster_that_was_never_read_is_not_the_depend
     for (cut_off, kind) in [("", NoteKind::DependencyQuestionable), ("cluster-3", NoteKind::WorkloadsUnknown)] {
         let world = started(&Settings::default(), &typo, cut_off, &everything());
         let notes = world.registry.notes_with_hints();
-        let note = notes.iter().find(|note| note.object.kind == "Dependency").unwrap();
+        let note = notes.iter().find(|note| note.object.kind == Kind::Dependency).unwrap();
         assert!(note.kind == kind && note.message.ends_with("(did you mean orders?)"), "{note:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::model::{ServiceKey, TargetPort, Written};
+use crate::model::{CopyOrigin, ObjectPath, ServiceKey, TargetPort, Written};
 use serde_json::json;
 
 fn observer() -> Observer {
@@ -203,7 +203,8 @@ fn our_entries_remember_service_policy_ports_and_endpoints() {
     assert_eq!(written.service, ServiceKey::parse("pay", "prod").ok());
     assert_eq!(written.host.as_deref(), Some("stage.pay.global"));
     assert_eq!(written.address, Some(Ipv4Addr::new(240, 0, 0, 9)));
-    assert_eq!(written.policy.as_deref(), Some("east/team/gtp"));
+    let policy = ObjectPath::parse(Kind::GlobalTrafficPolicy, "east/team/gtp").unwrap();
+    assert_eq!(written.policies, [policy]);
     assert_eq!(written.ports, [("http".to_owned(), 80, "http".to_owned())]);
     assert_eq!((&*written.uid, &*written.resource_version), ("u", "7"));
     assert_ne!(written.digest, 0);
@@ -305,7 +306,8 @@ fn a_copy_belongs_to_no_service_whatever_its_origin_carried() {
         "annotations": {"identity": "pay", "tradewind.io/origin": "east/team/r"}},
         "spec": {"hosts": ["stage.pay.global"]}});
     let written = written(Kind::VirtualService, &copy);
-    assert_eq!((written.service, written.origin.as_deref()), (None, Some("east/team/r")));
+    let origin = ObjectPath::parse(Kind::VirtualService, "east/team/r").map(CopyOrigin::Object);
+    assert_eq!((written.service, written.origin), (None, origin.ok()));
 }
 
 #[test]
