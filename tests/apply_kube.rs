@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use support::{Answer, FaultProxy, Mode, StatusProxy, TestCluster, Who, eventually, unique};
 use tradewind::{
-    apply::{ApplyMetrics, Desired, KubeStore, ReadWritten, Store, WriteError, Writers, WritersConfig},
+    apply::{ApplyMetrics, Desired, KubeStore, ReadBackError, ReadWritten, Store, WriteError, Writers, WritersConfig},
     config::{Settings, Sidecars},
     fleet::Observer,
     istio::{
@@ -172,7 +172,7 @@ fn store(client: &Arc<Mutex<Client>>, observer: &Observer, settings: &Arc<Settin
     let (client, observer) = (Arc::clone(client), observer.clone());
     let read: ReadWritten = Arc::new(move |kind, value| match observer.observe_value(kind, value)? {
         Observed::Written(written) => Ok(*written),
-        other => Err(format!("{other:?} is not written")),
+        _ => Err(ReadBackError::Kind(kind)),
     });
     KubeStore::new(Box::new(move || Some(client.lock().clone())), read, settings).strict()
 }

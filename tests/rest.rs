@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tradewind::{
+    apply::NothingWithheld,
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster},
     model::{ClusterName, Kind, WorkKey},
@@ -66,7 +67,7 @@ impl Api {
                     noted.lock().unwrap().push(format!("{cluster} {id}"));
                     Ok(())
                 }
-                _ => Err(format!("no removals with the id {id} are withheld")),
+                _ => Err(NothingWithheld { cluster: cluster.clone(), id: id.to_owned() }),
             }),
         );
         Self { registry, readiness, released, views: Arc::new(views.unwrap()) }
@@ -352,7 +353,7 @@ async fn withheld_removals_are_released_by_operators_only() {
 
     let wrong = api.post("/api/clusters/cluster-1/release-removals?id=x", &[]).await;
     assert_eq!(wrong.status, StatusCode::CONFLICT);
-    assert!(wrong.json()["error"].as_str().unwrap().contains("no removals"));
+    assert!(wrong.json()["error"].as_str().unwrap().contains("nothing is withheld"));
     assert_eq!(api.post("/api/clusters/cluster-9/release-removals?id=abc", &[]).await.status, StatusCode::NOT_FOUND);
     assert_eq!(api.post("/api/clusters/cluster-1/release-removals", &[]).await.status, StatusCode::BAD_REQUEST);
     let long = format!("/api/clusters/cluster-1/release-removals?id={}", "a".repeat(300));

@@ -216,7 +216,7 @@ impl DirectoryStore {
         let name = manifest["metadata"]["name"].clone();
         manifest["metadata"]["uid"] = name;
         manifest["metadata"]["resourceVersion"] = self.version.fetch_add(1, Ordering::Relaxed).to_string().into();
-        (self.read)(kind, &manifest).map_err(WriteError::Unreadable)
+        (self.read)(kind, &manifest).map_err(|error| WriteError::Unreadable(error.to_string()))
     }
 
     fn remove(&self, written: &Written) -> Outcome<()> {
@@ -367,7 +367,7 @@ fn unreadable(error: &io::Error) -> WriteError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ReadBackError, *};
     use crate::{
         apply::testing::{NAMESPACE, cluster, host_plan},
         config::Settings,
@@ -379,7 +379,7 @@ mod tests {
         let observer = Observer::new(Arc::new(Settings::default()), false);
         Arc::new(move |kind, value| match observer.written(kind, value)? {
             Observed::Written(written) => Ok(*written),
-            other => Err(format!("{other:?}")),
+            other => Err(ReadBackError::Kind(other.id().kind)),
         })
     }
 

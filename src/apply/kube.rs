@@ -163,7 +163,7 @@ impl KubeStore {
     }
 
     fn read(&self, kind: Kind, answer: &Value) -> Outcome<Written> {
-        (self.read)(kind, answer).map_err(WriteError::Unreadable)
+        (self.read)(kind, answer).map_err(|error| WriteError::Unreadable(error.to_string()))
     }
 
     async fn create_object(&self, object: &Object) -> Outcome<Written> {

@@ -35,5 +35,5 @@ pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;
 pub use preview::{Preview, Previewed, preview};
 pub use queue::Occasion;
-pub use store::{Outcome, ReadWritten, Store, Verb, WriteError};
-pub use writers::{SecretNames, Stores, Withheld, Writers, WritersConfig};
+pub use store::{Outcome, ReadBackError, ReadWritten, Store, Verb, WriteError};
+pub use writers::{NothingWithheld, SecretNames, Stores, Withheld, Writers, WritersConfig};

@@ -9,11 +9,22 @@ use serde_json::Value;
 
 use crate::{
     istio::Object,
-    model::{EgressHost, Kind, ObjectId, SidecarHosts, Written},
+    model::{EgressHost, Kind, MalformedObject, ObjectId, SidecarHosts, Written},
 };
 
 /// Reads an object as a server or file has it; the same function by which `fleet/` observes.
-pub type ReadWritten = Arc<dyn Fn(Kind, &Value) -> Result<Written, String> + Send + Sync>;
+pub type ReadWritten = Arc<dyn Fn(Kind, &Value) -> Result<Written, ReadBackError> + Send + Sync>;
+
+/// Why an answer of a server, or a file, is no written object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadBackError {
+    /// It does not parse.
+    #[error(transparent)]
+    Malformed(#[from] MalformedObject),
+    /// It is of another kind.
+    #[error("{} is not a kind that is written", .0.as_str())]
+    Kind(Kind),
+}
 
 /// The outcome of a write.
 pub type Outcome<T> = Result<T, WriteError>;

@@ -60,6 +60,16 @@ impl std::fmt::Debug for WritersConfig {
     }
 }
 
+/// No removals are withheld in a cluster under an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nothing is withheld in {cluster} under {id:?}")]
+pub struct NothingWithheld {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The id that was to be released.
+    pub id: String,
+}
+
 /// Removals that wait for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Withheld {
@@ -177,18 +187,21 @@ impl Writers {
         }
     }
 
-    /// Lets exactly the removals go that are withheld under `id`, as far as they are still unwanted. `None` when nothing is
-    /// withheld under it now: then it is remembered, in case the same set comes up after a restart.
-    pub fn release(&self, cluster: &ClusterName, id: &str) -> Option<usize> {
+    /// Lets exactly the removals go that are withheld under `id`, as far as they are still unwanted, and returns how many.
+    ///
+    /// # Errors
+    /// When nothing is withheld under it now: then it is remembered, in case the same set comes up after a restart.
+    pub fn release(&self, cluster: &ClusterName, id: &str) -> Result<usize, NothingWithheld> {
+        let nothing = || NothingWithheld { cluster: cluster.clone(), id: id.to_owned() };
         let running = self.running.lock();
         if let Some(running) = running.get(cluster) {
-            return running.writer.release(id);
+            return running.writer.release(id).ok_or_else(nothing);
         }
         let mut early = self.early_releases.lock();
         if early.len() < EARLY_RELEASES_MAX || early.contains_key(cluster) {
             early.insert(cluster.clone(), id.to_owned());
         }
-        None
+        Err(nothing())
     }
 
     /// What is withheld, by cluster.

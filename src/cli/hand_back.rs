@@ -12,7 +12,7 @@ use super::{
     output,
 };
 use crate::{
-    apply::{KubeStore, WriteError},
+    apply::{KubeStore, ReadBackError, WriteError},
     config,
     fleet::{
         Observer,
@@ -144,7 +144,7 @@ async fn store(cluster: &FleetCluster, settings: &Arc<config::Settings>) -> anyh
     let observer = Observer::new(settings.clone(), false);
     let read = Arc::new(move |kind, value: &Value| match observer.observe_value(kind, value)? {
         Observed::Written(written) => Ok(*written),
-        _ => Err("is not a kind that is written".to_owned()),
+        _ => Err(ReadBackError::Kind(kind)),
     });
     Ok(KubeStore::new(Box::new(move || Some(client.clone())), read, settings))
 }

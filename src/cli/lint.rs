@@ -1,7 +1,7 @@
 //! `tradewind lint`: what is wrong with manifests, before anybody applies them.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -43,21 +43,21 @@ pub(super) fn command() -> Command {
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let mut linter = Linter::new(super::settings(flags)?);
     let mut unreadable = 0;
-    let mut told = |path: &Path, message: &str| {
-        output::say(format_args!("error: {}: {message}", path.display()));
+    let mut unread = |path: &Path, reason: &dyn fmt::Display| {
+        output::say(format_args!("error: {}: {reason}", path.display()));
         unreadable += 1;
     };
     for path in flags.get_many::<PathBuf>("FILE").into_iter().flatten() {
         if path.as_os_str() == STDIN {
             match file::read_from(io::stdin().lock()) {
                 Ok(text) => linter.read(STDIN, &text, false),
-                Err(message) => told(path, &message),
+                Err(error) => unread(path, &error),
             }
             continue;
         }
         each_text(path, |path, text| match text {
             Ok(text) => linter.read(&path.display().to_string(), &text, file::is_json(path)),
-            Err(message) => told(path, &message),
+            Err(error) => unread(path, &error),
         });
     }
     let (findings, objects) = linter.finish();
@@ -76,21 +76,21 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 /// Gives `take` the text of the file itself, or those of the manifests of a directory in the order of their paths, as fleets
 /// read them.
-fn each_text(path: &Path, mut take: impl FnMut(&Path, Result<String, String>)) {
+fn each_text(path: &Path, mut take: impl FnMut(&Path, anyhow::Result<String>)) {
     if !path.is_dir() {
-        return take(path, file::read(path));
+        return take(path, file::read(path).map_err(Into::into));
     }
     let found = file::find(path);
     if found.files.is_empty() && found.unreadable.is_empty() {
         let message = "the directory has no manifests (*.yaml, *.yml, *.json); nothing was judged";
-        take(path, Err(message.to_owned()));
+        take(path, Err(anyhow::anyhow!(message)));
     }
     for directory in found.unreadable {
-        take(&path.join(directory.path), Err(directory.message));
+        take(&path.join(directory.path), Err(anyhow::anyhow!(directory.message)));
     }
     for file in found.files {
         let file = path.join(file);
-        take(&file, file::read_found(&file));
+        take(&file, file::read_found(&file).map_err(Into::into));
     }
 }
 

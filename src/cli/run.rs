@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::now_seconds;
 use crate::{
-    apply::{ApplyMetrics, DirectoryStore, KubeStore, ReadWritten, Store, Writers, WritersConfig},
+    apply::{ApplyMetrics, DirectoryStore, KubeStore, ReadBackError, ReadWritten, Store, Writers, WritersConfig},
     config::{self, LogFormat, RemovedCluster, Settings},
     controller::Controller,
     fleet::{
@@ -175,7 +175,7 @@ fn reader(observer: Observer, istio_namespace: impl Fn() -> Arc<str> + Send + Sy
     let read = move |kind, value: &_| observer.for_istio_namespace(istio_namespace()).observe_value(kind, value);
     Arc::new(move |kind, value| match read(kind, value)? {
         Observed::Written(written) => Ok(*written),
-        _ => Err(format!("{} is not a kind that is written", kind.as_str())),
+        _ => Err(ReadBackError::Kind(kind)),
     })
 }
 
@@ -221,7 +221,8 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
             loop {
                 let released = releases.borrow_and_update().clone();
                 for (cluster, id) in &released {
-                    writers.release(cluster, id);
+                    // An id of other removals is remembered, or out of date.
+                    let _ = writers.release(cluster, id);
                 }
                 tokio::select! {
                     () = cancel.cancelled() => return,
@@ -234,10 +235,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
 
     let release = {
         let writers = writers.clone();
-        Box::new(move |cluster: &ClusterName, id: &str| match writers.release(cluster, id) {
-            Some(_) => Ok(()),
-            None => Err(format!("nothing is withheld in {cluster} under {id:?}")),
-        })
+        Box::new(move |cluster: &ClusterName, id: &str| writers.release(cluster, id).map(drop))
     };
     let plan = {
         let registry = registry.clone();

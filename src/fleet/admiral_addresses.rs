@@ -33,6 +33,17 @@ struct Store {
     entries: BTreeMap<String, String>,
 }
 
+/// Why the ConfigMap is no address store.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum StoreError {
+    #[error("it has no data key {STORE}")]
+    NoData,
+    #[error("{0}")]
+    Yaml(String),
+    #[error("{0:?} is no IPv4 address")]
+    Address(String),
+}
+
 /// Reads the ConfigMap on the hub and hands its addresses to the registry. Waits while the hub does not answer, and says so;
 /// a ConfigMap that is missing, forbidden or malformed is passed over, the latter two with a note.
 pub async fn honour(hub: Client, registry: Arc<Registry>) {
@@ -78,11 +89,10 @@ pub async fn honour(hub: Client, registry: Arc<Registry>) {
     registry.read_succeeded(&cluster, target);
 }
 
-fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, String> {
-    let text =
-        found.data.as_ref().and_then(|data| data.get(STORE)).ok_or_else(|| format!("it has no data key {STORE}"))?;
-    let store: Store = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-    let address = |text: &str| text.parse().map_err(|_| format!("{text:?} is no IPv4 address"));
+fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, StoreError> {
+    let text = found.data.as_ref().and_then(|data| data.get(STORE)).ok_or(StoreError::NoData)?;
+    let store: Store = serde_saphyr::from_str(text).map_err(|error| StoreError::Yaml(error.to_string()))?;
+    let address = |text: &str| text.parse().map_err(|_| StoreError::Address(text.to_owned()));
     store.entries.iter().map(|(name, text)| Ok((name.clone(), address(text)?))).collect()
 }
 
@@ -104,6 +114,6 @@ mod tests {
         let mut found = ConfigMap { data: Some([(STORE.to_owned(), text.to_owned())].into()), ..ConfigMap::default() };
         assert_eq!(read(&found), Ok(vec![("stage.payments.global-se".into(), Ipv4Addr::new(240, 0, 10, 1))]));
         found.data = Some([(STORE.to_owned(), "entry-addresses: {a-se: nonsense}".to_owned())].into());
-        assert!(read(&found).unwrap_err().contains("nonsense"));
+        assert!(read(&found).unwrap_err().to_string().contains("nonsense"));
     }
 }

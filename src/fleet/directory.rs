@@ -141,7 +141,7 @@ impl DirectoryCluster {
         for file in found.files {
             match file::read_found(&self.path.join(&file)) {
                 Ok(text) => self.take_text(&mut loaded, &file, &text),
-                Err(message) => loaded.hidden(&file, None, message),
+                Err(error) => loaded.hidden(&file, None, error.to_string()),
             }
         }
         loaded.keep_from(before);
@@ -247,9 +247,8 @@ impl DirectoryCluster {
             Ok(observed) => {
                 loaded.objects.insert(id, Placed { observed, file: file.to_owned() });
             }
-            Err(message) => {
-                let line = line(&manifest::Problem::of_reading(&message).path);
-                loaded.problem(file, line, ProblemKind::Malformed(id), message);
+            Err(malformed) => {
+                loaded.problem(file, line(&malformed.path), ProblemKind::Malformed(id), malformed.to_string());
             }
         }
     }

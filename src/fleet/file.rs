@@ -254,27 +254,42 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
     Ok(FleetFile { clusters, hub, root: None })
 }
 
+/// Why an entry does not say where its cluster is.
+#[derive(Debug, thiserror::Error)]
+enum PlaceError {
+    #[error("has both a kubeconfig and a directory; keep one")]
+    Both,
+    #[error("has neither a kubeconfig nor a directory; give it one")]
+    Neither,
+    #[error("has a context, which belongs to a kubeconfig; remove it")]
+    ContextOfDirectory,
+    #[error("names the kubeconfig {}, which is not a file", .0.display())]
+    NoKubeconfig(PathBuf),
+    #[error("names the directory {}, which is not one", .0.display())]
+    NoDirectory(PathBuf),
+}
+
 fn place(
     base: &Path,
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     directory: Option<PathBuf>,
-) -> Result<Place, String> {
+) -> Result<Place, PlaceError> {
     match (kubeconfig, directory) {
-        (Some(_), Some(_)) => Err("has both a kubeconfig and a directory; keep one".into()),
-        (None, None) => Err("has neither a kubeconfig nor a directory; give it one".into()),
-        (None, Some(_)) if context.is_some() => Err("has a context, which belongs to a kubeconfig; remove it".into()),
+        (Some(_), Some(_)) => Err(PlaceError::Both),
+        (None, None) => Err(PlaceError::Neither),
+        (None, Some(_)) if context.is_some() => Err(PlaceError::ContextOfDirectory),
         (Some(kubeconfig), None) => {
             let kubeconfig = base.join(kubeconfig);
             if !kubeconfig.is_file() {
-                return Err(format!("names the kubeconfig {}, which is not a file", kubeconfig.display()));
+                return Err(PlaceError::NoKubeconfig(kubeconfig));
             }
             Ok(Place::Kube { kubeconfig, context })
         }
         (None, Some(directory)) => {
             let directory = base.join(directory);
             if !directory.is_dir() {
-                return Err(format!("names the directory {}, which is not one", directory.display()));
+                return Err(PlaceError::NoDirectory(directory));
             }
             Ok(Place::Directory(directory))
         }

@@ -219,7 +219,8 @@ struct KindSink {
 
 impl KindSink {
     fn observe(&self, item: &PrunedObject) -> Result<Observed, (ObjectId, String)> {
-        self.observer.observe_value(self.kind, &item.value).map_err(|reason| (identify(self.kind, &item.value), reason))
+        let observed = self.observer.observe_value(self.kind, &item.value);
+        observed.map_err(|malformed| (identify(self.kind, &item.value), malformed.to_string()))
     }
 }
 

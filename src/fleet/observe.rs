@@ -28,8 +28,8 @@ use crate::{
     istio::{self, Owner, keys},
     manifest::words,
     model::{
-        Availability, DependencyDecl, Kind, Labels, LocalService, Locality, Namespace, Node, ObjectId, Observed, Route,
-        Workload,
+        Availability, DependencyDecl, Kind, Labels, LocalService, Locality, MalformedObject, Namespace, Node, ObjectId,
+        Observed, Route, Workload,
     },
 };
 
@@ -98,9 +98,9 @@ impl Observer {
     ///
     /// # Errors
     /// When a field has another type than its API says, or the object has no name; names the field's path.
-    pub fn observe_value(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
+    pub fn observe_value(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
         if metadata_text(value, "name").is_empty() {
-            return Err("metadata.name: is missing".to_owned());
+            return Err(MalformedObject::missing("metadata.name"));
         }
         Ok(match kind {
             Kind::Deployment => self.deployment(&read(value)?),
@@ -174,7 +174,7 @@ impl Observer {
     }
 
     /// Prunes a workload of a custom kind, whose pod template's metadata stand at `template`.
-    fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Workload, String> {
+    fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Workload, MalformedObject> {
         let metadata = read_metadata(value)?;
         // A pod template has a spec of its own; a vertex is its own template.
         let of_pods = template.strip_suffix("/metadata").filter(|template| *template != "/spec");
@@ -193,7 +193,7 @@ impl Observer {
         Ok(workload)
     }
 
-    fn rollout(&self, value: &Value) -> Result<Observed, String> {
+    fn rollout(&self, value: &Value) -> Result<Observed, MalformedObject> {
         let mut workload = self.of_template(Kind::Rollout, value, "/spec/template/metadata")?;
         workload.named_ports = named_ports_of(value.pointer("/spec/template/spec"));
         workload.rollout = Some(Box::new(observe_rollout::read(value)?));
@@ -202,7 +202,7 @@ impl Observer {
     }
 
     /// Prunes a VirtualService or DestinationRule: a user's, unless it is ours or stands where ours stand.
-    fn route(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
+    fn route(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
         let metadata = read_metadata(value)?;
         let marks = istio::Metadata {
             labels: metadata.labels.clone().unwrap_or_default(),
@@ -392,23 +392,23 @@ pub fn identify(kind: Kind, value: &Value) -> ObjectId {
     ObjectId::new(kind, metadata_text(value, "namespace"), metadata_text(value, "name"))
 }
 
-fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+fn read<T: DeserializeOwned>(value: &Value) -> Result<T, MalformedObject> {
     read_at("", value)
 }
 
-pub(super) fn read_metadata(value: &Value) -> Result<ObjectMeta, String> {
+pub(super) fn read_metadata(value: &Value) -> Result<ObjectMeta, MalformedObject> {
     read_at("metadata", value.get("metadata").unwrap_or(&Value::Null))
 }
 
-pub(super) fn read_spec<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+pub(super) fn read_spec<T: DeserializeOwned>(value: &Value) -> Result<T, MalformedObject> {
     match value.get("spec") {
-        None | Some(Value::Null) => Err("spec: is missing".to_owned()),
+        None | Some(Value::Null) => Err(MalformedObject::missing("spec")),
         Some(spec) => read_at("spec", spec),
     }
 }
 
 /// Deserializes and puts the path of an offending field before the reason.
-pub(super) fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> Result<T, String> {
+pub(super) fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> Result<T, MalformedObject> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let path = match (at, path.as_str()) {
@@ -416,7 +416,7 @@ pub(super) fn read_at<'de, T: Deserialize<'de>>(at: &str, value: &'de Value) -> 
             (at, "." | "") => at.to_owned(),
             (at, path) => format!("{at}.{path}"),
         };
-        format!("{path}: {}", words::of_decoder(&error.into_inner().to_string()))
+        MalformedObject { path, reason: words::of_decoder(&error.into_inner().to_string()) }
     })
 }
 

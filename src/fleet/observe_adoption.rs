@@ -24,7 +24,7 @@ impl Observer {
             Owner::Tradewind => {
                 let host = marks.annotations.get(keys::ADOPTED)?;
                 // What says nothing changes nothing.
-                let stays = !matches!(said, None | Some(Ok(false)));
+                let stays = !matches!(said, None | Some(Handover::Refused));
                 let stage = if stays { AdoptionStage::Adopted } else { AdoptionStage::Recalled };
                 Some(Adoption { stage, host: Host::parse(host).ok(), annotated })
             }
@@ -32,9 +32,13 @@ impl Observer {
             Owner::Foreign if marks.owner() == Owner::Foreign => {
                 let host = hosts(id.kind, spec).first().and_then(|host| Host::parse(host).ok());
                 let stage = match (said?, obstacle(id.kind, spec)) {
-                    (Ok(false), _) => AdoptionStage::Declined,
-                    (Err(reason), _) | (Ok(true), Some(reason)) => AdoptionStage::Impossible(reason),
-                    (Ok(true), None) => AdoptionStage::Requested,
+                    (Handover::Refused, _) => AdoptionStage::Declined,
+                    (Handover::Illegible(value), _) => AdoptionStage::Impossible(format!(
+                        "has the annotation {} of {value:?}, which is neither true nor false",
+                        keys::ADOPT
+                    )),
+                    (Handover::Granted, Some(reason)) => AdoptionStage::Impossible(reason),
+                    (Handover::Granted, None) => AdoptionStage::Requested,
                 };
                 Some(Adoption { stage, host, annotated })
             }
@@ -53,16 +57,23 @@ impl Observer {
     }
 
     /// Whether the annotation or the setting hands an object over, or what is wrong with the annotation, which counts first.
-    fn said(&self, id: &ObjectId, marks: &Metadata) -> Option<Result<bool, String>> {
+    fn said(&self, id: &ObjectId, marks: &Metadata) -> Option<Handover> {
         match marks.annotations.get(keys::ADOPT).map(String::as_str) {
-            Some("true") => Some(Ok(true)),
-            Some("false") => Some(Ok(false)),
-            Some(other) => {
-                Some(Err(format!("has the annotation {} of {other:?}, which is neither true nor false", keys::ADOPT)))
-            }
-            None => self.settings().adopts(&id.namespace, &id.name).then_some(Ok(true)),
+            Some("true") => Some(Handover::Granted),
+            Some("false") => Some(Handover::Refused),
+            Some(other) => Some(Handover::Illegible(other.to_owned())),
+            None => self.settings().adopts(&id.namespace, &id.name).then_some(Handover::Granted),
         }
     }
+}
+
+/// What the owner of a hand-written object says about its adoption.
+#[derive(Debug, PartialEq, Eq)]
+enum Handover {
+    Granted,
+    Refused,
+    /// The annotation has another value than `true` or `false`.
+    Illegible(String),
 }
 
 /// The hosts of a ServiceEntry, or the host of a DestinationRule.

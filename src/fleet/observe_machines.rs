@@ -17,7 +17,8 @@ use super::{
 use crate::{
     istio::{Metadata, Owner, keys},
     model::{
-        HostOverride, Kind, Labels, Locality, MachineAddress, Machines, Observed, ServicePort, TargetPort, Workload,
+        HostOverride, Kind, Labels, Locality, MachineAddress, Machines, MalformedObject, Observed, ServicePort,
+        TargetPort, Workload,
     },
 };
 
@@ -71,7 +72,7 @@ struct Port {
 
 impl Observer {
     /// Prunes a WorkloadEntry.
-    pub(super) fn workload_entry(&self, value: &Value) -> Result<Observed, String> {
+    pub(super) fn workload_entry(&self, value: &Value) -> Result<Observed, MalformedObject> {
         let metadata = read_metadata(value)?;
         let mut entry: Entry = read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
         // As in Istio, which selects machines by both (ConvertWorkloadEntry).
@@ -90,7 +91,7 @@ impl Observer {
 
     /// Prunes a ServiceEntry: what was written, in the sync namespace; elsewhere what was taken over or may be, machines, where a user labelled it with an
     /// identity, and otherwise the hosts that may be published.
-    pub(super) fn service_entry(&self, value: &Value) -> Result<Observed, String> {
+    pub(super) fn service_entry(&self, value: &Value) -> Result<Observed, MalformedObject> {
         let settings = self.settings();
         if metadata_text(value, "namespace") == settings.sync_namespace {
             return self.written(Kind::ServiceEntry, value);
@@ -220,7 +221,7 @@ impl Observer {
 }
 
 /// An object without spec says nothing, which is no malformed text.
-fn or_default<T: Default>(value: &Value) -> impl FnOnce(String) -> Result<T, String> {
+fn or_default<T: Default>(value: &Value) -> impl FnOnce(MalformedObject) -> Result<T, MalformedObject> {
     let is_missing = value.get("spec").is_none_or(Value::is_null);
     move |error| if is_missing { Ok(T::default()) } else { Err(error) }
 }

@@ -12,12 +12,16 @@ use super::observe::{IGNORE, Observer, created_seconds, id, is_true, read_metada
 use crate::{
     config::{SanSource, Settings},
     istio::{Object, Owner, keys},
-    model::{ClusterName, Kind, Labels, ObjectPath, PolicyObject, Recalled},
+    model::{ClusterName, Kind, Labels, MalformedObject, ObjectPath, PolicyObject, Recalled},
 };
 
 impl Observer {
     /// Prunes a policy that is still JSON.
-    pub(super) fn configured<S: DeserializeOwned>(&self, kind: Kind, value: &Value) -> Result<PolicyObject<S>, String> {
+    pub(super) fn configured<S: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        value: &Value,
+    ) -> Result<PolicyObject<S>, MalformedObject> {
         Ok(self.with_spec(kind, &read_metadata(value)?, read_spec(value)?))
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::observe::read_at;
-use crate::model::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef};
+use crate::model::{Canary, IstioRouting, MalformedObject, Rollout, RolloutStrategy, RouteRef};
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -136,7 +136,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 ///
 /// # Errors
 /// When a field has another type than Argo's API says; names its path.
-pub(super) fn read(value: &Value) -> Result<Rollout, String> {
+pub(super) fn read(value: &Value) -> Result<Rollout, MalformedObject> {
     let spec: Option<Spec> = read_at("spec", value.get("spec").unwrap_or(&Value::Null))?;
     let spec = spec.unwrap_or_default();
     let (mut template_of, mut unread_template) = (None, None);
@@ -324,6 +324,6 @@ mod tests {
     #[test]
     fn a_field_of_another_type_is_told_with_its_path() {
         let error = read(&json!({"spec": {"strategy": {"canary": {"stableService": 7}}}})).unwrap_err();
-        assert!(error.starts_with("spec.strategy.canary.stableService: "), "{error}");
+        assert_eq!(error.path, "spec.strategy.canary.stableService");
     }
 }

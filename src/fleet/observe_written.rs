@@ -14,8 +14,8 @@ use super::{
 use crate::{
     istio::{self, Owner, keys},
     model::{
-        CopyOrigin, Kind, Labels, Locality, ObjectId, Observed, PublishedEndpoint, ServiceKey, SidecarHosts, Variant,
-        Written,
+        CopyOrigin, Kind, Labels, Locality, MalformedObject, ObjectId, Observed, PublishedEndpoint, ServiceKey,
+        SidecarHosts, Variant, Written,
     },
 };
 
@@ -25,7 +25,7 @@ impl Observer {
     /// # Errors
     /// When its metadata is not Kubernetes metadata. Specs that do not parse are no errors: somebody
     /// else's is none of our business, and one of ours gets the digest 0 and so is written again.
-    pub fn written(&self, kind: Kind, value: &Value) -> Result<Observed, String> {
+    pub fn written(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
         let metadata = read_metadata(value)?;
         let labels = metadata.labels.unwrap_or_default();
         let annotations = metadata.annotations.unwrap_or_default();

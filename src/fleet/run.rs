@@ -29,7 +29,7 @@ use super::{
     kubeconfig::{self, ConnectError, Fingerprint},
     observe::{Observer, identify},
     pruned_object::PrunedObject,
-    secrets::{ClusterSecret, LABELS, SecretBook, Step, Turn, secret_ref},
+    secrets::{ClusterSecret, LABELS, NotASecret, SecretBook, Step, Turn, secret_ref},
     watch_error::WatchError,
 };
 use crate::{
@@ -202,7 +202,7 @@ struct SecretSink {
     registry: Arc<Registry>,
     desk: Arc<SecretDesk>,
     label: usize,
-    listed: BTreeMap<String, Result<ClusterSecret, String>>,
+    listed: BTreeMap<String, Result<ClusterSecret, NotASecret>>,
 }
 
 impl SecretSink {

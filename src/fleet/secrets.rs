@@ -30,6 +30,11 @@ const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
 /// Annotation by which an operator says in which namespace the Istio of the clusters of a Secret runs.
 const ISTIO_NAMESPACE: &str = "tradewind.io/istio-namespace";
 
+/// An object that was listed as a Secret is none. What the decoder says of it may quote a value, and values are credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a Secret of the core API")]
+pub(super) struct NotASecret;
+
 /// One data key of a Secret.
 struct Entry {
     fingerprint: Fingerprint,
@@ -47,9 +52,8 @@ pub(super) struct ClusterSecret {
 
 impl ClusterSecret {
     /// Reads a Secret.
-    pub(super) fn read(value: &Value) -> Result<Self, String> {
-        // The decoder's message may quote a value, and values are credentials.
-        let secret = Secret::deserialize(value).map_err(|_| "it is not a Secret of the core API".to_owned())?;
+    pub(super) fn read(value: &Value) -> Result<Self, NotASecret> {
+        let secret = Secret::deserialize(value).map_err(|_| NotASecret)?;
         let metadata = secret.metadata;
         let mut annotations = metadata.annotations.unwrap_or_default();
         let entry =
@@ -73,19 +77,19 @@ impl ClusterSecret {
 #[derive(Default)]
 pub(super) struct SecretBook {
     /// By label, then by name: a Secret may carry both labels.
-    secrets: [BTreeMap<String, Result<ClusterSecret, String>>; LABELS.len()],
+    secrets: [BTreeMap<String, Result<ClusterSecret, NotASecret>>; LABELS.len()],
     /// Labels whose Secrets were listed once.
     listed: [bool; LABELS.len()],
 }
 
 impl SecretBook {
     /// The complete list of a label's Secrets.
-    pub(super) fn reset(&mut self, label: usize, secrets: BTreeMap<String, Result<ClusterSecret, String>>) {
+    pub(super) fn reset(&mut self, label: usize, secrets: BTreeMap<String, Result<ClusterSecret, NotASecret>>) {
         self.secrets[label] = secrets;
         self.listed[label] = true;
     }
 
-    pub(super) fn put(&mut self, label: usize, name: String, secret: Result<ClusterSecret, String>) {
+    pub(super) fn put(&mut self, label: usize, name: String, secret: Result<ClusterSecret, NotASecret>) {
         self.secrets[label].insert(name, secret);
     }
 
@@ -266,14 +270,14 @@ mod tests {
         .to_string()
     }
 
-    fn secret(name: &str, created: &str, data: &[(&str, &str)]) -> (String, Result<ClusterSecret, String>) {
+    fn secret(name: &str, created: &str, data: &[(&str, &str)]) -> (String, Result<ClusterSecret, NotASecret>) {
         let data: BTreeMap<_, _> =
             data.iter().map(|(key, value)| (*key, ByteString(value.as_bytes().to_vec()))).collect();
         let metadata = json!({"name": name, "creationTimestamp": created});
         (name.to_owned(), ClusterSecret::read(&json!({"metadata": metadata, "data": data})))
     }
 
-    fn book(reference: Vec<(String, Result<ClusterSecret, String>)>) -> SecretBook {
+    fn book(reference: Vec<(String, Result<ClusterSecret, NotASecret>)>) -> SecretBook {
         let mut book = SecretBook::default();
         book.reset(REFERENCE, reference.into_iter().collect());
         book.reset(ISTIO, BTreeMap::new());

@@ -149,7 +149,7 @@ impl Linter {
         manifest::as_stored(kind, &mut object);
         let mut problems = manifest::check(kind, &object, Crds::Ours);
         if !problems.iter().any(Problem::is_error) {
-            problems.extend(self.observer.observe_value(kind, &object).err().map(|error| Problem::of_reading(&error)));
+            problems.extend(self.observer.observe_value(kind, &object).err().map(Problem::from));
         }
         if !problems.iter().any(Problem::is_error) {
             problems.extend(meaning::of_namespace(kind, &object, &self.settings));

@@ -24,6 +24,21 @@ pub(crate) struct Unreadable {
     pub(crate) message: String,
 }
 
+/// Why a file gives no text. Says nothing of its path.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("is {0}, not a file, and is left out; remove it")]
+    NoFile(&'static str),
+    #[error("has more than {} MiB and is not read; split it", MAX_FILE_BYTES >> 20)]
+    TooLong,
+    #[error("is text in UTF-16; save it as UTF-8")]
+    Utf16,
+    #[error("is not text in UTF-8; save it as UTF-8")]
+    NoText,
+}
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -102,11 +117,11 @@ pub(crate) fn is_json(path: &Path) -> bool {
 /// The text of a file that was found in a directory. Only regular files are opened: a pipe would be waited for without end.
 ///
 /// # Errors
-/// In words, without the path.
-pub(crate) fn read_found(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+/// Without the path.
+pub(crate) fn read_found(path: &Path) -> Result<String, FileError> {
+    let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(format!("is {}, not a file, and is left out; remove it", described(&metadata)));
+        return Err(FileError::NoFile(described(&metadata)));
     }
     read(path)
 }
@@ -114,27 +129,23 @@ pub(crate) fn read_found(path: &Path) -> Result<String, String> {
 /// The text of a file that somebody named: it may be a pipe, too.
 ///
 /// # Errors
-/// In words, without the path.
-pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    read_from(file)
+/// Without the path.
+pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    read_from(fs::File::open(path)?)
 }
 
 /// The text of a stream.
 ///
 /// # Errors
 /// When it cannot be read, is too long or is not UTF-8.
-pub(crate) fn read_from(stream: impl io::Read) -> Result<String, String> {
+pub(crate) fn read_from(stream: impl io::Read) -> Result<String, FileError> {
     let mut bytes = Vec::new();
-    stream.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    stream.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("has more than {} MiB and is not read; split it", MAX_FILE_BYTES >> 20));
+        return Err(FileError::TooLong);
     }
     let is_utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    String::from_utf8(bytes).map_err(|_| {
-        let found = if is_utf_16 { "is text in UTF-16" } else { "is not text in UTF-8" };
-        format!("{found}; save it as UTF-8")
-    })
+    String::from_utf8(bytes).map_err(|_| if is_utf_16 { FileError::Utf16 } else { FileError::NoText })
 }
 
 #[cfg(unix)]
@@ -184,7 +195,7 @@ mod tests {
         let found = find(root.path());
         assert_eq!(found.unreadable, []);
         assert_eq!(shown(&found), ["a.yaml", "b/c.yaml/d.yml", "b/e.json", "gone.yaml", "z-shared/shared.yaml"]);
-        assert!(read_found(&at("gone.yaml")).unwrap_err().starts_with("cannot be read: No such file"));
+        assert!(read_found(&at("gone.yaml")).unwrap_err().to_string().starts_with("cannot be read: No such file"));
     }
 
     #[test]
@@ -214,15 +225,15 @@ mod tests {
             ("socket.yaml", "a socket"),
             ("device.yaml", "a device"),
         ] {
-            let said = read_found(&at(file)).unwrap_err();
+            let said = read_found(&at(file)).unwrap_err().to_string();
             assert_eq!(said, format!("is {what}, not a file, and is left out; remove it"), "{file}");
         }
     }
 
     #[test]
     fn texts_are_utf_8_and_have_an_end() {
-        assert!(read(Path::new("/dev/zero")).unwrap_err().contains("more than 256 MiB"));
-        assert_eq!(read_from(&b"a: \xff"[..]).unwrap_err(), "is not text in UTF-8; save it as UTF-8");
-        assert_eq!(read_from(&b"\xff\xfea\0"[..]).unwrap_err(), "is text in UTF-16; save it as UTF-8");
+        assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("more than 256 MiB"));
+        assert_eq!(read_from(&b"a: \xff"[..]).unwrap_err().to_string(), "is not text in UTF-8; save it as UTF-8");
+        assert_eq!(read_from(&b"\xff\xfea\0"[..]).unwrap_err().to_string(), "is text in UTF-16; save it as UTF-8");
     }
 }

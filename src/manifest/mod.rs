@@ -29,7 +29,7 @@ pub(crate) use self::{
     stored::as_stored,
     text::{Broken, Document, documents},
 };
-use crate::model::Kind;
+use crate::model::{Kind, MalformedObject};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -73,13 +73,11 @@ impl Problem {
     pub(crate) fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+}
 
-    /// Reads `path: message`, as the observer of objects says it.
-    pub(crate) fn of_reading(text: &str) -> Self {
-        match text.split_once(": ") {
-            Some((path, message)) if !path.contains(' ') => Self::error(path, message),
-            _ => Self::error("", text),
-        }
+impl From<MalformedObject> for Problem {
+    fn from(MalformedObject { path, reason }: MalformedObject) -> Self {
+        Self::error(path, reason)
     }
 }
 

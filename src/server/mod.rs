@@ -21,6 +21,7 @@ pub use health::Readiness;
 pub use metrics::{METRICS, MetricInfo, MetricType, Metrics, reference_page};
 
 use crate::{
+    apply::NothingWithheld,
     model::{ClusterName, ServiceKey},
     plan::ServicePlan,
     registry::Registry,
@@ -34,8 +35,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Plans one service, as it would be planned now; `None` while nothing may be planned.
 pub type PlanService = Box<dyn Fn(&ServiceKey) -> Option<ServicePlan> + Send + Sync>;
 
-/// Lets a withheld removal pass: a cluster and the id that its note names. The error says why not, in words.
-pub type ReleaseRemovals = Box<dyn Fn(&ClusterName, &str) -> Result<(), String> + Send + Sync>;
+/// Lets a withheld removal pass: a cluster and the id that its note names.
+pub type ReleaseRemovals = Box<dyn Fn(&ClusterName, &str) -> Result<(), NothingWithheld> + Send + Sync>;
 
 /// What the server is given to show.
 pub struct Views {

@@ -304,7 +304,7 @@ async fn release_removals(
             tracing::info!(%cluster, id, "an operator released withheld removals");
             Json(json!({ "cluster": cluster, "released": id })).into_response()
         }
-        Err(reason) => error(StatusCode::CONFLICT, reason),
+        Err(nothing) => error(StatusCode::CONFLICT, nothing.to_string()),
     }
 }
 

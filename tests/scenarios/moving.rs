@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tradewind::{
-    apply::{KubeStore, WriteError},
+    apply::{KubeStore, ReadBackError, WriteError},
     config::Settings,
     model::Kind,
 };
@@ -260,7 +260,7 @@ async fn an_object_that_changed_meanwhile_is_not_handed_back() {
     cluster.apply(vec![entry.clone()]).await;
     let settings = Arc::new(Settings { sync_namespace: world.sync_namespace(), ..Settings::default() });
     let client = cluster.client();
-    let read = Arc::new(|_, _: &Value| Err("nothing is read back".to_owned()));
+    let read = Arc::new(|_, _: &Value| Err(ReadBackError::Kind(Kind::ServiceEntry)));
     let store = KubeStore::new(Box::new(move || Some(client.clone())), read, &settings);
 
     let listed = store.ours(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list");

@@ -3,6 +3,7 @@
 //! Decides which settings do what an instance of Admiral does that was started with given flags, and says of every
 //! other flag why it has no counterpart. Writes nothing and starts nothing.
 
+mod flag_error;
 mod flags;
 mod manifest;
 mod mapped;
@@ -11,6 +12,7 @@ mod words;
 
 use std::{collections::BTreeMap, fmt, fmt::Write as _};
 
+use flag_error::FlagError;
 use flags::{FLAGS, Flag, Otherwise};
 pub use manifest::{ManifestError, arguments_of};
 pub use page::admiral_flags_page;
@@ -131,7 +133,7 @@ struct File {
 }
 
 impl File {
-    fn take(&mut self, flag: &'static Flag, values: &Values, was_given: bool) -> Result<(), String> {
+    fn take(&mut self, flag: &'static Flag, values: &Values, was_given: bool) -> Result<(), FlagError> {
         let value = values.0.get(flag.name).map(Vec::as_slice).unwrap_or_default();
         let setting = match fate(flag) {
             Fate::Same(setting) => {
@@ -241,11 +243,13 @@ fn adapted(takes: Takes, form: Form, value: &[String]) -> Vec<String> {
     }
 }
 
-fn set(setting: &Setting, settings: &mut Settings, texts: &[String]) -> Result<(), String> {
+fn set(setting: &Setting, settings: &mut Settings, texts: &[String]) -> Result<(), FlagError> {
     let items: Vec<&str> = texts.iter().map(String::as_str).collect();
-    (setting.set)(settings, &items).map_err(|refusal| {
-        let why = refusal.why.map(|why| format!(": {why}")).unwrap_or_default();
-        format!("{:?} is refused by {}{why}; allowed: {}", texts.join(","), setting.key, setting.allowed())
+    (setting.set)(settings, &items).map_err(|refusal| FlagError::Refused {
+        value: texts.join(","),
+        setting: setting.key.to_string(),
+        why: refusal.why,
+        allowed: setting.allowed().to_string(),
     })
 }
 

@@ -1,6 +1,9 @@
 //! Admiral's command line as flags and values, read as its library reads it (spf13/pflag): no flag is known here.
 
-use super::flags::{FLAGS, Flag, named};
+use super::{
+    flag_error::FlagError,
+    flags::{FLAGS, Flag, named},
+};
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,23 +37,23 @@ impl Takes {
 
     /// One text for all but lists (their items) and maps (`key=value` each). What was given first is replaced by what comes
     /// later, but for lists and maps, which add up.
-    pub(super) fn read(self, given: &[String]) -> Result<Vec<String>, String> {
+    pub(super) fn read(self, given: &[String]) -> Result<Vec<String>, FlagError> {
         let last = given.last().map(String::as_str).unwrap_or_default();
         match self {
             Self::Text => Ok(vec![last.to_owned()]),
             Self::Switch => match last {
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(vec!["true".into()]),
                 "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(vec!["false".into()]),
-                _ => Err(format!("{last:?} is neither true nor false")),
+                _ => Err(FlagError::NotASwitch(last.to_owned())),
             },
             Self::Integer => match integer(last) {
                 Some(number) => Ok(vec![number.to_string()]),
-                None => Err(format!("{last:?} is not a whole number")),
+                None => Err(FlagError::NotANumber(last.to_owned())),
             },
             Self::Duration if is_duration(last) => Ok(vec![last.to_owned()]),
-            Self::Duration => Err(format!("{last:?} is not a duration such as 5m or 1h30m")),
+            Self::Duration => Err(FlagError::NotADuration(last.to_owned())),
             Self::List => {
-                let items: Result<Vec<Vec<String>>, String> = given.iter().map(|text| fields(text)).collect();
+                let items: Result<Vec<Vec<String>>, FlagError> = given.iter().map(|text| fields(text)).collect();
                 Ok(items?.concat())
             }
             Self::Map => pairs(given),
@@ -163,7 +166,7 @@ fn is_duration(text: &str) -> bool {
 }
 
 /// The fields of one line of comma-separated values; a field in double quotes may hold commas.
-fn fields(text: &str) -> Result<Vec<String>, String> {
+fn fields(text: &str) -> Result<Vec<String>, FlagError> {
     let mut found = Vec::new();
     let mut rest = text;
     if rest.is_empty() {
@@ -173,7 +176,7 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
         let Some(quoted) = rest.strip_prefix('"') else {
             let (field, tail) = rest.split_once(',').map_or((rest, None), |(field, tail)| (field, Some(tail)));
             if field.contains('"') {
-                return Err(format!("{text:?} has a quote inside a plain field"));
+                return Err(FlagError::QuoteInsideField(text.to_owned()));
             }
             found.push(field.to_owned());
             match tail {
@@ -184,7 +187,7 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
         };
         let (mut field, mut after) = (String::new(), quoted);
         loop {
-            let (part, tail) = after.split_once('"').ok_or_else(|| format!("{text:?} lacks a closing quote"))?;
+            let (part, tail) = after.split_once('"').ok_or_else(|| FlagError::UnclosedQuote(text.to_owned()))?;
             field.push_str(part);
             match tail.strip_prefix('"') {
                 Some(tail) => {
@@ -201,22 +204,22 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
         match (after.is_empty(), after.strip_prefix(',')) {
             (true, _) => return Ok(found),
             (_, Some(tail)) => rest = tail,
-            _ => return Err(format!("{text:?} has text behind a closing quote")),
+            _ => return Err(FlagError::TextAfterQuote(text.to_owned())),
         }
     }
 }
 
 /// A single pair may hold commas in its value; several are comma-separated values, whose fields may be quoted.
-fn pairs(given: &[String]) -> Result<Vec<String>, String> {
+fn pairs(given: &[String]) -> Result<Vec<String>, FlagError> {
     let mut all: Vec<(String, String)> = Vec::new();
     for text in given {
         let found = match text.matches('=').count() {
-            0 => return Err(format!("{text:?} is not of the form key=value")),
+            0 => return Err(FlagError::NotAPair(text.clone())),
             1 => vec![text.trim_matches('"').to_owned()],
             _ => fields(text)?,
         };
         for pair in found {
-            let (key, value) = pair.split_once('=').ok_or_else(|| format!("{pair:?} is not of the form key=value"))?;
+            let (key, value) = pair.split_once('=').ok_or_else(|| FlagError::NotAPair(pair.clone()))?;
             all.retain(|(known, _)| known != key);
             all.push((key.to_owned(), value.to_owned()));
         }
