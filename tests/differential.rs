@@ -1,47 +1,39 @@
-//! What Tradewind plans beside what Admiral writes: one test per golden case that has a directory `reference/`.
+//! What Tradewind plans, compared with what Admiral writes: one test per golden case that has a section `-- admiral --`.
 //!
-//! `reference/<cluster>.yaml` holds the objects of Admiral, worked out by hand from its behaviour (a cluster without a
-//! file gets nothing). They are compared with `out/` field by field. Each difference must be named in `case.yaml` under
-//! `reference:` as `{path, because}`, or in `tests/golden/reasons.yaml` as one that is everywhere; a name that covers nothing
-//! fails too. A path is `<cluster> <Kind>/<name> <field>`; a missing object has no field; `*` stands for anything. Endpoints go
-//! by their address, ports by their number, routes and subsets by their name, copies of users' routes by their name without the
-//! hash that ours ends with.
+//! The section holds the objects of Admiral in the notation of `tests/golden_case/notation.rs`, worked out by hand from its
+//! behaviour (a cluster that is not named gets nothing). They are compared with the planned objects field by field. The head of
+//! the case must name each difference under `admiral:`, as `REASON: [PATH, …]`, where a reason is one of
+//! `tests/golden/reasons.yaml`; some hold everywhere and need not be named. A path that covers nothing fails too. A path is
+//! `<cluster> <Kind>/<name> <field>`; a missing object has no field; `*` stands for anything. Endpoints go by their address, ports
+//! by their number, routes and subsets by their name, copies of users' routes by their name without the hash that Tradewind's
+//! end with.
 //!
 //! In every cluster that runs a service Admiral also writes a VirtualService and a DestinationRule for routes inside the
-//! cluster, whatever its flags. They stand where a case is about them (`in-cluster/*`, `slow-start/*`), and nowhere else.
+//! cluster, whatever its flags. They are there where a case is about them (`in-cluster/*`, `slow-start/*`), and nowhere else.
 //!
 //! From all of them a table in `docs/compatibility.md` is generated (`UPDATE_GOLDEN=1 cargo test --test differential`).
+
+mod golden_case;
+mod planning;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::{Arc, OnceLock},
 };
 
+use golden_case::{Case, fleet::Fleet, notation::Notation};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Fewer cases than this would mean that they are not found.
+const MIN_CASES: usize = 150;
 const PAGE: &str = "docs/compatibility.md";
 const BEGIN: &str = "<!-- generated: cases, by tests/differential.rs. Do not edit. -->";
 const END: &str = "<!-- generated: end -->";
-
-/// The part of `case.yaml` that counts here.
-#[derive(Deserialize)]
-struct Case {
-    shows: String,
-    #[serde(default)]
-    reference: Vec<Covered>,
-}
-
-/// Differences that are meant.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Covered {
-    path: String,
-    because: String,
-}
 
 /// An entry of `reasons.yaml`.
 #[derive(Deserialize)]
@@ -69,108 +61,107 @@ struct Outcome {
 
 fn main() {
     let arguments = Arguments::from_args();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let cases = cases(&root);
-    assert!(!cases.is_empty(), "no case has a directory reference/");
+    let cases: Vec<Case> =
+        golden_case::paths().iter().map(|path| Case::read(path).unwrap_or_else(|why| panic!("{why}"))).collect();
+    let cases: Arc<Vec<Compared>> =
+        Arc::new(cases.into_iter().filter(|case| case.admiral.is_some()).map(Compared::new).collect());
+    let reasons: Arc<Vec<Reason>> = Arc::new(reasons().unwrap_or_else(|why| panic!("{why}")));
     let mut trials: Vec<Trial> = Vec::new();
-    for path in &cases {
-        let (root, path) = (root.clone(), path.clone());
-        trials.push(Trial::test(name(&root, &path), move || run(&root, &path).map(drop).map_err(Failed::from)));
+    for at in 0..cases.len() {
+        let (cases, reasons) = (cases.clone(), reasons.clone());
+        let name = cases[at].case.name.clone();
+        trials.push(Trial::test(name, move || cases[at].outcome(&reasons).map(drop).map_err(Failed::from)));
     }
-    trials.push(Trial::test("reasons_are_told_once_and_used", {
-        let (root, cases) = (root.clone(), cases.clone());
-        move || check_reasons(&root, &cases).map_err(Failed::from)
+    trials.push(Trial::test("each_reason_is_there_once_and_used", {
+        let (cases, reasons) = (cases.clone(), reasons.clone());
+        move || check_reasons(&cases, &reasons).map_err(Failed::from)
     }));
-    trials.push(Trial::test("the_table_of_cases_is_current", move || check_page(&root, &cases).map_err(Failed::from)));
+    trials
+        .push(Trial::test("the_table_of_cases_is_current", move || check_page(&cases, &reasons).map_err(Failed::from)));
     trials.push(Trial::test("comparing_finds_every_kind_of_difference", || compared_right().map_err(Failed::from)));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn cases(root: &Path) -> Vec<PathBuf> {
-    let sub = |path: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-        found.sort();
-        found
-    };
-    let all = sub(root).into_iter().filter(|topic| !topic.ends_with("common")).flat_map(|topic| sub(&topic));
-    all.filter(|case| case.join("reference").is_dir()).collect()
-}
-
-fn name(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root).expect("is below it").display().to_string()
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn reasons() -> Result<Vec<Reason>, String> {
+    let path = golden_case::root().join("reasons.yaml");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     serde_saphyr::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn reasons(root: &Path) -> Result<Vec<Reason>, String> {
-    read(&root.join("reasons.yaml"))
+/// A case that compares, and what differs, which is computed once.
+struct Compared {
+    case: Case,
+    differences: OnceLock<Result<Vec<Difference>, String>>,
 }
 
-fn run(root: &Path, path: &Path) -> Result<Outcome, String> {
-    let case: Case = read(&path.join("case.yaml"))?;
-    let reasons = reasons(root)?;
-    let found = differences(&objects(&path.join("reference"))?, &objects(&path.join("out"))?);
-    let mut problems = String::new();
-    let mut used = BTreeSet::new();
-    for covered in &case.reference {
-        if !reasons.iter().any(|reason| reason.id == covered.because) {
-            let _ = writeln!(problems, "{:?} is no reason of reasons.yaml", covered.because);
+impl Compared {
+    fn new(case: Case) -> Self {
+        Self { case, differences: OnceLock::new() }
+    }
+
+    fn differences(&self) -> Result<&[Difference], String> {
+        let of_case = |why: String| format!("{}: {why}", self.case.name);
+        let found = self.differences.get_or_init(|| self.compare().map_err(of_case));
+        found.as_deref().map_err(Clone::clone)
+    }
+
+    fn compare(&self) -> Result<Vec<Difference>, String> {
+        let admiral = Notation::of("admiral").parse(self.case.admiral.as_deref().unwrap_or_default())?;
+        let mut world = Fleet::load(&self.case)?.world();
+        world.settle();
+        let planned = world.picture().objects;
+        let planned = planned.iter().map(|((cluster, _), object)| (cluster.to_string(), object.manifest()));
+        Ok(differences(&objects(admiral)?, &objects(planned)?))
+    }
+
+    fn outcome(&self, reasons: &[Reason]) -> Result<Outcome, String> {
+        let found = self.differences()?;
+        let mut problems = String::new();
+        let mut used = BTreeSet::new();
+        for (because, paths) in &self.case.head.admiral {
+            if !reasons.iter().any(|reason| reason.id == *because) {
+                let _ = writeln!(problems, "{because:?} is no reason of reasons.yaml");
+            }
+            for path in paths {
+                if found.iter().any(|difference| matches(path, &difference.path)) {
+                    used.insert(because.clone());
+                } else {
+                    let _ = writeln!(problems, "nothing differs at {path:?} any more; remove the entry");
+                }
+            }
         }
-        if found.iter().any(|difference| matches(&covered.path, &difference.path)) {
-            used.insert(covered.because.clone());
+        let everywhere: Vec<&String> = reasons.iter().flat_map(|reason| &reason.everywhere).collect();
+        let named: Vec<&String> = self.case.head.admiral.values().flatten().collect();
+        for difference in found {
+            if !everywhere.iter().chain(&named).any(|path| matches(path, &difference.path)) {
+                let Difference { path, admiral, tradewind } = difference;
+                let _ = writeln!(problems, "{path}\n  Admiral: {admiral}\n  Tradewind: {tradewind}");
+            }
+        }
+        if problems.is_empty() {
+            Ok(Outcome { name: self.case.name.clone(), shows: self.case.head.shows.clone(), reasons: used })
         } else {
-            let _ = writeln!(problems, "nothing differs at {:?} any more; remove the entry", covered.path);
+            Err(format!("differences without a reason under `admiral:`:\n{problems}"))
         }
-    }
-    let everywhere: Vec<&String> = reasons.iter().flat_map(|reason| &reason.everywhere).collect();
-    let named: Vec<&String> = case.reference.iter().map(|covered| &covered.path).collect();
-    for difference in &found {
-        if !everywhere.iter().chain(&named).any(|path| matches(path, &difference.path)) {
-            let _ = writeln!(
-                problems,
-                "{}\n  reference: {}\n  tradewind: {}",
-                difference.path, difference.reference, difference.ours
-            );
-        }
-    }
-    if problems.is_empty() {
-        Ok(Outcome { name: name(root, path), shows: case.shows, reasons: used })
-    } else {
-        Err(format!("differences without a reason in case.yaml:\n{problems}"))
     }
 }
 
 /// Field → value, of each object: `<cluster> <Kind>/<name>`.
 type Objects = BTreeMap<String, BTreeMap<String, Value>>;
 
-/// The objects in the files of a directory, one file per cluster.
-fn objects(directory: &Path) -> Result<Objects, String> {
+/// The fields of objects, each with its cluster.
+fn objects(whole: impl IntoIterator<Item = (String, Value)>) -> Result<Objects, String> {
     let mut objects = Objects::new();
-    let entries = fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let cluster = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        for document in documents.into_iter().filter(|document| !document.is_null()) {
-            let (kind, name) = (&document["kind"], &document["metadata"]["name"]);
-            let (Some(kind), Some(name)) = (kind.as_str(), name.as_str()) else {
-                return Err(format!("{}: an object without kind or name", path.display()));
-            };
-            let mut fields = BTreeMap::new();
-            flatten(String::new(), &document, &mut fields);
-            let key = format!("{cluster} {kind}/{}", without_hash(&document, name));
-            let key = if objects.contains_key(&key) { format!("{cluster} {kind}/{name}") } else { key };
-            if objects.insert(key, fields).is_some() {
-                return Err(format!("{}: {kind}/{name} stands there twice", path.display()));
-            }
+    for (cluster, object) in whole {
+        let (Some(kind), Some(name)) = (object["kind"].as_str(), object["metadata"]["name"].as_str()) else {
+            return Err(format!("{cluster}: an object without kind or name"));
+        };
+        let mut fields = BTreeMap::new();
+        flatten(String::new(), &object, &mut fields);
+        let key = format!("{cluster} {kind}/{}", without_hash(&object, name));
+        let key = if objects.contains_key(&key) { format!("{cluster} {kind}/{name}") } else { key };
+        if objects.insert(key, fields).is_some() {
+            return Err(format!("{cluster}: {kind}/{name} is there twice"));
         }
     }
     Ok(objects)
@@ -209,27 +200,27 @@ fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
 
 struct Difference {
     path: String,
-    reference: String,
-    ours: String,
+    admiral: String,
+    tradewind: String,
 }
 
-fn differences(reference: &Objects, ours: &Objects) -> Vec<Difference> {
+fn differences(admiral: &Objects, tradewind: &Objects) -> Vec<Difference> {
     let mut found = Vec::new();
-    let keys: BTreeSet<&String> = reference.keys().chain(ours.keys()).collect();
+    let keys: BTreeSet<&String> = admiral.keys().chain(tradewind.keys()).collect();
     for key in keys {
-        let (Some(reference), Some(ours)) = (reference.get(key), ours.get(key)) else {
+        let (Some(admiral), Some(tradewind)) = (admiral.get(key), tradewind.get(key)) else {
             let there = |objects: &Objects| if objects.contains_key(key) { "writes it" } else { "does not write it" };
-            let (reference, ours) = (there(reference).to_owned(), there(ours).to_owned());
-            found.push(Difference { path: key.clone(), reference, ours });
+            let (admiral, tradewind) = (there(admiral).to_owned(), there(tradewind).to_owned());
+            found.push(Difference { path: key.clone(), admiral, tradewind });
             continue;
         };
-        let fields: BTreeSet<&String> = reference.keys().chain(ours.keys()).collect();
-        for field in fields.into_iter().filter(|field| reference.get(*field) != ours.get(*field)) {
+        let fields: BTreeSet<&String> = admiral.keys().chain(tradewind.keys()).collect();
+        for field in fields.into_iter().filter(|field| admiral.get(*field) != tradewind.get(*field)) {
             let shown = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
             found.push(Difference {
                 path: format!("{key} {field}"),
-                reference: shown(reference.get(field)),
-                ours: shown(ours.get(field)),
+                admiral: shown(admiral.get(field)),
+                tradewind: shown(tradewind.get(field)),
             });
         }
     }
@@ -255,24 +246,20 @@ fn matches(pattern: &str, text: &str) -> bool {
     false
 }
 
-fn outcomes(root: &Path, cases: &[PathBuf]) -> Result<Vec<Outcome>, String> {
-    cases.iter().map(|path| run(root, path).map_err(|why| format!("{}: {why}", name(root, path)))).collect()
+fn outcomes(cases: &[Compared], reasons: &[Reason]) -> Result<Vec<Outcome>, String> {
+    cases.iter().map(|case| case.outcome(reasons).map_err(|why| format!("{}: {why}", case.case.name))).collect()
 }
 
-fn check_reasons(root: &Path, cases: &[PathBuf]) -> Result<(), String> {
-    let reasons = reasons(root)?;
-    let used: BTreeSet<String> = outcomes(root, cases)?.into_iter().flat_map(|outcome| outcome.reasons).collect();
-    let mut all = Vec::new();
-    for path in cases {
-        all.extend(differences(&objects(&path.join("reference"))?, &objects(&path.join("out"))?));
-    }
+fn check_reasons(cases: &[Compared], reasons: &[Reason]) -> Result<(), String> {
+    let used: BTreeSet<String> = outcomes(cases, reasons)?.into_iter().flat_map(|outcome| outcome.reasons).collect();
+    let all: Vec<&[Difference]> = cases.iter().map(Compared::differences).collect::<Result<_, _>>()?;
     let mut ids = BTreeSet::new();
-    for reason in &reasons {
+    for reason in reasons {
         if !ids.insert(&reason.id) {
-            return Err(format!("the reason {} stands there twice", reason.id));
+            return Err(format!("the reason {} is there twice", reason.id));
         }
         for path in &reason.everywhere {
-            if !all.iter().any(|difference| matches(path, &difference.path)) {
+            if !all.iter().copied().flatten().any(|difference| matches(path, &difference.path)) {
                 return Err(format!("{}: nothing differs at {path:?}", reason.id));
             }
         }
@@ -281,22 +268,21 @@ fn check_reasons(root: &Path, cases: &[PathBuf]) -> Result<(), String> {
         }
     }
     // A case that claims a topic must be there, or nothing is proven of it.
-    if cases.len() < 25 { Err(format!("only {} cases have a reference", cases.len())) } else { Ok(()) }
+    if cases.len() < MIN_CASES { Err(format!("only {} cases compare with Admiral", cases.len())) } else { Ok(()) }
 }
 
-fn section(root: &Path, cases: &[PathBuf]) -> Result<String, String> {
-    let outcomes = outcomes(root, cases)?;
+fn section(cases: &[Compared], reasons: &[Reason]) -> Result<String, String> {
+    let outcomes = outcomes(cases, reasons)?;
     let same = outcomes.iter().filter(|outcome| outcome.reasons.is_empty()).count();
     let mut text = format!(
         "\n{} golden cases (`tests/golden`) hold the objects that Admiral writes beside those that Tradewind plans, and a test\n\
-         compares them field by field (`tests/differential.rs`). In {same} of them nothing differs but what differs everywhere. The\n\
-         reference's regions come from a node label that is deprecated by now; its objects here are those of nodes with both labels.\n\
+         compares them field by field (`tests/differential.rs`). In {same} of them nothing differs but what differs everywhere.\n\
+         Admiral's regions come from a node label that is deprecated by now; its objects here are those of nodes with both labels.\n\
          The VirtualService and the rule for routes inside the cluster, which it writes for every service whatever its flags, are\n\
          compared in `in-cluster` and `slow-start` alone.\n\n\
          | Everywhere | Why |\n|---|---|\n",
         outcomes.len()
     );
-    let reasons = reasons(root)?;
     let cell = |text: &str| text.trim().replace('|', "\\|");
     for reason in reasons.iter().filter(|reason| !reason.everywhere.is_empty()) {
         let _ = writeln!(text, "| {} | {} |", cell(&reason.what), cell(&reason.why));
@@ -307,7 +293,7 @@ fn section(root: &Path, cases: &[PathBuf]) -> Result<String, String> {
     }
     let topic = |outcome: &Outcome| outcome.name.split('/').next().unwrap_or_default().to_owned();
     for of_topic in outcomes.chunk_by(|a, b| topic(a) == topic(b)) {
-        let _ = writeln!(text, "\n| `{}` | What it shows | Reference |\n|---|---|---|", topic(&of_topic[0]));
+        let _ = writeln!(text, "\n| `{}` | What it shows | Admiral |\n|---|---|---|", topic(&of_topic[0]));
         for outcome in of_topic {
             let case = outcome.name.rsplit('/').next().unwrap_or_default();
             let reasons: Vec<&str> = outcome.reasons.iter().map(String::as_str).collect();
@@ -320,12 +306,12 @@ fn section(root: &Path, cases: &[PathBuf]) -> Result<String, String> {
     Ok(text)
 }
 
-fn check_page(root: &Path, cases: &[PathBuf]) -> Result<(), String> {
+fn check_page(cases: &[Compared], reasons: &[Reason]) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let page = fs::read_to_string(&path).map_err(|error| format!("{PAGE}: {error}"))?;
     let (head, rest) = page.split_once(BEGIN).ok_or_else(|| format!("{PAGE} lacks the line {BEGIN}"))?;
     let (old, tail) = rest.split_once(END).ok_or_else(|| format!("{PAGE} lacks the line {END}"))?;
-    let new = format!("\n{}", section(root, cases)?);
+    let new = format!("\n{}", section(cases, reasons)?);
     if old == new {
         return Ok(());
     }
@@ -343,15 +329,15 @@ fn compared_right() -> Result<(), String> {
         flatten(String::new(), &serde_saphyr::from_str(text).expect("YAML"), &mut fields);
         fields
     };
-    let reference = Objects::from([
+    let admiral = Objects::from([
         ("a S/x".into(), object("{a: 1, endpoints: [{address: p, w: 1}, {address: q}, {address: q, w: 2}], e: {}}")),
         ("a S/y".into(), object("{}")),
     ]);
-    let ours = Objects::from([
+    let tradewind = Objects::from([
         ("a S/x".into(), object("{b: 1, endpoints: [{address: q}, {address: p, w: 2}], e: {f: 1}}")),
         ("b S/y".into(), object("{}")),
     ]);
-    let found: Vec<String> = differences(&reference, &ours).into_iter().map(|difference| difference.path).collect();
+    let found: Vec<String> = differences(&admiral, &tradewind).into_iter().map(|difference| difference.path).collect();
     let wanted = [
         "a S/x a",
         "a S/x b",

@@ -1,9 +1,9 @@
 //! Every golden object is accepted by a real API server with Istio's real CRDs, checked to the letter: no field that the
 //! schema does not know, no value that its rules refuse, and nothing changed on the way in.
 
+mod golden_case;
+mod planning;
 mod support;
-
-use std::{fs, path::Path};
 
 use futures::{StreamExt as _, stream};
 use kube::{
@@ -11,25 +11,12 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use serde_json::Value;
-use support::{TestCluster, documents, istio};
+use support::{TestCluster, istio};
 
 /// Requests under way at once.
 const CONCURRENCY: usize = 16;
 /// One namespace for all: a dry run stores nothing, so that equal names do not meet.
 const NAMESPACE: &str = "golden";
-
-fn golden_files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in fs::read_dir(directory).expect("the golden cases").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            golden_files(&path, found);
-        } else if path.parent().is_some_and(|parent| parent.ends_with("out"))
-            && path.extension().is_some_and(|e| e == "yaml")
-        {
-            found.push(path);
-        }
-    }
-}
 
 async fn refusal(client: &kube::Client, object: &Value) -> Option<String> {
     let kind = object["kind"].as_str().expect("a kind");
@@ -54,24 +41,25 @@ async fn a_strict_api_server_takes_every_golden_object_as_it_is() {
     cluster.apply_yaml(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n")).await;
     let client = cluster.client();
 
-    let mut files = Vec::new();
-    golden_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), &mut files);
-    let objects: Vec<(String, Value)> = files
-        .iter()
-        .flat_map(|file| {
-            let text = fs::read_to_string(file).expect("a golden file");
-            documents(&text).into_iter().map(move |object| (file.display().to_string(), object))
+    let cases = golden_case::paths().into_iter().map(|path| golden_case::Case::read(&path).expect("a golden case"));
+    let objects: Vec<(String, Value)> = cases
+        .flat_map(|case| {
+            let clusters = case.objects().expect("a golden case has what is planned");
+            let of_clusters = clusters.into_iter().flat_map(|(cluster, objects)| {
+                objects.into_iter().map(move |object| (cluster.clone(), object)).collect::<Vec<_>>()
+            });
+            of_clusters.map(move |(cluster, object)| (format!("{}: {cluster}", case.name), object)).collect::<Vec<_>>()
         })
-        .map(|(file, mut object)| {
+        .map(|(of, mut object)| {
             object["metadata"]["namespace"] = NAMESPACE.into();
-            (file, object)
+            (of, object)
         })
         .collect();
     assert!(objects.len() > 100, "the golden cases were found: {}", objects.len());
 
     let refused: Vec<String> = stream::iter(&objects)
-        .map(async |(file, object)| {
-            refusal(&client, object).await.map(|why| format!("{file}: {}: {why}", object["metadata"]["name"]))
+        .map(async |(of, object)| {
+            refusal(&client, object).await.map(|why| format!("{of}: {}: {why}", object["metadata"]["name"]))
         })
         .buffer_unordered(CONCURRENCY)
         .filter_map(async |refused| refused)

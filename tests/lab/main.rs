@@ -3,6 +3,10 @@
 //! `make lab` brings up four clusters in networks of their own, one Tradewind over them, makes requests from inside
 //! the clients' pods, counts who answered, and prints a table. See docs/trying-it-out.md.
 
+#[path = "../golden_case/mod.rs"]
+mod golden_case;
+#[path = "../planning/mod.rs"]
+mod planning;
 #[path = "../support/mod.rs"]
 mod support;
 

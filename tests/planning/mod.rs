@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -50,9 +49,20 @@ pub struct Picture {
     pub objects: Objects,
     /// `cluster namespace: hosts` for each Sidecar that is merged.
     pub merged: BTreeMap<String, Vec<String>>,
-    /// One line per cluster, host and endpoint.
-    pub endpoints: String,
+    /// What each cluster sees of each host.
+    pub endpoints: BTreeMap<(ClusterName, String), Vec<DecidedEndpoint>>,
     pub notes: Vec<Note>,
+}
+
+/// Where the traffic of a host may go, and why, as text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecidedEndpoint {
+    pub tier: String,
+    pub share: String,
+    pub cluster: String,
+    pub locality: String,
+    pub address: String,
+    pub reason: String,
 }
 
 /// Plans a service as the controller does.
@@ -126,8 +136,7 @@ impl World {
     pub fn picture(&self) -> Picture {
         let registry = &self.registry;
         let mut picture =
-            Picture { objects: Objects::new(), merged: BTreeMap::new(), endpoints: String::new(), notes: Vec::new() };
-        let mut seen = BTreeMap::new();
+            Picture { objects: Objects::new(), merged: BTreeMap::new(), endpoints: BTreeMap::new(), notes: Vec::new() };
         for unit in self.units() {
             let Some(plan) = plan_unit(registry, &unit) else { continue };
             let frozen = || self.wanted.get(&unit).cloned().unwrap_or_default();
@@ -139,10 +148,9 @@ impl World {
                 picture.merged.insert(format!("{cluster} {namespace}"), wanted.merged);
             }
             if let Some(service) = &plan.service {
-                describe(service, &mut seen);
+                picture.endpoints.extend(decided(service));
             }
         }
-        picture.endpoints = seen.into_values().collect();
         picture.notes = registry.notes_with_hints();
         picture
     }
@@ -238,26 +246,20 @@ impl Wanted {
     }
 }
 
-fn describe(plan: &ServicePlan, seen: &mut BTreeMap<(ClusterName, String), String>) {
-    for cluster in &plan.clusters {
-        for host in &cluster.hosts {
-            let mut text = format!("{} sees {}\n", cluster.cluster, host.host);
-            for endpoint in &host.endpoints {
-                let tier = endpoint.tier.map_or_else(|| "-".to_owned(), |tier| tier.to_string());
-                let share = endpoint.share_percent.map_or_else(|| "-".to_owned(), |share| format!("{share:.1} %"));
-                let locality = endpoint.locality.as_deref().unwrap_or("-");
-                let _ = writeln!(
-                    text,
-                    "  tier {tier}  {share:>7}  {:<10} {:<22} {}  ({})",
-                    endpoint.cluster.as_str(),
-                    locality,
-                    endpoint.address,
-                    endpoint.reason,
-                );
-            }
-            seen.insert((cluster.cluster.clone(), host.host.to_string()), text);
-        }
-    }
+/// What each cluster sees of each host of a service.
+fn decided(plan: &ServicePlan) -> impl Iterator<Item = ((ClusterName, String), Vec<DecidedEndpoint>)> {
+    let hosts = plan.clusters.iter().flat_map(|cluster| cluster.hosts.iter().map(move |host| (cluster, host)));
+    hosts.map(|(cluster, host)| {
+        let endpoints = host.endpoints.iter().map(|endpoint| DecidedEndpoint {
+            tier: endpoint.tier.map_or_else(|| "-".to_owned(), |tier| tier.to_string()),
+            share: endpoint.share_percent.map_or_else(|| "-".to_owned(), |share| format!("{share:.1} %")),
+            cluster: endpoint.cluster.to_string(),
+            locality: endpoint.locality.as_deref().unwrap_or("-").to_owned(),
+            address: endpoint.address.clone(),
+            reason: endpoint.reason.to_string(),
+        });
+        ((cluster.cluster.clone(), host.host.to_string()), endpoints.collect())
+    })
 }
 
 /// What must hold of every picture: no two ServiceEntries of a cluster share a host or an address, and a host has one

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -11,8 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    enclosure,
-    support::{documents, eventually, istio, parts},
+    enclosure, golden_case,
+    support::{eventually, istio, parts},
     world::{REFUSED, World},
 };
 
@@ -63,23 +63,10 @@ fn short(name: &str, length: usize) -> String {
     name[..name.len().min(length)].trim_end_matches(['-', '.']).to_owned()
 }
 
-/// What cases expect to be written, file by file.
-fn golden_outputs() -> Vec<PathBuf> {
-    fn below(directory: &Path, found: &mut Vec<PathBuf>) {
-        let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-        for path in entries.map(|entry| entry.expect("can be listed").path()) {
-            let is_output = path.parent().is_some_and(|parent| parent.ends_with("out"));
-            if path.is_dir() {
-                below(&path, found);
-            } else if is_output && path.extension().is_some_and(|extension| extension == "yaml") {
-                found.push(path);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), &mut found);
-    found.sort();
-    found
+/// What golden cases expect to be written: the objects of one cluster of one case in each item.
+fn golden_outputs() -> Vec<Vec<Value>> {
+    let cases = golden_case::paths().into_iter().map(|path| golden_case::Case::read(&path).expect("a golden case"));
+    cases.flat_map(|case| case.objects().expect("a golden case has what is planned").into_values()).collect()
 }
 
 /// Objects that istiod's webhook accepted.
@@ -163,13 +150,13 @@ pub async fn validation(world: &World) -> Vec<String> {
 pub async fn golden_objects(world: &World) -> Vec<String> {
     let cluster = world.cluster(4);
     let stranger = world.pod(4, "stranger");
-    let files = golden_outputs();
+    let outputs = golden_outputs();
     let (mut hosts, mut all) = (Vec::new(), Vec::new());
     // They bear Tradewind's mark, and it would take them away.
     world.kill_controller().await;
-    for (number, file) in files.iter().enumerate() {
-        let text = fs::read_to_string(file).expect("a golden file");
-        let objects = renamed(documents(&text), &format!("g{number}"));
+    let clusters = outputs.len();
+    for (number, objects) in outputs.into_iter().enumerate() {
+        let objects = renamed(objects, &format!("g{number}"));
         for entry in objects.iter().filter(|object| object["kind"] == "ServiceEntry") {
             let host = entry["spec"]["hosts"][0].as_str().unwrap_or_default().to_lowercase();
             let ports = entry["spec"]["ports"].as_array().into_iter().flatten();
@@ -193,7 +180,7 @@ pub async fn golden_objects(world: &World) -> Vec<String> {
     assert!(passed >= count as u64, "{passed} of {count} objects were validated");
     hosts.sort();
     hosts.dedup();
-    assert!(count > 500, "the golden files moved");
+    assert!(count > 500, "the golden cases moved");
     eventually("a proxy has as many hosts", DELIVERED_WITHIN, async || {
         let said = stranger.admin("/stats?filter=cluster_manager.active_clusters").await?;
         let active: usize = said.trim().rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default();
@@ -209,8 +196,10 @@ pub async fn golden_objects(world: &World) -> Vec<String> {
     })
     .await;
     cluster.assert_istiod_runs().await;
-    let mut figures =
-        vec![format!("{count} objects of {} golden files: {} hosts and ports at a proxy", files.len(), hosts.len())];
+    let mut figures = vec![format!(
+        "{count} objects of golden cases in {clusters} clusters: {} hosts and ports at a proxy",
+        hosts.len()
+    )];
     figures.push(format!("Istio's validation: {passed} accepted, none refused"));
     figures.push(rejected(world).await);
     figures.push(analyzed(world, &copies));
