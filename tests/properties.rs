@@ -228,7 +228,7 @@ fn control_plane() -> impl Strategy<Value = Observed> {
         let planes = [("topology.istio.io/controlPlaneClusters".to_owned(), planes.to_owned())];
         let of_network = network.map(|network| (keys::NETWORK.to_owned(), network.to_owned()));
         Observed::Namespace(Namespace {
-            facts: planes.into_iter().chain(of_network).collect(),
+            cluster_metadata: planes.into_iter().chain(of_network).collect(),
             ..Namespace::new("istio-system")
         })
     })

@@ -291,7 +291,7 @@ impl Observer {
         Observed::Namespace(Namespace {
             id: id(Kind::Namespace, metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),
-            facts: facts(metadata),
+            cluster_metadata: cluster_metadata(metadata),
             mesh_labels: MESH_LABELS
                 .into_iter()
                 .filter_map(|key| Some((key.to_owned(), metadata.labels.as_ref()?.get(key)?.clone())))
@@ -352,7 +352,7 @@ impl Observer {
     }
 }
 
-fn facts(metadata: &ObjectMeta) -> Labels {
+fn cluster_metadata(metadata: &ObjectMeta) -> Labels {
     let told = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
     let planes = metadata.annotations.iter().flatten().filter(|(key, _)| *key == keys::CONTROL_PLANE_CLUSTERS);
     let network = metadata.labels.iter().flatten().filter(|(key, _)| *key == keys::NETWORK);

@@ -203,8 +203,9 @@ pub struct Namespace {
     pub id: ObjectId,
     /// Whether `admiral.io/ignore: "true"` stands on it.
     pub ignored: bool,
-    /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on the Istio namespace they tell of the cluster.
-    pub facts: Labels,
+    /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on the Istio namespace they describe the
+    /// cluster.
+    pub cluster_metadata: Labels,
     /// Its labels by which Istio gives its pods a sidecar or takes them into the ambient mesh.
     pub mesh_labels: Labels,
 }
@@ -216,7 +217,7 @@ impl Namespace {
         Self {
             id: ObjectId::new(Kind::Namespace, "", name),
             ignored: false,
-            facts: Labels::new(),
+            cluster_metadata: Labels::new(),
             mesh_labels: Labels::new(),
         }
     }

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 use super::{
     NoteSource, Registry,
     cluster_state::ClusterState,
+    cluster_state::outputs::{OutputIndex, hand_written_for},
     dirty::Trigger,
-    output_index::{OutputIndex, hand_written_for},
 };
 use crate::{
     istio::Owner,
@@ -94,8 +94,7 @@ impl Registry {
         let id = object.id();
         match object {
             Observed::Written(_) => {
-                let effects =
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.forget_as_users(id, &self.settings));
+                let effects = self.in_cluster_state(cluster, |state| state.remove_user_object(id, &self.settings));
                 self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
             }
             Observed::Workload(_) | Observed::Route(_) | Observed::HostOverride(_) | Observed::Other(_)
@@ -115,12 +114,12 @@ impl Registry {
         let mut left = Vec::new();
         for claim in claims.iter_mut().filter(|claim| claim.taken_by.is_none()) {
             let key = claim.host.as_str().to_ascii_lowercase();
-            let any = |cluster_state: &ClusterState| cluster_state.outputs().hand_written(&key).next().is_some();
-            for cluster_state in self.cluster_states.iter().filter(|cluster_state| any(cluster_state)) {
+            let any = |state: &ClusterState| state.outputs.hand_written(&key).next().is_some();
+            for state in self.cluster_states.iter().filter(|state| any(state)) {
                 let Resolved { pair, left: stays } =
-                    resolve(cluster_state.outputs(), &claim.host, claim.address, &self.settings.sync_namespace);
-                claim.adopted.extend(pair.map(|pair| (cluster_state.key().clone(), pair)));
-                left.extend(stays.into_iter().map(|(id, reason)| (cluster_state.key().clone(), id, reason)));
+                    resolve(&state.outputs, &claim.host, claim.address, &self.settings.sync_namespace);
+                claim.adopted.extend(pair.map(|pair| (state.key().clone(), pair)));
+                left.extend(stays.into_iter().map(|(id, reason)| (state.key().clone(), id, reason)));
             }
         }
         left.sort();
@@ -152,7 +151,7 @@ impl Registry {
     /// owner took it back. Istio unites the endpoints of all entries for a host in one namespace.
     #[must_use]
     pub fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId> {
-        let cluster_state = self.cluster_states.get(cluster)?;
+        let state = self.cluster_states.get(cluster)?;
         let is_in_the_way = |written: &&Arc<Written>| {
             let stays = written
                 .adoption
@@ -162,13 +161,13 @@ impl Registry {
             written.id.kind == Kind::ServiceEntry && written.id != *wanted && (stays || beside)
         };
         let host = host.to_ascii_lowercase();
-        cluster_state.outputs().hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
+        state.outputs.hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
     }
 
     /// The namespaces other than the sync namespace in which the entry for a host stands, or is about to.
-    pub(super) fn entry_namespaces(&self, cluster_state: &ClusterState, host: &Host) -> BTreeSet<Arc<str>> {
+    pub(super) fn entry_namespaces(&self, state: &ClusterState, host: &Host) -> BTreeSet<Arc<str>> {
         let sync_namespace = &*self.settings.sync_namespace;
-        let standing = cluster_state.outputs();
+        let standing = &state.outputs;
         let own = ObjectId::new(Kind::ServiceEntry, sync_namespace, &host.service_entry_name());
         let has_own = standing.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
         let counts = |written: &&Arc<Written>| {
@@ -192,10 +191,10 @@ impl Registry {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for cluster_state in &self.cluster_states {
+        for state in &self.cluster_states {
             let requested = |written: &&Arc<Written>| handed_over(written).is_some() && !is_adopted(written);
-            let ids = cluster_state.outputs().hand_written(host).filter(requested).map(|written| written.id.clone());
-            found.extend(ids.map(|id| (cluster_state.key().clone(), id)));
+            let ids = state.outputs.hand_written(host).filter(requested).map(|written| written.id.clone());
+            found.extend(ids.map(|id| (state.key().clone(), id)));
         }
         found.sort();
         found

@@ -18,19 +18,19 @@ impl Registry {
         key: &ServiceKey,
         clusters: impl IntoIterator<Item = &'a ClusterName>,
     ) -> BTreeMap<ClusterName, Backends> {
-        let seen = |cluster_state: &ClusterState| {
-            if cluster_state.is_loading() { Backends::default() } else { cluster_state.backends(key) }
+        let seen = |state: &ClusterState| {
+            if state.freshness.is_loading() { Backends::default() } else { state.backends(key, &[]) }
         };
         let clusters = clusters.into_iter().filter_map(|cluster| Some((cluster, self.cluster_states.get(cluster)?)));
         let mut all: BTreeMap<ClusterName, Backends> =
-            clusters.map(|(cluster, cluster_state)| (cluster.clone(), seen(&cluster_state))).collect();
+            clusters.map(|(cluster, state)| (cluster.clone(), seen(&state))).collect();
         if !all.values().any(Backends::is_open) {
             return all;
         }
         let offers: Vec<Offer> = all.values().flat_map(|backends| backends.offers(&key.identity)).collect();
         for (cluster, backends) in all.iter_mut().filter(|(_, backends)| !offers.is_empty() && backends.is_open()) {
-            if let Some(cluster_state) = self.cluster_states.get(cluster) {
-                *backends = cluster_state.backends_among(key, &offers);
+            if let Some(state) = self.cluster_states.get(cluster) {
+                *backends = state.backends(key, &offers);
             }
         }
         all
@@ -38,9 +38,8 @@ impl Registry {
 
     /// As [`Registry::backends_of`], in one cluster.
     pub(super) fn backends_in(&self, key: &ServiceKey, cluster: &ClusterName) -> Backends {
-        let found =
-            self.cluster_states.get(cluster).map(|cluster_state| cluster_state.backends(key)).unwrap_or_default();
-        if !found.is_open() || self.cluster_states.get(cluster).is_none_or(|cluster_state| cluster_state.is_loading()) {
+        let found = self.cluster_states.get(cluster).map(|state| state.backends(key, &[])).unwrap_or_default();
+        if !found.is_open() || self.cluster_states.get(cluster).is_none_or(|state| state.freshness.is_loading()) {
             return found;
         }
         self.backends_of(key, self.clusters_of.of(key).iter()).remove(cluster).unwrap_or(found)

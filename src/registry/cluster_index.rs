@@ -63,14 +63,12 @@ impl<K: Clone + Eq + Hash> ClusterIndex<K> {
 }
 
 impl Registry {
-    /// Brings the indexes of a service in line with one cluster's cluster_state.
+    /// Brings the indexes of a service in line with one cluster's state.
     pub(super) fn recount(&self, key: &ServiceKey, cluster: &ClusterName) {
         // While no other may look: whether it is anywhere and whether it is listed must agree.
         let mut services = self.services_of.entry(key.identity.clone()).or_default();
         let is_anywhere = self.clusters_of.look(key, cluster, || {
-            self.cluster_states
-                .get(cluster)
-                .is_some_and(|cluster_state| cluster_state.runs(key) || cluster_state.outputs().holds(key))
+            self.cluster_states.get(cluster).is_some_and(|state| state.workloads.runs(key) || state.outputs.holds(key))
         });
         if is_anywhere {
             services.insert(key.clone());
@@ -86,20 +84,17 @@ impl Registry {
     /// Looks again whether workloads or clients of an identity run in a cluster.
     pub(super) fn recount_identity(&self, identity: &Identity, cluster: &ClusterName) {
         self.running.look(identity, cluster, || {
-            self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.has(identity))
+            self.cluster_states.get(cluster).is_some_and(|state| state.workloads.identities().has(identity))
         });
     }
 
     /// Looks again whether policies of a cluster name a service.
     pub(super) fn recount_policies(&self, key: &ServiceKey, cluster: &ClusterName) {
-        self.named.look(key, cluster, || {
-            self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.policies.name(key))
-        });
+        self.named
+            .look(key, cluster, || self.cluster_states.get(cluster).is_some_and(|state| state.policies.any_names(key)));
         self.named_for_routing.look(&key.identity, cluster, || {
             let of_identity = |named: &ServiceKey| named.identity == key.identity;
-            self.cluster_states
-                .get(cluster)
-                .is_some_and(|cluster_state| cluster_state.policies.routing.keys().any(of_identity))
+            self.cluster_states.get(cluster).is_some_and(|state| state.policies.routing.keys().any(of_identity))
         });
     }
 }

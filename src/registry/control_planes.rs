@@ -41,28 +41,26 @@ impl Registry {
     /// Looks again at who serves whom, and plans everything again where that changed.
     pub(super) fn recount_control_planes(&self, of: &ClusterName) {
         let mut named: Remotes = BTreeMap::new();
-        for cluster_state in
-            self.cluster_states.iter().filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
-        {
-            let planes = cluster_state.topology().control_planes();
-            if cluster_state.knows(Kind::Namespace)
+        for state in self.cluster_states.iter().filter(|state| state.freshness.watches(Kind::ServiceEntry)) {
+            let planes = state.topology.control_planes();
+            if state.freshness.knows(Kind::Namespace)
                 && !planes.is_empty()
-                && !planes.iter().any(|of| **of == *cluster_state.key().as_str())
+                && !planes.iter().any(|of| **of == *state.key().as_str())
             {
                 let planes = planes.iter().filter_map(|name| ClusterName::parse(name).ok());
-                named.insert(cluster_state.key().clone(), planes.collect());
+                named.insert(state.key().clone(), planes.collect());
             }
         }
         let written: Vec<(ClusterName, ClusterName)> = self
             .cluster_states
             .iter()
-            .flat_map(|cluster_state| {
-                let read_in = cluster_state.outputs().read_in().filter(|reader| *reader != cluster_state.key());
-                read_in.map(|reader| (reader.clone(), cluster_state.key().clone())).collect::<Vec<_>>()
+            .flat_map(|state| {
+                let read_in = state.outputs.read_in().filter(|reader| *reader != state.key());
+                read_in.map(|reader| (reader.clone(), state.key().clone())).collect::<Vec<_>>()
             })
             .collect();
         for (remote, plane) in written {
-            if self.cluster_states.get(&remote).is_some_and(|cluster_state| !cluster_state.knows(Kind::Namespace)) {
+            if self.cluster_states.get(&remote).is_some_and(|state| !state.freshness.knows(Kind::Namespace)) {
                 named.entry(remote).or_default().insert(plane);
             }
         }
@@ -77,11 +75,9 @@ impl Registry {
         let before = std::mem::replace(&mut *self.remotes.write(), remotes.clone());
         if before != remotes {
             for (remote, planes) in &before {
-                let cluster_state = self.cluster_states.get(remote);
-                let sidecars = self.sidecars_at(
-                    planes,
-                    cluster_state.iter().flat_map(|cluster_state| cluster_state.client_namespaces()),
-                );
+                let state = self.cluster_states.get(remote);
+                let sidecars =
+                    self.sidecars_at(planes, state.iter().flat_map(|state| state.workloads.client_namespaces()));
                 self.mark_for(sidecars, &Trigger::Cluster(of.clone()));
             }
             before.keys().chain(remotes.keys()).for_each(|cluster| self.note_place(cluster));
@@ -90,9 +86,9 @@ impl Registry {
     }
 
     /// What is wrong with whom a cluster names as those that serve it.
-    pub(super) fn note_of_control_planes(&self, cluster_state: &ClusterState) -> Option<Note> {
-        let planes = self.remotes.read().get(cluster_state.name()).cloned()?;
-        let named = cluster_state.topology().control_planes();
+    pub(super) fn note_of_control_planes(&self, state: &ClusterState) -> Option<Note> {
+        let planes = self.remotes.read().get(state.name()).cloned()?;
+        let named = state.topology.control_planes();
         let missing: Vec<&str> =
             named.iter().map(|name| &**name).filter(|name| !planes.iter().any(|of| of.as_str() == *name)).collect();
         if missing.is_empty() {
@@ -101,8 +97,7 @@ impl Registry {
         let then = if planes.is_empty() { "nothing is written for its clients" } else { "the others count" };
         Some(Note {
             kind: NoteKind::ClusterFactInvalid,
-            object: ObjectId::new(Kind::Namespace, "", cluster_state.istio_namespace())
-                .in_cluster(cluster_state.name()),
+            object: ObjectId::new(Kind::Namespace, "", state.namespaces.of_istio()).in_cluster(state.name()),
             service: None,
             message: format!(
                 "the annotation {} names {}, which is no cluster of the fleet with an istiod of its own; {then}",
@@ -114,11 +109,11 @@ impl Registry {
 
     /// Whether it is not known who runs in a remote cluster, or where.
     fn is_unread(&self, remote: &ClusterName) -> bool {
-        self.cluster_states.get(remote).is_none_or(|cluster_state| {
-            cluster_state.is_loading()
-                || !cluster_state.knows_dependents()
-                || !cluster_state.knows(Kind::Namespace)
-                || (cluster_state.topology().regions().is_empty() && !cluster_state.knows(Kind::Node))
+        self.cluster_states.get(remote).is_none_or(|state| {
+            state.freshness.is_loading()
+                || !state.coverage().dependents()
+                || !state.freshness.knows(Kind::Namespace)
+                || (state.topology.regions().is_empty() && !state.freshness.knows(Kind::Node))
         })
     }
 
@@ -152,8 +147,7 @@ impl Registry {
         // What was written for a cluster that cannot be read stays as it is.
         let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| self.is_unread(remote)).collect();
         for plane in standing.iter().filter(|_| !unread.is_empty()) {
-            let written =
-                self.cluster_states.get(plane).map(|cluster_state| cluster_state.outputs().of(key)).unwrap_or_default();
+            let written = self.cluster_states.get(plane).map(|state| state.outputs.of(key)).unwrap_or_default();
             let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
             if let Some(remote) = unread.iter().find(read_there) {
                 let held = Target::held(plane, remote);
@@ -167,7 +161,7 @@ impl Registry {
     pub(super) fn kept_at_control_planes(&self, key: &ServiceKey, targets: &[Target]) -> Vec<(ClusterName, ObjectId)> {
         let held = targets.iter().filter(|target| target.frozen);
         let standing = held.filter_map(|target| {
-            let written = self.cluster_states.get(&target.cluster)?.outputs().of(key);
+            let written = self.cluster_states.get(&target.cluster)?.outputs.of(key);
             Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
         });
         standing.flatten().collect()
@@ -206,9 +200,9 @@ impl Registry {
         if self.settings.sidecars == Sidecars::Off {
             return Vec::new();
         }
-        self.cluster_states.get(cluster).map_or_else(Vec::new, |cluster_state| {
-            let clients = cluster_state.client_namespaces().cloned();
-            let standing = cluster_state.outputs().ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
+        self.cluster_states.get(cluster).map_or_else(Vec::new, |state| {
+            let clients = state.workloads.client_namespaces().cloned();
+            let standing = state.outputs.ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
             let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
             namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
         })

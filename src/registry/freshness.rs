@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::{
     NoteSource, Registry, Trigger,
+    istio_namespaces::note_of_istio_namespace,
     reads::{ReadTarget, Unread, listed_targets, main_failure},
     status::KindState,
 };
@@ -16,9 +17,9 @@ impl Registry {
     /// One kind cannot be read now. All that is known of it stays in force.
     pub fn unreadable(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
         let ReadFailure { cause, message: reason } = failure.into();
-        let Some(cluster_state) = self.cluster_states.get(cluster) else { return };
-        let Some(before) = cluster_state.kinds().get(&kind).cloned() else {
-            drop(cluster_state);
+        let Some(state) = self.cluster_states.get(cluster) else { return };
+        let Some(before) = state.freshness.kinds().get(&kind).cloned() else {
+            drop(state);
             // Where no hub is named, what belongs there is looked for in every cluster, and most do not serve it.
             let target = ReadTarget::Kind(kind);
             return match cause {
@@ -27,7 +28,7 @@ impl Registry {
                 _ => self.read_failed(cluster, target, ReadFailure::new(cause, reason), now_seconds),
             };
         };
-        drop(cluster_state);
+        drop(state);
         let since_seconds = match &before {
             KindState::Stale { since_seconds, .. } | KindState::Unreadable { since_seconds, .. } => *since_seconds,
             KindState::Loading | KindState::Synced | KindState::Absent => now_seconds,
@@ -56,7 +57,7 @@ impl Registry {
 
     /// One kind can be read again without a new list.
     pub fn readable(&self, cluster: &ClusterName, kind: Kind) {
-        let known = self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.knows(kind));
+        let known = self.cluster_states.get(cluster).is_some_and(|state| state.freshness.knows(kind));
         if known {
             self.set_kind(cluster, kind, KindState::Synced);
         } else {
@@ -74,22 +75,22 @@ impl Registry {
     #[must_use]
     pub fn loading(&self) -> Vec<(ClusterName, Kind)> {
         let mut loading = Vec::new();
-        for cluster_state in &self.cluster_states {
-            let kinds = cluster_state.kinds().iter().filter(|(_, state)| **state == KindState::Loading);
-            loading.extend(kinds.map(|(kind, _)| (cluster_state.name().clone(), *kind)));
+        for state in &self.cluster_states {
+            let kinds = state.freshness.kinds().iter().filter(|(_, state)| **state == KindState::Loading);
+            loading.extend(kinds.map(|(kind, _)| (state.name().clone(), *kind)));
         }
         loading.sort();
         loading
     }
 
-    pub(super) fn set_kind(&self, cluster: &ClusterName, kind: Kind, state: KindState) {
+    pub(super) fn set_kind(&self, cluster: &ClusterName, kind: Kind, now: KindState) {
         let label = cluster.label_value();
-        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
-        let before = (cluster_state.knows(kind), cluster_state.is_loading(), cluster_state.serves(kind));
-        cluster_state.set_kind(kind, state);
-        let (loading, knows_endpoints) = (cluster_state.is_loading(), cluster_state.knows_endpoints());
-        let changed = before != (cluster_state.knows(kind), loading, cluster_state.serves(kind));
-        drop(cluster_state);
+        let Some(mut state) = self.cluster_states.get_mut(cluster) else { return };
+        let before = (state.freshness.knows(kind), state.freshness.is_loading(), state.freshness.serves(kind));
+        state.freshness.set(kind, now);
+        let (loading, knows_endpoints) = (state.freshness.is_loading(), state.coverage().endpoints());
+        let changed = before != (state.freshness.knows(kind), loading, state.freshness.serves(kind));
+        drop(state);
         self.settle_read(cluster, kind);
         if changed {
             self.recall(cluster);
@@ -101,19 +102,13 @@ impl Registry {
         self.note_reads(cluster);
         self.note_place(cluster);
         if changed && kind == Kind::Deployment {
-            let rollouts = self
-                .cluster_states
-                .get(cluster)
-                .map(|cluster_state| cluster_state.rollouts_with_reference())
-                .unwrap_or_default();
+            let rollouts =
+                self.cluster_states.get(cluster).map(|state| state.rollouts_with_template()).unwrap_or_default();
             rollouts.iter().for_each(|rollout| self.note_workload(cluster, rollout));
         }
         if changed && kind == Kind::Namespace {
-            let without = self
-                .cluster_states
-                .get(cluster)
-                .map(|cluster_state| cluster_state.without_sidecar())
-                .unwrap_or_default();
+            let without =
+                self.cluster_states.get(cluster).map(|state| state.workloads.without_sidecar()).unwrap_or_default();
             without.iter().for_each(|workload| self.note_workload(cluster, workload));
         }
         self.try_start();
@@ -126,19 +121,19 @@ impl Registry {
     /// What is wrong with the place of a cluster, where it runs services: its gateway and its regions.
     pub(super) fn note_place(&self, cluster: &ClusterName) {
         let self_sufficient = self.needs_no_gateway(cluster);
-        let Some(cluster_state) = self.cluster_states.get(cluster) else { return };
-        let mut notes: Vec<Note> = self.note_of_control_planes(&cluster_state).into_iter().collect();
-        notes.extend(cluster_state.note_of_istio_namespace());
-        if !cluster_state.is_loading() && cluster_state.workload_count() > 0 {
+        let Some(state) = self.cluster_states.get(cluster) else { return };
+        let mut notes: Vec<Note> = self.note_of_control_planes(&state).into_iter().collect();
+        notes.extend(note_of_istio_namespace(&state));
+        if !state.freshness.is_loading() && state.workloads.count() > 0 {
             let note = |kind, object: ObjectPath, message: String| Note { kind, object, service: None, message };
             let all_of = |kind: Kind, namespace: &str| ObjectId::new(kind, namespace, "").in_cluster(cluster);
-            if let Some((id, problems)) = cluster_state.topology().gateway_problems() {
+            if let Some((id, problems)) = state.topology.gateway_problems() {
                 let questions = problems
                     .iter()
                     .map(|problem| note(NoteKind::GatewayQuestionable, id.in_cluster(cluster), problem.clone()));
                 notes.extend(questions);
             }
-            match (cluster_state.topology().gateway_without_address(), cluster_state.topology().gateway()) {
+            match (state.topology.gateway_without_address(), state.topology.gateway()) {
                 (Some((id, _)), Some(last)) => {
                     let message =
                         format!("has no external address; its last known address {} stays in use", last.address);
@@ -146,7 +141,7 @@ impl Registry {
                 }
                 (_, None) if self_sufficient => {}
                 (Some((id, true)), None) => {
-                    let named = cluster_state.topology().gateway_problems_of(&id);
+                    let named = state.topology.gateway_problems_of(&id);
                     let lacks = if named.is_empty() {
                         "none of its ports leads to 15443, where a gateway passes connections through".to_owned()
                     } else {
@@ -163,24 +158,23 @@ impl Registry {
                     let message = "has no external address; other clusters do not reach this one".to_owned();
                     notes.push(note(NoteKind::GatewayMissing, id.in_cluster(cluster), message));
                 }
-                (None, None) if cluster_state.knows(Kind::Service) => {
+                (None, None) if state.freshness.knows(Kind::Service) => {
                     let message = format!(
                         "none has the label app={}; other clusters do not reach this one",
-                        cluster_state.topology().gateway_app()
+                        state.topology.gateway_app()
                     );
-                    let namespaces = self.gateway_namespaces(cluster_state.istio_namespace()).join(", ");
+                    let namespaces = self.gateway_namespaces(state.namespaces.of_istio()).join(", ");
                     notes.push(note(NoteKind::GatewayMissing, all_of(Kind::Service, &namespaces), message));
                 }
                 _ => {}
             }
-            notes.extend(cluster_state.topology().problems().iter().map(|problem| {
-                let object = ObjectId::new(Kind::Namespace, "", cluster_state.istio_namespace()).in_cluster(cluster);
+            notes.extend(state.topology.problems().iter().map(|problem| {
+                let object = ObjectId::new(Kind::Namespace, "", state.namespaces.of_istio()).in_cluster(cluster);
                 note(NoteKind::ClusterFactInvalid, object, problem.clone())
             }));
-            let regions = cluster_state.topology().regions();
-            if regions.is_empty() && cluster_state.knows(Kind::Node) {
-                let none =
-                    if cluster_state.topology().has_nodes() { "none carries a region" } else { "there are none" };
+            let regions = state.topology.regions();
+            if regions.is_empty() && state.freshness.knows(Kind::Node) {
+                let none = if state.topology.has_nodes() { "none carries a region" } else { "there are none" };
                 let message = format!("{none}; the endpoints of this cluster have no locality");
                 notes.push(note(NoteKind::RegionUnknown, all_of(Kind::Node, ""), message));
             } else if regions.len() > 1 {
@@ -189,7 +183,7 @@ impl Registry {
                 notes.push(note(NoteKind::RegionsSeveral, all_of(Kind::Node, ""), message));
             }
         }
-        drop(cluster_state);
+        drop(state);
         self.notes.put(NoteSource::Place(cluster.clone()), notes);
     }
 
@@ -216,10 +210,10 @@ impl Registry {
             return Some(format!("the clusters of the fleet have not been listed yet{why}"));
         }
         let mut waiting: Vec<(bool, String)> = Vec::new();
-        for cluster_state in &self.cluster_states {
+        for state in &self.cluster_states {
             let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind) && kind.decides_removals();
-            let cluster = cluster_state.name();
-            for (kind, state) in cluster_state.kinds() {
+            let cluster = state.name();
+            for (kind, state) in state.freshness.kinds() {
                 let kind_name = kind.as_str();
                 match state {
                     KindState::Loading => {

@@ -109,9 +109,9 @@ impl Registry {
 
     /// The same identity in another environment of the policy's namespace, or another identity of almost the same name.
     fn beside_policy(&self, key: &ServiceKey, note: &Note) -> Option<String> {
-        let cluster_state = self.cluster_states.get(&note.object.cluster)?;
-        let here: BTreeSet<ServiceKey> = cluster_state.keys_in(&note.object.namespace);
-        drop(cluster_state);
+        let state = self.cluster_states.get(&note.object.cluster)?;
+        let here: BTreeSet<ServiceKey> = state.workloads.keys_in(&note.object.namespace);
+        drop(state);
         let same = here.iter().filter(|found| found.identity == key.identity);
         let environments: Vec<&str> = same.map(|found| found.environment.as_str()).collect();
         if !environments.is_empty() {
@@ -124,7 +124,7 @@ impl Registry {
 
     /// The services that the policy's namespace does run.
     fn running_in_namespace(&self, note: &Note) -> Option<String> {
-        let here = self.cluster_states.get(&note.object.cluster)?.keys_in(&note.object.namespace);
+        let here = self.cluster_states.get(&note.object.cluster)?.workloads.keys_in(&note.object.namespace);
         let verb = if here.len() == 1 { "runs" } else { "run" };
         (!here.is_empty()).then(|| format!("{} {verb} there", listed(here.iter().map(ToString::to_string))))
     }
@@ -134,8 +134,8 @@ impl Registry {
         let mut running: BTreeMap<ServiceKey, BTreeMap<Arc<str>, BTreeSet<ClusterName>>> = BTreeMap::new();
         for found in self.keys_of(&key.identity) {
             for cluster in self.clusters_of.of(&found).iter() {
-                let Some(cluster_state) = self.cluster_states.get(cluster) else { continue };
-                for namespace in cluster_state.homes_of(&found) {
+                let Some(state) = self.cluster_states.get(cluster) else { continue };
+                for namespace in state.workloads.namespaces_of(&found) {
                     let places = running.entry(found.clone()).or_default();
                     places.entry(namespace).or_default().insert(cluster.clone());
                 }

@@ -135,9 +135,9 @@ pub(super) fn environment_of<'a>(labels: &'a Labels, annotations: &'a Labels, se
 }
 
 /// A kind of policy that names services.
-pub(super) trait Named: Sized {
+pub(super) trait PolicySelector: Sized {
     /// Where the identity stands, and the environment beside the annotation.
-    const BY: Naming;
+    const BY: PolicyLabels;
     /// Whether one that names no partition is for every partition of its service too (Admiral,
     /// docs/admiral-behaviour.md#partitions).
     const COVERS_PARTITIONS: bool = true;
@@ -154,7 +154,7 @@ pub(super) trait Named: Sized {
 }
 
 /// By which labels a kind of policy names its service.
-pub(super) enum Naming {
+pub(super) enum PolicyLabels {
     /// By the identity label of policies; `env` counts beside the environment's own key (Admiral,
     /// docs/admiral-behaviour.md#globaltrafficpolicy).
     Policies,
@@ -164,8 +164,8 @@ pub(super) enum Naming {
     Asset,
 }
 
-impl Named for GlobalTrafficPolicySpec {
-    const BY: Naming = Naming::Policies;
+impl PolicySelector for GlobalTrafficPolicySpec {
+    const BY: PolicyLabels = PolicyLabels::Policies;
     const COVERS_PARTITIONS: bool = false;
 
     fn selector(&self) -> Option<&Labels> {
@@ -173,25 +173,25 @@ impl Named for GlobalTrafficPolicySpec {
     }
 }
 
-impl Named for OutlierDetectionSpec {
-    const BY: Naming = Naming::Policies;
+impl PolicySelector for OutlierDetectionSpec {
+    const BY: PolicyLabels = PolicyLabels::Policies;
 
     fn selector(&self) -> Option<&Labels> {
         Some(&self.selector)
     }
 }
 
-impl Named for ClientConnectionConfigSpec {
-    const BY: Naming = Naming::Policies;
+impl PolicySelector for ClientConnectionConfigSpec {
+    const BY: PolicyLabels = PolicyLabels::Policies;
 }
 
-impl Named for RoutingPolicySpec {
-    const BY: Naming = Naming::Workloads;
+impl PolicySelector for RoutingPolicySpec {
+    const BY: PolicyLabels = PolicyLabels::Workloads;
     const COVERS_PARTITIONS: bool = false;
 }
 
-impl Named for TrafficConfigSpec {
-    const BY: Naming = Naming::Asset;
+impl PolicySelector for TrafficConfigSpec {
+    const BY: PolicyLabels = PolicyLabels::Asset;
 
     fn environments(config: &PolicyObject<Self>) -> Option<(Vec<String>, Vec<String>)> {
         if is_true(&config.annotations, SLOW_START_DISABLED) {
@@ -214,7 +214,7 @@ impl Named for TrafficConfigSpec {
 }
 
 /// The services that a policy is for, and what is wrong with their names.
-pub(super) fn named<S: Named>(
+pub(super) fn named<S: PolicySelector>(
     config: &PolicyObject<S>,
     settings: &Settings,
 ) -> (BTreeSet<ServiceKey>, Vec<(NoteKind, String)>) {
@@ -222,9 +222,9 @@ pub(super) fn named<S: Named>(
     let selector = config.spec.selector();
     let selected = |key: &str| selector.and_then(|selector| non_empty(selector, key));
     let label = match S::BY {
-        Naming::Policies => &*settings.admiral_crd_identity_label,
-        Naming::Workloads => &settings.workload_identity_key,
-        Naming::Asset => "asset",
+        PolicyLabels::Policies => &*settings.admiral_crd_identity_label,
+        PolicyLabels::Workloads => &settings.workload_identity_key,
+        PolicyLabels::Asset => "asset",
     };
     let Some(identity) = non_empty(labels, label).or_else(|| selected(label)) else {
         let message = match selector {
@@ -240,7 +240,7 @@ pub(super) fn named<S: Named>(
         let environment = non_empty(annotations, &settings.env_key)
             .or_else(|| non_empty(labels, &settings.env_key))
             .or_else(|| selected(&settings.env_key))
-            .or_else(|| if matches!(S::BY, Naming::Policies) { beside() } else { None })
+            .or_else(|| if matches!(S::BY, PolicyLabels::Policies) { beside() } else { None })
             .unwrap_or(DEFAULT_ENVIRONMENT);
         (vec![environment.to_owned()], Vec::new())
     });
@@ -250,8 +250,8 @@ pub(super) fn named<S: Named>(
         (NoteKind::PolicyWithoutIdentity, format!("the {what} {error}; the policy is ignored"))
     };
     let identity = match S::BY {
-        Naming::Policies | Naming::Workloads => partitioned(identity, labels, annotations, settings),
-        Naming::Asset => Identity::parse(identity),
+        PolicyLabels::Policies | PolicyLabels::Workloads => partitioned(identity, labels, annotations, settings),
+        PolicyLabels::Asset => Identity::parse(identity),
     };
     match identity {
         Ok(identity) => {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{cluster_state::selects, ports};
+use super::{cluster_state::services::selects, ports};
 use crate::{
     model::{Kind, MachineAddress, Machines, ObjectId, ServicePort, TargetPort, Workload},
     plan::input::{Backend, Machine, RelativeWeight},

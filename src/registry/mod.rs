@@ -1,12 +1,12 @@
 //! What runs where: a value that objects are pushed into and snapshots are taken from.
 //!
-//! One cluster_state per cluster, indexes across them, and the set of units that have to be planned again.
+//! One state per cluster, indexes across them, and the set of units that have to be planned again.
 //! Every event marks exactly the units that it can affect. The registry decides what belongs together;
 //! it never decides what is written. It knows no client, no clock and no file.
 //!
 //! Nothing is planned before the whole fleet was listed once: each kind of each registered cluster
 //! either synced or reported unreadable. From then on a cluster that cannot be read counts with what
-//! was known of it last (its cluster_state, or what was [carried over](carried) from written objects).
+//! was known of it last (its state, or what was [carried over](carried) from written objects).
 
 mod absence;
 mod addresses;
@@ -15,7 +15,6 @@ mod agreement;
 mod candidates;
 mod carried;
 mod choice;
-mod clients;
 mod cluster_index;
 mod cluster_state;
 mod control_planes;
@@ -24,7 +23,6 @@ mod dependency_proxies;
 mod dirty;
 mod facts;
 mod freshness;
-mod gateways;
 mod hints;
 mod host_overrides;
 mod identity;
@@ -34,7 +32,6 @@ mod machines;
 mod networks;
 mod notes;
 mod operations;
-mod output_index;
 mod partition;
 mod policies;
 mod policy_match;
@@ -46,14 +43,11 @@ mod reads;
 mod remembered;
 mod rollout_weights;
 mod rollouts;
-mod routes;
 mod routing_inputs;
 mod service_input;
-mod slices;
 mod status;
-mod topology;
-mod user_hosts;
 mod writing;
+mod written_for;
 
 use std::{
     collections::BTreeSet,
@@ -80,11 +74,10 @@ use crate::{
 use addresses::AddressBook;
 use carried::Carried;
 use cluster_index::ClusterIndex;
-use cluster_state::{ClusterState, Effects};
+use cluster_state::{ClusterState, Effects, policies::Policies};
 use dependencies::Dependencies;
 use dirty::DirtyUnits;
 use operations::Operations;
-use policies::Policies;
 
 /// The registry.
 #[derive(Debug)]
@@ -201,7 +194,7 @@ impl Registry {
     /// A cluster leaves: its endpoints leave the others.
     pub fn deregister(&self, cluster: &ClusterName) {
         let planes = self.control_planes(cluster);
-        let Some((_, cluster_state)) = self.cluster_states.remove(cluster) else { return };
+        let Some((_, state)) = self.cluster_states.remove(cluster) else { return };
         let declared = self.dependencies.read().of_cluster(cluster);
         for id in declared {
             self.set_dependency(cluster, &id, None);
@@ -214,11 +207,10 @@ impl Registry {
         for id in proxies {
             self.set_proxy(cluster, &id, None);
         }
-        let touched =
-            cluster_state.service_keys().chain(cluster_state.outputs().keys()).chain(cluster_state.policies.keys());
+        let touched = state.workloads.service_keys().chain(state.outputs.keys()).chain(state.policies.keys());
         let touched: BTreeSet<ServiceKey> = touched.cloned().collect();
         let suffix = &self.settings.hostname_suffix;
-        let routed: Vec<WorkKey> = cluster_state.routes().hosts(suffix).cloned().map(WorkKey::Host).collect();
+        let routed: Vec<WorkKey> = state.user_routes.routes().hosts(suffix).cloned().map(WorkKey::Host).collect();
         self.labels.remove(&cluster.label_value());
         self.addresses.lock().forget_cluster(cluster);
         self.carried.remove(&cluster.label_value());
@@ -231,14 +223,14 @@ impl Registry {
             self.recount(key, cluster);
             self.recount_policies(key, cluster);
         }
-        for identity in cluster_state.identities() {
+        for identity in state.workloads.identities().all() {
             self.recount_identity(&identity, cluster);
         }
         self.try_start();
         let trigger = Trigger::Cluster(cluster.clone());
         self.mark_everything(&trigger);
         self.mark_for(touched.into_iter().map(WorkKey::Service).chain(routed), &trigger);
-        self.mark_for(self.sidecars_at(&planes, cluster_state.client_namespaces()), &trigger);
+        self.mark_for(self.sidecars_at(&planes, state.workloads.client_namespaces()), &trigger);
     }
 
     /// Every cluster has been registered once.
@@ -276,10 +268,10 @@ impl Registry {
                     return;
                 }
                 Observed::HostOverride(entry) => {
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_entry(entry, settings))
+                    self.in_cluster_state(cluster, |state| state.put_entry(entry, settings))
                 }
                 Observed::Other(id) => {
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_workload(&id, &self.settings))
+                    self.in_cluster_state(cluster, |state| state.remove_workload(&id, &self.settings))
                 }
                 Observed::DependencyProxy(configured) => {
                     let (counted, problems) = dependency_proxies::read(&configured, settings);
@@ -291,30 +283,24 @@ impl Registry {
                     self.put_written(cluster, *written, true);
                     return;
                 }
-                Observed::Policy(config) => self.put_config(cluster, config),
-                Observed::OutlierDetection(config) => self.put_config(cluster, config),
-                Observed::ClientConnectionConfig(config) => self.put_config(cluster, config),
-                Observed::RoutingPolicy(config) => self.put_config(cluster, config),
-                Observed::TrafficConfig(config) => self.put_config(cluster, config),
+                Observed::Policy(config) => self.put_policy(cluster, config),
+                Observed::OutlierDetection(config) => self.put_policy(cluster, config),
+                Observed::ClientConnectionConfig(config) => self.put_policy(cluster, config),
+                Observed::RoutingPolicy(config) => self.put_policy(cluster, config),
+                Observed::TrafficConfig(config) => self.put_policy(cluster, config),
                 Observed::Workload(workload) => {
-                    let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
-                    let effects = cluster_state.put_workload(workload, settings);
-                    drop(cluster_state);
+                    let Some(mut state) = self.cluster_states.get_mut(cluster) else { return };
+                    let effects = state.put_workload(workload, settings);
+                    drop(state);
                     self.note_workload(cluster, &id);
                     effects
                 }
-                Observed::Route(route) => {
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_route(*route))
-                }
-                Observed::Service(service) => {
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_service(service))
-                }
-                Observed::EndpointSlice(slice) => {
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_slice(slice))
-                }
-                Observed::Node(node) => self.in_cluster_state(cluster, |cluster_state| cluster_state.put_node(node)),
+                Observed::Route(route) => self.in_cluster_state(cluster, |state| state.put_route(*route)),
+                Observed::Service(service) => self.in_cluster_state(cluster, |state| state.put_service(service)),
+                Observed::EndpointSlice(slice) => self.in_cluster_state(cluster, |state| state.put_slice(slice)),
+                Observed::Node(node) => self.in_cluster_state(cluster, |state| state.put_node(node)),
                 Observed::Namespace(namespace) => {
-                    self.in_cluster_state(cluster, |cluster_state| cluster_state.put_namespace(namespace, settings))
+                    self.in_cluster_state(cluster, |state| state.put_namespace(namespace, settings))
                 }
             }
         };
@@ -339,19 +325,19 @@ impl Registry {
             }
             Kind::ServiceEntry | Kind::DestinationRule | Kind::VirtualService | Kind::EnvoyFilter | Kind::Sidecar => {
                 self.remove_written(cluster, id);
-                self.in_cluster_state(cluster, |cluster_state| match id.kind {
-                    Kind::ServiceEntry => cluster_state.remove_workload(id, &self.settings),
-                    _ => cluster_state.remove_route(id),
+                self.in_cluster_state(cluster, |state| match id.kind {
+                    Kind::ServiceEntry => state.remove_workload(id, &self.settings),
+                    _ => state.remove_route(id),
                 })
             }
             kind if Kind::WORKLOADS.contains(&kind) || Kind::CLIENTS.contains(&kind) => {
-                self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_workload(id, &self.settings))
+                self.in_cluster_state(cluster, |state| state.remove_workload(id, &self.settings))
             }
-            Kind::Service => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_service(id)),
-            Kind::EndpointSlice => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_slice(id)),
-            Kind::Node => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_node(id)),
-            Kind::Namespace => self.in_cluster_state(cluster, |cluster_state| cluster_state.remove_namespace(id)),
-            kind if Policies::KINDS.contains(&kind) => self.remove_config(cluster, id),
+            Kind::Service => self.in_cluster_state(cluster, |state| state.remove_service(id)),
+            Kind::EndpointSlice => self.in_cluster_state(cluster, |state| state.remove_slice(id)),
+            Kind::Node => self.in_cluster_state(cluster, |state| Effects::of_topology(state.topology.remove_node(id))),
+            Kind::Namespace => self.in_cluster_state(cluster, |state| state.remove_namespace(id)),
+            kind if Policies::KINDS.contains(&kind) => self.remove_policy(cluster, id),
             _ => Effects::default(),
         };
         self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
@@ -401,12 +387,12 @@ impl Registry {
             Kind::Dependency => self.dependencies.read().of_cluster(cluster),
             Kind::TradewindConfig => self.operations.read().ids(cluster),
             Kind::DependencyProxy => self.dependencies.read().proxies.of_cluster(cluster),
-            _ => self.cluster_states.get(cluster).map_or_else(Vec::new, |cluster_state| cluster_state.ids(kind)),
+            _ => self.cluster_states.get(cluster).map_or_else(Vec::new, |state| state.ids(kind)),
         }
     }
 
     fn in_cluster_state(&self, cluster: &ClusterName, change: impl FnOnce(&mut ClusterState) -> Effects) -> Effects {
-        self.cluster_states.get_mut(cluster).map(|mut cluster_state| change(&mut cluster_state)).unwrap_or_default()
+        self.cluster_states.get_mut(cluster).map(|mut state| change(&mut state)).unwrap_or_default()
     }
 
     /// Carries what changed in one cluster to the units of all clusters.
@@ -417,7 +403,7 @@ impl Registry {
             dirty.insert(WorkKey::Service(key.clone()));
             dirty.extend(self.named_without_partition(key).map(WorkKey::Service));
         }
-        for (identity, _) in &effects.moved {
+        for (identity, _) in &effects.identities {
             self.recount_identity(identity, cluster);
         }
         if effects.topology.any {
@@ -447,7 +433,7 @@ impl Registry {
             }
         }
         self.touch_pods(cluster, effects.pods, trigger);
-        for (identity, _) in &effects.moved {
+        for (identity, _) in &effects.identities {
             dirty.extend(self.keys_of(identity).into_iter().map(WorkKey::Service));
             let dependencies = self.dependencies.read();
             let naming = dependencies.naming(identity).chain(dependencies.idle_like(identity));
@@ -525,9 +511,9 @@ impl Registry {
             return;
         }
         let mut units: BTreeSet<WorkKey> = self.services().into_iter().map(WorkKey::Service).collect();
-        for cluster_state in &self.cluster_states {
+        for state in &self.cluster_states {
             // Of services that run nowhere there is still to say that the policy has no effect.
-            units.extend(cluster_state.policies.keys().cloned().map(WorkKey::Service));
+            units.extend(state.policies.keys().cloned().map(WorkKey::Service));
         }
         units.extend(self.dependencies.read().proxies.keys().cloned().map(WorkKey::Service));
         for cluster in self.cluster_names() {

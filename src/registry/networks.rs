@@ -13,12 +13,10 @@ use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, WorkKey, Wr
 impl Registry {
     /// The networks of the other clusters that are published to; none for one that names none.
     fn other_networks(&self, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
-        let members = self.cluster_states.iter().filter(|cluster_state| {
-            cluster_state.key() != cluster
-                && cluster_state.kinds().contains_key(&Kind::ServiceEntry)
-                && !cluster_state.is_loading()
+        let members = self.cluster_states.iter().filter(|state| {
+            state.key() != cluster && state.freshness.watches(Kind::ServiceEntry) && !state.freshness.is_loading()
         });
-        members.map(|cluster_state| cluster_state.gateway_network()).collect()
+        members.map(|state| state.network()).collect()
     }
 
     /// Whether every other cluster reaches the pods of this one directly, so that it needs no gateway.
@@ -26,7 +24,7 @@ impl Registry {
         if !self.settings.direct_endpoints {
             return false;
         }
-        let network = self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.gateway_network());
+        let network = self.cluster_states.get(cluster).and_then(|state| state.network());
         network.is_some() && self.other_networks(cluster).into_iter().all(|other| other == network)
     }
 
@@ -35,7 +33,7 @@ impl Registry {
         if services.is_empty() || !self.settings.direct_endpoints {
             return;
         }
-        let network = self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.gateway_network());
+        let network = self.cluster_states.get(cluster).and_then(|state| state.network());
         // Who is served by the same istiod sees them from other networks, too.
         let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
         if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
@@ -67,9 +65,9 @@ impl Registry {
         let tells = |of: &&PublishedEndpoint| if is_shared { of.cluster_label == label } else { of.direct };
         let pod = written.endpoints.iter().find(tells);
         if let Some(network) = pod.and_then(|pod| pod.network.clone())
-            && let Some(mut cluster_state) = self.cluster_states.get_mut(cluster)
+            && let Some(mut state) = self.cluster_states.get_mut(cluster)
         {
-            cluster_state.topology_mut().recall_network(network);
+            state.topology.restore_network(network);
         }
     }
 

@@ -151,7 +151,7 @@ impl Registry {
 
     /// Tells what keeps a workload or client that means to take part from it.
     pub(super) fn note_workload(&self, cluster: &ClusterName, id: &ObjectId) {
-        let problem = self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.problem(id));
+        let problem = self.cluster_states.get(cluster).and_then(|state| state.problem(id));
         let notes = problem
             .into_iter()
             .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })

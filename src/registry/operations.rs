@@ -66,7 +66,7 @@ impl Registry {
                 let services = self
                     .cluster_states
                     .get(cluster)
-                    .map_or_else(BTreeSet::new, |cluster_state| cluster_state.keys_in(namespace));
+                    .map_or_else(BTreeSet::new, |state| state.workloads.keys_in(namespace));
                 return self.is_suspended_for(cluster, None)
                     || services.iter().any(|key| self.is_suspended_for(cluster, Some(key)));
             }

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 
 use super::{
     Registry,
-    cluster_state::ClusterState,
     identity::{self, non_empty},
 };
 use crate::{
@@ -41,9 +40,9 @@ pub(super) fn is_plain_of(plain: &Identity, key: &Identity) -> bool {
     partition.is_some_and(|partition| partition.is_empty() || partition.ends_with('.'))
 }
 
-/// How a workload spells its service.
+/// How a workload writes the key of its service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spelling {
+pub(super) struct DisplayKey {
     pub(super) created_seconds: i64,
     pub(super) key: ServiceKey,
     /// The identity without its partition.
@@ -52,7 +51,7 @@ pub(super) struct Spelling {
     pub(super) keep_case: bool,
 }
 
-impl Spelling {
+impl DisplayKey {
     pub(super) fn new(workload: &Workload, key: &ServiceKey, identity_key: &str) -> Self {
         let plain = identity::plain(workload, identity_key).filter(|plain| is_plain_of(plain, &key.identity));
         Self {
@@ -64,36 +63,22 @@ impl Spelling {
     }
 }
 
-impl ClusterState {
-    /// The services that run here under the plain identity and environment, each in a partition.
-    pub(super) fn partitions_of(&self, plain: &ServiceKey) -> Vec<ServiceKey> {
-        let here = |key: &&ServiceKey| self.plain_of(key).as_ref() == Some(plain);
-        let mut keys: Vec<ServiceKey> = self.service_keys().filter(here).cloned().collect();
-        keys.sort();
-        keys
-    }
-
-    /// The key of a partitioned service without its partition; none for one that has no partition or does not run here.
-    pub(super) fn plain_of(&self, key: &ServiceKey) -> Option<ServiceKey> {
-        let plain = self.oldest(key)?.plain;
-        (plain != key.identity).then(|| ServiceKey { identity: plain, environment: key.environment.clone() })
-    }
-}
-
 impl Registry {
     /// The services that run in a cluster under the plain identity and environment, each in a partition: those that a policy
     /// which names no partition is for, besides the plain service.
     #[must_use]
     pub fn partitions_of(&self, cluster: &ClusterName, plain: &ServiceKey) -> Vec<ServiceKey> {
-        self.cluster_states.get(cluster).map_or_else(Vec::new, |cluster_state| cluster_state.partitions_of(plain))
+        self.cluster_states
+            .get(cluster)
+            .map_or_else(Vec::new, |state| state.workloads.identities().partitions_of(plain))
     }
 
     /// Services and all their partitions.
     pub(super) fn with_partitions(&self, services: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
         let mut all = services.clone();
         if self.settings.enable_sw_aware_ns_caches {
-            for cluster_state in &self.cluster_states {
-                all.extend(services.iter().flat_map(|key| cluster_state.partitions_of(key)));
+            for state in &self.cluster_states {
+                all.extend(services.iter().flat_map(|key| state.workloads.identities().partitions_of(key)));
             }
         }
         all
@@ -114,7 +99,7 @@ impl Registry {
     /// The key of a partitioned service without its partition; none for one that has no partition or does not run there.
     #[must_use]
     pub fn plain_of(&self, cluster: &ClusterName, key: &ServiceKey) -> Option<ServiceKey> {
-        self.cluster_states.get(cluster)?.plain_of(key)
+        self.cluster_states.get(cluster)?.workloads.plain_of(key)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
-    policies::{Kept, Policies},
+    cluster_state::policies::{Policies, PolicyKind},
 };
 use crate::{
     model::{ClusterName, Kind, Note, NoteKind, ObjectPath, PolicyObject, ServiceKey},
@@ -17,7 +17,7 @@ use crate::{
 pub(super) type InForce = BTreeSet<ObjectPath>;
 
 /// A service as policies may name it.
-pub(super) struct Named<'a> {
+pub(super) struct NamedService<'a> {
     key: &'a ServiceKey,
     /// Its key without partition.
     plain: &'a ServiceKey,
@@ -27,49 +27,48 @@ pub(super) struct Named<'a> {
 
 impl Registry {
     /// A service as policies may name it; `plain` is its key without partition.
-    pub(super) fn named<'a>(&self, key: &'a ServiceKey, plain: &'a ServiceKey) -> Named<'a> {
+    pub(super) fn named<'a>(&self, key: &'a ServiceKey, plain: &'a ServiceKey) -> NamedService<'a> {
         let clusters = [key, plain].map(|key| self.named.of(key));
-        Named { key, plain, clusters: clusters.iter().flat_map(|clusters| clusters.iter()).cloned().collect() }
+        NamedService { key, plain, clusters: clusters.iter().flat_map(|clusters| clusters.iter()).cloned().collect() }
     }
 
     /// The policies of one kind that match a service: those in a namespace that runs it (Admiral,
     /// docs/admiral-behaviour.md#policies). Those in other namespaces are noted.
-    pub(super) fn matching<S: Kept>(
+    pub(super) fn matching<S: PolicyKind>(
         &self,
-        &Named { key, plain, ref clusters }: &Named<'_>,
+        &NamedService { key, plain, ref clusters }: &NamedService<'_>,
         in_force: &InForce,
         notes: &mut Vec<Note>,
     ) -> Matching<S> {
         let mut matching = Vec::new();
-        for cluster_state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+        for state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
             // Half a picture does not tell which policies are at home; those in force are waited for.
-            if cluster_state.is_loading() {
+            if state.freshness.is_loading() {
                 continue;
             }
-            for (config, is_for_partitions) in naming_in::<S>(&cluster_state.policies, key, plain) {
+            for (config, is_for_partitions) in naming_in::<S>(&state.policies, key, plain) {
                 // Where the workloads beside it cannot be read, a policy that was in force stays so.
-                let stays = || {
-                    !cluster_state.knows_workloads() && in_force.contains(&config.id.in_cluster(cluster_state.name()))
-                };
+                let stays = || !state.coverage().workloads() && in_force.contains(&config.id.in_cluster(state.name()));
                 let covers = || {
-                    let is_home = |partition: &ServiceKey| cluster_state.is_home(partition, &config.id.namespace);
-                    is_for_partitions || S::COVERS_PARTITIONS && cluster_state.partitions_of(key).iter().any(is_home)
+                    let is_home = |partition: &ServiceKey| state.workloads.runs_in(partition, &config.id.namespace);
+                    is_for_partitions
+                        || S::COVERS_PARTITIONS && state.workloads.identities().partitions_of(key).iter().any(is_home)
                 };
-                if cluster_state.is_home(key, &config.id.namespace) || stays() {
-                    matching.push((cluster_state.name().clone(), config.clone()));
+                if state.workloads.runs_in(key, &config.id.namespace) || stays() {
+                    matching.push((state.name().clone(), config.clone()));
                 } else if !covers() {
-                    let (kind, message) = if cluster_state.has_read_workloads() {
+                    let (kind, message) = if state.coverage().has_read_workloads() {
                         let message = format!("no workload of {key} runs in its namespace; it has no effect");
                         (NoteKind::PolicyUnmatched, message)
                     } else {
                         let message = format!(
                             "whether a workload of {key} runs in its namespace is not known, because what runs in {} cannot \
                              be read; it has no effect until then",
-                            cluster_state.name()
+                            state.name()
                         );
                         (NoteKind::WorkloadsUnknown, message)
                     };
-                    let object = config.id.in_cluster(cluster_state.name());
+                    let object = config.id.in_cluster(state.name());
                     notes.push(Note { kind, object, service: Some(key.clone()), message });
                 }
             }
@@ -78,12 +77,15 @@ impl Registry {
     }
 
     /// The policies of one kind that name a service, wherever they stand.
-    pub(super) fn naming<S: Kept>(&self, &Named { key, plain, ref clusters }: &Named<'_>) -> Matching<S> {
+    pub(super) fn naming<S: PolicyKind>(
+        &self,
+        &NamedService { key, plain, ref clusters }: &NamedService<'_>,
+    ) -> Matching<S> {
         let mut naming = Vec::new();
         let cluster_states = clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster));
-        for cluster_state in cluster_states.filter(|cluster_state| !cluster_state.is_loading()) {
-            let configs = naming_in::<S>(&cluster_state.policies, key, plain);
-            naming.extend(configs.map(|(config, _)| (cluster_state.name().clone(), config.clone())));
+        for state in cluster_states.filter(|state| !state.freshness.is_loading()) {
+            let configs = naming_in::<S>(&state.policies, key, plain);
+            naming.extend(configs.map(|(config, _)| (state.name().clone(), config.clone())));
         }
         sorted(naming)
     }
@@ -92,11 +94,7 @@ impl Registry {
     pub(super) fn policies_in_force(&self, standing: &[ClusterName], key: &ServiceKey) -> InForce {
         let mut policies = BTreeSet::new();
         for cluster in standing {
-            let written = self
-                .cluster_states
-                .get(cluster)
-                .map(|cluster_state| cluster_state.outputs().of(key))
-                .unwrap_or_default();
+            let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
             for written in written {
                 // Filters stay by themselves where their policy cannot be read.
                 policies.extend(written.policies.iter().filter(|path| path.kind != Kind::RoutingPolicy).cloned());
@@ -108,16 +106,16 @@ impl Registry {
     /// A policy in force, where its cluster's policies of that kind cannot be read or are not wholly read yet.
     pub(super) fn unreadable_policy(&self, in_force: &InForce) -> Option<ObjectPath> {
         let is_unknown = |policy: &&ObjectPath| {
+            let state = self.cluster_states.get(&policy.cluster);
             let kind = policy.kind.observed();
-            let cluster_state = self.cluster_states.get(&policy.cluster);
-            cluster_state.zip(kind).is_some_and(|(state, kind)| state.is_loading() || !state.knows(kind))
+            state.zip(kind).is_some_and(|(state, kind)| state.freshness.is_loading() || !state.freshness.knows(kind))
         };
         in_force.iter().filter(is_unknown).min_by_key(|policy| policy.kind.observed()).cloned()
     }
 }
 
 /// The policies of a cluster that name a service, and whether each does so without its partition.
-fn naming_in<'a, S: Kept + 'a>(
+fn naming_in<'a, S: PolicyKind + 'a>(
     policies: &'a Policies,
     key: &'a ServiceKey,
     plain: &'a ServiceKey,

@@ -21,24 +21,24 @@ impl Registry {
         self.ready().ok()?;
         let published = self.published(host).and_then(|(key, spelled)| Some((self.snapshot(&key)?, spelled)));
         let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
-        for cluster_state in &self.cluster_states {
-            if !cluster_state.kinds().contains_key(&Kind::ServiceEntry) {
+        for state in &self.cluster_states {
+            if !state.freshness.watches(Kind::ServiceEntry) {
                 continue;
             }
-            if !self.is_remote(cluster_state.key()) {
+            if !self.is_remote(state.key()) {
                 clusters.push(HostCluster {
-                    name: cluster_state.key().clone(),
-                    known: ROUTES.into_iter().filter(|kind| cluster_state.serves(*kind)).collect(),
-                    others: cluster_state.outputs().others_routes(host, &self.settings.sync_namespace),
+                    name: state.key().clone(),
+                    known: ROUTES.into_iter().filter(|kind| state.freshness.serves(*kind)).collect(),
+                    others: state.outputs.others_routes(host, &self.settings.sync_namespace),
                 });
             }
-            routes.extend(cluster_state.routes().of(host).into_iter().map(|route| HostRoute {
-                cluster: cluster_state.key().clone(),
-                domain: cluster_state.domain(),
-                of_rollout: cluster_state.is_rollout_route(&route.id),
+            routes.extend(state.user_routes.routes().of(host).into_iter().map(|route| HostRoute {
+                cluster: state.key().clone(),
+                domain: state.domain(),
+                of_rollout: state.is_rollout_route(&route.id),
                 route,
             }));
-            copies.extend(cluster_state.outputs().copies_of(host));
+            copies.extend(state.outputs.copies_of(host));
         }
         let is_copied = |one: &HostRoute| {
             let origin = CopyOrigin::Object(one.route.id.in_cluster(&one.cluster));
@@ -49,7 +49,7 @@ impl Registry {
             let may_be = self
                 .cluster_states
                 .get(&one.cluster)
-                .is_some_and(|cluster_state| cluster_state.may_be_rollout_route(&one.route));
+                .is_some_and(|state| state.coverage().may_be_rollout_route(&one.route));
             one.of_rollout = may_be && !is_copied(one);
         }
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
@@ -82,30 +82,28 @@ impl Registry {
     /// The origin of a copy, where its cluster belongs to the fleet and its objects of that kind were never listed.
     fn unreadable_origin(&self, copy: &Written) -> Option<ObjectPath> {
         let origin = copy.origin.as_ref()?.object()?;
-        let cluster_state = self.cluster_states.get(&origin.cluster)?;
-        (!cluster_state.knows(copy.id.kind)).then(|| origin.clone())
+        let state = self.cluster_states.get(&origin.cluster)?;
+        (!state.freshness.knows(copy.id.kind)).then(|| origin.clone())
     }
 
     /// Every host with routes that may be copied, or with copies of ours.
     #[must_use]
     pub fn routed_hosts(&self) -> BTreeSet<Arc<str>> {
         let mut hosts = BTreeSet::new();
-        for cluster_state in &self.cluster_states {
-            hosts.extend(cluster_state.routes().hosts(&self.settings.hostname_suffix).cloned());
-            hosts.extend(cluster_state.outputs().copied_hosts().cloned());
-            hosts.extend(cluster_state.outputs().handed_over_hosts().cloned());
+        for state in &self.cluster_states {
+            hosts.extend(state.user_routes.routes().hosts(&self.settings.hostname_suffix).cloned());
+            hosts.extend(state.outputs.copied_hosts().cloned());
+            hosts.extend(state.outputs.handed_over_hosts().cloned());
         }
         hosts
     }
 
     /// Every host with routes of a cluster that may be copied, while any are.
     pub(super) fn routed_hosts_in(&self, cluster: &ClusterName) -> Vec<Arc<str>> {
-        let Some(cluster_state) =
-            self.cluster_states.get(cluster).filter(|_| self.settings.propagate != Propagate::Off)
-        else {
+        let Some(state) = self.cluster_states.get(cluster).filter(|_| self.settings.propagate != Propagate::Off) else {
             return Vec::new();
         };
-        cluster_state.routes().hosts(&self.settings.hostname_suffix).cloned().collect()
+        state.user_routes.routes().hosts(&self.settings.hostname_suffix).cloned().collect()
     }
 
     /// The hosts of a service of which users said something, or copies stand.
@@ -116,13 +114,13 @@ impl Registry {
     /// A host, where users said something of it, or copies stand.
     pub(super) fn routed(&self, host: &Host) -> Option<Arc<str>> {
         let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
-        let minds = |cluster_state: &ClusterState| {
-            let standing = cluster_state.outputs();
-            cluster_state.routes().has(&host)
+        let minds = |state: &ClusterState| {
+            let standing = &state.outputs;
+            state.user_routes.routes().has(&host)
                 || standing.has_routes_for(&host)
                 || standing.hand_written(&host).next().is_some()
         };
-        self.cluster_states.iter().any(|cluster_state| minds(&cluster_state)).then_some(host)
+        self.cluster_states.iter().any(|state| minds(&state)).then_some(host)
     }
 
     // ---- additional hosts ----
@@ -150,19 +148,18 @@ impl Registry {
         clusters.extend(self.carrying(key));
         let mut half_known = false;
         for cluster in &clusters {
-            let Some(cluster_state) = self.cluster_states.get(cluster) else { continue };
-            if cluster_state.workloads_of(key).any(|workload| workload.additional_hosts) {
+            let Some(state) = self.cluster_states.get(cluster) else { continue };
+            if state.workloads.of(key).any(|workload| workload.additional_hosts) {
                 return true;
             }
-            half_known |= !cluster_state.knows_workloads() || cluster_state.is_loading();
+            half_known |= !state.coverage().workloads() || state.freshness.is_loading();
         }
         // The workload that asks for it may be the one that cannot be read: what was written tells.
         half_known && clusters.iter().any(|cluster| self.stands_additionally(cluster, key))
     }
 
     fn stands_additionally(&self, cluster: &ClusterName, key: &ServiceKey) -> bool {
-        let written =
-            self.cluster_states.get(cluster).map(|cluster_state| cluster_state.outputs().of(key)).unwrap_or_default();
+        let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         let is_additional = |host: &str| {
             let mut suffixes = self.settings.additional_endpoint_suffixes.iter();
             suffixes.any(|suffix| host.strip_suffix(suffix.as_str()).is_some_and(|before| before.ends_with('.')))

@@ -14,10 +14,10 @@ impl Registry {
         let mut clusters: BTreeSet<ClusterName> = self.clusters_of.of(key).iter().cloned().collect();
         clusters.extend(self.carrying(key));
         let mut ports = BTreeSet::new();
-        for cluster_state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
-            let backends = cluster_state.backends(key);
+        for state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+            let backends = state.backends(key, &[]);
             ports.extend(backends.all().flat_map(|backend| backend.ports.iter().skip(1)).map(|port| port.number));
-            let written = self.carried_service(&cluster_state, key, Variant::Default);
+            let written = self.carried_service(&state, key, Variant::Default);
             ports.extend(written.iter().flat_map(|written| written.ports.values()).map(|(number, _)| *number));
         }
         ports
@@ -46,7 +46,7 @@ impl Registry {
         let mut keys: BTreeSet<ServiceKey> = self
             .cluster_states
             .get(cluster)
-            .map_or_else(BTreeSet::new, |cluster_state| cluster_state.service_keys().cloned().collect());
+            .map_or_else(BTreeSet::new, |state| state.workloads.service_keys().cloned().collect());
         if let Some(carried) = self.carried.get(&cluster.label_value()) {
             keys.extend(carried.keys().cloned());
         }
@@ -56,8 +56,8 @@ impl Registry {
     /// Those, and the services with objects of ours there.
     pub(super) fn keys_in(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
         let mut keys = self.keys_running_in(cluster);
-        if let Some(cluster_state) = self.cluster_states.get(cluster) {
-            keys.extend(cluster_state.outputs().keys().cloned());
+        if let Some(state) = self.cluster_states.get(cluster) {
+            keys.extend(state.outputs.keys().cloned());
         }
         keys
     }
@@ -66,7 +66,7 @@ impl Registry {
     pub(super) fn keys_for(&self, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
         let mut keys = self.keys_in(cluster);
         let clients =
-            self.cluster_states.get(cluster).map(|cluster_state| cluster_state.identities()).unwrap_or_default();
+            self.cluster_states.get(cluster).map(|state| state.workloads.identities().all()).unwrap_or_default();
         let dependencies = self.dependencies.read();
         for destination in clients.iter().flat_map(|client| dependencies.destinations_of(client)) {
             keys.extend(self.keys_of(&destination));
@@ -82,10 +82,10 @@ impl Registry {
     #[must_use]
     pub fn client_namespaces(&self) -> Vec<(ClusterName, Arc<str>)> {
         let mut namespaces = BTreeSet::new();
-        for cluster_state in &self.cluster_states {
-            for plane in self.control_planes(cluster_state.key()) {
+        for state in &self.cluster_states {
+            for plane in self.control_planes(state.key()) {
                 namespaces
-                    .extend(cluster_state.client_namespaces().map(|namespace| (plane.clone(), namespace.clone())));
+                    .extend(state.workloads.client_namespaces().map(|namespace| (plane.clone(), namespace.clone())));
             }
         }
         namespaces.into_iter().collect()
@@ -97,8 +97,8 @@ impl Registry {
         let mut names: Vec<_> = self
             .cluster_states
             .iter()
-            .filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
-            .map(|cluster_state| cluster_state.key().clone())
+            .filter(|state| state.freshness.watches(Kind::ServiceEntry))
+            .map(|state| state.key().clone())
             .collect();
         names.sort();
         names
@@ -108,17 +108,17 @@ impl Registry {
     #[must_use]
     pub fn clusters(&self) -> Vec<ClusterStatus> {
         let status = |name: &ClusterName| {
-            let cluster_state = self.cluster_states.get(name)?;
+            let state = self.cluster_states.get(name)?;
             Some(ClusterStatus {
                 name: name.clone(),
-                kinds: cluster_state.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
-                regions: cluster_state.topology().regions(),
-                network: cluster_state.gateway_network(),
-                gateway: cluster_state.topology().gateway(),
+                kinds: state.freshness.kinds().iter().map(|(kind, state)| (*kind, state.clone())).collect(),
+                regions: state.topology.regions(),
+                network: state.network(),
+                gateway: state.topology.gateway(),
                 control_planes: self.remotes.read().get(name).into_iter().flatten().cloned().collect(),
-                workloads: cluster_state.workload_count(),
-                services: cluster_state.service_keys().count(),
-                written: cluster_state.outputs().owned().count(),
+                workloads: state.workloads.count(),
+                services: state.workloads.service_keys().count(),
+                written: state.outputs.owned().count(),
             })
         };
         self.cluster_names().iter().filter_map(status).collect()
@@ -129,12 +129,12 @@ impl Registry {
     /// The objects of ours for a unit in a cluster.
     #[must_use]
     pub fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
-        let Some(cluster_state) = self.cluster_states.get(cluster) else { return Vec::new() };
+        let Some(state) = self.cluster_states.get(cluster) else { return Vec::new() };
         match unit {
-            WorkKey::Service(key) => cluster_state.outputs().of(key),
-            WorkKey::Sidecar(_, namespace) => cluster_state.outputs().sidecars_in(namespace),
-            WorkKey::Host(host) => cluster_state.outputs().copies_of(host),
-            WorkKey::Namespace(_, namespace) => cluster_state.outputs().of_namespace(namespace),
+            WorkKey::Service(key) => state.outputs.of(key),
+            WorkKey::Sidecar(_, namespace) => state.outputs.sidecars_in(namespace),
+            WorkKey::Host(host) => state.outputs.copies_of(host),
+            WorkKey::Namespace(_, namespace) => state.outputs.of_namespace(namespace),
         }
     }
 
@@ -155,14 +155,14 @@ impl Registry {
     /// One ServiceEntry, DestinationRule or Sidecar, whoever made it.
     #[must_use]
     pub fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
-        self.cluster_states.get(cluster)?.outputs().get(id)
+        self.cluster_states.get(cluster)?.outputs.get(id)
     }
 
     /// Every object of ours in a cluster.
     #[must_use]
     pub fn owned(&self, cluster: &ClusterName) -> Vec<Arc<Written>> {
-        let Some(cluster_state) = self.cluster_states.get(cluster) else { return Vec::new() };
-        let mut owned: Vec<_> = cluster_state.outputs().owned().cloned().collect();
+        let Some(state) = self.cluster_states.get(cluster) else { return Vec::new() };
+        let mut owned: Vec<_> = state.outputs.owned().cloned().collect();
         owned.sort_by(|a, b| a.id.cmp(&b.id));
         owned
     }
@@ -170,22 +170,22 @@ impl Registry {
     /// Number of objects of ours in a cluster.
     #[must_use]
     pub fn owned_count(&self, cluster: &ClusterName) -> usize {
-        self.cluster_states.get(cluster).map_or(0, |cluster_state| cluster_state.outputs().owned_count())
+        self.cluster_states.get(cluster).map_or(0, |state| state.outputs.owned_count())
     }
 
     /// Whether a VirtualService holds the weights of a Rollout there, and so is no user's route (Admiral,
     /// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
     #[must_use]
     pub fn is_rollout_route(&self, cluster: &ClusterName, id: &ObjectId) -> bool {
-        self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.is_rollout_route(id))
+        self.cluster_states.get(cluster).is_some_and(|state| state.is_rollout_route(id))
     }
 
     /// Whether it is known what stands in a cluster, so that differences can be told.
     #[must_use]
     pub fn can_write(&self, cluster: &ClusterName) -> bool {
-        self.cluster_states.get(cluster).is_some_and(|cluster_state| {
+        self.cluster_states.get(cluster).is_some_and(|state| {
             let written = [Kind::ServiceEntry, Kind::DestinationRule];
-            written.iter().all(|kind| cluster_state.knows(*kind)) && !cluster_state.is_loading()
+            written.iter().all(|kind| state.freshness.knows(*kind)) && !state.freshness.is_loading()
         })
     }
 
@@ -193,14 +193,14 @@ impl Registry {
     #[must_use]
     pub fn may_remove(&self, cluster: &ClusterName) -> bool {
         self.ready().is_ok()
-            && self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.knows_all_wanted())
+            && self.cluster_states.get(cluster).is_some_and(|state| state.freshness.knows_all_wanted())
             && !self.misses_readers(cluster)
     }
 
     /// Whether a namespace exists; `None` when the namespaces of the cluster are not known.
     #[must_use]
     pub fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
-        let cluster_state = self.cluster_states.get(cluster)?;
-        cluster_state.knows(Kind::Namespace).then(|| cluster_state.has_namespace(name))
+        let state = self.cluster_states.get(cluster)?;
+        state.freshness.knows(Kind::Namespace).then(|| state.namespaces.has(name))
     }
 }

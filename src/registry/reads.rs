@@ -115,7 +115,7 @@ impl Registry {
         let is_first = self
             .cluster_states
             .get(cluster)
-            .is_some_and(|cluster_state| cluster_state.kinds().get(&kind) == Some(&KindState::Loading));
+            .is_some_and(|state| state.freshness.kinds().get(&kind) == Some(&KindState::Loading));
         if is_first {
             self.read_failed(cluster, ReadTarget::Kind(kind), failure, now_seconds);
         }
@@ -124,8 +124,7 @@ impl Registry {
     /// What is read of each cluster, the hub included, and what of it cannot be read now.
     #[must_use]
     pub fn reads(&self) -> BTreeMap<ClusterName, ClusterReads> {
-        let mut clusters: BTreeSet<ClusterName> =
-            self.cluster_states.iter().map(|cluster_state| cluster_state.key().clone()).collect();
+        let mut clusters: BTreeSet<ClusterName> = self.cluster_states.iter().map(|state| state.key().clone()).collect();
         clusters.extend(self.reads.failing.lock().keys().map(|(cluster, _)| cluster.clone()));
         clusters.into_iter().map(|cluster| (cluster.clone(), self.reads_in(&cluster))).collect()
     }
@@ -145,9 +144,9 @@ impl Registry {
             of_cluster.collect()
         };
         let others = unread.iter().filter(|unread| unread.target.comes_first()).count();
-        let watched = self.cluster_states.get(cluster).map_or(0, |cluster_state| {
-            unread.extend(cluster_state.kinds().iter().filter_map(|(kind, state)| unread_kind(*kind, state)));
-            cluster_state.kinds().len()
+        let watched = self.cluster_states.get(cluster).map_or(0, |state| {
+            unread.extend(state.freshness.kinds().iter().filter_map(|(kind, state)| unread_kind(*kind, state)));
+            state.freshness.kinds().len()
         });
         unread.sort_by_key(|unread| unread.target);
         ClusterReads { all: watched + others, unread }

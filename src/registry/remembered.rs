@@ -27,11 +27,7 @@ impl Registry {
         let mut votes: BTreeMap<Host, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
         let (mut subject_names, mut policy_regions) = (BTreeSet::new(), BTreeMap::<Host, BTreeSet<Arc<str>>>::new());
         for cluster in standing {
-            let written = self
-                .cluster_states
-                .get(cluster)
-                .map(|cluster_state| cluster_state.outputs().of(key))
-                .unwrap_or_default();
+            let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
             for written in written {
                 subject_names.extend(written.recalled.subject_names.iter().cloned());
                 let Some(host) = written.host.as_deref().and_then(|host| Host::parse(host).ok()) else { continue };
@@ -58,8 +54,8 @@ impl Registry {
         let Ok(host) = Host::of_service(key, &self.settings.hostname_suffix, keep_case) else { return };
         let name = host.destination_rule_name(true);
         let id = ObjectId::new(Kind::DestinationRule, &self.settings.sync_namespace, &name);
-        for cluster_state in &self.cluster_states {
-            let written = cluster_state.outputs().get(&id).filter(|written| written.owner == Owner::Admiral);
+        for state in &self.cluster_states {
+            let written = state.outputs.get(&id).filter(|written| written.owner == Owner::Admiral);
             if let Some(region) = written.and_then(|written| written.recalled.primary.clone()) {
                 *votes.entry(host.clone()).or_default().entry(region).or_default() += 1;
             }
@@ -84,8 +80,8 @@ impl Registry {
             let key = ServiceKey::parse(&name[at + 1..], &name[..at]).ok()?;
             let clusters = self.clusters_of.of(&key);
             let publishes = |cluster: &ClusterName| {
-                self.cluster_states.get(cluster).is_some_and(|cluster_state| {
-                    !cluster_state.is_loading() && cluster_state.backends(&key).all().next().is_some()
+                self.cluster_states.get(cluster).is_some_and(|state| {
+                    !state.freshness.is_loading() && state.backends(&key, &[]).all().next().is_some()
                 })
             };
             clusters.iter().any(publishes).then_some(key)

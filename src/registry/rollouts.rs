@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{candidates::Candidate, cluster_state::POD_HASH, purpose::Purpose, rollout_weights};
+use super::{candidates::Candidate, cluster_state::services::POD_HASH, purpose::Purpose, rollout_weights};
 use crate::{
     model::{Canary, ObjectId, Rollout, RolloutStrategy, Route},
     plan::input::RelativeWeight,

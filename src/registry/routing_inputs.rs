@@ -7,25 +7,16 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
-    cluster_state::ClusterState,
+    cluster_state::user_hosts::{self, Routed},
     dependencies::Dependencies,
-    partition::Spelling,
-    user_hosts::{self, Routed},
+    written_for::ruled_namespace,
 };
 use crate::{
     config::{Propagate, Settings},
-    istio::{IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES},
+    istio::IN_CLUSTER_SUFFIX,
     model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey},
     plan::input::{Proxied, RoutingInputs, RuledNamespace},
 };
-
-/// The namespace that a rule of ours is for, by its name: it may stand in what was the Istio namespace before.
-pub(super) fn ruled_namespace(id: &ObjectId) -> Option<&str> {
-    if id.kind != Kind::DestinationRule {
-        return None;
-    }
-    NAMESPACE_RULE_SUFFIXES.iter().find_map(|suffix| id.name.strip_suffix(suffix))
-}
 
 /// Whether some setting asks for the rules of namespaces.
 fn rules_wanted(settings: &Settings) -> bool {
@@ -91,8 +82,10 @@ impl Registry {
         let mut clients: Vec<(ClusterName, String)> = Vec::new();
         for dependent in &dependents {
             for cluster in self.running.of(dependent).iter() {
-                let Some(client) =
-                    self.cluster_states.get(cluster).and_then(|cluster_state| cluster_state.spelled(dependent))
+                let Some(client) = self
+                    .cluster_states
+                    .get(cluster)
+                    .and_then(|state| state.workloads.identities().display_name(dependent))
                 else {
                     continue;
                 };
@@ -107,17 +100,11 @@ impl Registry {
     /// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
     fn keep_filters(&self, key: &ServiceKey, standing: &[ClusterName], kept: &mut Vec<(ClusterName, ObjectId)>) {
         for cluster in standing {
-            let written = self
-                .cluster_states
-                .get(cluster)
-                .map(|cluster_state| cluster_state.outputs().of(key))
-                .unwrap_or_default();
+            let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
             for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
                 let policy = filter.policies.iter().find(|policy| policy.kind == Kind::RoutingPolicy);
                 let of = policy.and_then(|policy| self.cluster_states.get(&policy.cluster));
-                if of.is_some_and(|cluster_state| {
-                    cluster_state.is_loading() || !cluster_state.knows(Kind::RoutingPolicy)
-                }) {
+                if of.is_some_and(|state| state.freshness.is_loading() || !state.freshness.knows(Kind::RoutingPolicy)) {
                     kept.push((cluster.clone(), filter.id.clone()));
                 }
             }
@@ -128,41 +115,36 @@ impl Registry {
     fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &[ClusterName], beside: &mut RoutingInputs) {
         let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
         let unread = self.carrying(key);
-        for cluster_state in &self.cluster_states {
+        for state in &self.cluster_states {
             // A hub that is no cluster of the fleet has no routes.
-            if !cluster_state.kinds().contains_key(&Kind::VirtualService) {
+            if !state.freshness.watches(Kind::VirtualService) {
                 continue;
             }
             // What cannot be read now may run it, and a user may route it there.
-            let may_run = !cluster_state.knows_workloads()
-                && (cluster_state.outputs().holds(key) || unread.contains(cluster_state.name()));
-            let runs = may_run || !cluster_state.namespaces_of(&key.identity).is_empty();
+            let may_run = !state.coverage().workloads() && (state.outputs.holds(key) || unread.contains(state.name()));
+            let runs = may_run || !state.workloads.identities().namespaces_of(&key.identity).is_empty();
             // Routes of other clusters come there as copies.
             if !runs && self.settings.propagate == Propagate::Off {
                 continue;
             }
-            beside.routes_unknown |= cluster_state.is_loading()
-                || !cluster_state.knows(Kind::VirtualService)
-                || (runs && !cluster_state.knows_workloads());
-            if let Some(id) = cluster_state.user_hosts().of_tail(&tail) {
-                let found = (cluster_state.name().clone(), id.clone());
+            beside.routes_unknown |= state.freshness.is_loading()
+                || !state.freshness.knows(Kind::VirtualService)
+                || (runs && !state.coverage().workloads());
+            if let Some(id) = state.user_routes.hosts().of_tail(&tail) {
+                let found = (state.name().clone(), id.clone());
                 if beside.users_route.as_ref().is_none_or(|first| found < *first) {
                     beside.users_route = Some(found);
                 }
             }
             if runs && self.settings.enable_custom_vs_merge {
-                let custom = cluster_state.custom_routes(plain.folded());
-                beside.custom.extend(custom.into_iter().map(|route| (cluster_state.name().clone(), route)));
+                let custom = state.user_routes.merged_for(plain.folded());
+                beside.custom.extend(custom.into_iter().map(|route| (state.name().clone(), route)));
             }
         }
         beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
         if beside.routes_unknown {
             for cluster in standing {
-                let written = self
-                    .cluster_states
-                    .get(cluster)
-                    .map(|cluster_state| cluster_state.outputs().of(key))
-                    .unwrap_or_default();
+                let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
                 let routes = written.iter().filter(|written| is_in_cluster(&written.id));
                 beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
             }
@@ -196,10 +178,9 @@ impl Registry {
     }
 
     fn taken_by_user(&self, hosts: &[Host]) -> Option<String> {
-        let taken = self.cluster_states.iter().flat_map(|cluster_state| {
-            let taken =
-                hosts.iter().filter_map(|host| Some((host, cluster_state.user_hosts().of_host(host.as_str())?)));
-            taken.map(|(host, id)| (host.clone(), cluster_state.name().clone(), id.clone())).collect::<Vec<_>>()
+        let taken = self.cluster_states.iter().flat_map(|state| {
+            let taken = hosts.iter().filter_map(|host| Some((host, state.user_routes.hosts().of_host(host.as_str())?)));
+            taken.map(|(host, id)| (host.clone(), state.name().clone(), id.clone())).collect::<Vec<_>>()
         });
         let (host, cluster, id) = taken.min()?;
         Some(format!(
@@ -230,10 +211,10 @@ impl Registry {
     pub(super) fn keys_under(&self, plain: &Identity) -> BTreeSet<ServiceKey> {
         let mut keys: BTreeSet<ServiceKey> = self.keys_of(plain).into_iter().collect();
         if self.settings.enable_sw_aware_ns_caches {
-            for cluster_state in &self.cluster_states {
+            for state in &self.cluster_states {
                 let of_plain =
-                    |key: &&ServiceKey| cluster_state.plain_of(key).is_some_and(|known| known.identity == *plain);
-                keys.extend(cluster_state.service_keys().filter(of_plain).cloned());
+                    |key: &&ServiceKey| state.workloads.plain_of(key).is_some_and(|known| known.identity == *plain);
+                keys.extend(state.workloads.service_keys().filter(of_plain).cloned());
             }
         }
         keys
@@ -247,10 +228,10 @@ impl Registry {
         let mut keys = BTreeSet::new();
         let clusters = match identity {
             Some(identity) => self.named_for_routing.of(identity),
-            None => self.cluster_states.iter().map(|cluster_state| cluster_state.key().clone()).collect(),
+            None => self.cluster_states.iter().map(|state| state.key().clone()).collect(),
         };
-        for cluster_state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
-            let of_shard = cluster_state.policies.routing.keys();
+        for state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+            let of_shard = state.policies.routing.keys();
             keys.extend(of_shard.filter(|key| identity.is_none_or(|identity| key.identity == *identity)).cloned());
         }
         keys
@@ -262,9 +243,9 @@ impl Registry {
             return BTreeSet::new();
         }
         let mut namespaces = BTreeSet::new();
-        for cluster_state in self.clusters_of.of(key).iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
+        for state in self.clusters_of.of(key).iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
             namespaces.extend(
-                cluster_state.homes(key).into_iter().map(|namespace| (cluster_state.name().clone(), namespace)),
+                state.workloads.namespaces_of(key).into_iter().map(|namespace| (state.name().clone(), namespace)),
             );
         }
         namespaces
@@ -272,12 +253,12 @@ impl Registry {
 
     /// The namespaces of a cluster that have, or may want, rules of ours.
     pub(super) fn namespace_units(&self, cluster: &ClusterName) -> BTreeSet<WorkKey> {
-        let Some(cluster_state) = self.cluster_states.get(cluster) else { return BTreeSet::new() };
+        let Some(state) = self.cluster_states.get(cluster) else { return BTreeSet::new() };
         let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
         if rules_wanted(&self.settings) {
-            namespaces.extend(cluster_state.client_namespaces().cloned());
+            namespaces.extend(state.workloads.client_namespaces().cloned());
         }
-        let ruled = cluster_state.outputs().owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
+        let ruled = state.outputs.owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
         namespaces.extend(ruled);
         namespaces.into_iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace)).collect()
     }
@@ -307,11 +288,11 @@ impl Registry {
     pub fn ruled_namespace(&self, cluster: &ClusterName, namespace: &str) -> Option<RuledNamespace> {
         self.ready().ok()?;
         let (keys, standing, domain) = {
-            let cluster_state = self.cluster_states.get(cluster)?;
+            let state = self.cluster_states.get(cluster)?;
             let wanted = rules_wanted(&self.settings) && !self.is_remote(cluster);
-            let keys = if wanted { cluster_state.keys_in(namespace) } else { BTreeSet::new() };
-            let standing = cluster_state.outputs().of_namespace(namespace);
-            (keys, standing.iter().map(|written| written.id.clone()).collect(), cluster_state.domain())
+            let keys = if wanted { state.workloads.keys_in(namespace) } else { BTreeSet::new() };
+            let standing = state.outputs.of_namespace(namespace);
+            (keys, standing.iter().map(|written| written.id.clone()).collect(), state.domain())
         };
         Some(RuledNamespace {
             cluster: cluster.clone(),
@@ -327,22 +308,6 @@ impl Registry {
 /// Whether an object of ours routes inside its cluster.
 fn is_in_cluster(id: &ObjectId) -> bool {
     id.kind == Kind::VirtualService && id.name.ends_with(IN_CLUSTER_SUFFIX)
-}
-
-impl ClusterState {
-    /// An identity as the oldest workload spells it, whose pods carry it so.
-    fn spelled(&self, identity: &Identity) -> Option<String> {
-        self.keys_of_identity(identity)
-            .into_iter()
-            .filter_map(|key| self.oldest(&key))
-            .min_by(|a, b| {
-                let order = |spelling: &Spelling| (spelling.created_seconds, spelling.key.environment.clone());
-                order(a).cmp(&order(b)).then_with(|| a.key.identity.as_str().cmp(b.key.identity.as_str()))
-            })
-            .map(|oldest| oldest.key.identity)
-            .or_else(|| self.client(identity))
-            .map(|identity| identity.to_string())
-    }
 }
 
 impl Dependencies {

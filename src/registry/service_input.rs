@@ -11,11 +11,11 @@ use super::{
     addresses::Claimed,
     agreement::{self, Culprit},
     carried::CarriedService,
-    cluster_state::{Backends, ClusterState, Problem},
+    cluster_state::{Backends, ClusterState, WorkloadProblem},
     dirty::Trigger,
     hints::HintBudget,
     notes::NoteSource,
-    partition::{Spelling, is_plain_of},
+    partition::{DisplayKey, is_plain_of},
 };
 use crate::{
     config::{Sidecars, WithoutDependency},
@@ -50,30 +50,30 @@ impl Registry {
         candidates.extend(self.carrying(key));
         let dependents = self.dependencies.read().sources_of(&key.identity);
 
-        let mut spelled: Option<Spelling> = None;
+        let mut spelled: Option<DisplayKey> = None;
         let mut sources = Vec::new();
         let mut variants: BTreeMap<Variant, Vec<Source>> = BTreeMap::new();
         let mut unpublished = Vec::new();
         let mut parked = BTreeMap::new();
         let mut seen = self.backends_of(key, &candidates);
         for cluster in &candidates {
-            let Some(cluster_state) = self.cluster_states.get(cluster) else { continue };
-            if let Some(oldest) = cluster_state.oldest(key)
+            let Some(state) = self.cluster_states.get(cluster) else { continue };
+            if let Some(oldest) = state.workloads.display_key(key)
                 && spelled.as_ref().is_none_or(|known| oldest < *known)
             {
                 spelled = Some(oldest);
             }
             let mut backends = seen.remove(cluster).unwrap_or_default();
             parked.extend(backends.parked.take().map(|parked| (cluster.clone(), parked)));
-            let carried = self.carried_service(&cluster_state, key, Variant::Default);
-            let Some(source) = lift_source(&cluster_state, key, Variant::Default, &mut backends, carried) else {
+            let carried = self.carried_service(&state, key, Variant::Default);
+            let Some(source) = lift_source(&state, key, Variant::Default, &mut backends, carried) else {
                 unpublished.extend(backends.problems.into_iter().map(|problem| (cluster.clone(), problem)));
                 continue;
             };
             sources.push(source);
             for variant in Variant::OTHERS {
-                let carried = self.carried_service(&cluster_state, key, variant);
-                if let Some(source) = lift_source(&cluster_state, key, variant, &mut backends, carried) {
+                let carried = self.carried_service(&state, key, variant);
+                if let Some(source) = lift_source(&state, key, variant, &mut backends, carried) {
                     variants.entry(variant).or_default().push(source);
                 }
             }
@@ -91,7 +91,7 @@ impl Registry {
         let declared = !dependents.is_empty();
         // A client needs no Service and no port; a destination does.
         let is_destination = declared || !sources.is_empty();
-        for (cluster, Problem { id, kind, message, of_destination }) in unpublished {
+        for (cluster, WorkloadProblem { id, kind, message, of_destination }) in unpublished {
             if is_destination || !of_destination {
                 notes.push(note(kind, id.in_cluster(&cluster), key, message));
             }
@@ -103,7 +103,7 @@ impl Registry {
             );
             notes.push(note(NoteKind::Suspended, object, key, message));
         }
-        let Spelling { key: spelled, plain: identity, keep_case, .. } = spelled.unwrap_or_else(|| Spelling {
+        let DisplayKey { key: spelled, plain: identity, keep_case, .. } = spelled.unwrap_or_else(|| DisplayKey {
             created_seconds: 0,
             key: key.clone(),
             plain: self.written_identity(&standing, key).unwrap_or_else(|| key.identity.clone()),
@@ -156,7 +156,7 @@ impl Registry {
     /// The identity without partition that the service's objects show, where no workload of it can be read.
     fn written_identity(&self, standing: &[ClusterName], key: &ServiceKey) -> Option<Identity> {
         standing.iter().find_map(|cluster| {
-            let written = self.cluster_states.get(cluster)?.outputs().of(key);
+            let written = self.cluster_states.get(cluster)?.outputs.of(key);
             let shown = written.iter().filter_map(|written| Identity::parse(written.identity.as_deref()?).ok());
             shown.filter(|identity| is_plain_of(identity, &key.identity)).min()
         })
@@ -170,14 +170,14 @@ impl Registry {
 
     pub(super) fn carried_service(
         &self,
-        cluster_state: &ClusterState,
+        state: &ClusterState,
         key: &ServiceKey,
         variant: Variant,
     ) -> Option<CarriedService> {
-        if cluster_state.knows_endpoints() {
+        if state.coverage().endpoints() {
             return None;
         }
-        self.carried.get(&cluster_state.name().label_value())?.service(key, variant, cluster_state.name())
+        self.carried.get(&state.name().label_value())?.service(key, variant, state.name())
     }
 
     fn targets(
@@ -194,7 +194,7 @@ impl Registry {
         let everywhere = !declared && self.settings.without_dependency == WithoutDependency::All;
         let mut dependent_namespaces = self.namespaces_running(dependents);
         let mut candidates: BTreeSet<ClusterName> = if everywhere {
-            self.cluster_states.iter().map(|cluster_state| cluster_state.key().clone()).collect()
+            self.cluster_states.iter().map(|state| state.key().clone()).collect()
         } else {
             dependent_namespaces.keys().chain(standing).cloned().collect()
         };
@@ -202,27 +202,24 @@ impl Registry {
         candidates
             .iter()
             .filter_map(|cluster| self.cluster_states.get(cluster))
-            .filter(|cluster_state| cluster_state.kinds().contains_key(&Kind::ServiceEntry))
-            .filter_map(|cluster_state| {
-                let dependent_namespaces = dependent_namespaces.remove(cluster_state.key()).unwrap_or_default();
-                let is_source = sources.iter().any(|source| source.cluster == *cluster_state.key());
+            .filter(|state| state.freshness.watches(Kind::ServiceEntry))
+            .filter_map(|state| {
+                let dependent_namespaces = dependent_namespaces.remove(state.key()).unwrap_or_default();
+                let is_source = sources.iter().any(|source| source.cluster == *state.key());
                 // Who depends on it there is not known: what stands there is kept up.
-                let kept = standing.binary_search(cluster_state.key()).is_ok()
-                    && cluster_state.outputs().holds(key)
-                    && !cluster_state.knows_dependents();
+                let kept = standing.binary_search(state.key()).is_ok()
+                    && state.outputs.holds(key)
+                    && !state.coverage().dependents();
                 if !(is_source || everywhere || kept || !dependent_namespaces.is_empty()) {
                     return None;
                 }
                 Some(Target {
-                    cluster: cluster_state.key().clone(),
-                    served_clusters: vec![ServedCluster {
-                        cluster: cluster_state.key().clone(),
-                        network: cluster_state.gateway_network(),
-                    }],
-                    regions: self.regions_of(&cluster_state),
-                    nodes_unread: !cluster_state.knows(Kind::Node),
-                    network: cluster_state.gateway_network().filter(|_| self.settings.direct_endpoints),
-                    identity_namespaces: cluster_state.namespaces_of(&key.identity),
+                    cluster: state.key().clone(),
+                    served_clusters: vec![ServedCluster { cluster: state.key().clone(), network: state.network() }],
+                    regions: self.regions_of(&state),
+                    nodes_unread: !state.freshness.knows(Kind::Node),
+                    network: state.network().filter(|_| self.settings.direct_endpoints),
+                    identity_namespaces: state.workloads.identities().namespaces_of(&key.identity),
                     dependent_namespaces: dependent_namespaces.into_iter().collect(),
                     frozen: false,
                 })
@@ -233,12 +230,13 @@ impl Registry {
     /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address.
     /// Services that waited for a host that became free are marked.
     pub fn claim(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
-        let runs =
-            |other: &ServiceKey| {
-                self.clusters_of.of(other).iter().any(|cluster| {
-                    self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.runs(other))
-                }) || !self.carrying(other).is_empty()
-            };
+        let runs = |other: &ServiceKey| {
+            self.clusters_of
+                .of(other)
+                .iter()
+                .any(|cluster| self.cluster_states.get(cluster).is_some_and(|state| state.workloads.runs(other)))
+                || !self.carrying(other).is_empty()
+        };
         self.yield_to_owners(key, hosts);
         let Claimed { mut claims, freed_for, conflicts, exhausted, changed } =
             self.addresses.lock().claim(key, hosts, &runs);
@@ -302,7 +300,7 @@ impl Registry {
                 let here = self
                     .cluster_states
                     .get(cluster)
-                    .map(|cluster_state| cluster_state.namespaces_of(identity))
+                    .map(|state| state.workloads.identities().namespaces_of(identity))
                     .unwrap_or_default();
                 if !here.is_empty() {
                     namespaces.entry(cluster.clone()).or_default().extend(here);
@@ -325,14 +323,13 @@ impl Registry {
             [vec![cluster.clone()], self.remotes_of(cluster)].concat()
         };
         // Who has a sidecar because of the namespace is not known: then no host may be taken away.
-        if read_in
-            .iter()
-            .any(|of| self.cluster_states.get(of).is_some_and(|cluster_state| cluster_state.doubts_sidecars()))
+        if read_in.iter().any(|of| self.cluster_states.get(of).is_some_and(|state| state.coverage().doubts_sidecars()))
         {
             return None;
         }
-        let identities =
-            |of: &ClusterName| self.cluster_states.get(of).map(|cluster_state| cluster_state.identities_in(namespace));
+        let identities = |of: &ClusterName| {
+            self.cluster_states.get(of).map(|state| state.workloads.identities().in_namespace(namespace))
+        };
         let clients: BTreeSet<Identity> = read_in.iter().filter_map(identities).flatten().collect();
         let (destinations, mut hosts): (BTreeSet<Identity>, BTreeSet<Host>) = {
             let dependencies = self.dependencies.read();
@@ -359,14 +356,14 @@ impl Registry {
                 local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
             }
         }
-        let cluster_state = self.cluster_states.get(cluster)?;
+        let state = self.cluster_states.get(cluster)?;
         let elsewhere = hosts.iter().flat_map(|host| {
-            self.entry_namespaces(&cluster_state, host).into_iter().map(|namespace| (namespace, host.clone()))
+            self.entry_namespaces(&state, host).into_iter().map(|namespace| (namespace, host.clone()))
         });
         Some(ClientNamespace {
             cluster: cluster.clone(),
-            domain: cluster_state.domain(),
-            istio_namespace: cluster_state.istio_namespace().clone(),
+            domain: state.domain(),
+            istio_namespace: state.namespaces.of_istio().clone(),
             elsewhere: elsewhere.collect(),
             namespace: namespace.into(),
             is_client: !destinations.is_empty(),
@@ -384,11 +381,7 @@ impl Registry {
         }
         let mut hosts = BTreeSet::new();
         for cluster in standing.iter() {
-            let written = self
-                .cluster_states
-                .get(cluster)
-                .map(|cluster_state| cluster_state.outputs().of(key))
-                .unwrap_or_default();
+            let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
             let entries = written.iter().filter(|written| written.id.kind == Kind::ServiceEntry);
             hosts.extend(entries.filter_map(|entry| Host::parse(entry.host.as_deref()?).ok()));
         }
@@ -431,7 +424,7 @@ impl Registry {
             self.clusters_of
                 .of(key)
                 .iter()
-                .any(|cluster| self.cluster_states.get(cluster).is_some_and(|cluster_state| cluster_state.runs(key)))
+                .any(|cluster| self.cluster_states.get(cluster).is_some_and(|state| state.workloads.runs(key)))
                 || !self.carrying(key).is_empty()
         })
     }
@@ -439,19 +432,19 @@ impl Registry {
 
 /// The cluster as a source of one variant of the service.
 fn lift_source(
-    cluster_state: &ClusterState,
+    state: &ClusterState,
     key: &ServiceKey,
     variant: Variant,
     backends: &mut Backends,
     carried: Option<CarriedService>,
 ) -> Option<Source> {
-    let loading = cluster_state.is_loading();
+    let loading = state.freshness.is_loading();
     let unseen = |kind: Kind| {
         loading
-            || !cluster_state.knows(Kind::Service)
-            || !cluster_state.knows(kind)
-            || (kind == Kind::Rollout && cluster_state.doubts_rollouts_of(key))
-            || (!is_machine(kind) && cluster_state.doubts_sidecars_of(key))
+            || !state.freshness.knows(Kind::Service)
+            || !state.freshness.knows(kind)
+            || (kind == Kind::Rollout && state.coverage().doubts_rollouts_of(key))
+            || (!is_machine(kind) && state.coverage().doubts_sidecars_of(key))
     };
     let carried_locality = carried.as_ref().and_then(|carried| carried.locality.clone());
     let written_gateway = carried.as_ref().and_then(|carried| carried.gateway.clone());
@@ -474,21 +467,21 @@ fn lift_source(
     let kinds = [written, seen, unseen_local];
     let beside_rollouts = kinds.into_iter().flatten().find(|kind| *kind != Kind::Rollout);
     let workload = beside_rollouts.or_else(|| kinds.into_iter().flatten().next())?;
-    let locality = if loading { None } else { cluster_state.topology().locality() };
+    let locality = if loading { None } else { state.topology.locality() };
     let gateway = if loading {
         None
-    } else if cluster_state.knows(Kind::Namespace) {
-        cluster_state.topology().gateway()
+    } else if state.freshness.knows(Kind::Namespace) {
+        state.topology.gateway()
     } else {
-        cluster_state.topology().gateway_like(written_gateway.as_ref())
+        state.topology.gateway_like(written_gateway.as_ref())
     };
-    let services_unknown = loading || !cluster_state.knows(Kind::Service);
-    let pods_unknown = services_unknown || !cluster_state.knows_pods() || carried.is_some();
+    let services_unknown = loading || !state.freshness.knows(Kind::Service);
+    let pods_unknown = services_unknown || !state.coverage().pods() || carried.is_some();
     let pods = if pods_unknown && !written_pods.is_empty() {
         Pods::LastKnown(written_pods)
-    } else if cluster_state.lists_pods() && !(pods_unknown && written_gateway.is_some()) {
+    } else if state.coverage().lists_pods() && !(pods_unknown && written_gateway.is_some()) {
         let with_pods = services.iter_mut().filter(|backend| backend.machine.is_none());
-        with_pods.for_each(|backend| backend.pods = cluster_state.pods(backend));
+        with_pods.for_each(|backend| backend.pods = state.pods(backend));
         Pods::Known
     } else {
         Pods::Unknown
@@ -497,22 +490,26 @@ fn lift_source(
         carried.map_or_else(Default::default, |CarriedService { local, gateway, .. }| (local, gateway));
     let may_have_more = services.is_empty() || !last_known_local.is_empty();
     Some(Source {
-        cluster: cluster_state.name().clone(),
+        cluster: state.name().clone(),
         unavailable: if may_have_more { Vec::new() } else { backends.unavailable.clone() },
-        domain: cluster_state.domain(),
-        locality: locality.or_else(|| carried_locality.filter(|_| loading || !cluster_state.knows(Kind::Node))),
+        domain: state.domain(),
+        locality: locality.or_else(|| carried_locality.filter(|_| loading || !state.freshness.knows(Kind::Node))),
         gateway: gateway.or_else(|| carried_gateway.filter(|_| services_unknown)),
-        network: cluster_state.gateway_network(),
+        network: state.network(),
         pods,
         workload,
         services,
         last_known_ports: written_ports,
         last_known_local,
-        since_seconds: if loading { None } else { cluster_state.oldest(key).map(|oldest| oldest.created_seconds) },
+        since_seconds: if loading {
+            None
+        } else {
+            state.workloads.display_key(key).map(|oldest| oldest.created_seconds)
+        },
         principals: Principals {
-            trust_domain: cluster_state.topology().trust_domain(),
-            accounts: if loading { BTreeSet::new() } else { cluster_state.service_accounts(key) },
-            unknown: loading || !cluster_state.knows_workloads() || !cluster_state.knows(Kind::Namespace),
+            trust_domain: state.topology.trust_domain(),
+            accounts: if loading { BTreeSet::new() } else { state.workloads.service_accounts(key) },
+            unknown: loading || !state.coverage().workloads() || !state.freshness.knows(Kind::Namespace),
         },
     })
 }

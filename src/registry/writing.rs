@@ -11,9 +11,9 @@ use std::{
 use super::{
     Registry,
     addresses::Offer,
+    cluster_state::outputs::{hand_written_for, routed_host},
     dirty::Trigger,
-    output_index::{hand_written_for, routed_host},
-    routing_inputs::ruled_namespace,
+    written_for::ruled_namespace,
 };
 use crate::{
     istio::Owner,
@@ -59,9 +59,9 @@ impl Registry {
             self.note_adoption(cluster, &written);
         }
         let now = Arc::new(written);
-        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
-        let Some(before) = cluster_state.outputs_mut().put(now.clone()) else { return };
-        drop(cluster_state);
+        let Some(mut state) = self.cluster_states.get_mut(cluster) else { return };
+        let Some(before) = state.outputs.put(now.clone()) else { return };
+        drop(state);
         self.remember_host(cluster, before.as_deref(), Some(&now));
         // An address that was given up may have been told of.
         let readdressed =
@@ -118,9 +118,9 @@ impl Registry {
     }
 
     pub(super) fn remove_written(&self, cluster: &ClusterName, id: &ObjectId) {
-        let Some(mut cluster_state) = self.cluster_states.get_mut(cluster) else { return };
-        let Some(before) = cluster_state.outputs_mut().remove(id) else { return };
-        drop(cluster_state);
+        let Some(mut state) = self.cluster_states.get_mut(cluster) else { return };
+        let Some(before) = state.outputs.remove(id) else { return };
+        drop(state);
         self.remember_host(cluster, Some(&before), None);
         if let Some(key) = &before.service {
             self.recount(key, cluster);
@@ -142,14 +142,14 @@ impl Registry {
         keys.into_iter().map(WorkKey::Service).collect()
     }
 
-    /// Whether endpoints that lead to a cluster tell nothing that its cluster_state does not.
+    /// Whether endpoints that lead to a cluster tell nothing that its state does not.
     fn is_known(&self, cluster_label: &str) -> bool {
         let cluster = self.labels.get(cluster_label).map(|cluster| cluster.clone());
         let started = self.started.load(Ordering::Acquire);
         match cluster {
-            Some(cluster) => self.cluster_states.get(&cluster).is_some_and(|cluster_state| {
+            Some(cluster) => self.cluster_states.get(&cluster).is_some_and(|state| {
                 // A gateway that stands without an address still has the one that was written.
-                cluster_state.knows_endpoints() && (started || cluster_state.topology().gateway().is_some())
+                state.coverage().endpoints() && (started || state.topology.gateway().is_some())
             }),
             None => started,
         }

@@ -134,7 +134,7 @@ fn namespaces_carry_network_and_ignore_annotation() {
     let Observed::Namespace(namespace) = observe(Kind::Namespace, &object) else { panic!() };
     assert!(namespace.ignored);
     assert_eq!(
-        namespace.facts,
+        namespace.cluster_metadata,
         [("tradewind.io/cluster-domain".into(), "east.example".into()), (keys::NETWORK.into(), "net1".into()),].into()
     );
 }

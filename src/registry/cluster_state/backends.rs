@@ -4,14 +4,11 @@
 //! Decides which Service stands for which workload, what each counts beside the others, and what keeps some from counting.
 //! What the strategy of a Rollout says is decided by `rollouts`, what a machine offers by `machines`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use super::{Classified, ClusterState, INBOUND_PORTS, Placed, pair_hash, selects};
+use super::{ClusterState, WorkloadProblem, slices::ServiceName};
 use crate::{
-    model::{Identity, Kind, LocalService, NoteKind, ObjectId, ServiceKey, Variant, Workload},
+    model::{Identity, Kind, NoteKind, ObjectId, ServiceKey, Variant, Workload},
     plan::input::{Backend, RelativeWeight},
     registry::{
         agreement::Parked,
@@ -23,15 +20,8 @@ use crate::{
     },
 };
 
-/// What keeps a workload, or a part of it, from being published.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::registry) struct Problem {
-    pub(in crate::registry) id: ObjectId,
-    pub(in crate::registry) kind: NoteKind,
-    pub(in crate::registry) message: String,
-    /// Whether it is one only where the service is a destination: a client needs no Service and no port.
-    pub(in crate::registry) of_destination: bool,
-}
+/// Annotation by which a workload names the ports that matter.
+const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 
 /// The Services of one service in one cluster.
 #[derive(Debug, Default)]
@@ -42,16 +32,13 @@ pub(in crate::registry) struct Backends {
     pub(in crate::registry) workload: Option<Kind>,
     /// The workloads behind them, sorted, where none has pods that can serve; empty where one has.
     pub(in crate::registry) unavailable: Vec<ObjectId>,
-    pub(in crate::registry) problems: Vec<Problem>,
+    pub(in crate::registry) problems: Vec<WorkloadProblem>,
     /// Those of workloads without pods, where others have some and may not be the service.
     pub(in crate::registry) parked: Option<Parked>,
     /// Namespace and name of those in whose place another Service of the same workload would count if it had the ports of the
     /// service.
-    open: BTreeSet<At>,
+    open: BTreeSet<ServiceName>,
 }
-
-/// Namespace and name of a Service.
-type At = (Arc<str>, Arc<str>);
 
 impl Backends {
     /// Takes those of one variant.
@@ -84,15 +71,15 @@ impl Backends {
 
 /// Services under way to be [`Backends`]: a Service counts once, for the first workload that takes it.
 #[derive(Default)]
-struct Gathered {
-    open: BTreeSet<At>,
+struct BackendsBuilder {
+    open: BTreeSet<ServiceName>,
     of: BTreeMap<Variant, BTreeMap<machines::At, Backend>>,
     /// The machines that have a weight.
     weights: BTreeMap<machines::At, u32>,
-    problems: BTreeSet<Problem>,
+    problems: BTreeSet<WorkloadProblem>,
 }
 
-impl Gathered {
+impl BackendsBuilder {
     fn put(
         &mut self,
         variant: Variant,
@@ -141,32 +128,31 @@ impl Gathered {
     }
 
     fn problem(&mut self, id: &ObjectId, kind: NoteKind, message: String) {
-        self.problems.insert(Problem { id: id.clone(), kind, message, of_destination: true });
+        self.problems.insert(WorkloadProblem { id: id.clone(), kind, message, of_destination: true });
     }
 
     fn machine_problem(&mut self, id: &ObjectId, reason: &str) {
         let message = format!("{reason}; it is no endpoint");
         let of_destination = reason == machines::NO_PORT;
-        self.problems.insert(Problem { id: id.clone(), kind: NoteKind::MachineUnusable, message, of_destination });
+        self.problems.insert(WorkloadProblem {
+            id: id.clone(),
+            kind: NoteKind::MachineUnusable,
+            message,
+            of_destination,
+        });
     }
 
     /// Tells why a workload has no Service.
-    fn missing(
-        &mut self,
-        cluster_state: &ClusterState,
-        workload: &ObjectId,
-        reason: &str,
-        refused: Vec<(ObjectId, String)>,
-    ) {
+    fn missing(&mut self, state: &ClusterState, workload: &ObjectId, reason: &str, refused: Vec<(ObjectId, String)>) {
         let message = format!("{reason}; the cluster offers no endpoint for it");
         self.problem(workload, NoteKind::ServiceMissing, message);
-        for (id, reason) in refused.into_iter().chain(cluster_state.without_selector(&workload.namespace)) {
+        for (id, reason) in refused.into_iter().chain(state.services.without_selector(&workload.namespace)) {
             self.problem(&id, NoteKind::ServiceUnusable, format!("{reason}; it is not published"));
         }
     }
 
     /// By variant, sorted by namespace and name.
-    fn into_sorted(mut self) -> (BTreeMap<Variant, Vec<Backend>>, Vec<Problem>) {
+    fn into_sorted(mut self) -> (BTreeMap<Variant, Vec<Backend>>, Vec<WorkloadProblem>) {
         let count = self.weights.len() as u64;
         let sum = self.weights.values().map(|weight| u64::from(*weight)).sum();
         let backends = self.of.entry(Variant::Default).or_default();
@@ -181,134 +167,131 @@ impl Gathered {
 }
 
 impl ClusterState {
-    /// What keeps a workload or client that means to take part from it.
-    pub(in crate::registry) fn problem(&self, id: &ObjectId) -> Option<(NoteKind, String)> {
-        if Kind::CLIENTS.contains(&id.kind) {
-            if let Some(error) = self.clients.invalid(id) {
-                return Some((NoteKind::HostInvalid, format!("identity {error}; it does not count as a client")));
-            }
-            return self.clients.why_left_out(id).filter(|why| self.is_certain(*why)).map(|why| why.note(id.kind));
-        }
-        let placed = self.workloads.get(id)?;
-        match &placed.classified {
-            Classified::Invalid(error) => {
-                Some((NoteKind::HostInvalid, format!("identity or environment {error}; it is not published")))
-            }
-            Classified::LeftOut { why, .. } => self.is_certain(*why).then(|| why.note(id.kind)),
-            _ => Some((NoteKind::RolloutQuestionable, self.without_template(&placed.workload)?)),
-        }
-    }
-
-    /// The Services behind which the pods of a service run, and what keeps others from counting.
+    /// The Services behind which the pods of a service run, and what keeps others from counting. `offers` are those of other
+    /// workloads of the service, in any cluster: of the Services of one workload that with the same port counts first.
     ///
     /// A workload without pods that can serve makes no backend while another one has some.
-    pub(in crate::registry) fn backends(&self, key: &ServiceKey) -> Backends {
-        self.backends_among(key, &[])
-    }
-
-    /// As [`ClusterState::backends`], where other workloads of the service, in any cluster, have these Services: of the Services of one
-    /// workload that with the same port counts first.
-    pub(in crate::registry) fn backends_among(&self, key: &ServiceKey, offers: &[Offer]) -> Backends {
-        let serving = self.gather(key, offers, &|workload| self.can_serve(workload));
+    pub(in crate::registry) fn backends(&self, key: &ServiceKey, offers: &[Offer]) -> Backends {
+        let query = BackendQuery { state: self, key, offers };
+        let can_serve = |workload: &Workload| self.workloads.can_serve(workload);
+        let serving = query.gather(&can_serve);
         let is_for_clients = |backend: &Backend| Purpose::of_backend(backend, &key.identity) == Purpose::Clients;
-        let is_unavailable = |workload: &&Workload| !self.can_serve(workload);
-        if serving.all().any(is_for_clients) || !self.workloads_of(key).any(|workload| is_unavailable(&workload)) {
+        let all_serve = self.workloads.of(key).all(can_serve);
+        if serving.all().any(is_for_clients) || all_serve {
             return serving;
         }
-        let mut unavailable: Vec<ObjectId> =
-            self.workloads_of(key).filter(is_unavailable).map(|workload| workload.id.clone()).collect();
+        let idle = self.workloads.of(key).filter(|workload| !can_serve(workload));
+        let mut unavailable: Vec<ObjectId> = idle.map(|workload| workload.id.clone()).collect();
         unavailable.sort();
-        if serving.all().next().is_some() {
-            let mut services = self.gather(key, offers, &|_| true).take(Variant::Default);
-            services.retain(|backend| {
-                backend.machine.is_none()
-                    && !serving
-                        .all()
-                        .any(|other| (&other.namespace, &other.service) == (&backend.namespace, &backend.service))
-            });
-            return Backends { parked: Some(Parked { services, workloads: unavailable }), ..serving };
+        let mut all = query.gather(&|_| true);
+        if serving.all().next().is_none() {
+            return Backends { unavailable, ..all };
         }
-        Backends { unavailable, ..self.gather(key, offers, &|_| true) }
+        let mut services = all.take(Variant::Default);
+        let is_serving = |backend: &Backend| {
+            let mut serving = serving.all();
+            serving.any(|other| (&other.namespace, &other.service) == (&backend.namespace, &backend.service))
+        };
+        services.retain(|backend| backend.machine.is_none() && !is_serving(backend));
+        Backends { parked: Some(Parked { services, workloads: unavailable }), ..serving }
     }
+}
 
-    fn gather(&self, key: &ServiceKey, offers: &[Offer], counts: &dyn Fn(&Workload) -> bool) -> Backends {
-        let mut gathered = Gathered::default();
-        let of_others = Others { identity: &key.identity, offers };
-        let mut others = None;
-        let all = || self.by_service.get(key).into_iter().flatten().filter_map(|id| self.workloads.get(id));
-        let placed = || all().filter(|placed| counts(&placed.workload));
+/// One service in one cluster, whose Services are looked for.
+struct BackendQuery<'a> {
+    state: &'a ClusterState,
+    key: &'a ServiceKey,
+    offers: &'a [Offer],
+}
+
+impl<'a> BackendQuery<'a> {
+    /// The Services of the workloads that count.
+    fn gather(&self, counts: &dyn Fn(&Workload) -> bool) -> Backends {
+        let mut builder = BackendsBuilder::default();
+        let workloads = || self.state.workloads.of(self.key).filter(|workload| counts(workload));
         // A Service that a Rollout splits its traffic by says nothing more for a Deployment behind it.
-        for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_some()) {
-            self.gather_rollout(workload, &of_others, &mut gathered);
+        for workload in workloads().filter(|workload| workload.rollout.is_some()) {
+            self.add_rollout(workload, &mut builder);
         }
-        for Placed { workload, .. } in placed().filter(|placed| placed.workload.rollout.is_none()) {
-            let Selecting { candidates, refused, is_open } = self.candidates(workload, &of_others, &mut gathered);
-            match candidates.first() {
-                Some(best) => {
-                    if is_open {
-                        gathered.open.insert(at(best));
-                    }
-                    gathered.put(Variant::Default, &workload.id, best, RelativeWeight::WHOLE);
-                    others.get_or_insert(workload.id.kind);
-                }
-                None if let Some(of) = &workload.machines => {
-                    let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
-                    let entries = all().map(|placed| &placed.workload);
-                    let (found, reasons) = machines::backends(workload, of, entries, hint);
-                    gathered.put_machines(found);
-                    reasons.iter().for_each(|reason| gathered.machine_problem(&workload.id, reason));
-                }
-                None => {
-                    let reason = no_service(&refused);
-                    gathered.missing(self, &workload.id, reason, refused);
-                }
+        let mut others = None;
+        for workload in workloads().filter(|workload| workload.rollout.is_none()) {
+            if self.add_workload(workload, &mut builder) {
+                others.get_or_insert(workload.id.kind);
             }
         }
-        if gathered.of.values().all(BTreeMap::is_empty) {
-            let nothing = placed().filter_map(|placed| machines::selects_nothing(&placed.workload));
-            nothing.for_each(|(id, reason)| gathered.machine_problem(&id, &reason));
+        if builder.of.values().all(BTreeMap::is_empty) {
+            let nothing = workloads().filter_map(machines::selects_nothing);
+            nothing.for_each(|(id, reason)| builder.machine_problem(&id, &reason));
         }
-        let open = std::mem::take(&mut gathered.open);
-        let (of, problems) = gathered.into_sorted();
+        let open = std::mem::take(&mut builder.open);
+        let (of, problems) = builder.into_sorted();
         let kinds = || of.get(&Variant::Default).into_iter().flatten().map(|backend| backend.workload);
         let workload = kinds().find(|kind| *kind != Kind::Rollout).or(others).or(kinds().next());
         Backends { of, workload, unavailable: Vec::new(), problems, parked: None, open }
     }
 
-    fn gather_rollout(&self, workload: &Workload, others: &Others<'_>, gathered: &mut Gathered) {
+    /// Adds the best Service of a workload other than a Rollout, or its machines; answers whether it has a Service.
+    fn add_workload(&self, workload: &Workload, builder: &mut BackendsBuilder) -> bool {
+        let Selecting { candidates, refused, is_open } = self.candidates(workload, builder);
+        match candidates.first() {
+            Some(best) => {
+                if is_open {
+                    builder.open.insert(name_of(best));
+                }
+                builder.put(Variant::Default, &workload.id, best, RelativeWeight::WHOLE);
+                return true;
+            }
+            None if let Some(of) = &workload.machines => {
+                let hint = workload.template_annotations.get(INBOUND_PORTS).map(String::as_str);
+                let entries = self.state.workloads.of(self.key);
+                let (found, reasons) = machines::backends(workload, of, entries, hint);
+                builder.put_machines(found);
+                reasons.iter().for_each(|reason| builder.machine_problem(&workload.id, reason));
+            }
+            None => {
+                let reason = no_service(&refused);
+                builder.missing(self.state, &workload.id, reason, refused);
+            }
+        }
+        false
+    }
+
+    fn add_rollout(&self, workload: &Workload, builder: &mut BackendsBuilder) {
         let Some(rollout) = &workload.rollout else { return };
-        let Selecting { candidates, refused, is_open } = self.candidates(workload, others, gathered);
-        let find = |namespace: &str, name: &str| self.routes.get(&ObjectId::new(Kind::VirtualService, namespace, name));
-        let domain = self.domain();
-        let routes = KnownRoutes { find: &find, listed: self.knows(Kind::VirtualService), domain: &domain };
-        let chosen = rollouts::choose(&workload.id, rollout, &candidates, &routes);
+        let Selecting { candidates, refused, is_open } = self.candidates(workload, builder);
+        let routes = self.state.user_routes.routes();
+        let find = |namespace: &str, name: &str| routes.get(&ObjectId::new(Kind::VirtualService, namespace, name));
+        let domain = self.state.domain();
+        let listed = self.state.freshness.knows(Kind::VirtualService);
+        let chosen =
+            rollouts::choose(&workload.id, rollout, &candidates, &KnownRoutes { find: &find, listed, domain: &domain });
         if let Some(reason) = chosen.missing {
             let reason = if candidates.is_empty() { no_service(&refused).to_owned() } else { reason };
-            gathered.missing(self, &workload.id, &reason, refused);
+            builder.missing(self.state, &workload.id, &reason, refused);
             return;
         }
         for (id, message) in chosen.questions {
-            gathered.problem(&id, NoteKind::RolloutQuestionable, message);
+            builder.problem(&id, NoteKind::RolloutQuestionable, message);
         }
         if is_open && !chosen.is_named {
-            gathered.open.extend(chosen.default.iter().map(|(candidate, _)| at(candidate)));
+            builder.open.extend(chosen.default.iter().map(|(candidate, _)| name_of(candidate)));
         }
         for (candidate, relative_weight) in chosen.default {
-            gathered.put(Variant::Default, &workload.id, candidate, relative_weight);
+            builder.put(Variant::Default, &workload.id, candidate, relative_weight);
         }
         for (variant, candidate) in [(Variant::Preview, chosen.preview), (Variant::Canary, chosen.canary)] {
             if let Some(candidate) = candidate {
-                gathered.put(variant, &workload.id, candidate, RelativeWeight::WHOLE);
+                builder.put(variant, &workload.id, candidate, RelativeWeight::WHOLE);
             }
         }
     }
 
-    fn candidates(&self, workload: &Workload, others: &Others<'_>, gathered: &mut Gathered) -> Selecting<'_> {
+    fn candidates(&self, workload: &Workload, builder: &mut BackendsBuilder) -> Selecting<'a> {
         let inbound = Inbound::of(workload);
         for reason in &inbound.problems {
-            gathered.problem(&workload.id, NoteKind::InboundPortsInvalid, reason.clone());
+            builder.problem(&workload.id, NoteKind::InboundPortsInvalid, reason.clone());
         }
-        let mut matching = self.selecting(workload);
+        let mut matching = self.state.services.selecting(workload);
         matching.sort_by_key(|service| (service.created_seconds, service.id.name.clone()));
         if workload.rollout.is_some() {
             matching.reverse();
@@ -320,35 +303,8 @@ impl ClusterState {
                 Err(reason) => refused.push((service.id.clone(), reason)),
             }
         }
-        let is_open = candidates::sort(&mut candidates, others.offers, others.identity);
+        let is_open = candidates::sort(&mut candidates, self.offers, &self.key.identity);
         Selecting { candidates, refused, is_open }
-    }
-
-    fn selecting(&self, workload: &Workload) -> Vec<&LocalService> {
-        let (namespace, labels) = (&workload.id.namespace, &workload.template_labels);
-        let of_rollout = workload.rollout.is_some();
-        let mut found = Vec::new();
-        for pair in labels {
-            for name in self.services_by_pair.get(&pair_hash(namespace, pair)).into_iter().flatten() {
-                if let Some(service) = self.services.get(&(namespace.clone(), name.clone()))
-                    && !service.ignored
-                    && selects(&service.selector, labels, of_rollout)
-                {
-                    found.push(service);
-                }
-            }
-        }
-        found
-    }
-
-    fn without_selector(&self, namespace: &Arc<str>) -> Vec<(ObjectId, String)> {
-        let from = (namespace.clone(), Arc::from(""));
-        self.services
-            .range(from..)
-            .take_while(|((of, _), _)| of == namespace)
-            .filter(|(_, service)| service.selector.is_empty() && !service.ignored)
-            .filter_map(|(_, service)| Some((service.id.clone(), ports::unusable(service)?.to_owned())))
-            .collect()
     }
 }
 
@@ -363,13 +319,7 @@ struct Selecting<'a> {
     is_open: bool,
 }
 
-/// What of the service decides among the Services of one of its workloads.
-struct Others<'a> {
-    identity: &'a Identity,
-    offers: &'a [Offer],
-}
-
-fn at(candidate: &Candidate<'_>) -> At {
+fn name_of(candidate: &Candidate<'_>) -> ServiceName {
     (candidate.service.id.namespace.clone(), candidate.service.id.name.clone())
 }
 

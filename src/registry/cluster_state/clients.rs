@@ -6,14 +6,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    cluster_state::Effects,
-    identity,
-    injection::{self, LeftOut, NamespaceMarks, PodMarks},
-};
 use crate::{
     config::{Settings, SidecarInjection},
     model::{Identity, Kind, NameError, ObjectId, Workload},
+    registry::{
+        identity,
+        injection::{self, LeftOut, NamespaceMarks, PodMarks},
+    },
 };
 
 /// Kind and name in a namespace.
@@ -21,7 +20,7 @@ type Name = (Kind, Arc<str>);
 
 /// The clients of one cluster.
 #[derive(Debug, Default)]
-pub(super) struct Clients {
+pub(in crate::registry) struct Clients {
     by_namespace: HashMap<Arc<str>, OfNamespace>,
     /// Those whose identity cannot be.
     invalid: HashMap<ObjectId, NameError>,
@@ -67,15 +66,20 @@ impl Membership {
 
 /// How the identity of a client changed.
 #[derive(Debug, Default)]
-pub(super) struct Changed {
-    namespace: Option<Arc<str>>,
-    before: Option<Identity>,
-    now: Option<Identity>,
+pub(in crate::registry) struct ClientChange {
+    pub(in crate::registry) namespace: Option<Arc<str>>,
+    pub(in crate::registry) before: Option<Identity>,
+    pub(in crate::registry) now: Option<Identity>,
 }
 
 impl Clients {
     /// Takes a client as it is now.
-    fn put(&mut self, client: &Workload, namespace: Option<NamespaceMarks>, settings: &Settings) -> Changed {
+    pub(in crate::registry) fn put(
+        &mut self,
+        client: &Workload,
+        namespace: Option<NamespaceMarks>,
+        settings: &Settings,
+    ) -> ClientChange {
         self.invalid.remove(&client.id);
         let identity = match identity::of_client(client, settings) {
             Ok(identity) => identity,
@@ -89,12 +93,12 @@ impl Clients {
         self.set(&client.id, identity.map(|identity| Client { identity, pods, membership }))
     }
 
-    fn remove(&mut self, id: &ObjectId) -> Changed {
+    pub(in crate::registry) fn remove(&mut self, id: &ObjectId) -> ClientChange {
         self.invalid.remove(id);
         self.set(id, None)
     }
 
-    fn set(&mut self, id: &ObjectId, client: Option<Client>) -> Changed {
+    fn set(&mut self, id: &ObjectId, client: Option<Client>) -> ClientChange {
         let known = self.by_namespace.get_key_value(&id.namespace).map(|(namespace, _)| namespace.clone());
         let namespace = known.unwrap_or_else(|| id.namespace.clone());
         let here = self.by_namespace.entry(namespace.clone()).or_default();
@@ -120,24 +124,45 @@ impl Clients {
             self.by_namespace.remove(&namespace);
         }
         if before == now {
-            return Changed::default();
+            return ClientChange::default();
         }
-        Changed { namespace: Some(namespace), before, now }
+        ClientChange { namespace: Some(namespace), before, now }
     }
 
-    /// Why the identity of a client cannot be.
-    pub(super) fn invalid(&self, id: &ObjectId) -> Option<&NameError> {
+    /// Judges the clients of a namespace again that says something else now; answers those that changed.
+    pub(in crate::registry) fn reclassify(
+        &mut self,
+        namespace: &Arc<str>,
+        marks: Option<NamespaceMarks>,
+        by: SidecarInjection,
+    ) -> Vec<(ObjectId, ClientChange)> {
+        let here = self.by_namespace.get(namespace).into_iter().flat_map(|here| &here.clients);
+        let clients: Vec<(Name, Client)> = here.map(|(name, client)| (name.clone(), client.clone())).collect();
+        let mut changes = Vec::new();
+        for ((kind, name), client) in clients {
+            let membership = Membership::of(client.pods, marks, by);
+            if membership != client.membership {
+                let id = ObjectId { kind, namespace: namespace.clone(), name };
+                let change = self.set(&id, Some(Client { membership, ..client }));
+                changes.push((id, change));
+            }
+        }
+        changes
+    }
+
+    /// Why the identity of a client is no name.
+    pub(in crate::registry) fn invalid(&self, id: &ObjectId) -> Option<&NameError> {
         self.invalid.get(id)
     }
 
     /// Why a client does not count that somebody may expect to.
-    pub(super) fn why_left_out(&self, id: &ObjectId) -> Option<LeftOut> {
+    pub(in crate::registry) fn why_left_out(&self, id: &ObjectId) -> Option<LeftOut> {
         let client = self.by_namespace.get(&id.namespace)?.clients.get(&(id.kind, id.name.clone()))?;
         client.why_left_out(id.kind)
     }
 
     /// The clients that [`Clients::why_left_out`] answers for.
-    pub(super) fn left_out(&self) -> impl Iterator<Item = ObjectId> {
+    pub(in crate::registry) fn left_out(&self) -> impl Iterator<Item = ObjectId> {
         self.by_namespace.iter().flat_map(|(namespace, here)| {
             let left_out = here.clients.iter().filter(|((of, _), client)| client.why_left_out(*of).is_some());
             left_out.map(|((kind, name), _)| ObjectId { kind: *kind, namespace: namespace.clone(), name: name.clone() })
@@ -145,28 +170,28 @@ impl Clients {
     }
 
     /// Number of clients of which only their namespace could say whether they have a sidecar.
-    pub(super) fn undecided(&self) -> usize {
+    pub(in crate::registry) fn undecided(&self) -> usize {
         self.undecided
     }
 
     /// Whether a namespace has clients, whether they count or not.
-    pub(super) fn is_in(&self, namespace: &str) -> bool {
+    pub(in crate::registry) fn is_in(&self, namespace: &str) -> bool {
         self.by_namespace.contains_key(namespace)
     }
 
     /// The identities that run in a namespace and count.
-    pub(super) fn identities_in(&self, namespace: &str) -> impl Iterator<Item = &Identity> {
+    pub(in crate::registry) fn identities_in(&self, namespace: &str) -> impl Iterator<Item = &Identity> {
         let clients = self.by_namespace.get(namespace).into_iter().flat_map(|here| here.clients.values());
         clients.filter(|client| client.membership == Membership::Member).map(|client| &client.identity)
     }
 
     /// The namespaces with clients that count.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(in crate::registry) fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_namespace.iter().filter(|(_, here)| here.counting > 0).map(|(namespace, _)| namespace)
     }
 
     /// The ids of all of one kind.
-    pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
+    pub(in crate::registry) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
         let id =
             |namespace: &Arc<str>, name: &Arc<str>| ObjectId { kind, namespace: namespace.clone(), name: name.clone() };
         let counted = self.by_namespace.iter().flat_map(|(namespace, here)| {
@@ -187,52 +212,6 @@ impl Client {
         match self.membership {
             Membership::LeftOut(why) if why.is_for_clients(of, self.pods) => Some(why),
             _ => None,
-        }
-    }
-}
-
-impl super::cluster_state::ClusterState {
-    /// A client came or changed.
-    pub(super) fn put_client(&mut self, client: &Workload, settings: &Settings, effects: &mut Effects) {
-        let namespace = self.namespace_marks(&client.id.namespace);
-        let changed = self.clients_mut().put(client, namespace, settings);
-        self.count_client(changed, effects);
-    }
-
-    pub(super) fn remove_client(&mut self, id: &ObjectId, effects: &mut Effects) {
-        let changed = self.clients_mut().remove(id);
-        self.count_client(changed, effects);
-    }
-
-    fn count_client(&mut self, changed: Changed, effects: &mut Effects) {
-        let Some(namespace) = changed.namespace else { return };
-        if let Some(now) = &changed.now {
-            self.count_in(now, &namespace, effects);
-        }
-        if let Some(before) = &changed.before {
-            self.count_out(before, &namespace, effects);
-        }
-        effects.sidecars.insert(namespace);
-    }
-
-    /// Looks again at the clients of a namespace that says something else now.
-    pub(super) fn count_clients_of(&mut self, namespace: &Arc<str>, by: SidecarInjection, effects: &mut Effects) {
-        let marks = self.namespace_marks(namespace);
-        let here = self.clients_mut().by_namespace.get(namespace);
-        let clients: Vec<(Name, Client)> = here
-            .into_iter()
-            .flat_map(|here| &here.clients)
-            .map(|(name, client)| (name.clone(), client.clone()))
-            .collect();
-        for ((kind, name), client) in clients {
-            let membership = Membership::of(client.pods, marks, by);
-            if membership == client.membership {
-                continue;
-            }
-            let id = ObjectId { kind, namespace: namespace.clone(), name };
-            let changed = self.clients_mut().set(&id, Some(Client { membership, ..client }));
-            self.count_client(changed, effects);
-            effects.noted.insert(id);
         }
     }
 }

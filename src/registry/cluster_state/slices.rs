@@ -15,17 +15,17 @@ use crate::{
 };
 
 /// Namespace and name of a Service.
-pub(super) type At = (Arc<str>, Arc<str>);
+pub(in crate::registry) type ServiceName = (Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
-pub(super) struct Slices {
-    of: HashMap<At, BTreeMap<ObjectId, EndpointSlice>>,
+pub(in crate::registry) struct Slices {
+    of: HashMap<ServiceName, BTreeMap<ObjectId, EndpointSlice>>,
     service_of: HashMap<ObjectId, Arc<str>>,
 }
 
 impl Slices {
     /// Keeps a slice; answers the Services whose pods are others now.
-    pub(super) fn put(&mut self, slice: EndpointSlice) -> Vec<At> {
+    pub(in crate::registry) fn put(&mut self, slice: EndpointSlice) -> Vec<ServiceName> {
         let at = (slice.id.namespace.clone(), slice.service.clone());
         if self.of.get(&at).and_then(|slices| slices.get(&slice.id)) == Some(&slice) {
             return Vec::new();
@@ -41,7 +41,7 @@ impl Slices {
     }
 
     /// Forgets a slice; answers the Services whose pods are others now.
-    pub(super) fn remove(&mut self, id: &ObjectId) -> Vec<At> {
+    pub(in crate::registry) fn remove(&mut self, id: &ObjectId) -> Vec<ServiceName> {
         let Some(service) = self.service_of.remove(id) else { return Vec::new() };
         let at = (id.namespace.clone(), service);
         if let Some(slices) = self.of.get_mut(&at) {
@@ -53,13 +53,13 @@ impl Slices {
         vec![at]
     }
 
-    pub(super) fn ids(&self) -> Vec<ObjectId> {
+    pub(in crate::registry) fn ids(&self) -> Vec<ObjectId> {
         self.service_of.keys().cloned().collect()
     }
 
     /// The ready pods of a Service with the numbers of `ports` there, sorted by address: those with an IPv4 address, and
     /// where there are none those with an IPv6 one, so that a pod with both counts once.
-    pub(super) fn pods(&self, service: &LocalService, ports: &[BackendPort]) -> Vec<Pod> {
+    pub(in crate::registry) fn pods(&self, service: &LocalService, ports: &[BackendPort]) -> Vec<Pod> {
         let at = (service.id.namespace.clone(), service.id.name.clone());
         let slices = || self.of.get(&at).into_iter().flat_map(BTreeMap::values);
         let has_ipv4 = slices().flat_map(|slice| &slice.pods).any(|pod| pod.address.is_ipv4());

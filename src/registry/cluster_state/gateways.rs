@@ -9,39 +9,37 @@ use std::{
     sync::Arc,
 };
 
+use super::slices::ServiceName;
 use crate::model::{GatewayAddress, GatewayService, Kind, LocalService, ObjectId};
-
-/// Namespace and name.
-type At = (Arc<str>, Arc<str>);
 
 /// A Service that may be a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Candidate {
+struct GatewayCandidate {
     created_seconds: i64,
     service: GatewayService,
 }
 
 /// The labels `app` of a cluster's gateways, the preferred one first.
-pub(super) type Apps = Vec<Arc<str>>;
+pub(in crate::registry) type Apps = Vec<Arc<str>>;
 
 /// The gateway Services of one cluster.
 #[derive(Debug, Default)]
-pub(super) struct Gateways {
-    candidates: BTreeMap<At, Candidate>,
-    /// By label: the address that counted last, kept while a Service with the label stands without one.
+pub(in crate::registry) struct Gateways {
+    candidates: BTreeMap<ServiceName, GatewayCandidate>,
+    /// By label: the address that counted last, kept while a Service with the label has none.
     last: HashMap<Arc<str>, GatewayAddress>,
     /// The address by which others reached the cluster before the restart.
-    recalled: Option<GatewayAddress>,
+    last_known: Option<GatewayAddress>,
 }
 
 impl Gateways {
     /// Whether keeping the Service as it is now changes nothing.
-    pub(super) fn holds(&self, service: &LocalService) -> bool {
+    pub(in crate::registry) fn holds(&self, service: &LocalService) -> bool {
         self.candidates.get(&at(&service.id)) == candidate(service).as_ref()
     }
 
     /// A Service came or changed.
-    pub(super) fn put(&mut self, service: &LocalService, apps: &[Arc<str>]) {
+    pub(in crate::registry) fn put(&mut self, service: &LocalService, apps: &[Arc<str>]) {
         let before = self.candidates.remove(&at(&service.id));
         if let Some(candidate) = candidate(service) {
             let app = candidate.service.app.clone();
@@ -50,23 +48,23 @@ impl Gateways {
         }
         if let Some(before) = before {
             self.remember(&before.service.app);
-            self.forget_recalled(apps);
+            self.forget_last_known(apps);
         }
     }
 
     /// Whether a Service is kept.
-    pub(super) fn has(&self, id: &ObjectId) -> bool {
+    pub(in crate::registry) fn has(&self, id: &ObjectId) -> bool {
         self.candidates.contains_key(&at(id))
     }
 
-    pub(super) fn remove(&mut self, id: &ObjectId, apps: &[Arc<str>]) {
+    pub(in crate::registry) fn remove(&mut self, id: &ObjectId, apps: &[Arc<str>]) {
         if let Some(before) = self.candidates.remove(&at(id)) {
             self.remember(&before.service.app);
-            self.forget_recalled(apps);
+            self.forget_last_known(apps);
         }
     }
 
-    fn with<'a>(&'a self, app: &str) -> impl Iterator<Item = (&'a At, &'a Candidate)> {
+    fn with<'a>(&'a self, app: &str) -> impl Iterator<Item = (&'a ServiceName, &'a GatewayCandidate)> {
         self.candidates.iter().filter(move |(_, candidate)| *candidate.service.app == *app)
     }
 
@@ -81,9 +79,9 @@ impl Gateways {
         }
     }
 
-    fn forget_recalled(&mut self, apps: &[Arc<str>]) {
+    fn forget_last_known(&mut self, apps: &[Arc<str>]) {
         if !self.any(apps) {
-            self.recalled = None;
+            self.last_known = None;
         }
     }
 
@@ -93,7 +91,7 @@ impl Gateways {
     }
 
     /// The newest gateway Service with an address, of the preferred label if there is one.
-    fn in_use(&self, apps: &[Arc<str>]) -> Option<(&At, &Candidate)> {
+    fn in_use(&self, apps: &[Arc<str>]) -> Option<(&ServiceName, &GatewayCandidate)> {
         apps.iter().find_map(|app| {
             let with_address = self.with(app).filter(|(_, candidate)| candidate.service.address.is_some());
             with_address.max_by_key(|(at, candidate)| (candidate.created_seconds, *at))
@@ -102,24 +100,24 @@ impl Gateways {
 
     /// Where other clusters reach this one: the newest gateway Service with an address, of the preferred label if there is
     /// one; else the address that counted last while a gateway Service stands without one.
-    pub(super) fn address(&self, apps: &[Arc<str>]) -> Option<&GatewayAddress> {
+    pub(in crate::registry) fn address(&self, apps: &[Arc<str>]) -> Option<&GatewayAddress> {
         let newest = self.in_use(apps).and_then(|(_, candidate)| candidate.service.address.as_ref());
         let last = || apps.iter().find_map(|app| self.last.get(app));
-        newest.or_else(last).or_else(|| self.recalled.as_ref().filter(|_| self.any(apps)))
+        newest.or_else(last).or_else(|| self.last_known.as_ref().filter(|_| self.any(apps)))
     }
 
     /// The address by which others reached the cluster before the restart; counts as the last one known.
-    pub(super) fn recall(&mut self, address: GatewayAddress) {
-        self.recalled.get_or_insert(address);
+    pub(in crate::registry) fn restore(&mut self, address: GatewayAddress) {
+        self.last_known.get_or_insert(address);
     }
 
     /// Whether some Service has the address, whatever its label.
-    pub(super) fn has_address(&self, address: &GatewayAddress) -> bool {
+    pub(in crate::registry) fn has_address(&self, address: &GatewayAddress) -> bool {
         self.candidates.values().any(|candidate| candidate.service.address.as_ref() == Some(address))
     }
 
     /// The gateway Service without an address, while no gateway has one; and whether that is because it lacks the port.
-    pub(super) fn without_address(&self, apps: &[Arc<str>]) -> Option<(ObjectId, bool)> {
+    pub(in crate::registry) fn without_address(&self, apps: &[Arc<str>]) -> Option<(ObjectId, bool)> {
         if self.in_use(apps).is_some() {
             return None;
         }
@@ -130,22 +128,22 @@ impl Gateways {
     }
 
     /// What is questionable about one gateway Service.
-    pub(super) fn problems_of(&self, id: &ObjectId) -> &[String] {
+    pub(in crate::registry) fn problems_of(&self, id: &ObjectId) -> &[String] {
         self.candidates.get(&at(id)).map_or(&[], |candidate| &candidate.service.problems)
     }
 
     /// What is questionable about the gateway Service whose address is used.
-    pub(super) fn problems(&self, apps: &[Arc<str>]) -> Option<(ObjectId, &[String])> {
+    pub(in crate::registry) fn problems(&self, apps: &[Arc<str>]) -> Option<(ObjectId, &[String])> {
         let ((namespace, name), candidate) = self.in_use(apps)?;
         Some((ObjectId::new(Kind::Service, namespace, name), &candidate.service.problems))
     }
 }
 
-fn at(id: &ObjectId) -> At {
+fn at(id: &ObjectId) -> ServiceName {
     (id.namespace.clone(), id.name.clone())
 }
 
-fn candidate(service: &LocalService) -> Option<Candidate> {
+fn candidate(service: &LocalService) -> Option<GatewayCandidate> {
     let gateway = service.gateway.clone().filter(|_| !service.ignored)?;
-    Some(Candidate { created_seconds: service.created_seconds, service: gateway })
+    Some(GatewayCandidate { created_seconds: service.created_seconds, service: gateway })
 }

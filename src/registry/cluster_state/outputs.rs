@@ -5,15 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{cluster_state::remove_from, routing_inputs::ruled_namespace};
+use super::remove_from;
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, ServiceKey, Written},
+    registry::written_for::ruled_namespace,
 };
 
 /// The ServiceEntries, DestinationRules and Sidecars of one cluster.
 #[derive(Debug, Default)]
-pub(super) struct OutputIndex {
+pub(in crate::registry) struct OutputIndex {
     objects: HashMap<ObjectId, Arc<Written>>,
     /// Those of ours.
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
@@ -33,7 +34,7 @@ pub(super) struct OutputIndex {
 
 impl OutputIndex {
     /// Keeps an object unless a newer form of it is kept already; answers what stood before, or `None` when nothing changed.
-    pub(super) fn put(&mut self, written: Arc<Written>) -> Option<Option<Arc<Written>>> {
+    pub(in crate::registry) fn put(&mut self, written: Arc<Written>) -> Option<Option<Arc<Written>>> {
         let before = self.objects.get(&written.id).cloned();
         if let Some(before) = &before
             && before.uid == written.uid
@@ -69,7 +70,7 @@ impl OutputIndex {
         Some(before)
     }
 
-    pub(super) fn remove(&mut self, id: &ObjectId) -> Option<Arc<Written>> {
+    pub(in crate::registry) fn remove(&mut self, id: &ObjectId) -> Option<Arc<Written>> {
         let before = self.objects.remove(id)?;
         self.unindex(&before);
         Some(before)
@@ -100,48 +101,48 @@ impl OutputIndex {
         }
     }
 
-    pub(super) fn get(&self, id: &ObjectId) -> Option<Arc<Written>> {
+    pub(in crate::registry) fn get(&self, id: &ObjectId) -> Option<Arc<Written>> {
         self.objects.get(id).cloned()
     }
 
     /// Objects of ours for a service.
-    pub(super) fn of(&self, key: &ServiceKey) -> Vec<Arc<Written>> {
+    pub(in crate::registry) fn of(&self, key: &ServiceKey) -> Vec<Arc<Written>> {
         let ids = self.by_service.get(key).into_iter().flatten();
         ids.filter_map(|id| self.objects.get(id).cloned()).collect()
     }
 
-    pub(super) fn holds(&self, key: &ServiceKey) -> bool {
+    pub(in crate::registry) fn holds(&self, key: &ServiceKey) -> bool {
         self.by_service.contains_key(key)
     }
 
     /// The clusters whose proxies read objects of ours, where they are others than this one.
-    pub(super) fn read_in(&self) -> impl Iterator<Item = &ClusterName> {
+    pub(in crate::registry) fn read_in(&self) -> impl Iterator<Item = &ClusterName> {
         self.read_in.keys()
     }
 
     /// Services of which objects of ours stand there.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
+    pub(in crate::registry) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
         self.by_service.keys()
     }
 
-    pub(super) fn sidecars_in(&self, namespace: &str) -> Vec<Arc<Written>> {
+    pub(in crate::registry) fn sidecars_in(&self, namespace: &str) -> Vec<Arc<Written>> {
         let ids = self.sidecars.get(namespace).into_iter().flatten();
         ids.filter_map(|id| self.objects.get(id).cloned()).collect()
     }
 
     /// Copies of users' routes for a host.
-    pub(super) fn copies_of(&self, host: &str) -> Vec<Arc<Written>> {
+    pub(in crate::registry) fn copies_of(&self, host: &str) -> Vec<Arc<Written>> {
         self.routes_for(host).filter(|written| written.owner == Owner::Tradewind).cloned().collect()
     }
 
     /// The VirtualServices for a host in a namespace, other than ours.
-    pub(super) fn others_routes(&self, host: &str, namespace: &str) -> Vec<ObjectId> {
+    pub(in crate::registry) fn others_routes(&self, host: &str, namespace: &str) -> Vec<ObjectId> {
         let others = self.routes_for(host).filter(|written| written.owner != Owner::Tradewind);
         others.filter(|written| *written.id.namespace == *namespace).map(|written| written.id.clone()).collect()
     }
 
     /// Whether there are copies for a host, or VirtualServices of others where copies may go.
-    pub(super) fn has_routes_for(&self, host: &str) -> bool {
+    pub(in crate::registry) fn has_routes_for(&self, host: &str) -> bool {
         self.by_host.contains_key(host)
     }
 
@@ -150,7 +151,7 @@ impl OutputIndex {
     }
 
     /// Every host of which copies stand there.
-    pub(super) fn copied_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(in crate::registry) fn copied_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_host.iter().filter_map(|(host, ids)| {
             let is_copy = |id| self.objects.get(id).is_some_and(|written| written.owner == Owner::Tradewind);
             ids.iter().any(is_copy).then_some(host)
@@ -158,18 +159,18 @@ impl OutputIndex {
     }
 
     /// The rules of ours for all Services of a namespace.
-    pub(super) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Written>> {
+    pub(in crate::registry) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Written>> {
         let ids = self.rules.get(namespace).into_iter().flatten();
         ids.filter_map(|id| self.get(id)).collect()
     }
 
     /// ServiceEntries and DestinationRules for a host, in lower case, that were made by hand, also those that were taken over.
-    pub(super) fn hand_written(&self, host: &str) -> impl Iterator<Item = &Arc<Written>> {
+    pub(in crate::registry) fn hand_written(&self, host: &str) -> impl Iterator<Item = &Arc<Written>> {
         self.hand_written.get(host).into_iter().flatten().filter_map(|id| self.objects.get(id))
     }
 
     /// Every host, in lower case, of a hand-written object that its owner handed over.
-    pub(super) fn handed_over_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(in crate::registry) fn handed_over_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.hand_written.iter().filter_map(|(host, ids)| {
             let mut written = ids.iter().filter_map(|id| self.objects.get(id));
             let is_handed_over =
@@ -179,21 +180,21 @@ impl OutputIndex {
     }
 
     /// Number of objects of ours.
-    pub(super) fn owned_count(&self) -> usize {
+    pub(in crate::registry) fn owned_count(&self) -> usize {
         self.owned
     }
 
-    pub(super) fn owned(&self) -> impl Iterator<Item = &Arc<Written>> {
+    pub(in crate::registry) fn owned(&self) -> impl Iterator<Item = &Arc<Written>> {
         self.objects.values().filter(|written| written.owner == Owner::Tradewind)
     }
 
-    pub(super) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
+    pub(in crate::registry) fn ids(&self, kind: Kind) -> Vec<ObjectId> {
         self.objects.keys().filter(|id| id.kind == kind).cloned().collect()
     }
 }
 
 /// The host of a copy of ours, or of a VirtualService of somebody else's.
-pub(super) fn routed_host(written: &Written) -> Option<Arc<str>> {
+pub(in crate::registry) fn routed_host(written: &Written) -> Option<Arc<str>> {
     let matters = match written.owner {
         Owner::Tradewind => written.origin.is_some(),
         _ => written.id.kind == Kind::VirtualService,
@@ -202,7 +203,7 @@ pub(super) fn routed_host(written: &Written) -> Option<Arc<str>> {
 }
 
 /// The hosts, in lower case, of a ServiceEntry or DestinationRule that was made by hand, whether it was taken over or not.
-pub(super) fn hand_written_for(written: &Written) -> BTreeSet<Arc<str>> {
+pub(in crate::registry) fn hand_written_for(written: &Written) -> BTreeSet<Arc<str>> {
     let of_adoption = written.adoption.iter().filter_map(|adoption| adoption.host.as_ref()).map(Host::as_str);
     let is_foreign = written.owner == Owner::Foreign;
     let own = written.host.iter().chain(&written.further_hosts).filter(|_| is_foreign).map(|host| &**host);

@@ -1,5 +1,5 @@
-//! Where a cluster stands, how others reach it and what its own names end with: its nodes, its gateway Services and the
-//! facts that its Istio namespace tells of it.
+//! Where a cluster is, how others reach it and what its own names end with: its nodes, its gateway Services and the
+//! annotations of its Istio namespace.
 //!
 //! Decides the region, zone, gateway address and domain that count; never what that means for a service.
 
@@ -22,15 +22,15 @@ const GATEWAY_APP: &str = "tradewind.io/gateway-app";
 /// Annotation of the Istio namespace: the trust domain of the cluster's certificates.
 const TRUST_DOMAIN: &str = "tradewind.io/trust-domain";
 
-/// Whether labels and annotations of a Namespace tell of a cluster.
-pub(super) fn tells_of_cluster(facts: &Labels) -> bool {
+/// Whether labels and annotations of a Namespace say something about its cluster.
+pub(in crate::registry) fn has_cluster_metadata(metadata: &Labels) -> bool {
     let keys = [keys::NETWORK, keys::CONTROL_PLANE_CLUSTERS, CLUSTER_DOMAIN, GATEWAY_APP, TRUST_DOMAIN];
-    keys.iter().any(|key| facts.get(*key).is_some_and(|value| !value.trim().is_empty()))
+    keys.iter().any(|key| metadata.get(*key).is_some_and(|value| !value.trim().is_empty()))
 }
 
 /// The topology of one cluster.
 #[derive(Debug)]
-pub(super) struct ClusterTopology {
+pub(in crate::registry) struct ClusterTopology {
     nodes: HashMap<Arc<str>, Option<Locality>>,
     /// Number of nodes at each locality.
     localities: BTreeMap<Option<Locality>, usize>,
@@ -42,16 +42,16 @@ pub(super) struct ClusterTopology {
     /// What its own names end with; none while nothing but the setting says it.
     domain: Option<Arc<str>>,
     /// The domain of the local endpoints that were written before the restart.
-    recalled_domain: Option<Arc<str>>,
+    last_known_domain: Option<Arc<str>>,
     /// The trust domain of its certificates; none while nothing but the setting says it.
     trust_domain: Option<Arc<str>>,
     /// The clusters whose istiods serve it, sorted; empty where its own does.
     control_planes: Vec<Arc<str>>,
     network: Option<Arc<str>>,
-    recalled_network: Option<Arc<str>>,
+    last_known_network: Option<Arc<str>>,
     /// Whether pods of the same network are reached directly, so that its network decides what its clients see.
     direct: bool,
-    /// What is wrong with the facts it tells, in words.
+    /// What is wrong with what its Istio namespace says about it, in words.
     problems: Vec<String>,
     app_of_settings: Arc<str>,
     nlb_app: Arc<str>,
@@ -61,19 +61,48 @@ pub(super) struct ClusterTopology {
 
 /// What changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TopologyChange {
+pub(in crate::registry) struct TopologyChange {
     /// How the endpoints of the cluster look: gateway address, locality or domain.
-    pub(super) endpoints: bool,
-    /// What its own names end with.
-    pub(super) domain: bool,
+    pub(in crate::registry) endpoints: bool,
+    /// What its own names, or those of its certificates, end with.
+    pub(in crate::registry) domain: bool,
     /// How its clients reach endpoints and choose among them: the regions, and the network where that decides.
-    pub(super) clients: bool,
+    pub(in crate::registry) clients: bool,
     /// Its network.
-    pub(super) network: bool,
+    pub(in crate::registry) network: bool,
     /// Whose istiods serve it.
-    pub(super) control_planes: bool,
+    pub(in crate::registry) control_planes: bool,
     /// Something of which a note may speak.
-    pub(super) any: bool,
+    pub(in crate::registry) any: bool,
+}
+
+/// What others see of a topology.
+#[derive(Debug)]
+struct TopologyView {
+    gateway: Option<GatewayAddress>,
+    network: Option<Arc<str>>,
+    locality: Option<Locality>,
+    regions: Vec<Arc<str>>,
+    domain: Arc<str>,
+    trust_domain: Option<Arc<str>>,
+    control_planes: Vec<Arc<str>>,
+}
+
+impl TopologyView {
+    /// Compares it with a later one. `direct`: pods of the same network are reached directly.
+    fn change_to(&self, now: &Self, direct: bool) -> TopologyChange {
+        let domain = self.domain != now.domain || self.trust_domain != now.trust_domain;
+        let network = self.network != now.network;
+        let gateway = self.gateway != now.gateway;
+        TopologyChange {
+            endpoints: gateway || network || domain || self.locality != now.locality,
+            domain,
+            clients: self.regions != now.regions || direct && network,
+            network,
+            control_planes: self.control_planes != now.control_planes,
+            any: true,
+        }
+    }
 }
 
 impl std::ops::BitOrAssign for TopologyChange {
@@ -88,7 +117,7 @@ impl std::ops::BitOrAssign for TopologyChange {
 }
 
 impl ClusterTopology {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(in crate::registry) fn new(settings: &Settings) -> Self {
         let app: Arc<str> = settings.gateway_app.as_str().into();
         Self {
             nodes: HashMap::new(),
@@ -97,11 +126,11 @@ impl ClusterTopology {
             apps: vec![app.clone()],
             prefers_nlb: false,
             domain: None,
-            recalled_domain: None,
+            last_known_domain: None,
             trust_domain: None,
             control_planes: Vec::new(),
             network: None,
-            recalled_network: None,
+            last_known_network: None,
             direct: settings.direct_endpoints,
             problems: Vec::new(),
             app_of_settings: app,
@@ -111,28 +140,30 @@ impl ClusterTopology {
         }
     }
 
+    /// Changes it; answers which fields that others see are different then.
     fn change(&mut self, change: impl FnOnce(&mut Self)) -> TopologyChange {
-        let names = |topology: &Self| (topology.domain(true), topology.trust_domain());
-        let way = |topology: &Self| (topology.gateway(), topology.network.clone());
-        let seen = |topology: &Self| (way(topology), topology.locality(), names(topology), topology.regions());
-        let (before, planes) = (seen(self), self.control_planes.clone());
+        let before = self.view();
         change(self);
-        let after = seen(self);
-        TopologyChange {
-            endpoints: (&before.0, &before.1, &before.2) != (&after.0, &after.1, &after.2),
-            domain: before.2 != after.2,
-            clients: before.3 != after.3 || self.direct && before.0.1 != after.0.1,
-            network: before.0.1 != after.0.1,
-            control_planes: planes != self.control_planes,
-            any: true,
+        before.change_to(&self.view(), self.direct)
+    }
+
+    fn view(&self) -> TopologyView {
+        TopologyView {
+            gateway: self.gateway(),
+            network: self.network.clone(),
+            locality: self.locality(),
+            regions: self.regions(),
+            domain: self.domain(true),
+            trust_domain: self.trust_domain(),
+            control_planes: self.control_planes.clone(),
         }
     }
 
-    // ---- what the cluster tells of itself ----
+    // ---- what the Istio namespace says about the cluster ----
 
     /// The annotations and the network of the Istio namespace came, changed or went.
-    pub(super) fn put_facts(&mut self, facts: &Labels) -> TopologyChange {
-        let filled = |key: &str| facts.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
+    pub(in crate::registry) fn put_cluster_metadata(&mut self, metadata: &Labels) -> TopologyChange {
+        let filled = |key: &str| metadata.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
         let app = filled(GATEWAY_APP).map_or_else(|| self.app_of_settings.clone(), Into::into);
         let mut problems = Vec::new();
         let mut domain_of = |key: &str, instead: &str| match filled(key).map(cluster_domain) {
@@ -160,7 +191,7 @@ impl ClusterTopology {
     }
 
     /// Whether the cluster is reached through the other gateway, where that has an address.
-    pub(super) fn prefer_nlb(&mut self, prefers: bool) -> TopologyChange {
+    pub(in crate::registry) fn prefer_nlb(&mut self, prefers: bool) -> TopologyChange {
         if self.prefers_nlb == prefers {
             return TopologyChange::default();
         }
@@ -172,52 +203,52 @@ impl ClusterTopology {
     }
 
     /// What the cluster's own names end with. While its Namespaces are not known, what was written before counts.
-    pub(super) fn domain(&self, is_known: bool) -> Arc<str> {
-        let recalled = || self.recalled_domain.clone().filter(|_| !is_known);
+    pub(in crate::registry) fn domain(&self, is_known: bool) -> Arc<str> {
+        let recalled = || self.last_known_domain.clone().filter(|_| !is_known);
         self.domain.clone().or_else(recalled).unwrap_or_else(|| self.domain_of_settings.clone())
     }
 
     /// The domain of the local endpoints that were written before the restart.
-    pub(super) fn recall_domain(&mut self, domain: Arc<str>) {
-        self.recalled_domain.get_or_insert(domain);
+    pub(in crate::registry) fn restore_domain(&mut self, domain: Arc<str>) {
+        self.last_known_domain.get_or_insert(domain);
     }
 
     /// The trust domain of its certificates; none while nothing but the setting says it.
-    pub(super) fn trust_domain(&self) -> Option<Arc<str>> {
+    pub(in crate::registry) fn trust_domain(&self) -> Option<Arc<str>> {
         self.trust_domain.clone()
     }
 
     /// The clusters that it names as those whose istiods serve it, sorted; empty where its own does.
-    pub(super) fn control_planes(&self) -> &[Arc<str>] {
+    pub(in crate::registry) fn control_planes(&self) -> &[Arc<str>] {
         &self.control_planes
     }
 
     /// The network that it stands in. While its Namespaces are not known, what was written before counts.
-    pub(super) fn network(&self, is_known: bool) -> Option<Arc<str>> {
-        self.network.clone().or_else(|| self.recalled_network.clone().filter(|_| !is_known))
+    pub(in crate::registry) fn network(&self, is_known: bool) -> Option<Arc<str>> {
+        self.network.clone().or_else(|| self.last_known_network.clone().filter(|_| !is_known))
     }
 
     /// The network of the endpoints at its gateway that were written before the restart.
-    pub(super) fn recall_network(&mut self, network: Arc<str>) {
-        self.recalled_network.get_or_insert(network);
+    pub(in crate::registry) fn restore_network(&mut self, network: Arc<str>) {
+        self.last_known_network.get_or_insert(network);
     }
 
-    /// What is wrong with the facts it tells, in words.
-    pub(super) fn problems(&self) -> &[String] {
+    /// What is wrong with what its Istio namespace says about it, in words.
+    pub(in crate::registry) fn problems(&self) -> &[String] {
         &self.problems
     }
 
     // ---- gateways ----
 
     /// A Service came or changed. Answers nothing for one that may be and could be no gateway.
-    pub(super) fn put_service(&mut self, service: &LocalService) -> TopologyChange {
+    pub(in crate::registry) fn put_service(&mut self, service: &LocalService) -> TopologyChange {
         if self.gateways.holds(service) {
             return TopologyChange::default();
         }
         self.change(|topology| topology.gateways.put(service, &topology.apps))
     }
 
-    pub(super) fn remove_service(&mut self, id: &ObjectId) -> TopologyChange {
+    pub(in crate::registry) fn remove_service(&mut self, id: &ObjectId) -> TopologyChange {
         if !self.gateways.has(id) {
             return TopologyChange::default();
         }
@@ -225,51 +256,51 @@ impl ClusterTopology {
     }
 
     /// Where other clusters reach this one.
-    pub(super) fn gateway(&self) -> Option<GatewayAddress> {
+    pub(in crate::registry) fn gateway(&self) -> Option<GatewayAddress> {
         self.gateways.address(&self.apps).cloned()
     }
 
     /// As [`ClusterTopology::gateway`], while it is not known which label this cluster's gateways have: the address by which others
     /// reached it stays where a Service still has it.
-    pub(super) fn gateway_like(&self, written: Option<&GatewayAddress>) -> Option<GatewayAddress> {
+    pub(in crate::registry) fn gateway_like(&self, written: Option<&GatewayAddress>) -> Option<GatewayAddress> {
         written.filter(|address| self.gateways.has_address(address)).cloned().or_else(|| self.gateway())
     }
 
     /// The address by which others reached the cluster before the restart; counts as the last one known.
-    pub(super) fn recall_gateway(&mut self, address: GatewayAddress) {
-        self.gateways.recall(address);
+    pub(in crate::registry) fn restore_gateway(&mut self, address: GatewayAddress) {
+        self.gateways.restore(address);
     }
 
     /// What is questionable about one gateway Service.
-    pub(super) fn gateway_problems_of(&self, id: &ObjectId) -> &[String] {
+    pub(in crate::registry) fn gateway_problems_of(&self, id: &ObjectId) -> &[String] {
         self.gateways.problems_of(id)
     }
 
     /// The gateway Service without an address, while no gateway has one; and whether that is because it lacks the port.
-    pub(super) fn gateway_without_address(&self) -> Option<(ObjectId, bool)> {
+    pub(in crate::registry) fn gateway_without_address(&self) -> Option<(ObjectId, bool)> {
         self.gateways.without_address(&self.apps)
     }
 
     /// What is questionable about the gateway Service whose address is used.
-    pub(super) fn gateway_problems(&self) -> Option<(ObjectId, &[String])> {
+    pub(in crate::registry) fn gateway_problems(&self) -> Option<(ObjectId, &[String])> {
         self.gateways.problems(&self.apps)
     }
 
     /// The label `app` of its gateway.
-    pub(super) fn gateway_app(&self) -> &str {
+    pub(in crate::registry) fn gateway_app(&self) -> &str {
         self.apps.last().map_or("", |app| app)
     }
 
     // ---- nodes ----
 
-    pub(super) fn put_node(&mut self, node: Node) -> TopologyChange {
+    pub(in crate::registry) fn put_node(&mut self, node: Node) -> TopologyChange {
         if self.nodes.get(&node.id.name) == Some(&node.locality) {
             return TopologyChange::default();
         }
         self.change(|topology| topology.set_node(node.id.name, Some(node.locality)))
     }
 
-    pub(super) fn remove_node(&mut self, id: &ObjectId) -> TopologyChange {
+    pub(in crate::registry) fn remove_node(&mut self, id: &ObjectId) -> TopologyChange {
         if !self.nodes.contains_key(&id.name) {
             return TopologyChange::default();
         }
@@ -294,16 +325,16 @@ impl ClusterTopology {
         }
     }
 
-    pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(in crate::registry) fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
         self.nodes.keys()
     }
 
-    pub(super) fn has_nodes(&self) -> bool {
+    pub(in crate::registry) fn has_nodes(&self) -> bool {
         !self.nodes.is_empty()
     }
 
     /// Regions of the nodes, the most frequent first, then by name.
-    pub(super) fn regions(&self) -> Vec<Arc<str>> {
+    pub(in crate::registry) fn regions(&self) -> Vec<Arc<str>> {
         let mut counts: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
         for (locality, count) in &self.localities {
             if let Some(locality) = locality {
@@ -316,7 +347,7 @@ impl ClusterTopology {
     }
 
     /// Locality of the cluster's endpoints: the most frequent region, with the zone where all nodes agree.
-    pub(super) fn locality(&self) -> Option<Locality> {
+    pub(in crate::registry) fn locality(&self) -> Option<Locality> {
         let region = self.regions().into_iter().next()?;
         // Zones of two regions may share a name and are two zones all the same.
         let mut localities = self.localities.keys();
@@ -415,7 +446,7 @@ mod tests {
         without_port.gateway.as_mut().expect("it is one").lacks_port = true;
         assert!(topology.put_service(&without_port).endpoints, "nobody answers there any more");
         assert_eq!(address(&topology), None);
-        topology.recall_gateway(GatewayAddress { address: "192.0.2.1".into(), port: 15443 });
+        topology.restore_gateway(GatewayAddress { address: "192.0.2.1".into(), port: 15443 });
         assert_eq!(address(&topology), None, "nor was it lost for a moment only");
         assert!(topology.gateway_without_address().is_some_and(|(_, lacks_port)| lacks_port));
         topology.put_service(&gateway("two", 1, None));
@@ -427,7 +458,7 @@ mod tests {
         LocalService { gateway, ..service }
     }
 
-    fn facts(pairs: &[(&str, &str)]) -> Labels {
+    fn metadata(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -437,15 +468,15 @@ mod tests {
             let own = labelled("eastwest", gateway("own", 1, Some("192.0.2.7")));
             [own, gateway("common", 2, Some("192.0.2.1"))]
         };
-        let named = facts(&[(GATEWAY_APP, "eastwest")]);
+        let named = metadata(&[(GATEWAY_APP, "eastwest")]);
         let mut late = topology();
         for service in &services() {
             late.put_service(service);
         }
         assert_eq!(address(&late).as_deref(), Some("192.0.2.1"));
-        assert!(late.put_facts(&named).endpoints);
+        assert!(late.put_cluster_metadata(&named).endpoints);
         let mut early = topology();
-        early.put_facts(&named);
+        early.put_cluster_metadata(&named);
         for service in &services() {
             early.put_service(service);
         }
@@ -478,13 +509,13 @@ mod tests {
     fn the_domain_is_the_annotation_then_what_was_written_then_the_setting() {
         let mut topology = topology();
         assert_eq!(&*topology.domain(true), "cluster.local");
-        topology.recall_domain("west.example".into());
+        topology.restore_domain("west.example".into());
         assert_eq!((&*topology.domain(false), &*topology.domain(true)), ("west.example", "cluster.local"));
-        assert!(topology.put_facts(&facts(&[(CLUSTER_DOMAIN, " East.example. ")])).endpoints);
+        assert!(topology.put_cluster_metadata(&metadata(&[(CLUSTER_DOMAIN, " East.example. ")])).endpoints);
         assert_eq!((&*topology.domain(false), &*topology.domain(true)), ("east.example", "east.example"));
-        assert!(topology.put_facts(&facts(&[(CLUSTER_DOMAIN, "east_example")])).endpoints);
+        assert!(topology.put_cluster_metadata(&metadata(&[(CLUSTER_DOMAIN, "east_example")])).endpoints);
         assert_eq!((&*topology.domain(true), topology.problems().len()), ("cluster.local", 1));
-        topology.put_facts(&Labels::new());
+        topology.put_cluster_metadata(&Labels::new());
         assert!(topology.problems().is_empty());
     }
 
@@ -492,11 +523,11 @@ mod tests {
     fn the_network_is_the_label_then_what_was_written_while_that_cannot_be_read() {
         let mut topology = topology();
         assert_eq!(topology.network(true), None);
-        topology.recall_network("network-9".into());
+        topology.restore_network("network-9".into());
         assert_eq!((topology.network(false).as_deref(), topology.network(true)), (Some("network-9"), None));
-        assert!(topology.put_facts(&facts(&[(keys::NETWORK, "network-1")])).endpoints);
+        assert!(topology.put_cluster_metadata(&metadata(&[(keys::NETWORK, "network-1")])).endpoints);
         assert_eq!(topology.network(false).as_deref(), Some("network-1"));
-        assert!(topology.put_facts(&Labels::new()).endpoints);
+        assert!(topology.put_cluster_metadata(&Labels::new()).endpoints);
         assert_eq!(topology.network(true), None);
     }
 }

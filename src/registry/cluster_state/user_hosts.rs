@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::cluster_state::remove_from;
+use super::remove_from;
 use crate::{
     istio::keys,
     model::{Kind, ObjectId, Route},
@@ -14,20 +14,20 @@ const DUMMY: &str = "dummy";
 /// docs/admiral-behaviour.md#custom-virtualservices).
 const CREATED_FOR: &str = "createdFor";
 /// Label of a VirtualService that is merged: by whom.
-pub(super) const CREATED_BY: &str = "createdBy";
+pub(in crate::registry) const CREATED_BY: &str = "createdBy";
 
 /// What VirtualServices of users concern.
 #[derive(Debug, Default)]
-pub(super) struct Routed {
+pub(in crate::registry) struct Routed {
     /// Hosts, in lower case.
-    pub(super) hosts: BTreeSet<String>,
+    pub(in crate::registry) hosts: BTreeSet<String>,
     /// Identities for which they were created, where they are merged into ours.
-    pub(super) created_for: BTreeSet<String>,
+    pub(in crate::registry) created_for: BTreeSet<String>,
 }
 
 /// The hosts of users' VirtualServices, in lower case.
 #[derive(Debug, Default)]
-pub(super) struct UserHosts {
+pub(in crate::registry) struct UserHosts {
     by_host: HashMap<String, BTreeSet<ObjectId>>,
     /// By the host without its first label, and without its first two: where a service's host has its identity.
     by_tail: HashMap<String, BTreeSet<ObjectId>>,
@@ -35,7 +35,7 @@ pub(super) struct UserHosts {
 
 impl UserHosts {
     /// Takes a route out or in; answers its hosts.
-    pub(super) fn count(&mut self, route: &Route, add: bool) -> BTreeSet<String> {
+    pub(in crate::registry) fn count(&mut self, route: &Route, add: bool) -> BTreeSet<String> {
         let mut hosts = BTreeSet::new();
         if route.id.kind != Kind::VirtualService {
             return hosts;
@@ -54,25 +54,25 @@ impl UserHosts {
     }
 
     /// The first VirtualService with a host, which is given in lower case.
-    pub(super) fn of_host(&self, host: &str) -> Option<&ObjectId> {
+    pub(in crate::registry) fn of_host(&self, host: &str) -> Option<&ObjectId> {
         self.by_host.get(host)?.first()
     }
 
     /// The first VirtualService with a host that ends with `identity.suffix` (in lower case), behind one label or two.
-    pub(super) fn of_tail(&self, tail: &str) -> Option<&ObjectId> {
+    pub(in crate::registry) fn of_tail(&self, tail: &str) -> Option<&ObjectId> {
         self.by_tail.get(tail)?.first()
     }
 }
 
 /// The identity for which a VirtualService was created that is merged into a managed one (Admiral,
 /// docs/admiral-behaviour.md#custom-virtualservices).
-pub(super) fn created_for(route: &Route) -> Option<&str> {
+pub(in crate::registry) fn created_for(route: &Route) -> Option<&str> {
     let is_marked = route.labels.contains_key(CREATED_BY) && route.annotations.contains_key(keys::CREATED_FOR_ENV);
     route.labels.get(CREATED_FOR).filter(|_| is_marked).map(String::as_str)
 }
 
 /// A host without its first label, and without its first two.
-pub(super) fn tails(host: &str) -> impl Iterator<Item = &str> {
+pub(in crate::registry) fn tails(host: &str) -> impl Iterator<Item = &str> {
     let first = host.split_once('.').map(|(_, tail)| tail);
     let second = first.and_then(|tail| tail.split_once('.')).map(|(_, tail)| tail);
     first.into_iter().chain(second)
