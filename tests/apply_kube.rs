@@ -242,7 +242,7 @@ fn host_plan(namespace: &str) -> HostPlan {
             ..DestinationRuleSpec::default()
         },
     };
-    HostPlan { host, service_entry, destination_rule, tiered: false, endpoints: vec![] }
+    HostPlan { host, service_entry, destination_rule, tiered: false }
 }
 
 /// The same objects as somebody else would make them: without our marks.

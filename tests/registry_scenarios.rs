@@ -316,7 +316,7 @@ fn a_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
     let before = running(&settings, &fleet).picture();
     let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &everything());
     let payments = key("payments", "stage");
-    assert!(planning::plan_service(&world.registry, &payments).unwrap().held);
+    assert!(planning::plan_service(&world.registry, &payments).unwrap().decision.frozen);
     assert_eq!(world.write_back(), 0, "neither the service nor the Sidecars of its clients change");
     apply(&mut world, "cluster-2", &gateway("192.0.2.22"));
     assert_eq!(world.write_back(), 0);
@@ -667,7 +667,7 @@ fn a_cluster_that_is_registered_anew_holds_its_policys_service_until_it_is_known
         let of_kind = objects.iter().filter(|object| object.id().kind == kind).cloned().collect();
         world.registry.reset(&name, kind, of_kind);
         world.settle();
-        assert!(planning::plan_service(&world.registry, &key("payments", "stage")).unwrap().held);
+        assert!(planning::plan_service(&world.registry, &key("payments", "stage")).unwrap().decision.frozen);
         assert_eq!(world.write_back(), 0);
     }
     list(&world, &name, &fleet[&name], &before.objects, &[]);
@@ -963,8 +963,14 @@ fn a_shaping_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it
         let fleet = with(with(payments(), "cluster-3", &text), "cluster-3", &runs("reports"));
         let before = running(&settings, &fleet).picture();
         let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &[kind]);
-        assert!(planning::plan_service(&world.registry, &key("payments", "stage")).unwrap().held, "{kind:?}");
-        assert!(!planning::plan_service(&world.registry, &key("reports", "stage")).unwrap().held, "{kind:?}");
+        assert!(
+            planning::plan_service(&world.registry, &key("payments", "stage")).unwrap().decision.frozen,
+            "{kind:?}"
+        );
+        assert!(
+            !planning::plan_service(&world.registry, &key("reports", "stage")).unwrap().decision.frozen,
+            "{kind:?}"
+        );
         assert_eq!(world.write_back(), 0);
         let about = |note: &&tradewind::model::Note| note.kind == NoteKind::PolicyUnreadable;
         assert_eq!(world.picture().notes.iter().find(about).unwrap().object.kind, kind);

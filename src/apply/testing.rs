@@ -76,7 +76,6 @@ pub(super) fn host_plan(host: &str, content: &str, tiered: bool) -> HostPlan {
             },
         },
         tiered,
-        endpoints: vec![],
         host,
     }
 }

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     apply::preview,
     model::{ClusterName, Kind, ObjectId, WorkKey, did_you_mean},
-    plan::{self, Desired, HostPlan, SidecarWant},
+    plan::{
+        Desired, PlannedHost,
+        decide::{self, SidecarDecision},
+    },
     verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
 };
 
@@ -209,31 +212,29 @@ fn compare(
     let Some(cluster) = &fleet.registry.control_planes(cluster).pop_first() else {
         bail!("no istiod of the fleet serves {cluster}: see the notes on its Istio namespace");
     };
-    let is_meant = |host: &HostPlan| {
+    let is_meant = |host: &PlannedHost<'_>| {
         asked.is_empty()
-            || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.host.as_str()))
+            || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.objects.host.as_str()))
     };
     let client = proxy.namespace.as_ref().and_then(|namespace| fleet.registry.client_namespace(cluster, namespace));
-    let sidecar = client.map(|client| plan::sidecar(&client, fleet.registry.settings()));
+    let sidecar = client.map(|client| decide::sidecar(&client, fleet.registry.settings()));
     let desired: BTreeMap<WorkKey, Desired> = fleet.desired(cluster).into_iter().collect();
     let gateways = gateways_of(cluster, fleet);
     let mut reports = Vec::new();
-    for plan in fleet.services().filter(|plan| !plan.held) {
-        let of_cluster = plan.clusters.iter().filter(|planned| planned.cluster == *cluster);
-        let hosts: Vec<&HostPlan> =
-            of_cluster.flat_map(|planned| &planned.hosts).filter(|host| is_meant(host)).collect();
+    for plan in fleet.services().filter(|plan| !plan.decision.frozen) {
+        let hosts: Vec<PlannedHost<'_>> = plan.hosts_in(cluster).filter(|host| is_meant(host)).collect();
         if hosts.is_empty() {
             continue;
         }
-        let unit = WorkKey::Service(plan.key.clone());
+        let unit = WorkKey::Service(plan.decision.key.clone());
         let is_live = fleet.live.contains(cluster);
         let writes = is_live.then(|| preview(&*fleet.registry, cluster, &unit, &desired[&unit], false).writes);
         for host in hosts {
-            let metadata = &host.service_entry.metadata;
+            let metadata = &host.objects.service_entry.metadata;
             let id = ObjectId::new(Kind::ServiceEntry, &metadata.namespace, &metadata.name);
             let stands = writes.as_ref().map(|writes| !writes.iter().any(|write| write.id == id));
-            let entry = format!("{}/{}", metadata.namespace, host.host);
-            reports.push(of_host(host, proxy, &gateways, reach(sidecar.as_ref(), &entry), stands));
+            let entry = format!("{}/{}", metadata.namespace, host.objects.host);
+            reports.push(of_host(&host, proxy, &gateways, reach(sidecar.as_ref(), &entry), stands));
         }
     }
     let is_reported = |host: &&&String| reports.iter().any(|r| r.host.eq_ignore_ascii_case(host.trim_end_matches('.')));
@@ -250,15 +251,11 @@ fn compare(
 }
 
 /// Whether a proxy is to have a host (`namespace/host`), by what is planned for the Sidecar of its namespace.
-fn reach(sidecar: Option<&SidecarWant>, entry: &str) -> Reach {
+fn reach(sidecar: Option<&SidecarDecision>, entry: &str) -> Reach {
     let is_it = |host: &str| host.eq_ignore_ascii_case(entry);
     match sidecar {
-        Some(SidecarWant::Own(sidecar))
-            if !sidecar.spec.egress.iter().any(|egress| egress.hosts.iter().any(|host| is_it(host))) =>
-        {
-            Reach::MustNot
-        }
-        Some(SidecarWant::Merge { hosts }) if !hosts.iter().any(|wanted| is_it(&wanted.host)) => Reach::May,
+        Some(SidecarDecision::Only(hosts)) if !hosts.iter().any(|host| is_it(host)) => Reach::MustNot,
+        Some(SidecarDecision::Merge(hosts)) if !hosts.iter().any(|wanted| is_it(&wanted.host)) => Reach::May,
         _ => Reach::Must,
     }
 }

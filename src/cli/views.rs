@@ -4,7 +4,7 @@
 use super::output;
 use crate::{
     model::ClusterName,
-    plan::{self, HostPlan, ServicePlan},
+    plan::{self, PlannedHost, ServicePlan},
 };
 
 /// The columns of the table.
@@ -32,19 +32,18 @@ pub(super) fn of<'a>(
     clusters: impl IntoIterator<Item = &'a ClusterName>,
 ) -> Vec<ClusterView> {
     let view = |cluster: &ClusterName| {
-        let planned = plans.clone().flat_map(|plan| &plan.clusters).filter(|planned| planned.cluster == *cluster);
-        let hosts = planned.flat_map(|planned| &planned.hosts).map(host_view).collect();
+        let hosts = plans.clone().flat_map(|plan| plan.hosts_in(cluster)).map(|host| host_view(&host)).collect();
         ClusterView { cluster: cluster.clone(), hosts, gone: Vec::new() }
     };
     clusters.into_iter().map(view).collect()
 }
 
-fn host_view(host: &HostPlan) -> HostView {
-    let address = host.service_entry.spec.addresses.first().map_or("-", String::as_str);
-    let rows = host.endpoints.iter().enumerate().map(|(index, endpoint)| {
+fn host_view(host: &PlannedHost<'_>) -> HostView {
+    let address = host.objects.service_entry.spec.addresses.first().map_or("-", String::as_str);
+    let rows = host.endpoints().enumerate().map(|(index, endpoint)| {
         let of_first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
         [
-            of_first(host.host.as_str()),
+            of_first(host.objects.host.as_str()),
             of_first(address),
             endpoint.address.clone(),
             endpoint.cluster.to_string(),
@@ -54,7 +53,7 @@ fn host_view(host: &HostPlan) -> HostView {
             endpoint.reason.clone(),
         ]
     });
-    HostView { host: host.host.to_string(), rows: rows.collect() }
+    HostView { host: host.objects.host.to_string(), rows: rows.collect() }
 }
 
 /// The hosts that are new, changed or gone, in the clusters where there are any.

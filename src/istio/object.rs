@@ -226,6 +226,17 @@ pub struct Opaque {
     pub spec: Value,
 }
 
+impl Opaque {
+    /// An object with what a typed spec says.
+    ///
+    /// # Panics
+    /// Where the spec has keys that are no text, which none of Istio's has.
+    #[must_use]
+    pub fn new(metadata: Metadata, spec: &impl Serialize) -> Self {
+        Self { metadata, spec: serde_json::to_value(spec).expect("a spec is plain data with text keys") }
+    }
+}
+
 impl Object {
     /// Reads an object of one of the kinds that are written, dropping what Tradewind never decides.
     ///

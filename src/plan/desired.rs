@@ -59,21 +59,21 @@ impl Desired {
 
     /// Besides, objects that stand by themselves.
     #[must_use]
-    pub fn and(mut self, others: &[Object]) -> Self {
-        self.wanted.extend(others.iter().map(|object| WantedObject::Object(Box::new(object.clone()))));
+    pub fn and(mut self, others: impl IntoIterator<Item = Object>) -> Self {
+        self.wanted.extend(others.into_iter().map(|object| WantedObject::Object(Box::new(object))));
         self
     }
 
     /// Objects of which each refers to those before it.
     #[must_use]
-    pub fn in_turn(objects: &[Object]) -> Self {
-        Self { wanted: vec![WantedObject::Chain(objects.to_vec())] }
+    pub fn in_turn(objects: Vec<Object>) -> Self {
+        Self { wanted: vec![WantedObject::Chain(objects)] }
     }
 
     /// Besides, objects of ours that stay as they are, because their reason cannot be read now.
     #[must_use]
-    pub fn keeping(mut self, kept: &[ObjectId]) -> Self {
-        self.wanted.extend(kept.iter().cloned().map(WantedObject::Kept));
+    pub fn keeping(mut self, kept: impl IntoIterator<Item = ObjectId>) -> Self {
+        self.wanted.extend(kept.into_iter().map(WantedObject::Kept));
         self
     }
 

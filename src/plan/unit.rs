@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Desired, ServicePlan, SidecarWant};
+use super::{
+    Desired, checks,
+    decide::{self, EndpointView, HostDecision, ServiceDecision},
+    emit::{self, Emitter},
+    input::{Claim, ClientNamespace, HostInput, RuledNamespace, ServiceInput},
+};
 use crate::{
     config::Settings,
-    model::{ClusterName, Note},
-    plan::input::{Claim, ClientNamespace, HostInput, RuledNamespace, ServiceInput},
+    istio::{DestinationRule, Object, ServiceEntry},
+    model::{ClusterName, Host, Note, ObjectId},
 };
 
 /// What is known of one unit: all that its plan depends on, beside the settings.
@@ -38,8 +43,70 @@ pub struct WorkPlan {
     pub first: BTreeSet<ClusterName>,
     /// Whether the unit must be left exactly as it is: nothing is written, and nothing removed.
     pub frozen: bool,
-    /// The plan of a service in detail, with the reason of each endpoint; absent for other units.
+    /// The plan of a service in detail, with the decision behind it; absent for other units.
     pub service: Option<ServicePlan>,
+}
+
+/// The plan of a service: what was decided, and the objects that say so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServicePlan {
+    /// The decision.
+    pub decision: ServiceDecision,
+    /// Its objects, for each cluster of the decision.
+    pub clusters: Vec<ClusterPlan>,
+}
+
+impl ServicePlan {
+    /// The hosts of a cluster.
+    pub fn hosts_in<'a>(&'a self, cluster: &'a ClusterName) -> impl Iterator<Item = PlannedHost<'a>> {
+        let decided = self.decision.clusters.iter().zip(&self.clusters);
+        let here = decided.filter(move |(_, plan)| plan.cluster == *cluster);
+        here.flat_map(|(decided, plan)| decided.hosts.iter().zip(&plan.hosts))
+            .map(|(decision, objects)| PlannedHost { decision, objects })
+    }
+}
+
+/// One host in one cluster: what was decided, and the objects that say so.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedHost<'a> {
+    /// The decision.
+    pub decision: &'a HostDecision,
+    /// Its objects.
+    pub objects: &'a HostPlan,
+}
+
+impl PlannedHost<'_> {
+    /// Its endpoints as they are shown, in the order of the ServiceEntry's.
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointView> {
+        let main_port = self.decision.ports.first().map_or("", |port| port.name.as_str());
+        self.decision.endpoints.iter().map(|endpoint| endpoint.view(main_port))
+    }
+}
+
+/// What one cluster should hold of one service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterPlan {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// One per host of the decision, in its order.
+    pub hosts: Vec<HostPlan>,
+    /// Objects beside those of the hosts, sorted.
+    pub others: Vec<Object>,
+    /// Managed objects that stay as they are, because their reason cannot be read now.
+    pub kept: Vec<ObjectId>,
+}
+
+/// The pair of objects for one host in one cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostPlan {
+    /// The host.
+    pub host: Host,
+    /// Its ServiceEntry.
+    pub service_entry: ServiceEntry,
+    /// Its DestinationRule.
+    pub destination_rule: DestinationRule,
+    /// Whether endpoint localities are tiers: then the DestinationRule must be there before the ServiceEntry, and leave after it.
+    pub tiered: bool,
 }
 
 impl WorkPlan {
@@ -50,43 +117,47 @@ impl WorkPlan {
     }
 }
 
-/// Plans one unit.
+/// Plans one unit: decides, turns the decision into objects, and refuses what must never be written.
 #[must_use]
 pub fn plan_unit(inputs: &WorkInputs, settings: &Settings) -> WorkPlan {
+    let emitter = emit::emitter(settings);
     match inputs {
-        WorkInputs::Service { service, claims } => of_service(super::plan(service, claims, settings)),
+        WorkInputs::Service { service, claims } => {
+            let mut plan = emitter.service(decide::service(service, claims, settings));
+            checks::refuse(&mut plan);
+            of_service(plan)
+        }
         WorkInputs::Routes(host) => {
-            let plan = super::routes(host, settings);
-            let per_cluster = plan.clusters.iter().map(|(of, objects)| (of.clone(), Desired::in_turn(objects)));
-            WorkPlan { per_cluster: per_cluster.collect(), notes: plan.notes, frozen: plan.held, ..WorkPlan::default() }
+            let decision = decide::routes(host, settings);
+            WorkPlan {
+                per_cluster: emitter.routes(&decision),
+                notes: decision.notes,
+                frozen: decision.frozen,
+                ..WorkPlan::default()
+            }
         }
         WorkInputs::Sidecar(client) => {
-            let desired = match super::sidecar(client, settings) {
-                SidecarWant::Nothing => Desired::nothing(),
-                SidecarWant::Own(sidecar) => Desired::sidecar(sidecar),
-                SidecarWant::Merge { hosts } => {
-                    Desired::merged_sidecar(&client.namespace, &settings.workload_sidecar_name, hosts)
-                }
-            };
-            of_one_cluster(&client.cluster, desired)
+            let decision = decide::sidecar(client, settings);
+            of_one_cluster(&client.cluster, emitter.sidecar(client, &decision))
         }
         WorkInputs::NamespaceRules(namespace) => {
-            let rules = super::namespace_rules(namespace, settings);
-            of_one_cluster(&namespace.cluster, Desired::nothing().and(&rules.objects).keeping(&rules.kept))
+            let decision = decide::namespace_rules(namespace, settings);
+            of_one_cluster(&namespace.cluster, emitter.namespace_rules(namespace, &decision))
         }
     }
 }
 
 fn of_service(plan: ServicePlan) -> WorkPlan {
     let per_cluster = plan.clusters.iter().map(|planned| {
-        let desired = Desired::hosts(&planned.hosts).and(&planned.others).keeping(&planned.kept);
+        let desired =
+            Desired::hosts(&planned.hosts).and(planned.others.iter().cloned()).keeping(planned.kept.iter().cloned());
         (planned.cluster.clone(), desired)
     });
     WorkPlan {
         per_cluster: per_cluster.collect(),
-        notes: plan.notes.clone(),
-        first: plan.first.clone(),
-        frozen: plan.held,
+        notes: plan.decision.notes.clone(),
+        first: plan.decision.first.clone(),
+        frozen: plan.decision.frozen,
         service: Some(plan),
     }
 }

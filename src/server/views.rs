@@ -21,7 +21,11 @@ use super::{Views, limits};
 use crate::{
     istio::{Port, keys},
     model::{ClusterName, Host, Note, ReadCause, ServiceKey},
-    plan::{HostPlan, PlannedEndpoint, ServicePlan, input::ServiceInput},
+    plan::{
+        HostPlan, PlannedHost,
+        decide::{EndpointView, ServiceDecision},
+        input::ServiceInput,
+    },
     registry::{ClusterStatus, KindState},
 };
 
@@ -210,12 +214,13 @@ struct HostView {
     tiered: bool,
     service_entry: String,
     destination_rule: String,
-    endpoints: Vec<PlannedEndpoint>,
+    endpoints: Vec<EndpointView>,
 }
 
-impl From<HostPlan> for HostView {
-    fn from(plan: HostPlan) -> Self {
-        let HostPlan { host, service_entry, destination_rule, tiered, endpoints } = plan;
+impl From<PlannedHost<'_>> for HostView {
+    fn from(planned: PlannedHost<'_>) -> Self {
+        let endpoints = planned.endpoints().collect();
+        let HostPlan { host, service_entry, destination_rule, tiered } = planned.objects.clone();
         let in_force = |key: &str| destination_rule.metadata.annotations.get(key).cloned();
         Self {
             host: host.to_string(),
@@ -259,19 +264,19 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
         .off_the_runtime(move |views| {
             let snapshot = views.registry.snapshot(&key)?;
             let plan = (views.plan)(&key)?;
-            let ServicePlan { key, clusters, notes, held, first: _ } = plan;
-            if snapshot.sources.is_empty() && clusters.is_empty() && notes.is_empty() && !held {
+            let ServiceDecision { key, notes, frozen, .. } = &plan.decision;
+            if snapshot.sources.is_empty() && plan.clusters.is_empty() && notes.is_empty() && !frozen {
                 return None;
             }
-            let clusters = clusters.into_iter().map(|planned| ClusterPlanView {
-                cluster: planned.cluster,
-                hosts: planned.hosts.into_iter().map(Into::into).collect(),
+            let clusters = plan.clusters.iter().map(|planned| ClusterPlanView {
+                cluster: planned.cluster.clone(),
+                hosts: plan.hosts_in(&planned.cluster).map(Into::into).collect(),
             });
             Some(PlanView {
-                service: name(views, &key, snapshot.keep_case),
-                held,
+                service: name(views, key, snapshot.keep_case),
+                held: *frozen,
                 clusters: clusters.collect(),
-                notes: notes.into_iter().map(Into::into).collect(),
+                notes: notes.iter().cloned().map(Into::into).collect(),
             })
         })
         .await;

@@ -7,7 +7,7 @@ use super::{
     expected::{self, Expected, Gateways},
     proxy::{Proxy, Upstream, UpstreamEndpoint},
 };
-use crate::plan::HostPlan;
+use crate::plan::{HostPlan, PlannedHost};
 
 /// Shares closer than this, in percent, are the same: weights are whole numbers.
 const SHARE_TOLERANCE_PERCENT: f64 = 0.5;
@@ -95,14 +95,21 @@ pub enum Reach {
 /// Compares a planned host with what a proxy of the same cluster has. `stands` says whether its ServiceEntry stands in the
 /// cluster as planned, where that is known.
 #[must_use]
-pub fn of_host(host: &HostPlan, proxy: &Proxy, gateways: &Gateways, reach: Reach, stands: Option<bool>) -> HostReport {
+pub fn of_host(
+    planned: &PlannedHost<'_>,
+    proxy: &Proxy,
+    gateways: &Gateways,
+    reach: Reach,
+    stands: Option<bool>,
+) -> HostReport {
+    let host = planned.objects;
     let name = host.host.as_str();
     let is_exported = is_exported(&host.service_entry.spec.export_to, proxy);
     let reach = if is_exported { reach } else { Reach::MustNot };
     let ports = host.service_entry.spec.ports.iter().map(|port| {
         let upstream = proxy.upstreams.get(&(name.to_ascii_lowercase(), port.number));
         let upstream = upstream.or_else(|| proxy.upstreams.get(&(name.to_owned(), port.number)));
-        let expected = expected::endpoints(host, &port.name, proxy, gateways);
+        let expected = expected::endpoints(planned, &port.name, proxy, gateways);
         // Istio makes nothing of a host all of whose endpoints are on networks that the proxy does not ask for.
         let is_beyond = expected.is_empty() && !proxy.networks.is_empty();
         let reach = if is_beyond && reach == Reach::Must { Reach::May } else { reach };

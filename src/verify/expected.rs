@@ -8,7 +8,7 @@ use super::proxy::Proxy;
 use crate::{
     istio::{Endpoint, LocalityLbSetting},
     model::GatewayAddress,
-    plan::HostPlan,
+    plan::PlannedHost,
 };
 
 /// The gateways that an istiod knows, by network: those of the clusters whose proxies it serves.
@@ -28,15 +28,16 @@ pub(super) struct Expected {
 
 /// What a proxy must have of a port of a host. One that asks for some networks alone has no endpoint that names another, and
 /// divides its traffic among the rest.
-pub(super) fn endpoints(host: &HostPlan, port_name: &str, proxy: &Proxy, gateways: &Gateways) -> Vec<Expected> {
+pub(super) fn endpoints(host: &PlannedHost<'_>, port_name: &str, proxy: &Proxy, gateways: &Gateways) -> Vec<Expected> {
     let (locality, networks) = (proxy.locality.as_deref(), &proxy.networks);
-    let policy = &host.destination_rule.spec.traffic_policy;
+    let host_plan = host.objects;
+    let policy = &host_plan.destination_rule.spec.traffic_policy;
     let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
-    let spec = &host.service_entry.spec;
+    let spec = &host_plan.service_entry.spec;
     let prefers_near = policy.outlier_detection.is_some() && setting.enabled != Some(false);
     // Of a proxy that only its region is known of, zones cannot be told.
     let is_whole = |locality: &str| {
-        host.tiered
+        host_plan.tiered
             || locality.contains('/')
             || !spec
                 .endpoints
@@ -49,7 +50,7 @@ pub(super) fn endpoints(host: &HostPlan, port_name: &str, proxy: &Proxy, gateway
         (networks.is_empty() || endpoint.network.is_empty() || networks.contains(&endpoint.network))
             && distributed.is_none_or(|one| one.to.keys().any(|to| is_at(to, &endpoint.locality)))
     };
-    let planned = host.endpoints.iter().map(|planned| planned.share_percent);
+    let planned = host.decision.endpoints.iter().map(|endpoint| endpoint.share_percent);
     let (seen, shares): (Vec<&Endpoint>, Vec<Option<f64>>) =
         spec.endpoints.iter().zip(planned).filter(|(endpoint, _)| is_seen(endpoint)).unzip();
     let ranks: Vec<Option<u32>> = match locality.filter(|locality| is_whole(locality)) {

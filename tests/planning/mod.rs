@@ -248,17 +248,18 @@ impl Wanted {
 
 /// What each cluster sees of each host of a service.
 fn decided(plan: &ServicePlan) -> impl Iterator<Item = ((ClusterName, String), Vec<DecidedEndpoint>)> {
-    let hosts = plan.clusters.iter().flat_map(|cluster| cluster.hosts.iter().map(move |host| (cluster, host)));
+    let hosts =
+        plan.clusters.iter().flat_map(|cluster| plan.hosts_in(&cluster.cluster).map(move |host| (cluster, host)));
     hosts.map(|(cluster, host)| {
-        let endpoints = host.endpoints.iter().map(|endpoint| DecidedEndpoint {
+        let endpoints = host.endpoints().map(|endpoint| DecidedEndpoint {
             tier: endpoint.tier.map_or_else(|| "-".to_owned(), |tier| tier.to_string()),
             share: endpoint.share_percent.map_or_else(|| "-".to_owned(), |share| format!("{share:.1} %")),
             cluster: endpoint.cluster.to_string(),
-            locality: endpoint.locality.as_deref().unwrap_or("-").to_owned(),
-            address: endpoint.address.clone(),
-            reason: endpoint.reason.to_string(),
+            locality: endpoint.locality.unwrap_or_else(|| "-".to_owned()),
+            address: endpoint.address,
+            reason: endpoint.reason,
         });
-        ((cluster.cluster.clone(), host.host.to_string()), endpoints.collect())
+        ((cluster.cluster.clone(), host.objects.host.to_string()), endpoints.collect())
     })
 }
 

@@ -5,7 +5,7 @@ use super::*;
 /// The clusters that are written first when payments is planned now.
 fn first(world: &World) -> Vec<String> {
     let plan = planning::plan_service(&world.registry, &key("payments", "stage")).expect("payments is known");
-    plan.first.iter().map(ToString::to_string).collect()
+    plan.decision.first.iter().map(ToString::to_string).collect()
 }
 
 #[test]
