@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,14 +14,18 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use support::{Answer, FaultProxy, Mode, StatusProxy, TestCluster, Who, eventually, unique};
 use tradewind::{
-    apply::{ApplyMetrics, Desired, KubeStore, ReadBackError, ReadWritten, Store, WriteError, Writers, WritersConfig},
+    api,
+    apply::{
+        ApplyMetrics, Desired, KubeStore, ObjectWrite, ReadBackError, ReadWritten, StatusWrite, Store, Write,
+        WriteError, Writers, WritersConfig,
+    },
     config::{Settings, Sidecars},
     fleet::Observer,
     istio::{
         DestinationRule, DestinationRuleSpec, Endpoint, Failover, LoadBalancer, LocalityLbSetting, Metadata, Object,
         OutlierDetection, Port, ServiceEntry, ServiceEntrySpec, Tls, TrafficPolicy, keys,
     },
-    model::{ClusterName, Host, Kind, NoteKind, Observed, ServiceKey, WorkKey},
+    model::{ClusterName, Host, Kind, NoteKind, ObjectId, Observed, ServiceKey, WorkKey},
     plan::HostPlan,
     registry::Registry,
 };
@@ -32,6 +36,7 @@ const SOON: Duration = Duration::from_secs(60);
 const WRITER: &str = "tradewind-under-test";
 const SERVICE_ENTRY: &str = "ServiceEntry.networking.istio.io";
 const DESTINATION_RULE: &str = "DestinationRule.networking.istio.io";
+const POLICY: &str = "GlobalTrafficPolicy.admiral.io";
 const SIDECAR: &str = "Sidecar.networking.istio.io";
 const ENTRY_NAME: &str = "stage.payments.global-se";
 const RULE_NAME: &str = "stage.payments.global-default-dr";
@@ -245,6 +250,10 @@ fn host_plan(namespace: &str) -> HostPlan {
     HostPlan { host, service_entry, destination_rule, tiered: false }
 }
 
+fn create(object: Object) -> Write {
+    ObjectWrite::Create { object }.into()
+}
+
 /// The same objects as somebody else would make them: without our marks.
 fn foreign(object: &Object) -> Value {
     let mut manifest = object.manifest();
@@ -299,7 +308,7 @@ async fn an_object_that_appeared_meanwhile_is_never_overwritten() {
         cluster.apply(vec![theirs]).await;
         let before = bench.get_entry().await;
         // What the registry knows is older than the object.
-        let error = bench.store().create(&bench.entry()).await.expect_err("it is somebody else's");
+        let error = bench.store().write(&create(bench.entry())).await.expect_err("it is somebody else's");
         assert!(matches!(error, WriteError::Conflict(_)), "{error}");
         let after = bench.get_entry().await;
         for part in ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/uid"] {
@@ -414,9 +423,76 @@ async fn a_state_that_was_not_compared_with_is_never_overwritten_nor_deleted() {
     assert!(bench.registry.take_dirty().contains(&bench.unit()));
 
     let known = bench.registry.written(&bench.name, &bench.entry().id()).expect("known");
-    let error = bench.store().delete(&known).await.expect_err("it is somebody else's now");
+    let error = bench.store().write(&Write::Delete(known)).await.expect_err("it is somebody else's now");
     assert!(matches!(error, WriteError::Conflict(_)), "{error}");
     assert_eq!(bench.get_entry().await["metadata"]["uid"], before["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn a_status_is_written_over_one_object_and_changes_nothing_else() {
+    let [cluster, ..] = support::shared().await;
+    cluster.apply(api::crds().iter().map(|crd| serde_json::to_value(crd).expect("a CRD is JSON")).collect()).await;
+    let bench = Bench::new(cluster, |_| {}).await;
+    let policy = |weight: i32| {
+        let target =
+            json!([{"region": "us-west-2", "weight": weight}, {"region": "us-east-2", "weight": 100 - weight}]);
+        json!({
+            "apiVersion": "admiral.io/v1alpha1", "kind": "GlobalTrafficPolicy",
+            "metadata": {"name": "payments", "namespace": bench.namespace, "labels": {"identity": "payments"},
+                         "annotations": {"team.example/contact": "x"}},
+            "spec": {"policy": [{"dnsPrefix": "default", "lbType": 1, "target": target}]},
+        })
+    };
+    let get = async || bench.get(POLICY, "payments").await.expect("the policy");
+    let condition = |of: &str, reason: &str| json!({"type": of, "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let write = |over: &Value, reason: &str| {
+        Write::Status(StatusWrite {
+            id: ObjectId::new(Kind::GlobalTrafficPolicy, &bench.namespace, "payments"),
+            resource_version: over["metadata"]["resourceVersion"].as_str().expect("a version").into(),
+            status: json!({"observedGeneration": 1, "conditions": [condition("Accepted", reason)]}),
+        })
+    };
+    cluster.apply(vec![policy(80)]).await;
+    let before = get().await;
+
+    let store = bench.store();
+    assert_eq!(store.write(&write(&before, "Valid")).await.expect("a status"), None);
+    let after = get().await;
+    assert_eq!(after["status"]["conditions"][0]["reason"], "Valid");
+    assert_eq!(after["status"]["observedGeneration"], 1);
+    for part in ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/uid", "/metadata/generation"] {
+        assert_eq!(after.pointer(part), before.pointer(part), "{part}");
+    }
+    let managers = after["metadata"]["managedFields"].as_array().expect("managers");
+    let ours = managers.iter().find(|entry| entry["manager"] == "tradewind-status").expect("a manager of its own");
+    let fields: Vec<&str> = ours["fieldsV1"].as_object().expect("fields").keys().map(String::as_str).collect();
+    assert_eq!((&ours["subresource"], fields), (&json!("status"), vec!["f:status"]));
+
+    // The same again is no change. The owner's next manifest, and what others say in the status, stay.
+    store.write(&write(&after, "Valid")).await.expect("the same status");
+    assert_eq!(get().await["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
+    cluster.apply(vec![policy(70)]).await;
+    let error = store.write(&write(&after, "Late")).await.expect_err("it was edited");
+    assert!(matches!(error, WriteError::Conflict(_)), "{error}");
+    let mut theirs = policy(70);
+    theirs["status"] = json!({"conditions": [condition("Audited", "Somebody")]});
+    cluster.apply_status(&theirs.to_string()).await;
+    let edited = get().await;
+    store.write(&write(&edited, "Other")).await.expect("another status");
+    let last = get().await;
+    assert_eq!(last["spec"], policy(70)["spec"]);
+    let reasons = last["status"]["conditions"].as_array().expect("conditions").iter().map(|one| one["reason"].as_str());
+    assert_eq!(reasons.collect::<BTreeSet<_>>(), BTreeSet::from([Some("Other"), Some("Somebody")]));
+
+    // One that is gone does not come back, and another one of the name gets nothing.
+    cluster.delete(POLICY, bench.namespace.as_str(), "payments").await;
+    let error = store.write(&write(&last, "Valid")).await.expect_err("it is gone");
+    assert!(matches!(error, WriteError::Conflict(_)), "{error}");
+    assert_eq!(bench.get(POLICY, "payments").await, None);
+    cluster.apply(vec![policy(80)]).await;
+    let error = store.write(&write(&last, "Valid")).await.expect_err("it is another one");
+    assert!(matches!(error, WriteError::Conflict(_)), "{error}");
+    assert_eq!(get().await.get("status"), None);
 }
 
 #[tokio::test]

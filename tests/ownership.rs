@@ -188,7 +188,7 @@ proptest! {
                         || in_place && owner == Some(Owner::Foreign) && is_handed_over
                 }
                 Verb::GiveBack => owner == Some(Owner::Tradewind) && is_recalled,
-                Verb::Merge => false,
+                Verb::Merge | Verb::UpdateStatus => false,
             };
             prop_assert!(allowed, "{:?} {:?}, which belongs to {owner:?}, {stage:?}", write.verb, write.id);
         }

@@ -5,12 +5,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{
-    merge,
-    store::{Verb, is_merged},
-};
+use super::{merge, store::is_merged, write::ObjectWrite};
 use crate::{
-    istio::{self, Object, Owner},
+    istio::{Object, Owner},
     model::{EgressHost, Kind, NoteKind, ObjectId, Written},
     plan::{Desired, HostObjects, WantedObject as Wanted},
 };
@@ -31,78 +28,6 @@ pub(super) struct View<'a> {
     pub(super) may_remove: bool,
 }
 
-/// One write.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Change {
-    /// Of an object that is not there.
-    Create { object: Object },
-    /// Over an object of ours.
-    Update { object: Object, over: Arc<Written> },
-    /// Over an object of Admiral, or over one that its owner handed over.
-    Adopt { object: Object, over: Arc<Written> },
-    /// Of our marks on an object whose owner took it back.
-    GiveBack { over: Arc<Written> },
-    /// Of our hosts in a user's Sidecar.
-    Merge { over: Arc<Written>, hosts: Vec<EgressHost> },
-}
-
-impl Change {
-    pub(super) fn id(&self) -> ObjectId {
-        match self {
-            Self::Create { object } | Self::Update { object, .. } | Self::Adopt { object, .. } => object.id(),
-            Self::Merge { over, .. } | Self::GiveBack { over } => over.id.clone(),
-        }
-    }
-
-    /// Tells contents apart, so that what was refused or logged once is not repeated.
-    pub(super) fn digest(&self) -> u64 {
-        match self {
-            Self::Create { object } | Self::Update { object, .. } | Self::Adopt { object, .. } => object.digest(),
-            Self::GiveBack { over } => over.digest,
-            Self::Merge { hosts, .. } => {
-                use std::hash::{DefaultHasher, Hash, Hasher};
-                let mut hasher = DefaultHasher::new();
-                hosts.hash(&mut hasher);
-                hasher.finish()
-            }
-        }
-    }
-
-    pub(super) fn verb(&self) -> Verb {
-        match self {
-            Self::Create { .. } => Verb::Create,
-            Self::Update { .. } => Verb::Update,
-            Self::Adopt { .. } => Verb::TakeOver,
-            Self::GiveBack { .. } => Verb::GiveBack,
-            Self::Merge { .. } => Verb::Merge,
-        }
-    }
-
-    /// Why it is written, where [`Change::summary`] does not say it.
-    pub(super) fn reason(&self) -> Option<&'static str> {
-        match self {
-            Self::Create { .. } => Some("wanted and not there"),
-            Self::Update { .. } | Self::Merge { .. } => None,
-            Self::Adopt { over, .. } if over.owner == Owner::Admiral => Some("made by Admiral, adoption is on"),
-            Self::Adopt { .. } => Some("handed over by its owner"),
-            Self::GiveBack { .. } => Some("its owner no longer hands it over"),
-        }
-    }
-
-    /// What an update changes, in words.
-    pub(super) fn summary(&self) -> Option<String> {
-        match self {
-            Self::Update { object, over } => Some(istio::changes(&over.shape, object)),
-            Self::Merge { over, hosts } => {
-                let ours = over.sidecar.as_ref().map(|sidecar| sidecar.ours.as_slice()).unwrap_or_default();
-                let hosts: Vec<String> = hosts.iter().map(|wanted| wanted.host.clone()).collect();
-                Some(istio::list_changes("host", ours, &hosts))
-            }
-            Self::Create { .. } | Self::Adopt { .. } | Self::GiveBack { .. } => None,
-        }
-    }
-}
-
 /// Something that stands in the way of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Obstacle {
@@ -115,7 +40,7 @@ pub(super) struct Obstacle {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Changes {
     /// Groups are independent of each other; within one, each change waits for the success of the one before.
-    pub(super) groups: Vec<Vec<Change>>,
+    pub(super) groups: Vec<Vec<ObjectWrite>>,
     /// What stands there and is no longer wanted, in the order in which it has to go.
     pub(super) removals: Vec<Arc<Written>>,
     /// What is left alone, and why.
@@ -147,7 +72,7 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
     }
     for over in view.of_unit.iter().filter(|written| is_recalled(written)) {
         changes.wanted.insert(over.id.clone());
-        changes.groups.push(vec![Change::GiveBack { over: Arc::clone(over) }]);
+        changes.groups.push(vec![ObjectWrite::GiveBack { over: Arc::clone(over) }]);
     }
     changes.removals = view
         .of_unit
@@ -168,13 +93,13 @@ pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
 
 /// What came of comparing one object.
 struct Compared {
-    change: Option<Change>,
+    change: Option<ObjectWrite>,
     exists: bool,
     foreign: bool,
 }
 
 impl Changes {
-    fn host(&mut self, pair: &HostObjects, view: &View<'_>) -> Vec<Change> {
+    fn host(&mut self, pair: &HostObjects, view: &View<'_>) -> Vec<ObjectWrite> {
         let (id, host) = (pair.service_entry.id(), pair.service_entry.host().unwrap_or_default());
         if (view.find)(&id).is_none()
             && let Some(other) = (view.in_the_way)(&id, host)
@@ -204,7 +129,7 @@ impl Changes {
         let id = object.id();
         self.wanted.insert(id.clone());
         let Some(over) = (view.find)(&id) else {
-            let change = Some(Change::Create { object: object.clone() });
+            let change = Some(ObjectWrite::Create { object: object.clone() });
             return Compared { change, exists: false, foreign: false };
         };
         let is_handed_over = object.is_adopted() && over.adoption.as_ref().is_some_and(|said| said.is_handed_over());
@@ -221,11 +146,11 @@ impl Changes {
                     self.obstacles.push(unsettled(id));
                     None
                 } else {
-                    Some(Change::Update { object: object.clone(), over })
+                    Some(ObjectWrite::Update { object: object.clone(), over })
                 }
             }
-            Owner::Foreign if is_handed_over => Some(Change::Adopt { object: object.clone(), over }),
-            Owner::Admiral if view.adopt_admiral => Some(Change::Adopt { object: object.clone(), over }),
+            Owner::Foreign if is_handed_over => Some(ObjectWrite::TakeOver { object: object.clone(), over }),
+            Owner::Admiral if view.adopt_admiral => Some(ObjectWrite::TakeOver { object: object.clone(), over }),
             owner => {
                 let maker = if owner == Owner::Admiral { "Admiral" } else { "somebody else" };
                 let message = format!("was made by {maker} and stands where Tradewind wants its own; it is left alone");
@@ -237,7 +162,7 @@ impl Changes {
     }
 
     /// A Sidecar of ours for a whole namespace, which may have one only (Istio documentation, `Sidecar`).
-    fn sidecar(&mut self, object: &Object, view: &View<'_>) -> Vec<Change> {
+    fn sidecar(&mut self, object: &Object, view: &View<'_>) -> Vec<ObjectWrite> {
         let id = object.id();
         let other = others_sidecar(&id, view);
         if let Some(other) = &other {
@@ -253,7 +178,7 @@ impl Changes {
         self.object(object, view).change.into_iter().collect()
     }
 
-    fn merge(&mut self, id: &ObjectId, hosts: &[EgressHost], view: &View<'_>) -> Option<Change> {
+    fn merge(&mut self, id: &ObjectId, hosts: &[EgressHost], view: &View<'_>) -> Option<ObjectWrite> {
         self.wanted.insert(id.clone());
         let Some(over) = (view.find)(id) else {
             // A namespace without a Sidecar sees everything: there is nothing to add to.
@@ -274,7 +199,7 @@ impl Changes {
             "has a workload selector, so it is not the whole namespace's"
         } else {
             match merge::merged(sidecar, &hosts) {
-                Ok(merged) => return merged.differs_from(sidecar).then_some(Change::Merge { over, hosts }),
+                Ok(merged) => return merged.differs_from(sidecar).then_some(ObjectWrite::Merge { over, hosts }),
                 Err(reason) => reason,
             }
         };
@@ -347,7 +272,7 @@ mod tests {
     }
 
     fn steps(changes: &Changes) -> Vec<Vec<String>> {
-        let step = |change: &Change| format!("{} {}", change.verb(), change.id().kind.as_str());
+        let step = |change: &ObjectWrite| format!("{} {}", change.verb(), change.id().kind.as_str());
         changes.groups.iter().map(|group| group.iter().map(step).collect()).collect()
     }
 
@@ -359,7 +284,7 @@ mod tests {
     fn a_new_host_comes_with_its_rule_in_place_and_then_nothing_changes() {
         let desired = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
         assert_eq!(steps(&compare(&desired, &[])), vec![["create DestinationRule", "create ServiceEntry"]; 2]);
-        assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<Change>>::new());
+        assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<ObjectWrite>>::new());
     }
 
     #[test]

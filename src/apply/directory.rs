@@ -23,6 +23,7 @@ use super::{
     guard::Budget,
     merge,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
+    write::{ObjectWrite, Write},
 };
 use crate::{
     config::Settings,
@@ -200,10 +201,10 @@ impl DirectoryStore {
         if read_file(&file).map_err(|error| failed(&error))?.is_some_and(|text| !is_marked(&text)) {
             return Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display())));
         }
-        self.write(&file, object.manifest())
+        self.write_file(&file, object.manifest())
     }
 
-    fn write(&self, file: &Path, manifest: Value) -> Outcome<Written> {
+    fn write_file(&self, file: &Path, manifest: Value) -> Outcome<Written> {
         fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
         write_whole(file, &to_yaml(&manifest)).map_err(|error| failed(&error))?;
         self.observe(manifest)
@@ -228,13 +229,24 @@ impl DirectoryStore {
         }
     }
 
+    fn write_object(&self, write: &ObjectWrite) -> Outcome<Written> {
+        match write {
+            ObjectWrite::Create { object } | ObjectWrite::Update { object, .. } => self.put(object),
+            ObjectWrite::TakeOver { object, .. } => {
+                self.write_file(&self.directory.join(file_name(&object.id(), object.is_adopted())), object.manifest())
+            }
+            ObjectWrite::GiveBack { over } => self.unmark(over),
+            ObjectWrite::Merge { over, hosts } => self.merge(over, hosts),
+        }
+    }
+
     /// The file stays, as its owner's.
     fn unmark(&self, over: &Written) -> Outcome<Written> {
         let file = self.directory.join(file_name(&over.id, over.adoption.is_some()));
         let text = read_file(&file).map_err(|error| failed(&error))?;
         let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
         let manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
-        self.write(&file, give_back::bare(manifest))
+        self.write_file(&file, give_back::bare(manifest))
     }
 
     /// Only a Sidecar that stands in this directory can be merged into.
@@ -244,33 +256,19 @@ impl DirectoryStore {
         let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
         let manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
         let manifest = merge::edited(&manifest, hosts).map_err(|reason| WriteError::Refused(format!("it {reason}")))?;
-        self.write(&file, manifest)
+        self.write_file(&file, manifest)
     }
 }
 
 impl Store for DirectoryStore {
-    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>> {
-        ready(self.put(object)).boxed()
-    }
-
-    fn update<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        ready(self.put(object)).boxed()
-    }
-
-    fn take_over<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        ready(self.write(&self.directory.join(file_name(&object.id(), object.is_adopted())), object.manifest())).boxed()
-    }
-
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>> {
-        ready(self.merge(over, hosts)).boxed()
-    }
-
-    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        ready(self.unmark(over)).boxed()
-    }
-
-    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
-        ready(self.remove(written)).boxed()
+    fn write<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Outcome<Option<Written>>> {
+        ready(match write {
+            Write::Object(write) => self.write_object(write).map(Some),
+            // Files say what is wanted. What became of it is for the API server that they are applied to.
+            Write::Status(_) => Ok(None),
+            Write::Delete(over) => self.remove(over).map(|()| None),
+        })
+        .boxed()
     }
 
     fn create_namespace<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Outcome<()>> {
@@ -367,7 +365,10 @@ fn unreadable(error: &io::Error) -> WriteError {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ReadBackError, *};
+    use super::{
+        super::{ReadBackError, StatusWrite},
+        *,
+    };
     use crate::{
         apply::testing::{NAMESPACE, cluster, host_plan},
         config::Settings,
@@ -468,15 +469,22 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let store = DirectoryStore::inside(&out.path().join("east"), reader());
         assert!(store.load().unwrap().is_empty());
-        let object = &objects("a.global", "1")[0];
-        let written = store.create(object).await.unwrap();
+        let write = async |write: Write| store.write(&write).await.unwrap();
+        let object = objects("a.global", "1").remove(0);
+        let written = write(ObjectWrite::Create { object: object.clone() }.into()).await.unwrap();
         assert_eq!((written.digest, written.owner), (object.digest(), Owner::Tradewind));
-        let later = store.update(&objects("a.global", "2")[0], &written).await.unwrap();
+        let (object, over) = (objects("a.global", "2").remove(0), Arc::new(written.clone()));
+        let later = Arc::new(write(ObjectWrite::Update { object, over }.into()).await.unwrap());
         assert!(later.resource_version.parse::<u64>().unwrap() > written.resource_version.parse().unwrap());
         let loaded = store.load().unwrap();
         assert_eq!((loaded.len(), loaded[0].digest), (1, later.digest));
-        store.delete(&later).await.unwrap();
-        store.delete(&later).await.unwrap();
+        // A file has no status.
+        let status =
+            StatusWrite { id: later.id.clone(), resource_version: later.resource_version.clone(), status: Value::Null };
+        assert_eq!(write(Write::Status(status)).await, None);
+        assert_eq!(store.load().unwrap().len(), 1);
+        write(Write::Delete(later.clone())).await;
+        write(Write::Delete(later)).await;
         assert!(store.load().unwrap().is_empty());
     }
 
@@ -493,12 +501,16 @@ mod tests {
         });
         fs::write(&file, to_yaml(&user)).unwrap();
         let standing = store.observe(user.clone()).unwrap();
-        let merged = store.merge_sidecar(&standing, &[format!("{NAMESPACE}/a.global").into()]).await.unwrap();
+        let merge = async |over: Written, hosts| {
+            let write = ObjectWrite::Merge { over: Arc::new(over), hosts }.into();
+            store.write(&write).await.unwrap().unwrap()
+        };
+        let merged = merge(standing, vec![format!("{NAMESPACE}/a.global").into()]).await;
         let hosts = merged.sidecar.as_ref().unwrap();
         assert_eq!(hosts.listeners.len(), 2);
         assert_eq!((hosts.listeners[1].port, &hosts.listeners[1].hosts), (None, &hosts.ours));
         assert_eq!(hosts.ours, [format!("{NAMESPACE}/a.global")]);
-        store.merge_sidecar(&merged, &[]).await.unwrap();
+        merge(merged, Vec::new()).await;
         assert_eq!(from_yaml(&fs::read_to_string(&file).unwrap()).unwrap(), user);
     }
 }

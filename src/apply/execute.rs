@@ -1,7 +1,8 @@
-//! One turn of one unit: compare, write what differs in order, remove what the guard cleared, say what went wrong.
+//! One run of one unit in one cluster: compare, write what differs in order, remove what the guard cleared, note what went
+//! wrong.
 //!
 //! The comparison happens here and now, against the newest known state, so nothing stale is ever sent. Each failure stays
-//! with its object: the other pairs of the unit go on, unless the whole cluster does not answer.
+//! with its object: the other groups of the unit go on, unless the whole cluster does not answer.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -11,203 +12,163 @@ use std::{
 
 use super::{
     Desired, backoff,
-    diff::{Change, Changes, Obstacle, View, diff, unsettled},
+    diff::{Changes, View, diff, unsettled},
     memory::{Memory, Refused},
     queue::Work,
-    store::{Outcome, Verb, WriteError, is_merged, whole},
-    writer::{ClusterWriter, Ending, Held},
+    report::{Ending, ObjectOutcome, Report},
+    store::{Outcome, WriteError, whole},
+    write::{ObjectWrite, Verb, Write},
+    writer::{ClusterWriter, Held},
 };
 use crate::{
-    istio::{Object, Owner},
+    istio::Object,
     model::{Kind, Note, NoteKind, ObjectId, ObjectPath, WorkKey, Written},
     registry::Because,
 };
 
-/// How long after its creation the sync namespace counts as there although no watch has shown it: several times what a
-/// watch needs, and short enough that a namespace which is deleted at once is created again.
-const NAMESPACE_SHOWN_WITHIN_SECONDS: u64 = 10;
-
-/// What came of one turn.
-#[derive(Default)]
-struct Report {
-    /// What is in the way of which object.
-    obstacles: BTreeMap<ObjectId, Obstacle>,
-    /// Objects that are not as wanted.
-    failed: HashSet<ObjectId>,
-    /// Objects that are gone now.
-    removed: HashSet<ObjectId>,
-    wrote: bool,
-    /// What led to this turn.
+/// One run of a unit, with one worker.
+struct Run<'a> {
+    writer: &'a ClusterWriter,
+    unit: &'a WorkKey,
+    work: &'a Work,
+    memory: Memory,
+    /// What led to this run.
     because: Because,
-    /// Why the cluster takes no writes at all, whatever the object.
-    unwritable: Option<String>,
-    /// The cluster does not answer: no further request in this turn.
-    halt: bool,
-    again: bool,
-    retry: bool,
-    conflict: bool,
-    refused: bool,
+    report: Report,
 }
 
 /// Why an object is written, for the log.
-struct Why<'a> {
+struct Why {
     /// In words, where no change says it.
     reason: Option<&'static str>,
     /// What changes in it.
     changed: Option<String>,
     /// What led to that.
-    because: &'a Because,
-}
-
-impl Report {
-    fn ending(&self) -> Ending {
-        if self.retry {
-            Ending::Retry
-        } else if self.again {
-            Ending::Again
-        } else if self.conflict {
-            Ending::Replan
-        } else {
-            Ending::Done
-        }
-    }
-
-    fn add(&mut self, obstacle: Obstacle) {
-        self.obstacles.insert(obstacle.id.clone(), obstacle);
-    }
+    because: Because,
 }
 
 impl ClusterWriter {
-    /// One turn of a unit.
-    pub(super) async fn work(&self, unit: &WorkKey, work: &Work) -> Ending {
-        let mut memory = self.state.lock().memories.get(unit).cloned().unwrap_or_default();
-        let mut report = Report { because: work.because.clone().unwrap_or_default(), ..Report::default() };
-        if self.is_barred(unit) && (work.desired.is_none() || self.shared.known.is_suspended(&self.cluster, unit)) {
-            // Whoever ends the suspension, or lets writes go on, has the unit planned again.
-            self.state.lock().guard.want(unit, &[], Instant::now());
-            self.remember(unit, Memory::default());
-            return Ending::Done;
-        }
-        let ending = match &work.desired {
-            Some(desired) => self.bring_about(unit, work, desired, &mut memory, &mut report).await,
-            None => {
-                self.remove_cleared(unit, &memory, &mut report).await;
-                report.ending()
-            }
-        };
-        self.speak(unit, work.desired.is_some(), &mut memory, &report);
-        self.note_unwritable(&report);
-        memory.conflicts = if matches!(ending, Ending::Replan) { memory.conflicts.saturating_add(1) } else { 0 };
-        self.remember(unit, memory);
-        ending
-    }
-
-    async fn bring_about(
-        &self,
-        unit: &WorkKey,
-        work: &Work,
-        desired: &Arc<Desired>,
-        memory: &mut Memory,
-        report: &mut Report,
-    ) -> Ending {
-        let changes = self.compare(unit, desired, memory);
-        memory.keep(&changes.wanted);
-        changes.obstacles.iter().cloned().for_each(|obstacle| report.add(obstacle));
-        if self.shared.known.is_read_only() || self.shared.settings.dry_run {
-            self.state.lock().guard.want(unit, &[], Instant::now());
-            self.only_say(unit, &changes, &report.because, memory);
-            return Ending::Done;
-        }
-        // That a part of them is gone is news by itself, and not the reason.
-        let removing = memory.removing.take().unwrap_or_else(|| report.because.clone());
-        memory.removing = (!changes.removals.is_empty()).then_some(removing);
-        self.state.lock().guard.want(unit, &changes.removals, Instant::now());
-        self.write_all(unit, &changes, memory, report).await;
-        if report.failed.is_empty() && !self.stop.is_cancelled() {
-            if report.wrote
-                && let Some(since) = work.since
-            {
-                let cluster = self.cluster.as_str();
-                self.shared.metrics.event_to_write.with_label_values(&[cluster]).observe(since.elapsed().as_secs_f64());
-            }
-            // What replaces them is there.
-            self.remove_cleared(unit, memory, report).await;
-        }
-        memory.drift = report.failed.len() + report.obstacles.keys().filter(|id| !report.failed.contains(*id)).count();
-        let mut state = self.state.lock();
-        if !state.queue.has_newer(unit) {
-            if changes.held_back {
-                state.held.insert(unit.clone(), Held::UntilRemovable(Some(Arc::clone(desired))));
-            } else if report.refused && matches!(report.ending(), Ending::Done) {
-                let due = Instant::now() + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
-                state.held.insert(unit.clone(), Held::Until(due, Arc::clone(desired)));
-            }
-        }
-        report.ending()
-    }
-
-    fn compare(&self, unit: &WorkKey, desired: &Desired, memory: &Memory) -> Changes {
-        let known = &self.shared.known;
-        diff(
-            desired,
-            &View {
-                of_unit: &known.written_of(&self.cluster, unit),
-                find: &|id| known.written(&self.cluster, id),
-                in_the_way: &|id, host| known.entry_in_the_way(&self.cluster, id, host),
-                settled: &|id, wanted, observed| memory.settled.get(id) == Some(&(wanted, observed)),
-                adopt_admiral: self.shared.settings.adopt_admiral,
-                may_remove: known.may_remove(&self.cluster),
-            },
-        )
-    }
-
-    /// Read-only counts what differs; a dry run says it, too, once per content.
-    fn only_say(&self, unit: &WorkKey, changes: &Changes, because: &Because, memory: &mut Memory) {
-        let all: Vec<&Change> = changes.groups.iter().flatten().collect();
-        memory.drift = all.len() + changes.removals.len() + changes.obstacles.len();
-        if !self.shared.settings.dry_run {
-            return;
-        }
-        let written = all.iter().map(|change| (change.id(), change.verb(), change.digest()));
-        // A removal has no content of its own: it is said again for another object of the name.
-        let removed =
-            changes.removals.iter().map(|written| (written.id.clone(), removal_verb(written), written.digest));
-        let would: BTreeMap<ObjectId, (Verb, u64)> =
-            written.chain(removed).map(|(id, verb, digest)| (id, (verb, digest))).collect();
-        for (id, (verb, digest)) in &would {
-            if memory.logged.get(id) != Some(digest) {
-                let changed = all.iter().find(|change| change.id() == *id).and_then(|change| change.summary());
-                tracing::info!(
-                    cluster = %self.cluster, service = %name_of(unit), kind = id.kind.as_str(),
-                    namespace = &*id.namespace, name = &*id.name, changed, because = because.to_string(),
-                    "dry run: would {verb}"
-                );
-            }
-        }
-        memory.logged = would.into_iter().map(|(id, (_, digest))| (id, digest)).collect();
+    /// One run of a unit.
+    pub(super) async fn execute(&self, unit: &WorkKey, work: &Work) -> Ending {
+        let memory = self.state.lock().memories.get(unit).cloned().unwrap_or_default();
+        let because = work.because.clone().unwrap_or_default();
+        Run { writer: self, unit, work, memory, because, report: Report::default() }.execute().await
     }
 
     /// Whether an operator wants nothing of the unit written now. Asked before each write: a long run ends at once.
     fn is_barred(&self, unit: &WorkKey) -> bool {
         self.shared.known.is_read_only() || self.shared.known.is_suspended(&self.cluster, unit)
     }
+}
 
-    async fn write_all(&self, unit: &WorkKey, changes: &Changes, memory: &mut Memory, report: &mut Report) {
-        for group in &changes.groups {
-            if report.halt || self.stop.is_cancelled() {
+impl Run<'_> {
+    async fn execute(mut self) -> Ending {
+        if self.is_suspended() {
+            // Whoever ends the suspension, or lets writes go on, has the unit planned again.
+            self.want_removed(&[]);
+            self.writer.remember(self.unit, Memory::default());
+            return Ending::Done;
+        }
+        match &self.work.desired {
+            Some(desired) => self.reconcile(desired).await,
+            None => self.remove_cleared().await,
+        }
+        self.update_notes();
+        self.note_unwritable();
+        let ending = self.report.ending();
+        self.memory.conflicts = if ending == Ending::Replan { self.memory.conflicts.saturating_add(1) } else { 0 };
+        self.writer.remember(self.unit, self.memory);
+        ending
+    }
+
+    /// Whether nothing of the unit is even compared. In read-only mode, what differs is still counted.
+    fn is_suspended(&self) -> bool {
+        let is_suspended = || self.writer.shared.known.is_suspended(&self.writer.cluster, self.unit);
+        self.writer.is_barred(self.unit) && (self.work.desired.is_none() || is_suspended())
+    }
+
+    async fn reconcile(&mut self, desired: &Arc<Desired>) {
+        let changes = self.compare(desired);
+        self.memory.keep(&changes.wanted);
+        changes.obstacles.iter().cloned().for_each(|obstacle| self.report.obstruct(obstacle));
+        let shared = &self.writer.shared;
+        if shared.known.is_read_only() || shared.settings.dry_run {
+            self.want_removed(&[]);
+            self.log_dry_run(&changes);
+            return;
+        }
+        // That a part of them is gone is news by itself, and not the reason.
+        let removing = self.memory.removing.take().unwrap_or_else(|| self.because.clone());
+        self.memory.removing = (!changes.removals.is_empty()).then_some(removing);
+        self.want_removed(&changes.removals);
+        self.write_all(changes.groups).await;
+        if self.report.is_clean() && !self.writer.stop.is_cancelled() {
+            self.measure_latency();
+            // What replaces them is there.
+            self.remove_cleared().await;
+        }
+        self.memory.drift = self.report.differing();
+        self.hold(desired, changes.held_back);
+    }
+
+    fn compare(&self, desired: &Desired) -> Changes {
+        let (known, cluster) = (&self.writer.shared.known, &self.writer.cluster);
+        diff(
+            desired,
+            &View {
+                of_unit: &known.written_of(cluster, self.unit),
+                find: &|id| known.written(cluster, id),
+                in_the_way: &|id, host| known.entry_in_the_way(cluster, id, host),
+                settled: &|id, wanted, observed| self.memory.settled.get(id) == Some(&(wanted, observed)),
+                adopt_admiral: self.writer.shared.settings.adopt_admiral,
+                may_remove: known.may_remove(cluster),
+            },
+        )
+    }
+
+    fn want_removed(&self, removals: &[Arc<Written>]) {
+        self.writer.state.lock().guard.want(self.unit, removals, Instant::now());
+    }
+
+    /// Read-only mode counts what differs; a dry run also logs it, once per content.
+    fn log_dry_run(&mut self, changes: &Changes) {
+        let all: Vec<&ObjectWrite> = changes.groups.iter().flatten().collect();
+        self.memory.drift = all.len() + changes.removals.len() + changes.obstacles.len();
+        if !self.writer.shared.settings.dry_run {
+            return;
+        }
+        let written = all.iter().map(|write| (write.id(), (write.verb(), write.digest())));
+        // A removal has no content of its own: it is logged again for another object of the name.
+        let removed =
+            changes.removals.iter().map(|written| (written.id.clone(), (removal_verb(written), written.digest)));
+        let would: BTreeMap<ObjectId, (Verb, u64)> = written.chain(removed).collect();
+        for (id, (verb, digest)) in &would {
+            if self.memory.logged.get(id) != Some(digest) {
+                let changed = all.iter().find(|write| write.id() == *id).and_then(|write| write.summary());
+                tracing::info!(
+                    cluster = %self.writer.cluster, service = %name_of(self.unit), kind = id.kind.as_str(),
+                    namespace = &*id.namespace, name = &*id.name, changed, because = self.because.to_string(),
+                    "dry run: would {verb}"
+                );
+            }
+        }
+        self.memory.logged = would.into_iter().map(|(id, (_, digest))| (id, digest)).collect();
+    }
+
+    async fn write_all(&mut self, groups: Vec<Vec<ObjectWrite>>) {
+        for group in groups {
+            if self.report.unanswered().is_some() || self.writer.stop.is_cancelled() {
                 return;
             }
-            for change in group {
-                if self.is_barred(unit) {
+            for write in group {
+                if self.writer.is_barred(self.unit) {
                     return;
                 }
-                match self.write(unit, change, &report.because, memory).await {
-                    Ok(obstacle) => {
-                        report.wrote = true;
-                        obstacle.into_iter().for_each(|obstacle| report.add(obstacle));
-                    }
+                let (id, verb) = (write.id(), write.verb());
+                match self.write(write).await {
+                    Ok(()) => self.report.enter(id, ObjectOutcome::Written),
                     Err(error) => {
-                        report_failure(change.id(), change.verb(), error, report);
+                        self.report.fail(id, verb, &error);
                         break;
                     }
                 }
@@ -215,246 +176,205 @@ impl ClusterWriter {
         }
     }
 
-    /// One change. Comes back with what is still in the way although it was written.
-    async fn write(
-        &self,
-        unit: &WorkKey,
-        change: &Change,
-        because: &Because,
-        memory: &mut Memory,
-    ) -> Outcome<Option<Obstacle>> {
-        let (id, now) = (change.id(), Instant::now());
-        let digest = change.digest();
-        if let Some(refused) = memory.refusal(&id, digest, now) {
+    /// One write of an object, unless it is known to fail.
+    async fn write(&mut self, write: ObjectWrite) -> Outcome<()> {
+        let (id, digest, now) = (write.id(), write.digest(), Instant::now());
+        if let Some(refused) = self.memory.refusal(&id, digest, now) {
             return Err(WriteError::Refused(refused.reason.clone()));
         }
-        if self.state.lock().pace.kind_until(&id, now).is_some() {
+        if self.writer.state.lock().pace.kind_until(&id, now).is_some() {
             return Err(WriteError::Waiting);
         }
-        if matches!(change, Change::Create { .. }) && *id.namespace == *self.shared.settings.sync_namespace {
-            self.ensure_namespace(&id).await?;
+        if matches!(write, ObjectWrite::Create { .. }) && *id.namespace == *self.writer.shared.settings.sync_namespace {
+            self.writer.ensure_namespace(&id).await?;
         }
-        let started = Instant::now();
-        let answer = match change {
-            Change::Create { object } => self.store.create(object).await,
-            Change::Update { object, over } => self.store.update(object, over).await,
-            Change::Adopt { object, over } => self.store.take_over(object, over).await,
-            Change::Merge { over, hosts } => self.store.merge_sidecar(over, hosts).await,
-            Change::GiveBack { over } => self.store.give_back(over).await,
-        };
-        let why = Why { reason: change.reason(), changed: change.summary(), because };
-        self.answered(unit, &id, change.verb(), &why, started, &answer);
-        let mut written = match answer {
-            Ok(written) => written,
-            Err(WriteError::Refused(reason)) => {
-                let until = now + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
-                memory.refused.insert(id, Refused { digest, until, reason: reason.clone() });
-                return Err(WriteError::Refused(reason));
-            }
-            Err(error) => return Err(error),
-        };
-        memory.refused.remove(&id);
-        self.shared.known.wrote(&self.cluster, written.clone());
-        let (Change::Create { object } | Change::Update { object, .. } | Change::Adopt { object, .. }) = change else {
-            return Ok(None);
-        };
-        if written.digest != digest && !matches!(change, Change::Adopt { .. }) {
-            written = self.reclaim(unit, object, because, &written).await?;
+        let why = Why { reason: write.reason(), changed: write.summary(), because: self.because.clone() };
+        let write = Write::from(write);
+        let answer = self.send(&write, why).await;
+        if let Err(WriteError::Refused(reason)) = &answer {
+            let until = now + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
+            self.memory.refused.insert(id.clone(), Refused { digest, until, reason: reason.clone() });
         }
-        Ok((written.digest != digest).then(|| {
-            memory.settled.insert(id.clone(), (digest, written.digest));
-            unsettled(id)
-        }))
-    }
-
-    /// Somebody else wrote into the fields that Tradewind decides: once, all of them are made ours.
-    async fn reclaim(&self, unit: &WorkKey, object: &Object, because: &Because, written: &Written) -> Outcome<Written> {
-        let started = Instant::now();
-        let answer = self.store.take_over(object, written).await;
-        let why = Why { reason: Some("fields of others are next to ours"), changed: None, because };
-        self.answered(unit, &written.id, Verb::TakeOver, &why, started, &answer);
         let written = answer?;
-        self.shared.known.wrote(&self.cluster, written.clone());
-        Ok(written)
-    }
-
-    async fn remove_cleared(&self, unit: &WorkKey, memory: &Memory, report: &mut Report) {
-        let known = &self.shared.known;
-        let because = memory.removing.clone().unwrap_or_else(|| report.because.clone());
-        let cleared = self.state.lock().guard.cleared(unit);
-        for id in cleared {
-            if !known.may_remove(&self.cluster) {
-                let mut state = self.state.lock();
-                if !state.queue.has_newer(unit) {
-                    state.held.insert(unit.clone(), Held::UntilRemovable(None));
-                }
-                return;
-            }
-            // A newer plan may want it again, and a later judgement may withhold it.
-            {
-                let state = self.state.lock();
-                if state.queue.has_newer(unit) || self.stop.is_cancelled() || self.is_barred(unit) {
-                    return;
-                }
-                if !state.guard.cleared(unit).contains(&id) {
-                    continue;
-                }
-            }
-            let standing = known.written_of(&self.cluster, unit).into_iter().find(|written| written.id == id);
-            let Some(standing) = standing.filter(|one| one.owner == Owner::Tradewind || is_merged(one)) else {
-                self.state.lock().guard.done(&id);
-                continue;
-            };
-            if self.state.lock().pace.kind_until(&id, Instant::now()).is_some() {
-                report.retry = true;
-                continue;
-            }
-            match self.remove(unit, &because, &standing).await {
-                Ok(()) => {
-                    self.state.lock().guard.done(&id);
-                    report.removed.insert(id);
-                }
-                Err(error) => {
-                    report_failure(id, removal_verb(&standing), error, report);
-                    report.retry |= report.refused;
-                }
-            }
-            if report.halt {
-                return;
-            }
+        self.memory.refused.remove(&id);
+        match (write, written) {
+            (Write::Object(write), Some(written)) => self.settle(*write, written).await,
+            _ => Ok(()),
         }
     }
 
-    async fn remove(&self, unit: &WorkKey, because: &Because, standing: &Written) -> Outcome<()> {
-        let why = Why { reason: Some("no longer wanted"), changed: None, because };
-        let (started, id, known) = (Instant::now(), &standing.id, &self.shared.known);
-        if is_merged(standing) {
-            let answer = self.store.merge_sidecar(standing, &[]).await;
-            self.answered(unit, id, Verb::Merge, &why, started, &answer);
-            known.wrote(&self.cluster, answer?);
-        } else {
-            let answer = self.store.delete(standing).await;
-            self.answered(unit, id, Verb::Delete, &why, started, &answer);
-            answer?;
-            known.wrote_delete(&self.cluster, id);
+    /// Compares what is there after a write with what was sent. Where somebody else wrote into the fields that Tradewind
+    /// decides, all of them are taken over once; what differs after that is left and noted.
+    async fn settle(&mut self, write: ObjectWrite, mut written: Written) -> Outcome<()> {
+        let Some(digest) = write.object().map(Object::digest).filter(|digest| *digest != written.digest) else {
+            return Ok(());
+        };
+        if let ObjectWrite::Create { object } | ObjectWrite::Update { object, .. } = write {
+            let over = Arc::new(written.clone());
+            let reason = Some("fields of others are next to ours");
+            let why = Why { reason, changed: None, because: self.because.clone() };
+            let again = self.send(&ObjectWrite::TakeOver { object, over }.into(), why).await?;
+            written = again.unwrap_or(written);
+        }
+        if written.digest != digest {
+            self.memory.settled.insert(written.id.clone(), (digest, written.digest));
+            self.report.obstruct(unsettled(written.id));
         }
         Ok(())
     }
 
-    /// Creates the sync namespace where it is missing: once, however many units wait for it.
-    async fn ensure_namespace(&self, id: &ObjectId) -> Outcome<()> {
-        let name = &self.shared.settings.sync_namespace;
-        if self.shared.known.has_namespace(&self.cluster, name) != Some(false) {
-            if self.namespace_noted.swap(false, Ordering::Relaxed) {
-                // Somebody else created it.
-                self.shared.known.note(&self.cluster, &whole(Kind::Namespace, name), Vec::new());
-            }
-            return Ok(());
+    /// Sends one write, enters the answer into backoff, metrics and log, and shows the registry what is there now.
+    async fn send(&self, write: &Write, why: Why) -> Outcome<Option<Written>> {
+        let (known, cluster) = (&self.writer.shared.known, &self.writer.cluster);
+        let started = Instant::now();
+        let answer = self.writer.store.write(write).await;
+        self.record(write, &why, started.elapsed(), answer.as_ref().err());
+        let written = answer?;
+        match (&written, write) {
+            (Some(written), _) => known.wrote(cluster, written.clone()),
+            (None, Write::Delete(over)) => known.wrote_delete(cluster, &over.id),
+            (None, Write::Object(_) | Write::Status(_)) => {}
         }
-        let mut made = self.namespace_made.lock().await;
-        if made.is_some_and(|at| at.elapsed().as_secs() < NAMESPACE_SHOWN_WITHIN_SECONDS) {
-            return Ok(());
-        }
-        if self.state.lock().pace.kind_until(id, Instant::now()).is_some() {
-            return Err(WriteError::Waiting);
-        }
-        let answer = self.store.create_namespace(name).await;
-        let noted = whole(Kind::Namespace, name);
-        let notes = match &answer {
-            Ok(()) => {
-                tracing::info!(cluster = %self.cluster, kind = "Namespace", name, "create");
-                *made = Some(Instant::now());
-                Vec::new()
-            }
-            Err(error) if error.is_sick_cluster() => return Err(error.clone()),
-            Err(error) => {
-                self.state.lock().pace.failed(id, &WriteError::NoNamespace, Instant::now());
-                let message = format!("the namespace for our objects is missing and cannot be created: {error}");
-                let object = ObjectId::new(Kind::Namespace, "", name).in_cluster(&self.cluster);
-                vec![Note { kind: NoteKind::SyncNamespaceMissing, object, service: None, message }]
-            }
-        };
-        self.namespace_noted.store(!notes.is_empty(), Ordering::Relaxed);
-        self.shared.known.note(&self.cluster, &noted, notes);
-        answer.map_err(|_| WriteError::NoNamespace)
+        Ok(written)
     }
 
-    /// Enters an answer into pace, metrics and log.
-    fn answered<T>(
-        &self,
-        unit: &WorkKey,
-        id: &ObjectId,
-        verb: Verb,
-        why: &Why<'_>,
-        started: Instant,
-        answer: &Outcome<T>,
-    ) {
+    fn record(&self, write: &Write, why: &Why, duration: Duration, error: Option<&WriteError>) {
+        let (writer, id, verb) = (self.writer, write.id(), write.verb());
         let (reason, changed, because) = (why.reason, &why.changed, why.because.to_string());
-        let duration = started.elapsed();
-        let outcome = answer.as_ref().map_or_else(WriteError::outcome, |_| "ok");
-        self.shared.metrics.wrote(&self.cluster, id.kind, outcome, duration.as_secs_f64());
-        let mut state = self.state.lock();
-        match answer {
-            Ok(_) => state.pace.succeeded(id),
-            Err(error) => state.pace.failed(id, error, Instant::now()),
+        let outcome = error.map_or("ok", WriteError::outcome);
+        writer.shared.metrics.wrote(&writer.cluster, id.kind, outcome, duration.as_secs_f64());
+        match error {
+            None => writer.state.lock().pace.succeeded(&id),
+            Some(error) => writer.state.lock().pace.failed(&id, error, Instant::now()),
         }
-        drop(state);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        match answer {
-            Ok(_) => tracing::info!(
-                cluster = %self.cluster, service = %name_of(unit), kind = id.kind.as_str(),
+        match error {
+            None => tracing::info!(
+                cluster = %writer.cluster, service = %name_of(self.unit), kind = id.kind.as_str(),
                 namespace = &*id.namespace, name = &*id.name, reason, changed, because, duration_ms, "{verb}"
             ),
-            Err(error) => tracing::debug!(
-                cluster = %self.cluster, service = %name_of(unit), kind = id.kind.as_str(),
+            Some(error) => tracing::debug!(
+                cluster = %writer.cluster, service = %name_of(self.unit), kind = id.kind.as_str(),
                 namespace = &*id.namespace, name = &*id.name, reason, changed, because, duration_ms, %error,
                 "{verb} failed"
             ),
         }
     }
 
+    fn measure_latency(&self) {
+        if let Some(since) = self.work.since.filter(|_| self.report.changed_something()) {
+            let labels = [self.writer.cluster.as_str()];
+            let metric = &self.writer.shared.metrics.event_to_write;
+            metric.with_label_values(&labels).observe(since.elapsed().as_secs_f64());
+        }
+    }
+
+    async fn remove_cleared(&mut self) {
+        let because = self.memory.removing.clone().unwrap_or_else(|| self.because.clone());
+        let mut tried = HashSet::new();
+        while self.report.unanswered().is_none()
+            && let Some(removal) = self.next_removal(&mut tried)
+        {
+            let why = Why { reason: Some("no longer wanted"), changed: None, because: because.clone() };
+            let id = removal.id();
+            match self.send(&removal, why).await {
+                Ok(_) => {
+                    self.writer.state.lock().guard.done(&id);
+                    self.report.enter(id, ObjectOutcome::Removed);
+                }
+                Err(error) => self.report.fail_removal(id, removal.verb(), &error),
+            }
+        }
+    }
+
+    /// Decides the next removal under one lock, so that no condition changes while another one is looked at: no newer plan
+    /// waits, which may want the object again; nothing is suspended; the guard clears it, and a later judgement did not
+    /// withhold it; all is known that removals rest on; and it is still there.
+    fn next_removal(&mut self, tried: &mut HashSet<ObjectId>) -> Option<Write> {
+        let Self { writer, unit, .. } = *self;
+        let known = &writer.shared.known;
+        let mut state = writer.state.lock();
+        if state.queue.has_newer(unit) || writer.stop.is_cancelled() || writer.is_barred(unit) {
+            return None;
+        }
+        let cleared: Vec<ObjectId> = state.guard.cleared(unit).into_iter().filter(|id| !tried.contains(id)).collect();
+        if cleared.is_empty() {
+            return None;
+        }
+        if !known.may_remove(&writer.cluster) {
+            state.held.insert(unit.clone(), Held::UntilRemovable(None));
+            return None;
+        }
+        let there = known.written_of(&writer.cluster, unit);
+        for id in cleared {
+            tried.insert(id.clone());
+            match there.iter().find(|written| written.id == id).and_then(Write::removal) {
+                None => state.guard.done(&id),
+                Some(removal) if state.pace.kind_until(&id, Instant::now()).is_some() => {
+                    self.report.fail_removal(id, removal.verb(), &WriteError::Waiting);
+                }
+                Some(removal) => return Some(removal),
+            }
+        }
+        None
+    }
+
+    /// Keeps what is wanted for later, where it cannot be brought about now and nothing newer waits.
+    fn hold(&self, desired: &Arc<Desired>, held_back: bool) {
+        let mut state = self.writer.state.lock();
+        if state.queue.has_newer(self.unit) {
+            return;
+        }
+        if held_back {
+            state.held.insert(self.unit.clone(), Held::UntilRemovable(Some(Arc::clone(desired))));
+        } else if self.report.ending() == Ending::Refused {
+            let due = Instant::now() + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
+            state.held.insert(self.unit.clone(), Held::Until(due, Arc::clone(desired)));
+        }
+    }
+
     /// Notes that a cluster takes no writes, once for all its objects, unless it cannot be read either: then that is noted.
-    fn note_unwritable(&self, report: &Report) {
-        let known = &self.shared.known;
-        let error = match &report.unwritable {
-            Some(error) => Some(error).filter(|_| !known.is_unreachable(&self.cluster)),
-            None if report.wrote || !report.removed.is_empty() || report.failed.is_empty() => None,
+    fn note_unwritable(&self) {
+        let (writer, known) = (self.writer, &self.writer.shared.known);
+        let error = match self.report.unanswered() {
+            Some(error) => Some(error).filter(|_| !known.is_unreachable(&writer.cluster)),
+            None if self.report.changed_something() || self.report.is_clean() => None,
             None => return,
         };
-        if self.unwritable_noted.swap(error.is_some(), Ordering::Relaxed) || error.is_some() {
+        if writer.unwritable_noted.swap(error.is_some(), Ordering::Relaxed) || error.is_some() {
             let note = |error| Note {
                 kind: NoteKind::WriteFailed,
-                object: ObjectPath::of_cluster(&self.cluster),
+                object: ObjectPath::of_cluster(&writer.cluster),
                 service: None,
                 message: format!("objects cannot be written: {error}; they are written when the cluster answers"),
             };
-            known.note(&self.cluster, &all_writes(), error.map(note).into_iter().collect());
+            known.note(&writer.cluster, &all_writes(), error.map(note).into_iter().collect());
         }
     }
 
     /// Notes what is in the way, and takes back what no longer is. After a mere removal, only about what was removed.
-    fn speak(&self, unit: &WorkKey, whole_unit: bool, memory: &mut Memory, report: &Report) {
-        let known = &self.shared.known;
-        let service = match unit {
-            WorkKey::Service(key) => Some(key.clone()),
-            WorkKey::Sidecar(..) | WorkKey::Host(_) | WorkKey::Namespace(..) => None,
-        };
+    fn update_notes(&mut self) {
+        let (writer, report) = (self.writer, &self.report);
+        let is_whole_unit = self.work.desired.is_some();
         // What waits for its turn keeps what was said of it.
         let is_over = |id: &&ObjectId| {
-            let as_it_should_be = if whole_unit { !report.failed.contains(*id) } else { report.removed.contains(*id) };
-            as_it_should_be && !report.obstacles.contains_key(*id)
+            let as_it_should_be = match is_whole_unit {
+                true => !report.has_failed(id),
+                false => report.outcome(id) == Some(ObjectOutcome::Removed),
+            };
+            as_it_should_be && !report.is_obstructed(id)
         };
-        let over: Vec<ObjectId> = memory.noted.iter().filter(is_over).cloned().collect();
+        let over: Vec<ObjectId> = self.memory.noted.iter().filter(is_over).cloned().collect();
         for id in over {
-            known.note(&self.cluster, &id, Vec::new());
-            memory.noted.remove(&id);
+            writer.shared.known.note(&writer.cluster, &id, Vec::new());
+            self.memory.noted.remove(&id);
         }
-        for (id, obstacle) in &report.obstacles {
-            let object = id.in_cluster(&self.cluster);
-            let message = obstacle.message.clone();
-            let note = Note { kind: obstacle.kind, object, service: service.clone(), message };
-            known.note(&self.cluster, id, vec![note]);
-            memory.noted.insert(id.clone());
+        for obstacle in report.obstacles() {
+            let object = obstacle.id.in_cluster(&writer.cluster);
+            let service = self.unit.service().cloned();
+            let note = Note { kind: obstacle.kind, object, service, message: obstacle.message.clone() };
+            writer.shared.known.note(&writer.cluster, &obstacle.id, vec![note]);
+            self.memory.noted.insert(obstacle.id.clone());
         }
     }
 }
@@ -464,43 +384,8 @@ fn all_writes() -> ObjectId {
     whole(Kind::Namespace, "")
 }
 
-/// Enters a failure: what comes next, and what its owner should know.
-fn report_failure(id: ObjectId, verb: Verb, error: WriteError, report: &mut Report) {
-    report.failed.insert(id.clone());
-    let after = match &error {
-        WriteError::Conflict(_) => {
-            report.conflict = true;
-            return;
-        }
-        WriteError::Waiting | WriteError::NoNamespace => {
-            report.retry = true;
-            return;
-        }
-        WriteError::Refused(_) => {
-            report.refused = true;
-            "it is written again when its content changes"
-        }
-        WriteError::Unreachable(_) | WriteError::Throttled { .. } => {
-            (report.again, report.halt) = (true, true);
-            report.unwritable = Some(error.to_string());
-            return;
-        }
-        WriteError::Timeout(_) => {
-            (report.retry, report.halt) = (true, true);
-            report.unwritable = Some(error.to_string());
-            return;
-        }
-        WriteError::Forbidden(_) | WriteError::Missing(_) | WriteError::Server(_) | WriteError::Unreadable(_) => {
-            report.retry = true;
-            "it is tried again"
-        }
-    };
-    let message = format!("could not {verb} it: {error}; {after}");
-    report.add(Obstacle { id, kind: NoteKind::WriteFailed, message });
-}
-
-fn removal_verb(standing: &Written) -> Verb {
-    if is_merged(standing) { Verb::Merge } else { Verb::Delete }
+fn removal_verb(there: &Arc<Written>) -> Verb {
+    Write::removal(there).map_or(Verb::Delete, |removal| removal.verb())
 }
 
 fn name_of(unit: &WorkKey) -> String {

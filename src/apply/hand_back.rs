@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    kube::{KubeStore, LIST_PAGE_OBJECTS, collection, only_over},
+    kube::{KubeStore, only_over},
+    kube_request::managed,
     store::{Outcome, WriteError},
 };
 use crate::{
@@ -23,23 +24,14 @@ impl KubeStore {
     /// # Errors
     /// As every request.
     pub async fn ours(&self, kind: Kind, namespace: &str) -> Outcome<Vec<Value>> {
-        let base = collection(kind, namespace);
-        let ours = format!("&labelSelector={}%3D{}", keys::MANAGED_BY.replace('/', "%2F"), keys::TRADEWIND);
-        let (mut listed, mut next) = (Vec::new(), String::new());
-        loop {
-            let page = format!("{base}?limit={LIST_PAGE_OBJECTS}{ours}{next}");
-            let mut answer = match self.send(http::Method::GET, &page, "", None).await {
-                Ok(answer) => answer.body,
-                Err(WriteError::Missing(_)) => return Ok(listed),
-                Err(error) => return Err(error),
-            };
-            if let Value::Array(items) = answer["items"].take() {
-                listed.extend(items);
-            }
-            match answer["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
-                Some(token) => next = format!("&continue={token}"),
-                None => return Ok(listed),
-            }
+        let (mut listed, managed) = (Vec::new(), managed());
+        let taken = self.for_each(kind, Some(namespace), Some(&managed), |item| {
+            listed.push(item);
+            Ok(())
+        });
+        match taken.await {
+            Ok(()) | Err(WriteError::Missing(_)) => Ok(listed),
+            Err(error) => Err(error),
         }
     }
 
@@ -51,7 +43,7 @@ impl KubeStore {
         let metadata = &object["metadata"];
         let text = |key: &str| metadata[key].as_str().unwrap_or_default();
         let id = ObjectId::new(kind, text("namespace"), text("name"));
-        match self.patch(&id, handed_back(metadata)).await {
+        match self.patch(&id, &handed_back(metadata)).await {
             Ok(_) => Ok(()),
             // Gone already: there is nothing to give back.
             Err(WriteError::Missing(_)) => Ok(()),

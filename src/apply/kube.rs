@@ -3,17 +3,23 @@
 //! Decides nothing. Never overwrites a state that was not compared with: an update carries uid and resourceVersion, and a
 //! create that meets somebody else's object takes itself back. Never repeats a request.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
-use http::{Method, Request, StatusCode, header};
-use kube::client::Body;
+use http::StatusCode;
+use kube::core::{
+    Request,
+    params::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{
-    give_back, merge, ownership,
+    give_back,
+    kube_request::{Answer, managed, requests},
+    merge, ownership,
     store::{Outcome, ReadWritten, Store, WriteError, is_merged},
+    write::{ObjectWrite, StatusWrite, Write},
 };
 use crate::{
     config::Settings,
@@ -21,15 +27,8 @@ use crate::{
     model::{EgressHost, Kind, ObjectId, Written},
 };
 
-/// Longest time for one request. A healthy API server answers in milliseconds; admission webhooks may take up to 10 s by
-/// default, and longer ones are the exception.
-const REQUEST_TIMEOUT_SECONDS: u64 = 15;
-
-/// Objects per page of a list, so that no answer grows with the mesh.
-pub(super) const LIST_PAGE_OBJECTS: usize = 500;
-
-/// Longest part of a server's message that is repeated in notes.
-const MESSAGE_MAX_CHARS: usize = 500;
+/// The field manager of statuses. One of its own, so that a write of an object never takes a status back.
+const STATUS_MANAGER: &str = "tradewind-status";
 
 /// Gives the current connection of the cluster; absent while there is none.
 pub type Connect = Box<dyn Fn() -> Option<kube::Client> + Send + Sync>;
@@ -54,12 +53,6 @@ impl std::fmt::Debug for KubeStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KubeStore")
     }
-}
-
-/// An answered request.
-pub(super) struct Answer {
-    status: StatusCode,
-    pub(super) body: Value,
 }
 
 impl KubeStore {
@@ -92,7 +85,7 @@ impl KubeStore {
         self
     }
 
-    fn client(&self) -> Outcome<kube::Client> {
+    pub(super) fn client(&self) -> Outcome<kube::Client> {
         let mut last = self.last.lock();
         if let Some(client) = (self.connect)() {
             *last = Some(client);
@@ -100,59 +93,20 @@ impl KubeStore {
         last.clone().ok_or_else(|| WriteError::Unreachable("there is no connection".to_owned()))
     }
 
-    pub(super) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        content_type: &str,
-        body: Option<&Value>,
-    ) -> Outcome<Answer> {
-        let bytes = body.map(|body| serde_json::to_vec(body).expect("JSON values serialize")).unwrap_or_default();
-        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, content_type);
-        }
-        let request = request
-            .body(Body::from(bytes))
-            .map_err(|error| WriteError::Refused(format!("no request can be made for it: {error}")))?;
-        let client = self.client()?;
-        let limit = Duration::from_secs(REQUEST_TIMEOUT_SECONDS);
-        let exchange = async {
-            let answer = client.send(request).await?;
-            let (parts, body) = answer.into_parts();
-            Ok::<_, kube::Error>((parts, body.collect_bytes().await?))
-        };
-        let (parts, bytes) = tokio::time::timeout(limit, exchange)
-            .await
-            .map_err(|_| WriteError::Timeout(limit))?
-            .map_err(|error| WriteError::Unreachable(chain(&error)))?;
-        if parts.status.is_success() {
-            let body = serde_json::from_slice(&bytes).map_err(|error| WriteError::Unreadable(error.to_string()))?;
-            return Ok(Answer { status: parts.status, body });
-        }
-        Err(refusal(parts.status, &parts.headers, &bytes))
-    }
-
-    async fn apply(&self, manifest: &Value, id: &ObjectId, force: bool) -> Outcome<Answer> {
-        let mut manifest = manifest.clone();
+    async fn apply(&self, mut manifest: Value, id: &ObjectId, force: bool) -> Outcome<Answer> {
         // Its owner's: were it ours, too, its owner could not take it away.
         if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
             annotations.remove(keys::ADOPT);
         }
-        let validation = if self.strict { "&fieldValidation=Strict" } else { "" };
-        let path = format!("{}?fieldManager={}&force={force}{validation}", path(id), keys::TRADEWIND);
-        self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(&manifest)).await
-    }
-
-    pub(super) async fn patch(&self, id: &ObjectId, patch: Value) -> Outcome<Answer> {
-        let path = format!("{}?fieldManager={}", path(id), keys::TRADEWIND);
-        self.send(Method::PATCH, &path, "application/json-patch+json", Some(&patch)).await
+        let field_validation = self.strict.then_some(ValidationDirective::Strict);
+        let params = PatchParams { force, field_validation, ..PatchParams::apply(keys::TRADEWIND) };
+        self.send(of(id).patch(&id.name, &params, &Patch::Apply(manifest))).await
     }
 
     /// The live object, if it still is in the state that was compared with.
     async fn get_same(&self, over: &Written) -> Outcome<Value> {
         let gone = || WriteError::Conflict("it changed meanwhile".to_owned());
-        let live = match self.send(Method::GET, &path(&over.id), "", None).await {
+        let live = match self.send(of(&over.id).get(&over.id.name, &GetParams::default())).await {
             Ok(answer) => answer.body,
             Err(WriteError::Missing(_)) => return Err(gone()),
             Err(error) => return Err(error),
@@ -169,7 +123,7 @@ impl KubeStore {
     async fn create_object(&self, object: &Object) -> Outcome<Written> {
         let id = object.id();
         // Without force: fields of an object that appeared meanwhile are a conflict, not ours to overwrite.
-        let answer = self.apply(&object.manifest(), &id, false).await?;
+        let answer = self.apply(object.manifest(), &id, false).await?;
         let managers = managed_fields(&answer.body);
         if answer.status != StatusCode::CREATED && ownership::is_shared(managers) {
             // It met an object that contradicts in nothing. Applying nothing takes exactly our fields out again.
@@ -178,7 +132,7 @@ impl KubeStore {
                 "kind": id.kind.as_str(),
                 "metadata": {"name": *id.name, "namespace": *id.namespace},
             });
-            self.apply(&nothing, &id, false).await?;
+            self.apply(nothing, &id, false).await?;
             return Err(WriteError::Conflict("somebody else created it at the same time".to_owned()));
         }
         self.read(id.kind, &answer.body)
@@ -189,7 +143,7 @@ impl KubeStore {
         manifest["metadata"]["uid"] = json!(uid);
         manifest["metadata"]["resourceVersion"] = json!(resource_version);
         let id = object.id();
-        let answer = self.apply(&manifest, &id, true).await?;
+        let answer = self.apply(manifest, &id, true).await?;
         self.read(id.kind, &answer.body)
     }
 
@@ -202,14 +156,14 @@ impl KubeStore {
             only_over(&over.resource_version),
             {"op": "add", "path": "/metadata/managedFields", "value": managers},
         ]);
-        let answer = self.patch(&over.id, patch).await?;
+        let answer = self.patch(&over.id, &patch).await?;
         let resource_version = answer.body["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         self.update_object(object, &over.uid, &resource_version).await
     }
 
     async fn give_object_back(&self, over: &Written) -> Outcome<Written> {
         let live = self.get_same(over).await?;
-        let answer = self.patch(&over.id, give_back::patch(&live, &self.owned)).await?;
+        let answer = self.patch(&over.id, &give_back::patch(&live, &self.owned)).await?;
         self.read(over.id.kind, &answer.body)
     }
 
@@ -234,57 +188,67 @@ impl KubeStore {
                 _ => {}
             }
         }
-        let answer = self.patch(&over.id, Value::Array(patch)).await?;
+        let answer = self.patch(&over.id, &Value::Array(patch)).await?;
         self.read(over.id.kind, &answer.body)
     }
 
-    async fn delete_object(&self, written: &Written) -> Outcome<()> {
-        let options = json!({
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "preconditions": {"uid": *written.uid, "resourceVersion": *written.resource_version},
+    /// Applies the status alone, as a field manager of its own: what others say in the status stays, and no other field of the
+    /// object is sent.
+    async fn apply_status(&self, StatusWrite { id, resource_version, status }: &StatusWrite) -> Outcome<()> {
+        let body = json!({
+            "apiVersion": id.kind.api_version(),
+            "kind": id.kind.as_str(),
+            "metadata": {"name": *id.name, "namespace": *id.namespace, "resourceVersion": **resource_version},
+            "status": status,
         });
-        match self.send(Method::DELETE, &path(&written.id), "application/json", Some(&options)).await {
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        match self.send(of(id).patch_subresource("status", &id.name, &params, &Patch::Apply(body))).await {
+            Ok(_) => Ok(()),
+            // The object alone is missing, not its kind: whoever deleted it has its status planned again.
+            Err(WriteError::Missing(message)) if message.contains(&*id.name) => Err(WriteError::Conflict(message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_object(&self, written: &Written) -> Outcome<()> {
+        let preconditions = Preconditions {
+            uid: Some(written.uid.to_string()),
+            resource_version: Some(written.resource_version.to_string()),
+        };
+        let params = DeleteParams::default().preconditions(preconditions);
+        match self.send(of(&written.id).delete(&written.id.name, &params)).await {
             Ok(_) | Err(WriteError::Missing(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn list(&self, kind: Kind, namespace: Option<&str>, selector: &str) -> Outcome<Vec<Written>> {
-        let base = namespace.map_or_else(
-            || format!("/apis/{}/{}", kind.api_version(), kind.served().plural),
-            |namespace| collection(kind, namespace),
-        );
+    async fn list(&self, kind: Kind, namespace: Option<&str>, selector: Option<&str>) -> Outcome<Vec<Written>> {
+        // What stands elsewhere without our mark is a user's, or another installation's.
+        let istio_namespace = (self.istio_namespace)();
+        let ours = [&*self.settings.sync_namespace, &*istio_namespace];
+        let may_be_ours = |item: &Value| {
+            let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
+            let written_by = &item["metadata"]["annotations"][keys::SYNC_NAMESPACE];
+            kind == Kind::Sidecar || ours.contains(&namespace) || *written_by == *self.settings.sync_namespace
+        };
         let mut listed = Vec::new();
-        let mut next = String::new();
-        loop {
-            let page = format!("{base}?limit={LIST_PAGE_OBJECTS}{selector}{next}");
-            let answer = self.send(Method::GET, &page, "", None).await?;
-            // What stands elsewhere without our mark is a user's, or another installation's.
-            let istio_namespace = (self.istio_namespace)();
-            let ours = [&*self.settings.sync_namespace, &*istio_namespace];
-            let may_be_ours = |item: &&Value| {
-                let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
-                let written_by = &item["metadata"]["annotations"][keys::SYNC_NAMESPACE];
-                kind == Kind::Sidecar || ours.contains(&namespace) || *written_by == *self.settings.sync_namespace
-            };
-            for item in answer.body["items"].as_array().into_iter().flatten().filter(may_be_ours) {
-                listed.push(self.read(kind, item)?);
+        self.for_each(kind, namespace, selector, |item| {
+            if may_be_ours(&item) {
+                listed.push(self.read(kind, &item)?);
             }
-            match answer.body["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
-                Some(token) => next = format!("&continue={token}"),
-                None => return Ok(listed),
-            }
-        }
+            Ok(())
+        })
+        .await?;
+        Ok(listed)
     }
 
     async fn list_owned(&self) -> Outcome<Vec<Written>> {
-        let ours = format!("&labelSelector={}%3D{}", keys::MANAGED_BY.replace('/', "%2F"), keys::TRADEWIND);
+        let managed = managed();
         let mut owned = Vec::new();
         let istio_namespace = (self.istio_namespace)();
         for kind in self.settings.watched_kinds().into_iter().filter(|kind| Kind::WRITTEN.contains(kind)) {
             // Hosts of ours may stand in a Sidecar that is somebody else's.
-            let selector = if kind == Kind::Sidecar { "" } else { &ours };
+            let selector = Some(managed.as_str()).filter(|_| kind != Kind::Sidecar);
             let namespace = self.settings.watched_namespace(kind, &istio_namespace);
             let found = self.list(kind, namespace, selector).await?;
             owned.extend(found.into_iter().filter(|one| is_merged(one) || one.owner == Owner::Tradewind));
@@ -298,37 +262,35 @@ impl KubeStore {
             "kind": "Namespace",
             "metadata": {"name": name, "labels": {keys::MANAGED_BY: keys::TRADEWIND}},
         });
-        let path = format!("/api/v1/namespaces?fieldManager={}", keys::TRADEWIND);
-        match self.send(Method::POST, &path, "application/json", Some(&manifest)).await {
+        let params = PostParams { field_manager: Some(keys::TRADEWIND.to_owned()), ..PostParams::default() };
+        let body = serde_json::to_vec(&manifest).expect("JSON values serialize");
+        match self.send(Request::new("/api/v1/namespaces").create(&params, body)).await {
             Ok(_) | Err(WriteError::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn write_object(&self, write: &ObjectWrite) -> Outcome<Written> {
+        match write {
+            ObjectWrite::Create { object } => self.create_object(object).await,
+            ObjectWrite::Update { object, over } => self.update_object(object, &over.uid, &over.resource_version).await,
+            ObjectWrite::TakeOver { object, over } => self.take_over_object(object, over).await,
+            ObjectWrite::GiveBack { over } => self.give_object_back(over).await,
+            ObjectWrite::Merge { over, hosts } => self.merge_hosts(over, hosts).await,
         }
     }
 }
 
 impl Store for KubeStore {
-    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>> {
-        self.create_object(object).boxed()
-    }
-
-    fn update<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        self.update_object(object, &over.uid, &over.resource_version).boxed()
-    }
-
-    fn take_over<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        self.take_over_object(object, over).boxed()
-    }
-
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>> {
-        self.merge_hosts(over, hosts).boxed()
-    }
-
-    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        self.give_object_back(over).boxed()
-    }
-
-    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
-        self.delete_object(written).boxed()
+    fn write<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Outcome<Option<Written>>> {
+        async move {
+            match write {
+                Write::Object(write) => self.write_object(write).await.map(Some),
+                Write::Status(write) => self.apply_status(write).await.map(|()| None),
+                Write::Delete(over) => self.delete_object(over).await.map(|()| None),
+            }
+        }
+        .boxed()
     }
 
     fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Outcome<()>> {
@@ -340,12 +302,9 @@ impl Store for KubeStore {
     }
 }
 
-pub(super) fn collection(kind: Kind, namespace: &str) -> String {
-    format!("/apis/{}/namespaces/{namespace}/{}", kind.api_version(), kind.served().plural)
-}
-
-fn path(id: &ObjectId) -> String {
-    format!("{}/{}", collection(id.kind, &id.namespace), id.name)
+/// Requests for the objects of the kind and namespace of one.
+fn of(id: &ObjectId) -> Request {
+    requests(id.kind, Some(&id.namespace))
 }
 
 /// The step of a JSON patch that ends it with a conflict where the object is not in this state any more. No `test`: a failing
@@ -356,87 +315,4 @@ pub(super) fn only_over(resource_version: &str) -> Value {
 
 fn managed_fields(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// Sorts an answer that is no success by what can be done about it.
-fn refusal(status: StatusCode, headers: &http::HeaderMap, body: &[u8]) -> WriteError {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = body["message"].as_str().filter(|text| !text.is_empty());
-    let message: String = message
-        .unwrap_or_else(|| status.canonical_reason().unwrap_or_default())
-        .chars()
-        .take(MESSAGE_MAX_CHARS)
-        .collect();
-    let retry_after = headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .or_else(|| body["details"]["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0))
-        .map(Duration::from_secs);
-    match status {
-        StatusCode::CONFLICT => WriteError::Conflict(message),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => WriteError::Forbidden(message),
-        StatusCode::NOT_FOUND => WriteError::Missing(message),
-        StatusCode::TOO_MANY_REQUESTS => WriteError::Throttled { retry_after },
-        // A server that is about to stop, or has no leader, asks for a rest the same way.
-        StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => WriteError::Throttled { retry_after },
-        // The `test` of a JSON patch fails with 422 and this reason, although the object is well: it changed meanwhile.
-        StatusCode::UNPROCESSABLE_ENTITY if message.contains("testing path /metadata/resourceVersion") => {
-            WriteError::Conflict(message)
-        }
-        status if status.is_server_error() => WriteError::Server(format!("{status}: {message}")),
-        StatusCode::REQUEST_TIMEOUT => WriteError::Server(message),
-        _ => WriteError::Refused(message),
-    }
-}
-
-/// An error with its causes, which is where a broken connection says why. URLs and causes carry no credentials.
-fn chain(error: &kube::Error) -> String {
-    let mut text = String::new();
-    let mut next: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = next {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = if text.is_empty() { part } else { format!("{text}: {part}") };
-        }
-        next = error.source();
-    }
-    text.chars().take(MESSAGE_MAX_CHARS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, body: &Value) -> WriteError {
-        refusal(StatusCode::from_u16(status).unwrap(), &http::HeaderMap::new(), body.to_string().as_bytes())
-    }
-
-    #[test]
-    fn answers_are_sorted_by_what_can_be_done() {
-        let body = json!({"kind": "Status", "message": "because"});
-        assert_eq!(answer(409, &body), WriteError::Conflict("because".into()));
-        assert_eq!(answer(403, &body), WriteError::Forbidden("because".into()));
-        assert_eq!(answer(401, &body).outcome(), "forbidden");
-        assert_eq!(answer(404, &body), WriteError::Missing("because".into()));
-        assert_eq!(answer(422, &body), WriteError::Refused("because".into()));
-        assert_eq!(answer(400, &body), WriteError::Refused("because".into()));
-        assert_eq!(answer(500, &body).outcome(), "server-error");
-        assert_eq!(
-            answer(500, &json!("no status")),
-            WriteError::Server("500 Internal Server Error: Internal Server Error".into())
-        );
-        let test = json!({"message": "the server rejected our request: testing path /metadata/resourceVersion"});
-        assert_eq!(answer(422, &test).outcome(), "conflict");
-    }
-
-    #[test]
-    fn the_rest_that_is_asked_for_is_read_from_header_and_body() {
-        let mut headers = http::HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, "3".parse().unwrap());
-        let three = WriteError::Throttled { retry_after: Some(Duration::from_secs(3)) };
-        assert_eq!(refusal(StatusCode::TOO_MANY_REQUESTS, &headers, b"Too many requests"), three);
-        assert_eq!(refusal(StatusCode::SERVICE_UNAVAILABLE, &headers, b""), three);
-        assert_eq!(answer(429, &json!({"details": {"retryAfterSeconds": 3}})), three);
-        assert_eq!(answer(429, &json!({})), WriteError::Throttled { retry_after: None });
-    }
 }

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::{
     Desired,
-    diff::{Change, Obstacle, View, diff},
+    diff::{Obstacle, View, diff},
     give_back,
     known::Known,
     merge,
-    store::{Verb, is_merged},
+    write::{ObjectWrite, Verb, Write},
 };
 use crate::{
     istio::Object,
@@ -69,25 +69,22 @@ pub fn preview(
     let writes = changes.groups.into_iter().flatten().map(|change| {
         let (id, verb) = (change.id(), change.verb());
         let (before, after) = match change {
-            Change::Create { object } => (None, Some(object.manifest())),
-            Change::Update { object, over } | Change::Adopt { object, over } => {
+            ObjectWrite::Create { object } => (None, Some(object.manifest())),
+            ObjectWrite::Update { object, over } | ObjectWrite::TakeOver { object, over } => {
                 (content(&over), Some(object.manifest()))
             }
-            Change::Merge { over, hosts } => (content(&over), with_hosts(&over, &hosts)),
-            Change::GiveBack { over } => (content(&over), given_back(&over)),
+            ObjectWrite::Merge { over, hosts } => (content(&over), with_hosts(&over, &hosts)),
+            ObjectWrite::GiveBack { over } => (content(&over), given_back(&over)),
         };
         Preview { id, verb, before, after }
     });
     let removals = changes.removals.iter().map(|written| {
-        if is_merged(written) {
-            Preview {
-                id: written.id.clone(),
-                verb: Verb::Merge,
-                before: content(written),
-                after: with_hosts(written, &[]),
+        let id = written.id.clone();
+        match Write::removal(written) {
+            Some(Write::Object(write)) => {
+                Preview { id, verb: write.verb(), before: content(written), after: with_hosts(written, &[]) }
             }
-        } else {
-            Preview { id: written.id.clone(), verb: Verb::Delete, before: content(written), after: None }
+            _ => Preview { id, verb: Verb::Delete, before: content(written), after: None },
         }
     });
     Previewed { writes: writes.chain(removals).collect(), notes }

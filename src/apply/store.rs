@@ -2,15 +2,13 @@
 //!
 //! Decides nothing; the two destinations are [`super::KubeStore`] and [`super::DirectoryStore`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::{
-    istio::Object,
-    model::{EgressHost, Kind, MalformedObject, ObjectId, SidecarHosts, Written},
-};
+use super::write::Write;
+use crate::model::{Kind, MalformedObject, ObjectId, SidecarHosts, Written};
 
 /// Reads an object as a server or file has it; the same function by which `fleet/` observes.
 pub type ReadWritten = Arc<dyn Fn(Kind, &Value) -> Result<Written, ReadBackError> + Send + Sync>;
@@ -31,30 +29,15 @@ pub type Outcome<T> = Result<T, WriteError>;
 
 /// One cluster, or one directory, that objects are written to.
 ///
-/// No call repeats itself; each ends within a time of its own. What comes back is what stands there now.
+/// No call repeats itself; each ends within a time of its own.
 pub trait Store: Send + Sync + 'static {
-    /// Writes an object that is not there. One that is there after all is left as it was: [`WriteError::Conflict`].
-    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>>;
+    /// Writes, and comes back with the object as it is there now; without one after a delete and for a status.
+    fn write<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Outcome<Option<Written>>>;
 
-    /// Writes over exactly the state that was compared with, else [`WriteError::Conflict`].
-    fn update<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
-
-    /// As [`Store::update`], and what others wrote into the fields that Tradewind decides goes.
-    fn take_over<'a>(&'a self, object: &'a Object, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
-
-    /// Brings exactly `hosts` of ours into a Sidecar that is somebody else's; none takes ours out again.
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>>;
-
-    /// Gives an object that was taken over back to its owner: takes Tradewind's marks away and leaves what it says as it is.
-    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>>;
-
-    /// Deletes exactly the state that was compared with, else [`WriteError::Conflict`]. Gone already is well.
-    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>>;
-
-    /// Creates a namespace. There already is well.
+    /// Creates a namespace. One that is there already is no error.
     fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Outcome<()>>;
 
-    /// Lists what carries our mark, and the Sidecars that hold hosts of ours.
+    /// Lists the managed objects, and the Sidecars with hosts of Tradewind.
     fn owned(&self) -> BoxFuture<'_, Outcome<Vec<Written>>>;
 }
 
@@ -123,48 +106,16 @@ impl WriteError {
         matches!(self, Self::Throttled { .. } | Self::Server(_) | Self::Timeout(_) | Self::Unreachable(_))
     }
 
+    /// Whether the cluster gave no answer to the request itself.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Timeout(_) | Self::Unreachable(_))
+    }
+
     /// Whether the next write of the same kind into the same namespace will end the same way.
     #[must_use]
     pub fn is_kind_wide(&self) -> bool {
         matches!(self, Self::Forbidden(_) | Self::Missing(_) | Self::NoNamespace)
-    }
-}
-
-/// What is done to an object, in logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Create.
-    Create,
-    /// Update.
-    Update,
-    /// Take over from Admiral, from the owner of a hand-written object, or back from somebody else's hands.
-    TakeOver,
-    /// Change our hosts in a user's Sidecar.
-    Merge,
-    /// Give a hand-written object back to its owner.
-    GiveBack,
-    /// Delete.
-    Delete,
-}
-
-impl Verb {
-    /// In words.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::TakeOver => "take over",
-            Self::Merge => "merge",
-            Self::GiveBack => "give back",
-            Self::Delete => "delete",
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -10,15 +10,14 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{ApplyMetrics, Desired, Known, Outcome, Store, WriteError, Writers, WritersConfig};
+use super::{ApplyMetrics, Desired, Known, ObjectWrite, Outcome, Store, Write, WriteError, Writers, WritersConfig};
 use crate::{
     config::Settings,
     istio::{
         DestinationRule, DestinationRuleSpec, Endpoint, Metadata, Object, Owner, ServiceEntry, ServiceEntrySpec, keys,
     },
     model::{
-        ClusterName, EgressHost, EgressListener, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts,
-        WorkKey, Written,
+        ClusterName, EgressListener, Host, Kind, Note, NoteKind, ObjectId, ServiceKey, SidecarHosts, WorkKey, Written,
     },
     plan::HostPlan,
 };
@@ -254,7 +253,25 @@ impl World {
         error.map_or(Ok(()), Err)
     }
 
-    async fn write(&self, verb: &str, object: &Object) -> Outcome<Written> {
+    async fn write_object(&self, write: &ObjectWrite) -> Outcome<Written> {
+        let id = write.id();
+        match write {
+            ObjectWrite::Create { object } => self.put("create", object).await,
+            ObjectWrite::Update { object, .. } => self.put("update", object).await,
+            ObjectWrite::TakeOver { object, .. } => self.put("take-over", object).await,
+            ObjectWrite::GiveBack { over } => {
+                self.request("give-back", &id).await?;
+                Ok(Written { owner: Owner::Foreign, adoption: None, ..(**over).clone() })
+            }
+            ObjectWrite::Merge { hosts, .. } => {
+                self.request("merge", &id).await?;
+                let hosts: Vec<&str> = hosts.iter().map(|wanted| wanted.host.as_str()).collect();
+                Ok(sidecar(&id.namespace, &hosts, &hosts))
+            }
+        }
+    }
+
+    async fn put(&self, verb: &str, object: &Object) -> Outcome<Written> {
         self.request(verb, &object.id()).await?;
         let mut now = written(object);
         if let Some(digest) = self.mutations.lock().get(object.metadata().name.as_str()) {
@@ -265,37 +282,15 @@ impl World {
 }
 
 impl Store for World {
-    fn create<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Outcome<Written>> {
-        self.write("create", object).boxed()
-    }
-
-    fn update<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        self.write("update", object).boxed()
-    }
-
-    fn take_over<'a>(&'a self, object: &'a Object, _: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        self.write("take-over", object).boxed()
-    }
-
-    fn merge_sidecar<'a>(&'a self, over: &'a Written, hosts: &'a [EgressHost]) -> BoxFuture<'a, Outcome<Written>> {
+    fn write<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Outcome<Option<Written>>> {
         async move {
-            self.request("merge", &over.id).await?;
-            let hosts: Vec<&str> = hosts.iter().map(|wanted| wanted.host.as_str()).collect();
-            Ok(sidecar(&over.id.namespace, &hosts, &hosts))
+            match write {
+                Write::Object(write) => self.write_object(write).await.map(Some),
+                Write::Status(write) => self.request("status", &write.id).await.map(|()| None),
+                Write::Delete(over) => self.request("delete", &over.id).await.map(|()| None),
+            }
         }
         .boxed()
-    }
-
-    fn give_back<'a>(&'a self, over: &'a Written) -> BoxFuture<'a, Outcome<Written>> {
-        async move {
-            self.request("give-back", &over.id).await?;
-            Ok(Written { owner: Owner::Foreign, adoption: None, ..over.clone() })
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, written: &'a Written) -> BoxFuture<'a, Outcome<()>> {
-        self.request("delete", &written.id).boxed()
     }
 
     fn create_namespace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Outcome<()>> {

@@ -22,7 +22,9 @@ use super::{
     memory::Memory,
     metrics::ApplyMetrics,
     queue::{Occasion, Queue, Work},
+    report::Ending,
     store::{Store, whole},
+    sync_namespace::SyncNamespace,
     write_barrier::WriteBarrier,
     writers::SecretNames,
 };
@@ -42,19 +44,6 @@ pub(super) struct Shared {
     pub(super) metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions.
     pub(super) secret_of: SecretNames,
-}
-
-/// How a worker came back.
-#[derive(Debug)]
-pub(super) enum Ending {
-    /// All is as it should be, or was noted.
-    Done,
-    /// Something failed; again after a wait.
-    Retry,
-    /// The cluster did not answer; again as soon as its pause is over.
-    Again,
-    /// Something else wrote: the unit is planned again from fresh state.
-    Replan,
 }
 
 /// Work that waits for something other than its turn.
@@ -88,10 +77,7 @@ pub(super) struct ClusterWriter {
     pub(super) state: Mutex<State>,
     pub(super) wake: Notify,
     pub(super) stop: CancellationToken,
-    /// When the sync namespace was created; the watch shows it a moment later.
-    pub(super) namespace_made: tokio::sync::Mutex<Option<Instant>>,
-    /// Whether a note says that the sync namespace is missing.
-    pub(super) namespace_noted: AtomicBool,
+    pub(super) sync_namespace: SyncNamespace,
     /// Whether a note says that the cluster takes no writes.
     pub(super) unwritable_noted: AtomicBool,
 }
@@ -117,8 +103,7 @@ impl ClusterWriter {
             state: Mutex::new(state),
             wake: Notify::new(),
             stop: CancellationToken::new(),
-            namespace_made: tokio::sync::Mutex::new(None),
-            namespace_noted: AtomicBool::new(false),
+            sync_namespace: SyncNamespace::default(),
             unwritable_noted: AtomicBool::new(false),
         }
     }
@@ -237,7 +222,7 @@ impl ClusterWriter {
             for (unit, work) in turns {
                 let writer = Arc::clone(&self);
                 let (for_worker, todo) = (unit.clone(), work.clone());
-                let task = workers.spawn(async move { writer.work(&for_worker, &todo).await });
+                let task = workers.spawn(async move { writer.execute(&for_worker, &todo).await });
                 under_way.insert(task.id(), (unit, work));
             }
             self.note_withheld();
@@ -251,7 +236,7 @@ impl ClusterWriter {
                         }
                     };
                     let (unit, work) = under_way.remove(&task).expect("every worker was entered when it was spawned");
-                    self.settle(unit, work, &ending);
+                    self.settle(unit, work, ending);
                 }
                 () = self.wake.notified() => {}
                 () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
@@ -338,14 +323,14 @@ impl ClusterWriter {
     }
 
     /// Puts a unit back where it belongs after its worker.
-    fn settle(&self, unit: WorkKey, work: Work, ending: &Ending) {
+    fn settle(&self, unit: WorkKey, work: Work, ending: Ending) {
         let now = Instant::now();
         let mut state = self.state.lock();
         // What is newer than the work that ended keeps its own gate.
-        let passes = matches!(ending, Ending::Done | Ending::Again) && !state.queue.has_newer(&unit);
+        let passes = matches!(ending, Ending::Done | Ending::Refused | Ending::Again) && !state.queue.has_newer(&unit);
         let gate = if passes { state.gates.remove(&unit) } else { None };
         match ending {
-            Ending::Done => state.queue.finish(&unit),
+            Ending::Done | Ending::Refused => state.queue.finish(&unit),
             Ending::Again => state.queue.retry(&unit, work, now),
             Ending::Retry => {
                 let failures = work.failures.saturating_add(1);

@@ -17,13 +17,13 @@ use super::{
     known::Known,
     metrics::ApplyMetrics,
     queue::Occasion,
-    store::{Store, is_merged},
+    store::Store,
+    write::Write,
     write_barrier::{FIRST_SECONDS, WriteBarrier},
     writer::{ClusterWriter, Shared},
 };
 use crate::{
     config::Settings,
-    istio::Owner,
     model::{ClusterName, ObjectId, WorkKey, Written},
 };
 
@@ -314,15 +314,11 @@ async fn clean(cluster: &ClusterName, store: &dyn Store, shared: &Shared, stop: 
         if stop.is_cancelled() {
             return true;
         }
-        let done = if written.owner == Owner::Tradewind {
-            store.delete(&written).await
-        } else if is_merged(&written) {
-            store.merge_sidecar(&written, &[]).await.map(drop)
-        } else {
-            Ok(())
-        };
+        let Some(removal) = Write::removal(&Arc::new(written)) else { return true };
+        let done = store.write(&removal).await;
         if let Err(error) = &done {
-            tracing::warn!(%cluster, object = in_words(&written.id), %error, "the cluster left and this could not be removed");
+            let object = in_words(&removal.id());
+            tracing::warn!(%cluster, object, %error, "the cluster left and this could not be removed");
         }
         done.is_ok()
     };
