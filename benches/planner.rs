@@ -12,7 +12,7 @@ use tradewind::{
     config::Settings,
     model::{
         Addressing, ClusterName, DependencyDecl, GatewayAddress, GatewayService, Kind, Labels, LocalService, Locality,
-        Namespace, Node, ObjectId, Observed, Policy, ServicePort, TargetPort, WorkKey, Workload,
+        Namespace, Node, Now, ObjectId, Observed, Policy, ServicePort, TargetPort, WorkKey, Workload,
     },
     planner::plan_unit,
     registry::Registry,
@@ -171,7 +171,7 @@ fn main() {
     let (mut objects, mut hosts) = (0, 0);
     for unit in &units {
         let WorkKey::Service(key) = unit else { continue };
-        let plan = plan_unit(&registry, &WorkKey::Service(key.clone())).and_then(|plan| plan.service);
+        let plan = plan_unit(&registry, &WorkKey::Service(key.clone()), Now::default()).and_then(|plan| plan.service);
         let plan = plan.expect("the fleet is listed");
         hosts += plan
             .clusters
@@ -194,7 +194,7 @@ fn main() {
         registry.apply(&names[homes[service][0]], policy(service, weights));
         for unit in registry.take_dirty() {
             if let WorkKey::Service(key) = unit {
-                black_box(plan_unit(&registry, &WorkKey::Service(key)));
+                black_box(plan_unit(&registry, &WorkKey::Service(key), Now::default()));
             }
         }
         changes.push(begin.elapsed());

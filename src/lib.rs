@@ -17,6 +17,7 @@
 pub mod api;
 pub mod apply;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod controller;
 pub mod istio;

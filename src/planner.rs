@@ -6,9 +6,9 @@
 
 use crate::{
     config::Settings,
-    model::{Host, ServiceKey, WorkKey},
+    model::{Host, Now, ServiceKey, WorkKey},
     plan::{
-        self, WorkInputs, WorkPlan,
+        self, PlanInputs, WorkInputs, WorkPlan,
         input::{Claim, ServiceInput},
     },
     registry::Registry,
@@ -16,28 +16,29 @@ use crate::{
 
 /// Plans a unit and claims the hosts of a service. Returns `None` while nothing may be planned.
 #[must_use]
-pub fn plan_unit(registry: &Registry, unit: &WorkKey) -> Option<WorkPlan> {
+pub fn plan_unit(registry: &Registry, unit: &WorkKey, now: Now) -> Option<WorkPlan> {
     let claim = |key: &ServiceKey, service: &ServiceInput, hosts: &[Host]| {
         // A frozen service only seems to ask for no host: it keeps those that it has.
         if service.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, hosts) }
     };
-    plan_with(registry, unit, claim)
+    plan_with(registry, unit, now, claim)
 }
 
 /// As [`plan_unit`], for display: claims nothing, so that it may run while the controller plans.
 #[must_use]
-pub fn preview_unit(registry: &Registry, unit: &WorkKey) -> Option<WorkPlan> {
-    plan_with(registry, unit, |key, _, hosts| registry.claims(key, hosts))
+pub fn preview_unit(registry: &Registry, unit: &WorkKey, now: Now) -> Option<WorkPlan> {
+    plan_with(registry, unit, now, |key, _, hosts| registry.claims(key, hosts))
 }
 
 fn plan_with(
     registry: &Registry,
     unit: &WorkKey,
+    now: Now,
     claim: impl FnOnce(&ServiceKey, &ServiceInput, &[Host]) -> Vec<Claim>,
 ) -> Option<WorkPlan> {
     let settings = registry.settings();
-    let inputs = inputs(registry, unit, settings, claim)?;
-    Some(plan::plan_unit(&inputs, settings))
+    let work = inputs(registry, unit, settings, claim)?;
+    Some(plan::plan_unit(&PlanInputs { now, work }, settings))
 }
 
 fn inputs(

@@ -35,9 +35,7 @@ const IMPURE: &[&str] = &[
 const WAKING: &[(&str, &str)] = &[
     ("src/registry/dirty.rs", "tokio::sync::Notify"),
     ("src/registry/dirty.rs", "async fn changed"),
-    ("src/registry/dirty.rs", "async fn later_changed"),
     ("src/registry/service_input.rs", "async fn dirty"),
-    ("src/registry/networks.rs", "async fn pods_changed"),
     ("src/registry/reads.rs", "tokio::sync::Notify"),
     ("src/registry/reads.rs", "async fn reads_changed"),
 ];

@@ -12,7 +12,7 @@ use tradewind::{
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster, file},
     istio::{Object, Owner, keys},
-    model::{Adoption, AdoptionStage, ClusterName, Host, Note, ObjectId, ServiceKey, WorkKey, Written},
+    model::{Adoption, AdoptionStage, ClusterName, Host, Note, Now, ObjectId, ServiceKey, WorkKey, Written},
     plan::HostPlan,
     planner::plan_unit,
     registry::Registry,
@@ -29,7 +29,7 @@ static WANTED: LazyLock<Vec<HostPlan>> = LazyLock::new(|| {
         cluster.push(&cluster.load(), &registry, 0);
     }
     registry.fleet_listed();
-    let plan = plan_unit(&registry, &WorkKey::Service(payments())).and_then(|plan| plan.service);
+    let plan = plan_unit(&registry, &WorkKey::Service(payments()), Now::default()).and_then(|plan| plan.service);
     let plan = plan.expect("the fleet is listed");
     plan.clusters.into_iter().find(|planned| planned.cluster == cluster()).expect("a dependent cluster").hosts
 });

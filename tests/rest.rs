@@ -21,7 +21,7 @@ use tradewind::{
     apply::NothingWithheld,
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster},
-    model::{ClusterName, Kind, WorkKey},
+    model::{ClusterName, Kind, Now, WorkKey},
     planner::plan_unit,
     registry::Registry,
     sample,
@@ -61,7 +61,7 @@ impl Api {
             registry.clone(),
             readiness.clone(),
             Metrics::new().unwrap(),
-            Box::new(move |key| plan_unit(&planned, &WorkKey::Service(key.clone()))?.service),
+            Box::new(move |key| plan_unit(&planned, &WorkKey::Service(key.clone()), Now::default())?.service),
             Box::new(move |cluster, id| match id {
                 "abc" => {
                     noted.lock().unwrap().push(format!("{cluster} {id}"));

@@ -19,6 +19,7 @@ use super::{
     views::{self, ClusterView},
 };
 use crate::{
+    clock,
     config::Settings,
     model::{Note, WorkKey},
     planner::preview_unit,
@@ -137,6 +138,7 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
 
 fn picture(running: &run::Running) -> Vec<ClusterView> {
     let units = running.registry.services().into_iter().map(WorkKey::Service);
-    let plans: Vec<_> = units.filter_map(|unit| preview_unit(&running.registry, &unit)?.service).collect();
+    let plans: Vec<_> =
+        units.filter_map(|unit| preview_unit(&running.registry, &unit, clock::now())?.service).collect();
     views::of(plans.iter(), &running.registry.cluster_names())
 }

@@ -12,6 +12,7 @@ use anyhow::bail;
 use super::incomplete::{self, Missing, READ_TIMEOUT};
 use crate::{
     apply::Desired,
+    clock,
     config::Settings,
     fleet::{
         Observer,
@@ -142,9 +143,10 @@ struct Read {
 }
 
 fn plan(registry: Arc<Registry>, read: Read) -> PlannedFleet {
+    let now = clock::now();
     // Everything is dirty once the fleet has been read, with all that stands there and belongs to nothing any more.
     let plans = registry.take_dirty().into_iter().filter_map(|unit| {
-        let plan = plan_unit(&registry, &unit)?;
+        let plan = plan_unit(&registry, &unit, now)?;
         registry.notes().put_quietly(NoteSource::plan_of(&unit), plan.notes.clone());
         Some((unit, plan))
     });

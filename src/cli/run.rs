@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::fleet::now_seconds;
 use crate::{
     apply::{ApplyMetrics, DirectoryStore, KubeStore, ReadBackError, ReadWritten, Store, Writers, WritersConfig},
+    clock,
     config::{self, LogFormat, RemovedCluster, Settings},
     controller::Controller,
     fleet::{
@@ -239,7 +240,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     };
     let plan = {
         let registry = registry.clone();
-        Box::new(move |key: &ServiceKey| preview_unit(&registry, &WorkKey::Service(key.clone()))?.service)
+        Box::new(move |key: &ServiceKey| preview_unit(&registry, &WorkKey::Service(key.clone()), clock::now())?.service)
     };
     let views = Arc::new(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?);
     let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;

@@ -16,6 +16,7 @@ mod malformed;
 mod names;
 mod nearest;
 mod note;
+mod now;
 mod object_path;
 mod observed;
 mod read_failure;
@@ -39,6 +40,7 @@ pub(crate) use names::{AIR, listed_clusters, without_air};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use nearest::{did_you_mean, nearest};
 pub use note::{Note, NoteKind};
+pub use now::Now;
 pub use object_path::{CopyOrigin, ObjectKind, ObjectPath, ObjectPathError};
 pub use observed::{
     Addressing, Availability, DependencyDecl, GatewayAddress, GatewayService, Labels, LocalService, Namespace, Node,

@@ -16,4 +16,4 @@ pub(crate) use decide::MAIN_PORT;
 pub use decide::{hosts, percent_text};
 pub use desired::Desired;
 pub(crate) use desired::{HostObjects, WantedObject};
-pub use unit::{ClusterPlan, HostPlan, PlannedHost, ServicePlan, WorkInputs, WorkPlan, plan_unit};
+pub use unit::{ClusterPlan, HostPlan, PlanInputs, PlannedHost, ServicePlan, WorkInputs, WorkPlan, plan_unit};

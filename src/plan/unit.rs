@@ -11,10 +11,19 @@ use super::{
 use crate::{
     config::Settings,
     istio::{DestinationRule, Object, ServiceEntry},
-    model::{ClusterName, Host, Note, ObjectId},
+    model::{ClusterName, Host, Note, Now, ObjectId},
 };
 
-/// What is known of one unit: all that its plan depends on, beside the settings.
+/// All that the plan of one unit depends on, beside the settings.
+#[derive(Debug, Clone)]
+pub struct PlanInputs {
+    /// What time it is.
+    pub now: Now,
+    /// What is known of the unit.
+    pub work: WorkInputs,
+}
+
+/// What is known of one unit.
 #[derive(Debug, Clone)]
 pub enum WorkInputs {
     /// A service, with the holder and the address of each host that it asks for ([`super::hosts`]).
@@ -43,6 +52,8 @@ pub struct WorkPlan {
     pub first: BTreeSet<ClusterName>,
     /// Whether the unit must be left exactly as it is: nothing is written, and nothing removed.
     pub frozen: bool,
+    /// When the plan is another although nothing changed; absent for plans that do not depend on time.
+    pub revisit_at: Option<Now>,
     /// The plan of a service in detail, with the decision behind it; absent for other units.
     pub service: Option<ServicePlan>,
 }
@@ -119,9 +130,9 @@ impl WorkPlan {
 
 /// Plans one unit: decides, turns the decision into objects, and refuses what must never be written.
 #[must_use]
-pub fn plan_unit(inputs: &WorkInputs, settings: &Settings) -> WorkPlan {
+pub fn plan_unit(inputs: &PlanInputs, settings: &Settings) -> WorkPlan {
     let emitter = emit::emitter(settings);
-    match inputs {
+    match &inputs.work {
         WorkInputs::Service { service, claims } => {
             let mut plan = emitter.service(decide::service(service, claims, settings));
             checks::refuse(&mut plan);
@@ -158,6 +169,7 @@ fn of_service(plan: ServicePlan) -> WorkPlan {
         notes: plan.decision.notes.clone(),
         first: plan.decision.first.clone(),
         frozen: plan.decision.frozen,
+        revisit_at: None,
         service: Some(plan),
     }
 }

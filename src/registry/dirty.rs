@@ -26,6 +26,8 @@ pub enum Trigger {
     Service(ServiceKey),
     /// The whole fleet was read for the first time.
     Start,
+    /// A time came at which the plan is another.
+    Time,
     /// An earlier write did not come to its end.
     #[default]
     Retry,
@@ -40,6 +42,7 @@ impl fmt::Display for Trigger {
             },
             Self::Cluster(cluster) => write!(f, "cluster {cluster}, which joined, left, changed or became readable"),
             Self::Service(key) => write!(f, "service {key}"),
+            Self::Time => f.write_str("time"),
             Self::Start => f.write_str("start of the controller"),
             Self::Retry => f.write_str("retry of an earlier write"),
         }
@@ -97,9 +100,8 @@ fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (WorkKey, Becaus
 pub(super) struct DirtyUnits {
     units: Mutex<Waiting>,
     changed: Notify,
-    /// Those that may wait for more of the same burst of events.
-    later: Mutex<Waiting>,
-    later_changed: Notify,
+    /// Those of which only pods changed: they may wait for more of the same burst of events.
+    bursting: Mutex<Waiting>,
 }
 
 impl DirtyUnits {
@@ -110,17 +112,10 @@ impl DirtyUnits {
         }
     }
 
-    pub(super) fn mark_later(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
+    /// Marks units of which only pods changed.
+    pub(super) fn mark_bursting(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
         let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
-        if enter(&mut self.later.lock(), units) {
-            self.later_changed.notify_one();
-        }
-    }
-
-    /// Ends the waiting of those that may wait.
-    pub(super) fn hasten(&self) {
-        let later = std::mem::take(&mut *self.later.lock());
-        if enter(&mut self.units.lock(), later) {
+        if enter(&mut self.bursting.lock(), units) {
             self.changed.notify_one();
         }
     }
@@ -131,7 +126,7 @@ impl DirtyUnits {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.units.lock().len() + self.later.lock().len()
+        self.units.lock().len() + self.bursting.lock().len()
     }
 
     pub(super) fn wake(&self) {
@@ -140,10 +135,6 @@ impl DirtyUnits {
 
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
-    }
-
-    pub(super) async fn later_changed(&self) {
-        self.later_changed.notified().await;
     }
 }
 
@@ -173,6 +164,12 @@ impl Registry {
             units.entry(unit).or_insert(because);
         }
         units
+    }
+
+    /// Takes the units of which only pods changed: more changes of the same burst may follow.
+    #[must_use]
+    pub fn take_bursting(&self) -> BTreeMap<WorkKey, Because> {
+        std::mem::take(&mut *self.dirty.bursting.lock()).into_iter().collect()
     }
 
     /// What follows the plan of a unit, once its hosts are claimed: the Sidecars of those who depend on a service, and the

@@ -30,31 +30,15 @@ impl Registry {
 
     /// Pods of these services came, changed or went. What follows may wait for others of the same burst.
     pub(super) fn touch_pods(&self, cluster: &ClusterName, services: BTreeSet<ServiceKey>, trigger: &Trigger) {
-        if services.is_empty() || !self.settings.direct_endpoints {
+        if services.is_empty() || !self.settings.direct_endpoints || !self.started.load(Ordering::Acquire) {
             return;
         }
         let network = self.cluster_states.get(cluster).and_then(|state| state.network());
         // Who is served by the same istiod sees them from other networks, too.
         let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
         if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
-            self.mark_later(services.into_iter().map(WorkKey::Service), trigger);
+            self.dirty.mark_bursting(services.into_iter().map(WorkKey::Service), trigger);
         }
-    }
-
-    fn mark_later(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
-        if self.started.load(Ordering::Acquire) {
-            self.dirty.mark_later(units, trigger);
-        }
-    }
-
-    /// Waits until pods changed. Their services are dirty after [`Registry::pods_settled`].
-    pub async fn pods_changed(&self) {
-        self.dirty.later_changed().await;
-    }
-
-    /// Makes the services dirty whose pods changed: whoever waits for the end of a burst says that it is over.
-    pub fn pods_settled(&self) {
-        self.dirty.hasten();
     }
 
     /// A pod is only reached directly from its own network: where one stands, that is the network of the cluster, as long as

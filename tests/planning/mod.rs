@@ -14,7 +14,7 @@ use tradewind::{
     config::Settings,
     fleet::Observer,
     istio::Object,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, Observed, ServiceKey, WorkKey, Written},
+    model::{ClusterName, Kind, Note, NoteKind, Now, ObjectId, Observed, ServiceKey, WorkKey, Written},
     plan::{self, ServicePlan, WorkPlan},
     planner::plan_unit,
     registry::{NoteSource, Registry},
@@ -67,7 +67,7 @@ pub struct DecidedEndpoint {
 
 /// Plans a service as the controller does.
 pub fn plan_service(registry: &Registry, key: &ServiceKey) -> Option<ServicePlan> {
-    plan_unit(registry, &WorkKey::Service(key.clone()))?.service
+    plan_unit(registry, &WorkKey::Service(key.clone()), Now::default())?.service
 }
 
 impl World {
@@ -84,8 +84,8 @@ impl World {
     /// Plans what is dirty until nothing is.
     pub fn settle(&mut self) {
         for _round in 0..100 {
-            self.registry.pods_settled();
             let mut units = self.registry.take_dirty();
+            units.extend(self.registry.take_bursting().into_keys());
             if units.is_empty() {
                 return;
             }
@@ -98,7 +98,7 @@ impl World {
     }
 
     fn plan(&mut self, unit: &WorkKey) {
-        let Some(plan) = plan_unit(&self.registry, unit) else { return };
+        let Some(plan) = plan_unit(&self.registry, unit, Now::default()) else { return };
         if let Some(service) = &plan.service {
             assert_eq!(plan::violations(service), [], "{unit}");
         }
@@ -138,7 +138,7 @@ impl World {
         let mut picture =
             Picture { objects: Objects::new(), merged: BTreeMap::new(), endpoints: BTreeMap::new(), notes: Vec::new() };
         for unit in self.units() {
-            let Some(plan) = plan_unit(registry, &unit) else { continue };
+            let Some(plan) = plan_unit(registry, &unit, Now::default()) else { continue };
             let frozen = || self.wanted.get(&unit).cloned().unwrap_or_default();
             let wanted = if plan.frozen { frozen() } else { Wanted::of(&plan) };
             for (at, object) in wanted.objects {
@@ -202,7 +202,7 @@ impl World {
     fn holds(&self, written: &Written) -> bool {
         let host = written.origin.as_ref().and(written.host.as_ref());
         let unit = host.map(|host| WorkKey::Host(host.to_ascii_lowercase().as_str().into()));
-        let plan = unit.and_then(|unit| plan_unit(&self.registry, &unit));
+        let plan = unit.and_then(|unit| plan_unit(&self.registry, &unit, Now::default()));
         plan.is_some_and(|plan| plan.frozen)
     }
 

@@ -172,7 +172,6 @@ fn pods_of_a_remote_on_a_network_of_its_own_are_followed() {
     for object in manifests(&world.observer, &slice(&["10.2.0.2", "10.2.0.7"])) {
         world.registry.apply(&cluster("cluster-2"), object);
     }
-    world.registry.pods_settled();
     world.settle();
     assert_eq!(gateways(&world), Some(vec!["10.2.0.2".into(), "10.2.0.7".into(), "192.0.2.3".into()]));
 }
