@@ -14,6 +14,7 @@ mod shape;
 mod sidecar;
 mod virtual_service;
 
+pub use crate::model::keys;
 pub use connection_pool::{ConnectionPool, HttpPool, Keepalive, TcpPool, Tunnel};
 pub use destination_rule::{
     DestinationRule, DestinationRuleSpec, Distribute, Failover, LoadBalancer, LocalityLbSetting, OutlierDetection, Tls,
@@ -25,7 +26,7 @@ pub use envoy_filter::{
 };
 pub use names::{IN_CLUSTER_SUFFIX, NAMESPACE_RULE_SUFFIXES};
 pub use namespace_rule::{NamespaceRuleSpec, NamespaceTrafficPolicy, RuleSubset};
-pub use object::{Metadata, Object, Opaque, OwnedKeys, Owner, keys};
+pub use object::{Metadata, Object, Opaque, OwnedKeys, Owner};
 pub use service_entry::{Endpoint, Port, ServiceEntry, ServiceEntrySpec};
 pub use shape::{Shape, changes, list_changes};
 pub use sidecar::{Egress, Sidecar, SidecarSpec};

@@ -9,6 +9,7 @@ mod folded;
 mod host;
 mod host_override;
 mod istio_namespaces;
+pub mod keys;
 mod kind;
 mod locality;
 mod machine;

@@ -6,8 +6,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 
+use super::keys;
 use super::{Kind, Route};
-use crate::istio::keys;
 
 /// The gateway of a VirtualService that stands for all sidecars (Istio documentation, "Virtual Service", `gateways`).
 pub(crate) const MESH: &str = "mesh";

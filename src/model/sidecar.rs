@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::Labels;
-use crate::istio::keys;
+use super::keys;
 
 /// The egress listeners of a Sidecar.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What clusters should hold: the result of planning that `apply` compares with what they hold.
 
-use super::HostPlan;
+use super::service_plan::HostPlan;
 use crate::{
     istio::{Object, Sidecar},
     model::{EgressHost, Kind, ObjectId},

@@ -9,6 +9,7 @@ pub mod decide;
 mod desired;
 mod emit;
 pub mod input;
+mod service_plan;
 mod unit;
 
 pub use checks::{Violation, violations};
@@ -16,4 +17,5 @@ pub(crate) use decide::MAIN_PORT;
 pub use decide::{hosts, percent_text};
 pub use desired::Desired;
 pub(crate) use desired::{HostObjects, WantedObject};
-pub use unit::{ClusterPlan, HostPlan, PlanInputs, PlannedHost, ServicePlan, WorkInputs, WorkPlan, plan_unit};
+pub use service_plan::{ClusterPlan, HostPlan, PlannedHost, ServicePlan};
+pub use unit::{PlanInputs, WorkInputs, WorkPlan, plan_unit};

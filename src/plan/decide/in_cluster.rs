@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     config::Settings,
-    istio::{IN_CLUSTER_SUFFIX, keys},
-    model::{ClusterName, Host, Note, NoteKind, Route, Variant},
+    istio::IN_CLUSTER_SUFFIX,
+    model::{ClusterName, Host, Note, NoteKind, Route, Variant, keys},
     plan::input::{RelativeWeight, ServiceInput, Source, Target},
 };
 

@@ -21,8 +21,7 @@ use super::{
 };
 use crate::{
     config::{Propagate, Settings},
-    istio::keys,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, ServiceKey, listed_clusters},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, ServiceKey, keys, listed_clusters},
     plan::input::{HostCluster, HostInput, HostRoute},
 };
 

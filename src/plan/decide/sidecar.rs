@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decision::SidecarDecision;
+use super::{decision::SidecarDecision, ports::MAIN_PORT};
 use crate::{
     config::{Settings, Sidecars},
     model::EgressHost,
-    plan::{MAIN_PORT, input::ClientNamespace},
+    plan::input::ClientNamespace,
 };
 
 /// Decides what the proxies of a client namespace should see.

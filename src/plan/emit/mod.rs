@@ -7,10 +7,10 @@ mod istio;
 use std::collections::BTreeMap;
 
 use super::{
-    Desired,
     decide::{NamespaceRulesDecision, RoutesDecision, ServiceDecision, SidecarDecision},
+    desired::Desired,
     input::{ClientNamespace, RuledNamespace},
-    unit::ServicePlan,
+    service_plan::ServicePlan,
 };
 use crate::{config::Settings, model::ClusterName};
 

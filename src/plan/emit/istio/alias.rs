@@ -5,10 +5,7 @@ use super::metadata;
 use crate::{
     config::Settings,
     istio::{HttpEntry, HttpRoute, Object, Opaque, RouteDestination, VirtualServiceSpec, keys},
-    plan::{
-        MAIN_PORT,
-        decide::{AliasRoute, ClusterDecision, ServiceDecision},
-    },
+    plan::decide::{AliasRoute, ClusterDecision, MAIN_PORT, ServiceDecision},
 };
 
 /// `dns-prefix` of the main host (Admiral, docs/admiral-behaviour.md#additional-endpoints).

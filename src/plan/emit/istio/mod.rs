@@ -22,13 +22,13 @@ use crate::{
     istio::Object,
     model::ClusterName,
     plan::{
-        Desired,
         decide::{
             ClusterDecision, HostDecision, NamespaceRulesDecision, RouteDecision, RoutesDecision, ServiceDecision,
             SidecarDecision,
         },
+        desired::Desired,
         input::{ClientNamespace, RuledNamespace},
-        unit::{ClusterPlan, HostPlan, ServicePlan},
+        service_plan::{ClusterPlan, HostPlan, ServicePlan},
     },
 };
 

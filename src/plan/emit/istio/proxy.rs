@@ -5,10 +5,7 @@ use super::metadata;
 use crate::{
     config::Settings,
     istio::{HttpEntry, HttpRoute, Object, Opaque, RouteDestination, VirtualServiceSpec},
-    plan::{
-        MAIN_PORT,
-        decide::{ProxyRoute, ServiceDecision},
-    },
+    plan::decide::{MAIN_PORT, ProxyRoute, ServiceDecision},
 };
 
 /// How its name ends, behind the first host: nothing else in the sync namespace is called so.

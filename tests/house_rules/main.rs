@@ -1,6 +1,9 @@
 //! Rules of the house that the compiler cannot hold: what decides is plain computation, files can be read in one sitting,
 //! nothing is left open or passes by not running, and citations lead to headings of this repository.
 
+mod rooms;
+mod source;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -42,7 +45,7 @@ const WAKING: &[(&str, &str)] = &[
 
 #[test]
 fn what_decides_names_no_client_clock_randomness_or_file() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut found = Vec::new();
     let mut lines_read = 0;
     for file in PURE.iter().flat_map(|room| sources(&root.join(room))) {
@@ -66,7 +69,7 @@ const MAX_FILE_LINES: usize = 550;
 
 #[test]
 fn files_can_be_read_in_one_sitting() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let lines = |file: &Path| {
         let text = fs::read_to_string(file).expect("can be read");
         text.split("#[cfg(test)]").next().map_or(0, |code| code.lines().count())
@@ -83,7 +86,7 @@ fn files_can_be_read_in_one_sitting() {
 
 #[test]
 fn nothing_is_left_open_and_no_test_is_ignored() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     // In pieces, so that this file does not name itself.
     let open = ["#[ig".to_owned() + "nore", "to".to_owned() + "do!(", "unimple".to_owned() + "mented!("];
     let mut found = Vec::new();
@@ -98,7 +101,7 @@ fn nothing_is_left_open_and_no_test_is_ignored() {
 /// Citations `docs/….md#heading` in any file, and relative links of Markdown pages.
 #[test]
 fn citations_and_links_lead_to_files_and_headings_that_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut pages: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     let (mut wrong, mut citations) = (Vec::new(), 0);
     for (file, text) in repository(root) {
@@ -126,7 +129,7 @@ fn citations_and_links_lead_to_files_and_headings_that_exist() {
 
 #[test]
 fn nothing_cites_a_section_of_a_document_that_is_not_named() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     // In pieces, so that this file does not name itself.
     let unnamed = ["behaviour ", "(", ", ", " and ", " of "].map(|before| format!("{before}\u{a7}"));
     let mut found = Vec::new();
@@ -187,6 +190,10 @@ fn anchors(text: &str) -> BTreeSet<String> {
         anchors.extend(free);
     }
     anchors
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn is_page(file: &Path) -> bool {
