@@ -16,7 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{
     fleet, output, run,
-    views::{self, ClusterView},
+    views::{self, ClusterTable},
 };
 use crate::{
     clock,
@@ -100,7 +100,7 @@ fn on_loopback(mut settings: Settings) -> Settings {
 
 async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> {
     let running = run::start(settings.clone(), Some(run::load_fleet(directory)?)).await?;
-    let mut shown: Option<(Vec<ClusterView>, Vec<Note>)> = None;
+    let mut shown: Option<(Vec<ClusterTable>, Vec<Note>)> = None;
     let stop = run::asked_to_stop();
     tokio::pin!(stop);
     loop {
@@ -136,7 +136,7 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
     running.stop(Duration::from_secs(settings.graceful_stop_seconds.into())).await
 }
 
-fn picture(running: &run::Running) -> Vec<ClusterView> {
+fn picture(running: &run::RunningController) -> Vec<ClusterTable> {
     let units = running.registry.services().into_iter().map(WorkKey::Service);
     let plans: Vec<_> =
         units.filter_map(|unit| preview_unit(&running.registry, &unit, clock::now())?.service).collect();

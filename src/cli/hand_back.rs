@@ -83,7 +83,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
         if let Some(url) = controller {
             must_be_read_only(url).await?;
         }
-        let mut run = Run {
+        let mut run = HandBack {
             settings: &settings,
             patience: Patience::new(),
             spinner: output::progress("Handing back"),
@@ -150,7 +150,7 @@ async fn store(cluster: &FleetCluster, settings: &Arc<config::Settings>) -> anyh
 }
 
 /// A run under way.
-struct Run<'a> {
+struct HandBack<'a> {
     settings: &'a config::Settings,
     patience: Patience,
     spinner: indicatif::ProgressBar,
@@ -159,7 +159,7 @@ struct Run<'a> {
     missing: Vec<Missing>,
 }
 
-impl Run<'_> {
+impl HandBack<'_> {
     /// Asks an API server, and waits as long as it asks for.
     async fn ask<T>(
         &mut self,

@@ -1,11 +1,11 @@
 //! `tradewind run`: the controller. Puts the rooms together and takes them apart again.
 
-use std::{io::IsTerminal as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Command};
 use futures::FutureExt as _;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::now_seconds;
@@ -181,7 +181,7 @@ fn reader(observer: Observer, istio_namespace: impl Fn() -> Arc<str> + Send + Sy
 }
 
 /// A whole controller at work.
-pub(super) struct Running {
+pub(super) struct RunningController {
     pub(super) registry: Arc<Registry>,
     pub(super) writers: Arc<Writers>,
     pub(super) readiness: Readiness,
@@ -192,7 +192,7 @@ pub(super) struct Running {
 }
 
 /// Starts all rooms.
-pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>) -> anyhow::Result<Running> {
+pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>) -> anyhow::Result<RunningController> {
     let cancel = CancellationToken::new();
     let registry = Arc::new(Registry::new(settings.clone()));
     let observer = Observer::new(settings.clone(), false);
@@ -200,7 +200,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         file.set_istio_namespaces(&registry);
     }
     let fleet = Fleet::new(registry.clone(), observer.clone());
-    let (clients, mut releases) = (fleet.clients(), fleet.releases());
+    let (clients, releases) = (fleet.clients(), fleet.releases());
 
     let metrics = Metrics::new()?;
     let writers = Arc::new(Writers::new(WritersConfig {
@@ -216,24 +216,47 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     let controller = Controller::new(registry.clone(), writers.clone(), metrics.clone(), readiness.clone());
     tasks.spawn(controller.run(cancel.child_token()));
     tasks.spawn(outages::follow(registry.clone(), cancel.child_token()));
-    tasks.spawn({
-        let (writers, cancel) = (writers.clone(), cancel.child_token());
-        async move {
-            loop {
-                let released = releases.borrow_and_update().clone();
-                for (cluster, id) in &released {
-                    // An id of other removals is remembered, or out of date.
-                    let _ = writers.release(cluster, id);
-                }
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    // Once the fleet has ended there is nothing to wait for but the stop: it says itself why it ended.
-                    Ok(()) = releases.changed() => {}
-                }
-            }
-        }
-    });
+    tasks.spawn(release_withheld(writers.clone(), releases, cancel.child_token()));
 
+    let views = Arc::new(views(&registry, &writers, &readiness, metrics)?);
+    let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;
+
+    let sources = sources(&settings, fleet_file.as_ref(), &registry, &observer, &cancel, &mut tasks).await?;
+    let on_removed = on_removed(&writers, settings.removed_cluster == RemovedCluster::Clean);
+    let fleet = tokio::spawn({
+        let cancel = cancel.child_token();
+        async move { fleet.run(sources, Some(on_removed), cancel).await.context("connecting to the hub") }
+    });
+    Ok(RunningController { registry, writers, readiness, server, cancel, tasks, fleet })
+}
+
+/// Releases the removals that operators confirm on the Secrets of clusters, until it is cancelled.
+async fn release_withheld(
+    writers: Arc<Writers>,
+    mut releases: watch::Receiver<BTreeMap<ClusterName, String>>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let released = releases.borrow_and_update().clone();
+        for (cluster, id) in &released {
+            // An id of other removals is remembered, or out of date.
+            let _ = writers.release(cluster, id);
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            // Once the fleet has ended there is nothing to wait for but the stop: it says itself why it ended.
+            Ok(()) = releases.changed() => {}
+        }
+    }
+}
+
+/// What is shown over HTTP.
+fn views(
+    registry: &Arc<Registry>,
+    writers: &Arc<Writers>,
+    readiness: &Readiness,
+    metrics: Metrics,
+) -> anyhow::Result<Views> {
     let release = {
         let writers = writers.clone();
         Box::new(move |cluster: &ClusterName, id: &str| writers.release(cluster, id).map(drop))
@@ -242,12 +265,21 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         let registry = registry.clone();
         Box::new(move |key: &ServiceKey| preview_unit(&registry, &WorkKey::Service(key.clone()), clock::now())?.service)
     };
-    let views = Arc::new(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?);
-    let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;
+    Ok(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?)
+}
 
-    let mut sources = match &fleet_file {
+/// Where clusters are read from: directories, which are followed from now on, and API servers.
+async fn sources(
+    settings: &Settings,
+    fleet_file: Option<&FleetFile>,
+    registry: &Arc<Registry>,
+    observer: &Observer,
+    cancel: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<Sources> {
+    let mut sources = match fleet_file {
         Some(file) => {
-            follow_directories(file, &registry, &observer, &cancel, &mut tasks);
+            follow_directories(file, registry, observer, cancel, tasks);
             live_sources(file).await?
         }
         None => {
@@ -259,27 +291,25 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         let client = kubeconfig::connect(hub.clone()).context("connecting to the hub")?;
         sources.before_listing = Some(admiral_addresses::honour(client, registry.clone()).boxed());
     }
-    let on_removed: OnRemoved = {
-        let (writers, clean) = (writers.clone(), settings.removed_cluster == RemovedCluster::Clean);
-        Arc::new(move |cluster| {
-            let writers = writers.clone();
-            async move {
-                if let Some(removal) = writers.remove_cluster(&cluster, clean) {
-                    // A panic was logged where it happened.
-                    let _ = removal.await;
-                }
-            }
-            .boxed()
-        })
-    };
-    let fleet = tokio::spawn({
-        let cancel = cancel.child_token();
-        async move { fleet.run(sources, Some(on_removed), cancel).await.context("connecting to the hub") }
-    });
-    Ok(Running { registry, writers, readiness, server, cancel, tasks, fleet })
+    Ok(sources)
 }
 
-impl Running {
+/// What happens when a cluster leaves the fleet.
+fn on_removed(writers: &Arc<Writers>, clean: bool) -> OnRemoved {
+    let writers = writers.clone();
+    Arc::new(move |cluster| {
+        let writers = writers.clone();
+        async move {
+            if let Some(removal) = writers.remove_cluster(&cluster, clean) {
+                // A panic was logged where it happened.
+                let _ = removal.await;
+            }
+        }
+        .boxed()
+    })
+}
+
+impl RunningController {
     /// Stops in order: no more plans, then the writes under way, then the rest.
     pub(super) async fn stop(self, graceful: Duration) -> anyhow::Result<()> {
         self.cancel.cancel();

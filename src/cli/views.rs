@@ -12,16 +12,16 @@ const HEADER: [&str; 8] = ["HOST", "ADDRESS", "ENDPOINT", "IN", "LOCALITY", "SHA
 
 /// What one cluster sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ClusterView {
+pub(super) struct ClusterTable {
     cluster: ClusterName,
-    hosts: Vec<HostView>,
+    hosts: Vec<HostTable>,
     /// Hosts that it no longer sees, in a view of changes.
     gone: Vec<String>,
 }
 
 /// One host, with a row for each endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct HostView {
+struct HostTable {
     host: String,
     rows: Vec<[String; 8]>,
 }
@@ -30,15 +30,15 @@ struct HostView {
 pub(super) fn of<'a>(
     plans: impl Iterator<Item = &'a ServicePlan> + Clone,
     clusters: impl IntoIterator<Item = &'a ClusterName>,
-) -> Vec<ClusterView> {
+) -> Vec<ClusterTable> {
     let view = |cluster: &ClusterName| {
         let hosts = plans.clone().flat_map(|plan| plan.hosts_in(cluster)).map(|host| host_view(&host)).collect();
-        ClusterView { cluster: cluster.clone(), hosts, gone: Vec::new() }
+        ClusterTable { cluster: cluster.clone(), hosts, gone: Vec::new() }
     };
     clusters.into_iter().map(view).collect()
 }
 
-fn host_view(host: &PlannedHost<'_>) -> HostView {
+fn host_view(host: &PlannedHost<'_>) -> HostTable {
     let address = host.objects.service_entry.spec.addresses.first().map_or("-", String::as_str);
     let rows = host.endpoints().enumerate().map(|(index, endpoint)| {
         let of_first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
@@ -53,11 +53,11 @@ fn host_view(host: &PlannedHost<'_>) -> HostView {
             endpoint.reason.clone(),
         ]
     });
-    HostView { host: host.objects.host.to_string(), rows: rows.collect() }
+    HostTable { host: host.objects.host.to_string(), rows: rows.collect() }
 }
 
 /// The hosts that are new, changed or gone, in the clusters where there are any.
-pub(super) fn changes(before: &[ClusterView], now: &[ClusterView]) -> Vec<ClusterView> {
+pub(super) fn changes(before: &[ClusterTable], now: &[ClusterTable]) -> Vec<ClusterTable> {
     let hosts_before = |cluster: &ClusterName| {
         let view = before.iter().find(|view| view.cluster == *cluster);
         view.map(|view| view.hosts.as_slice()).unwrap_or_default()
@@ -65,21 +65,21 @@ pub(super) fn changes(before: &[ClusterView], now: &[ClusterView]) -> Vec<Cluste
     let mut changes = Vec::new();
     for view in now {
         let known = hosts_before(&view.cluster);
-        let hosts: Vec<HostView> = view.hosts.iter().filter(|host| !known.contains(host)).cloned().collect();
-        let is_gone = |host: &&HostView| !view.hosts.iter().any(|there| there.host == host.host);
+        let hosts: Vec<HostTable> = view.hosts.iter().filter(|host| !known.contains(host)).cloned().collect();
+        let is_gone = |host: &&HostTable| !view.hosts.iter().any(|there| there.host == host.host);
         let gone: Vec<String> = known.iter().filter(is_gone).map(|host| host.host.clone()).collect();
         let is_new = !before.iter().any(|view_before| view_before.cluster == view.cluster);
         if is_new || !hosts.is_empty() || !gone.is_empty() {
-            changes.push(ClusterView { cluster: view.cluster.clone(), hosts, gone });
+            changes.push(ClusterTable { cluster: view.cluster.clone(), hosts, gone });
         }
     }
     changes
 }
 
 /// The views as tables, one for each cluster.
-pub(super) fn table(views: &[ClusterView]) -> String {
+pub(super) fn table(views: &[ClusterTable]) -> String {
     let mut text = String::new();
-    for ClusterView { cluster, hosts, gone } in views {
+    for ClusterTable { cluster, hosts, gone } in views {
         text.push_str(&format!("Seen from {cluster}\n"));
         if !hosts.is_empty() || gone.is_empty() {
             let mut table = output::table(&HEADER);
@@ -98,13 +98,13 @@ pub(super) fn table(views: &[ClusterView]) -> String {
 mod tests {
     use super::*;
 
-    fn view(cluster: &str, hosts: &[(&str, &str)]) -> ClusterView {
+    fn view(cluster: &str, hosts: &[(&str, &str)]) -> ClusterTable {
         let row = |host: &str, share: &str| {
             let cells = [host, "240.0.0.1", "192.0.2.1:15443", "east", "us-east", share, "0", "gateway"];
-            HostView { host: host.to_owned(), rows: vec![cells.map(str::to_owned)] }
+            HostTable { host: host.to_owned(), rows: vec![cells.map(str::to_owned)] }
         };
         let hosts = hosts.iter().map(|(host, share)| row(host, share)).collect();
-        ClusterView { cluster: ClusterName::parse(cluster).unwrap(), hosts, gone: Vec::new() }
+        ClusterTable { cluster: ClusterName::parse(cluster).unwrap(), hosts, gone: Vec::new() }
     }
 
     #[test]

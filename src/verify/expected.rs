@@ -29,36 +29,14 @@ pub(super) struct Expected {
 /// What a proxy must have of a port of a host. One that asks for some networks alone has no endpoint that names another, and
 /// divides its traffic among the rest.
 pub(super) fn endpoints(host: &PlannedHost<'_>, port_name: &str, proxy: &Proxy, gateways: &Gateways) -> Vec<Expected> {
-    let (locality, networks) = (proxy.locality.as_deref(), &proxy.networks);
-    let host_plan = host.objects;
-    let policy = &host_plan.destination_rule.spec.traffic_policy;
+    let policy = &host.objects.destination_rule.spec.traffic_policy;
     let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
-    let spec = &host_plan.service_entry.spec;
-    let prefers_near = policy.outlier_detection.is_some() && setting.enabled != Some(false);
-    // Of a proxy that only its region is known of, zones cannot be told.
-    let is_whole = |locality: &str| {
-        host_plan.tiered
-            || locality.contains('/')
-            || !spec
-                .endpoints
-                .iter()
-                .any(|endpoint| endpoint.locality.split_once('/').is_some_and(|(region, _)| region == locality))
-    };
-    // Regions that `distribute` does not name for a client get nothing, and Istio leaves their endpoints out.
-    let distributed = locality.and_then(|from| setting.distribute.iter().find(|one| is_at(&one.from, from)));
-    let is_seen = |endpoint: &Endpoint| {
-        (networks.is_empty() || endpoint.network.is_empty() || networks.contains(&endpoint.network))
-            && distributed.is_none_or(|one| one.to.keys().any(|to| is_at(to, &endpoint.locality)))
-    };
+    let all = &host.objects.service_entry.spec.endpoints;
     let planned = host.decision.endpoints.iter().map(|endpoint| endpoint.share_percent);
     let (seen, shares): (Vec<&Endpoint>, Vec<Option<f64>>) =
-        spec.endpoints.iter().zip(planned).filter(|(endpoint, _)| is_seen(endpoint)).unzip();
-    let ranks: Vec<Option<u32>> = match locality.filter(|locality| is_whole(locality)) {
-        _ if !prefers_near || !setting.distribute.is_empty() => vec![Some(0); seen.len()],
-        Some(locality) => compact(seen.iter().map(|endpoint| rank(endpoint, locality, &setting)).collect()),
-        None => vec![None; seen.len()],
-    };
-    let is_whole = seen.len() == spec.endpoints.len();
+        all.iter().zip(planned).filter(|(endpoint, _)| is_seen(endpoint, proxy, &setting)).unzip();
+    let priorities = priorities(host, &seen, proxy, &setting);
+    let is_whole = seen.len() == all.len();
     let left: f64 = shares.iter().flatten().sum();
     let share = |share: Option<f64>| match share {
         share if is_whole => share,
@@ -67,10 +45,9 @@ pub(super) fn endpoints(host: &PlannedHost<'_>, port_name: &str, proxy: &Proxy, 
         share => share.map(|percent| percent / left * 100.0),
     };
     let mut expected: Vec<Expected> = Vec::new();
-    for ((endpoint, priority), share_percent) in seen.into_iter().zip(ranks).zip(shares) {
+    for ((endpoint, priority), share_percent) in seen.into_iter().zip(priorities).zip(shares) {
         let Some(port) = endpoint.ports.get(port_name) else { continue };
-        let elsewhere = proxy.network.as_ref().is_some_and(|network| *network != endpoint.network);
-        let gateway = gateways.get(&endpoint.network).filter(|_| elsewhere);
+        let gateway = gateways.get(&endpoint.network).filter(|_| proxy.is_elsewhere(&endpoint.network));
         let (address, port) =
             gateway.map_or_else(|| (endpoint.address.clone(), *port), |of| (of.address.to_string(), of.port));
         let (locality, share_percent) = (endpoint.locality.clone(), share(share_percent));
@@ -84,6 +61,38 @@ pub(super) fn endpoints(host: &PlannedHost<'_>, port_name: &str, proxy: &Proxy, 
         }
     }
     expected
+}
+
+/// Whether a proxy has an endpoint. Regions that `distribute` does not name for a client get nothing, and Istio leaves their
+/// endpoints out.
+fn is_seen(endpoint: &Endpoint, proxy: &Proxy, setting: &LocalityLbSetting) -> bool {
+    let networks = &proxy.networks;
+    let distributed =
+        proxy.locality.as_deref().and_then(|from| setting.distribute.iter().find(|one| is_at(&one.from, from)));
+    (networks.is_empty() || endpoint.network.is_empty() || networks.contains(&endpoint.network))
+        && distributed.is_none_or(|one| one.to.keys().any(|to| is_at(to, &endpoint.locality)))
+}
+
+/// The priority of each endpoint; none where it cannot be told.
+fn priorities(
+    host: &PlannedHost<'_>,
+    seen: &[&Endpoint],
+    proxy: &Proxy,
+    setting: &LocalityLbSetting,
+) -> Vec<Option<u32>> {
+    let plan = host.objects;
+    let prefers_near =
+        plan.destination_rule.spec.traffic_policy.outlier_detection.is_some() && setting.enabled != Some(false);
+    // Where only the region of a proxy is known, zones cannot be told apart.
+    let is_whole = |locality: &&str| {
+        let has_zone_there = |of: &Endpoint| of.locality.split_once('/').is_some_and(|(region, _)| region == *locality);
+        plan.tiered || locality.contains('/') || !plan.service_entry.spec.endpoints.iter().any(has_zone_there)
+    };
+    match proxy.locality.as_deref().filter(is_whole) {
+        _ if !prefers_near || !setting.distribute.is_empty() => vec![Some(0); seen.len()],
+        Some(locality) => compact(seen.iter().map(|endpoint| rank(endpoint, locality, setting)).collect()),
+        None => vec![None; seen.len()],
+    }
 }
 
 /// Whether a locality is one that `distribute` means: `*`, `region`, `region/*` or `region/zone`.

@@ -101,6 +101,11 @@ impl Proxy {
         if any { Ok(proxy) } else { Err(DumpError::NoClusters) }
     }
 
+    /// Whether it is known to be on another network than this one.
+    pub(super) fn is_elsewhere(&self, network: &str) -> bool {
+        self.network.as_ref().is_some_and(|own| own != network)
+    }
+
     fn read_node(&mut self, node: &Value) {
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         self.id = text(&node["id"]).unwrap_or_default();

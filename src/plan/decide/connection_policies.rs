@@ -33,7 +33,7 @@ pub struct ConnectionPolicies {
 
 impl ConnectionPolicies {
     pub(super) fn of(service: &ServiceInput, settings: &Settings) -> Self {
-        let mut chosen = Chosen { key: &service.key, in_force: Vec::new(), notes: Vec::new() };
+        let mut chosen = PoliciesInForce { key: &service.key, in_force: Vec::new(), notes: Vec::new() };
         let outliers = chosen.outliers(&service.outlier_detections);
         let config = newest(&service.connections, |_| true);
         let connections = connections::of(config.map(|(_, config)| &*config.spec), settings);
@@ -45,7 +45,7 @@ impl ConnectionPolicies {
             (settings.default_warmup_duration_in_seconds > 0)
                 .then(|| format!("{}s", settings.default_warmup_duration_in_seconds))
         });
-        let Chosen { in_force, notes, .. } = chosen;
+        let PoliciesInForce { in_force, notes, .. } = chosen;
         Self { outliers, pool: connections.pool, tunnel: connections.tunnel, warmup, in_force, notes }
     }
 }
@@ -61,13 +61,13 @@ fn newest<S>(matching: &Matching<S>, counts: impl Fn(&PolicyObject<S>) -> bool) 
     })
 }
 
-struct Chosen<'a> {
+struct PoliciesInForce<'a> {
     key: &'a ServiceKey,
     in_force: Vec<ObjectPath>,
     notes: Vec<Note>,
 }
 
-impl Chosen<'_> {
+impl PoliciesInForce<'_> {
     fn outliers(&mut self, matching: &Matching<crate::api::OutlierDetectionSpec>) -> Option<OutlierConfig> {
         for one in matching.iter().filter(|(_, config)| config.spec.outlier_config.is_none()) {
             self.note(one, NoteKind::PolicyQuestionable, "outlier_config is missing; it has no effect".into());

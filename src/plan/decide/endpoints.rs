@@ -18,7 +18,7 @@ use super::{
     decision::{EndpointDecision, LocalityGroup},
     pods::{self, PodEndpoint},
     ports::{self, PublishedPort},
-    reason::{GatewayReason, Path, Reason, Rule},
+    reason::{GatewayReason, Path, Reason, TrafficRule},
     shares::{Shares, Weighted},
     tiers::{self, Tier},
 };
@@ -47,23 +47,23 @@ pub(super) fn decide(
     let candidates = candidates(service, target, ports, settings);
     if target.regions.is_empty() {
         let available = retain_available(candidates, |_| true);
-        return by_locality(available, &Rule::ClientRegionUnknown, settings);
+        return by_locality(available, &TrafficRule::ClientRegionUnknown, settings);
     }
     let Shares::Weighted(weighted) = shares else {
-        return by_locality(retain_available(candidates, |_| true), &Rule::Nearest, settings);
+        return by_locality(retain_available(candidates, |_| true), &TrafficRule::Nearest, settings);
     };
     let endpoints = match tier_region(target, settings) {
         Some(client_region) => in_tiers(candidates, weighted, client_region, settings),
         None => {
             let has_share = |source: &Source| region_of(source).is_some_and(|region| weighted.share(region).is_some());
-            by_locality(retain_available(candidates, has_share), &Rule::RegionShare, settings)
+            by_locality(retain_available(candidates, has_share), &TrafficRule::RegionShare, settings)
         }
     };
     with_shares(endpoints, weighted)
 }
 
 /// An endpoint that clients can use, before its tier is known.
-pub(super) struct Candidate<'a> {
+pub(super) struct EndpointCandidate<'a> {
     pub(super) source: &'a Source,
     path: Path,
     address: String,
@@ -82,8 +82,8 @@ fn candidates<'a>(
     target: &Target,
     ports: &[PublishedPort],
     settings: &Settings,
-) -> Vec<Candidate<'a>> {
-    let mut all: Vec<Candidate<'a>> = Vec::new();
+) -> Vec<EndpointCandidate<'a>> {
+    let mut all: Vec<EndpointCandidate<'a>> = Vec::new();
     let mut local_kinds = BTreeSet::new();
     for source in &service.sources {
         match way_to(source, &service.sources, target, ports, settings) {
@@ -124,8 +124,8 @@ fn way_to(source: &Source, sources: &[Source], target: &Target, ports: &[Publish
     pods::pods(source, target, ports, settings).map_or_else(Way::Gateway, Way::Direct)
 }
 
-fn direct(source: &Source, PodEndpoint { at, relative_weight, is_machine }: PodEndpoint) -> Candidate<'_> {
-    Candidate {
+fn direct(source: &Source, PodEndpoint { at, relative_weight, is_machine }: PodEndpoint) -> EndpointCandidate<'_> {
+    EndpointCandidate {
         source,
         path: if is_machine { Path::Machine } else { Path::Pod },
         address: at.address,
@@ -143,9 +143,9 @@ fn at_gateway<'a>(
     source: &'a Source,
     ports: &[PublishedPort],
     because: Option<GatewayReason>,
-) -> Option<Candidate<'a>> {
+) -> Option<EndpointCandidate<'a>> {
     let gateway = source.gateway.as_ref()?;
-    Some(Candidate {
+    Some(EndpointCandidate {
         source,
         path: Path::Gateway { because },
         address: gateway.address.to_string(),
@@ -158,10 +158,15 @@ fn at_gateway<'a>(
 }
 
 /// The Services and machines of a cluster, as its own clients reach them.
-fn local<'a>(source: &'a Source, target: &Target, ports: &[PublishedPort], settings: &Settings) -> Vec<Candidate<'a>> {
+fn local<'a>(
+    source: &'a Source,
+    target: &Target,
+    ports: &[PublishedPort],
+    settings: &Settings,
+) -> Vec<EndpointCandidate<'a>> {
     let now = source.services.iter().map(|backend| at_backend(source, backend, ports, settings));
     let earlier = source.last_known_local.iter().filter_map(|endpoint| at_last_known(source, endpoint, ports));
-    let mut local: Vec<Candidate<'a>> = now.chain(earlier).collect();
+    let mut local: Vec<EndpointCandidate<'a>> = now.chain(earlier).collect();
     // Of what was last known only the endpoint is known: nothing else may decide the order.
     local.sort_by_cached_key(|candidate| (is_ip(&candidate.address), candidate.address.clone()));
     if !target.is_its_own() {
@@ -175,13 +180,13 @@ fn at_backend<'a>(
     backend: &Backend,
     ports: &[PublishedPort],
     settings: &Settings,
-) -> Candidate<'a> {
+) -> EndpointCandidate<'a> {
     let dot = if settings.enable_absolute_fqdn && settings.enable_absolute_fqdn_for_local_endpoints { "." } else { "" };
     let (address, own_locality) = match &backend.machine {
         Some(machine) => (machine.address.to_string(), machine.locality.clone()),
         None => (format!("{}.{}.svc.{}{dot}", backend.service, backend.namespace, source.domain), None),
     };
-    Candidate {
+    EndpointCandidate {
         source,
         path: local_path(&address, backend.workload, backend.relative_weight),
         address,
@@ -199,10 +204,10 @@ fn at_last_known<'a>(
     source: &'a Source,
     endpoint: &LastKnownEndpoint,
     ports: &[PublishedPort],
-) -> Option<Candidate<'a>> {
+) -> Option<EndpointCandidate<'a>> {
     let is_machine = matches!(endpoint.workload, Kind::WorkloadEntry | Kind::ServiceEntry);
     let own_locality = endpoint.locality.clone().filter(|_| is_machine);
-    Some(Candidate {
+    Some(EndpointCandidate {
         source,
         path: local_path(&endpoint.address, endpoint.workload, endpoint.relative_weight),
         address: endpoint.address.to_string(),
@@ -233,8 +238,11 @@ fn is_ip(address: &str) -> bool {
 
 /// Leaves out the clusters without pods that can serve while another one that gets traffic has some. While none has, all stay:
 /// nothing would be won by moving clients from one empty cluster to another, or by taking the host from them.
-fn retain_available(mut candidates: Vec<Candidate<'_>>, gets_traffic: impl Fn(&Source) -> bool) -> Vec<Candidate<'_>> {
-    let serves = |candidate: &Candidate<'_>| candidate.source.is_available();
+fn retain_available(
+    mut candidates: Vec<EndpointCandidate<'_>>,
+    gets_traffic: impl Fn(&Source) -> bool,
+) -> Vec<EndpointCandidate<'_>> {
+    let serves = |candidate: &EndpointCandidate<'_>| candidate.source.is_available();
     if candidates.iter().any(|candidate| serves(candidate) && gets_traffic(candidate.source)) {
         candidates.retain(serves);
     }
@@ -246,7 +254,11 @@ pub(super) fn region_of(source: &Source) -> Option<&str> {
 }
 
 /// Endpoints that count for their own localities.
-fn by_locality(candidates: Vec<Candidate<'_>>, rule: &Rule, settings: &Settings) -> Vec<EndpointDecision> {
+fn by_locality(
+    candidates: Vec<EndpointCandidate<'_>>,
+    rule: &TrafficRule,
+    settings: &Settings,
+) -> Vec<EndpointDecision> {
     let is_weighted = candidates.iter().any(|candidate| candidate.relative_weight != RelativeWeight::WHOLE);
     let weights = tiers::relative_weights(&candidates);
     let endpoints = candidates.into_iter().zip(weights).map(|(candidate, weight)| {
@@ -259,12 +271,12 @@ fn by_locality(candidates: Vec<Candidate<'_>>, rule: &Rule, settings: &Settings)
 /// Endpoints of the split and its fallbacks. With the whole split out of reach (no gateway has an address) there is nothing to
 /// prefer.
 fn in_tiers(
-    candidates: Vec<Candidate<'_>>,
+    candidates: Vec<EndpointCandidate<'_>>,
     weighted: &Weighted,
     client_region: &str,
     settings: &Settings,
 ) -> Vec<EndpointDecision> {
-    let tier_of = |candidate: &Candidate<'_>| Tier::of(candidate.source, weighted, client_region);
+    let tier_of = |candidate: &EndpointCandidate<'_>| Tier::of(candidate.source, weighted, client_region);
     let candidates = candidates.into_iter().filter(|candidate| tier_of(candidate).is_some()).collect();
     let candidates = retain_available(candidates, |_| true);
     let weights = tiers::weights(&candidates, weighted);
@@ -282,20 +294,20 @@ fn in_tiers(
     distinct(endpoints.collect())
 }
 
-fn own_group(candidate: &Candidate<'_>, settings: &Settings) -> LocalityGroup {
+fn own_group(candidate: &EndpointCandidate<'_>, settings: &Settings) -> LocalityGroup {
     let zone = |locality: &Locality| locality.zone.clone().filter(|_| settings.endpoint_zones);
     let published = |locality: &Locality| Locality { region: locality.region.clone(), zone: zone(locality) };
     LocalityGroup::Own(candidate.locality.as_ref().map(published))
 }
 
 fn endpoint(
-    candidate: Candidate<'_>,
+    candidate: EndpointCandidate<'_>,
     group: LocalityGroup,
     tier: Option<u32>,
     weight: u32,
-    rule: Rule,
+    rule: TrafficRule,
 ) -> EndpointDecision {
-    let Candidate { source, path, address, ports, locality, workload, network, relative_weight: _ } = candidate;
+    let EndpointCandidate { source, path, address, ports, locality, workload, network, relative_weight: _ } = candidate;
     let last_known = source.services.is_empty() || path.is_direct() && matches!(source.pods, Pods::LastKnown(_));
     EndpointDecision {
         cluster: source.cluster.clone(),

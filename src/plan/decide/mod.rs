@@ -53,7 +53,7 @@ pub use namespace_rules::namespace_rules;
 pub(super) use numbers::lcm;
 pub(crate) use ports::MAIN_PORT;
 pub use ports::PublishedPort;
-pub use reason::{EndpointView, GatewayReason, Path, Reason, Rule};
+pub use reason::{EndpointView, GatewayReason, Path, Reason, TrafficRule};
 pub use routes::routes;
 pub(super) use shares::in_whole_numbers;
 pub use shares::{Share, percent_text};
@@ -165,11 +165,11 @@ struct Context<'a> {
     settings: &'a Settings,
     chosen: Option<&'a (ClusterName, Arc<Policy>)>,
     hosts: Vec<HostContext<'a>>,
-    views: BTreeMap<Variant, View<'a>>,
+    views: BTreeMap<Variant, VariantView<'a>>,
 }
 
 /// The service as far as one variant of it runs, and the ports of that.
-struct View<'a> {
+struct VariantView<'a> {
     service: Cow<'a, ServiceInput>,
     ports: Arc<[PublishedPort]>,
 }
@@ -192,7 +192,7 @@ impl<'a> Context<'a> {
     }
 
     /// The service and the ports of the variant that a host is for.
-    fn view(&self, host: &HostContext<'_>) -> &View<'a> {
+    fn view(&self, host: &HostContext<'_>) -> &VariantView<'a> {
         &self.views[&host.wanted.variant]
     }
 
@@ -254,7 +254,7 @@ impl<'a> Context<'a> {
             return None;
         }
         let HostContext { wanted, primary, policy_region, claim, .. } = host;
-        let View { service, ports } = self.view(host);
+        let VariantView { service, ports } = self.view(host);
         let pinned = in_cluster::pinned(self, target, host);
         let shares = pinned.as_ref().unwrap_or(&host.shares);
         let endpoints = endpoints::decide(service, target, shares, ports, self.settings);
@@ -282,7 +282,7 @@ impl<'a> Context<'a> {
 
 fn host_context<'a>(
     wanted: WantedHost,
-    views: &BTreeMap<Variant, View<'_>>,
+    views: &BTreeMap<Variant, VariantView<'_>>,
     policy: Option<&Policy>,
     claims: &'a [Claim],
     settings: &Settings,
@@ -300,7 +300,7 @@ fn host_context<'a>(
 }
 
 /// The service as seen by each of its variants: each has clusters of its own that run it. With what is wrong with their ports.
-fn views<'a>(service: &'a ServiceInput, settings: &Settings) -> (BTreeMap<Variant, View<'a>>, Vec<String>) {
+fn views<'a>(service: &'a ServiceInput, settings: &Settings) -> (BTreeMap<Variant, VariantView<'a>>, Vec<String>) {
     let others = service.variants.iter().map(|(variant, sources)| {
         let view = ServiceInput { sources: sources.clone(), variants: Vec::new(), ..service.clone() };
         (*variant, Cow::Owned(view))
@@ -311,7 +311,7 @@ fn views<'a>(service: &'a ServiceInput, settings: &Settings) -> (BTreeMap<Varian
         let (ports, of_variant) = ports::published(&service.sources, settings);
         let of = if variant == Variant::Default { String::new() } else { format!("for the {variant}: ") };
         problems.extend(of_variant.into_iter().map(|problem| format!("{of}{problem}")));
-        views.insert(variant, View { service, ports: ports.into() });
+        views.insert(variant, VariantView { service, ports: ports.into() });
     }
     (views, problems)
 }

@@ -20,7 +20,7 @@ pub struct Reason {
     /// Whether no pod behind it can serve.
     pub unavailable: bool,
     /// By which rule it gets traffic.
-    pub rule: Rule,
+    pub rule: TrafficRule,
 }
 
 /// How clients reach an endpoint.
@@ -75,7 +75,7 @@ impl fmt::Display for GatewayReason {
 
 /// By which rule an endpoint gets traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
+pub enum TrafficRule {
     /// Any: the region of the clients is not known.
     ClientRegionUnknown,
     /// Its region has a share.
@@ -103,7 +103,7 @@ pub enum Rule {
     },
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for TrafficRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientRegionUnknown => f.write_str("the region of the clients is not known"),

@@ -17,20 +17,20 @@ use crate::{
 
 /// Where a route stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Home<'a> {
+pub(super) struct RouteHome<'a> {
     pub(super) namespace: &'a str,
     /// What the names of its cluster's Services end with.
     pub(super) domain: &'a str,
 }
 
-impl Home<'_> {
+impl RouteHome<'_> {
     fn full(self, host: &str) -> String {
         full_host(host, self.namespace, self.domain).into_owned()
     }
 }
 
 /// The published host that a route is for.
-pub(super) struct Published<'a> {
+pub(super) struct PublishedRoute<'a> {
     pub(super) host: &'a Host,
     pub(super) service: &'a ServiceInput,
     pub(super) ports: &'a [PublishedPort],
@@ -47,7 +47,7 @@ pub(super) struct Rewritten {
 }
 
 /// The spec of a VirtualService for another cluster: `published` where its host is.
-pub(super) fn virtual_service(spec: &Value, home: Home<'_>, published: Option<&Published<'_>>) -> Rewritten {
+pub(super) fn virtual_service(spec: &Value, home: RouteHome<'_>, published: Option<&PublishedRoute<'_>>) -> Rewritten {
     let mut rewriter = Rewriter { home, published, subsets: BTreeSet::new(), changed: BTreeSet::new() };
     let mut spec = for_sidecars(&canonical(spec));
     for protocol in PROTOCOLS {
@@ -113,7 +113,7 @@ fn names_mesh(gateways: &Value) -> bool {
 
 /// The spec of a DestinationRule for another cluster: of the rule for a published host only the subsets. Istio merges it
 /// with ours there, and takes one traffic policy of the two, by age.
-pub(super) fn destination_rule(spec: &Value, home: Home<'_>, published: Option<&Host>) -> Value {
+pub(super) fn destination_rule(spec: &Value, home: RouteHome<'_>, published: Option<&Host>) -> Value {
     let mut spec = canonical(spec);
     match published {
         Some(host) => {
@@ -147,8 +147,8 @@ pub(super) fn delegates(spec: &Value) -> bool {
 }
 
 struct Rewriter<'a> {
-    home: Home<'a>,
-    published: Option<&'a Published<'a>>,
+    home: RouteHome<'a>,
+    published: Option<&'a PublishedRoute<'a>>,
     subsets: BTreeSet<String>,
     changed: BTreeSet<String>,
 }
@@ -211,7 +211,7 @@ impl Rewriter<'_> {
     }
 
     /// A port of a Service is the port under which the host publishes it.
-    fn port(&mut self, destination: &mut Value, namespace: &str, name: &str, published: &Published<'_>) {
+    fn port(&mut self, destination: &mut Value, namespace: &str, name: &str, published: &PublishedRoute<'_>) {
         let source = published.service.sources.iter().find(|source| source.cluster == *published.origin);
         let backends = source.map(|source| source.services.as_slice()).unwrap_or_default();
         let is_it = |of: &str, service: &str| of == namespace && service == name;
@@ -244,7 +244,7 @@ impl Rewriter<'_> {
     }
 }
 
-fn complete(host: &mut Value, home: Home<'_>) {
+fn complete(host: &mut Value, home: RouteHome<'_>) {
     if let Some(text) = host.as_str() {
         *host = home.full(text).into();
     }
@@ -310,7 +310,7 @@ mod tests {
         let spec = json!({"hosts": ["reviews"], "http": [
             {"route": [{"destination": {"host": "reviews", "subset": "v1"}}, {"destination": {"host": "a.example"}}],
              "mirror": {"host": "shadow"}, "mirrors": [{"destination": {"host": "other"}}]}]});
-        let rewritten = virtual_service(&spec, Home { namespace: "team", domain: "cluster.local" }, None);
+        let rewritten = virtual_service(&spec, RouteHome { namespace: "team", domain: "cluster.local" }, None);
         let expected = json!({"hosts": ["reviews.team.svc.cluster.local"], "http": [
             {"route": [{"destination": {"host": "reviews.team.svc.cluster.local", "subset": "v1"}},
                        {"destination": {"host": "a.example"}}],

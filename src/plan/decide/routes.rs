@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     decision::{RouteCopy, RoutesDecision},
     ports::{self, PublishedPort},
-    rewrite::{self, Home, Published},
+    rewrite::{self, PublishedRoute, RouteHome},
     visibility,
 };
 use crate::{
@@ -224,7 +224,7 @@ impl<'a> Planner<'a> {
     /// The copies, by the clusters that get one.
     fn copies(&mut self, winner: &HostRoute, mut targets: Vec<&'a HostCluster>) -> Vec<(ClusterName, RouteCopy)> {
         let route = &winner.route;
-        let home = Home { namespace: &route.id.namespace, domain: &winner.domain };
+        let home = RouteHome { namespace: &route.id.namespace, domain: &winner.domain };
         let published = self.input.published.as_ref();
         let mut spec = match route.id.kind {
             Kind::DestinationRule => {
@@ -234,7 +234,7 @@ impl<'a> Planner<'a> {
                 rewrite::destination_rule(&route.spec, home, published.map(|(_, host)| host))
             }
             _ => {
-                let published = published.map(|(service, host)| Published {
+                let published = published.map(|(service, host)| PublishedRoute {
                     host,
                     service,
                     ports: &self.ports,

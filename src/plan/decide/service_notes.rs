@@ -1,6 +1,6 @@
 //! What the owners of a service should know about its hosts, ports and policy.
 
-use super::{Context, HostContext, Problems, View, pods, regions, shares};
+use super::{Context, HostContext, Problems, VariantView, pods, regions, shares};
 use crate::{
     model::{Kind, Note, NoteKind, ObjectPath, ServiceKey, Variant},
     plan::input::{AdditionalHosts, ServiceInput, Source, Target},
@@ -50,7 +50,7 @@ impl Context<'_> {
 
     /// Where pods would be endpoints themselves, were there fewer.
     fn too_many_pods(&self, notes: &mut Vec<Note>) {
-        let View { service, ports } = &self.views[&Variant::Default];
+        let VariantView { service, ports } = &self.views[&Variant::Default];
         for source in &service.sources {
             let is_seen = service.targets.iter().any(|target| pods::reaches_pods(source, target));
             let Some(count) = pods::too_many(source, ports, self.settings).filter(|_| is_seen) else { continue };
@@ -69,7 +69,7 @@ impl Context<'_> {
 
     /// Where one istiod serves several clusters, and a Service's own name is read in others than its own.
     fn unreached_by_readers(&self, notes: &mut Vec<Note>) {
-        let View { service, ports } = &self.views[&Variant::Default];
+        let VariantView { service, ports } = &self.views[&Variant::Default];
         for source in &service.sources {
             let is_missed = |target: &&Target| {
                 target.is_read_in(&source.cluster)

@@ -229,11 +229,31 @@ pub(super) fn problems(
     settings: &Settings,
 ) -> Vec<(NoteKind, String)> {
     let Some(entry) = entry else { return Vec::new() };
+    let mut problems = as_mistakes(mistakes(entry));
+    if entry.lb_type != LbType::Failover || entry.target.is_empty() {
+        return problems;
+    }
+    let targets = distinct(&entry.target);
+    let sum: i128 = targets.iter().map(|target| i128::from(target.weight.max(0))).sum();
+    if sum != 0 && sum != 100 {
+        let message = format!("the weights sum to {sum}, not 100; they are taken in proportion");
+        problems.push((NoteKind::PolicyAdjusted, message));
+    }
+    problems.extend(regions_without_source(&targets, shares, service));
+    if let Shares::Weighted(weighted) = shares {
+        let are_whole = are_whole_percent(targets.iter().map(|target| target.weight.max(0).unsigned_abs()));
+        problems.extend(about_clients(weighted, are_whole, service, settings));
+    }
+    problems
+}
+
+/// What is wrong with an entry as it is written.
+fn mistakes(entry: &TrafficPolicyEntry) -> Vec<String> {
     let mut mistakes = Vec::new();
     if let LbType::Unknown(text) = &entry.lb_type {
         mistakes
             .push(format!("lbType {text:?} is neither TOPOLOGY (0) nor FAILOVER (1); no locality preference is set"));
-        return as_mistakes(mistakes);
+        return mistakes;
     }
     if entry.lb_type == LbType::Failover && entry.target.is_empty() {
         mistakes.push("lbType is FAILOVER without targets; no locality preference is set".into());
@@ -250,34 +270,31 @@ pub(super) fn problems(
             mistakes.push(format!("region {region} has the negative weight {}; it counts as 0", target.weight));
         }
     }
-    if entry.lb_type != LbType::Failover || entry.target.is_empty() {
-        return as_mistakes(mistakes);
-    }
-    let targets = distinct(&entry.target);
-    let sum: i128 = targets.iter().map(|target| i128::from(target.weight.max(0))).sum();
-    if sum == 0 {
+    let has_weight = distinct(&entry.target).iter().any(|target| target.weight > 0);
+    if entry.lb_type == LbType::Failover && !entry.target.is_empty() && !has_weight {
         mistakes.push("no region has a weight above 0; the nearest region is used".into());
     }
-    let mut problems = as_mistakes(mistakes);
-    if sum != 0 && sum != 100 {
-        let message = format!("the weights sum to {sum}, not 100; they are taken in proportion");
-        problems.push((NoteKind::PolicyAdjusted, message));
-    }
+    mistakes
+}
+
+/// The targets in regions where no cluster runs the service.
+fn regions_without_source(
+    targets: &[&TrafficTarget],
+    shares: &Shares,
+    service: &ServiceInput,
+) -> Vec<(NoteKind, String)> {
     let running: BTreeSet<&str> = service.sources.iter().filter_map(region_of).map(|region| &**region).collect();
-    for target in targets.iter().filter(|target| !running.contains(target.region.trim())) {
+    let missing = targets.iter().filter(|target| !running.contains(target.region.trim()));
+    let problem = |target: &&TrafficTarget| {
         let region = target.region.trim();
         // A region that the fleet has is no slip, whether or not the service runs there now.
         let in_fleet = service.targets.iter().map(|target| &target.regions);
         let mut in_fleet = in_fleet.chain(service.absences.iter().map(|absence| &absence.regions)).flatten();
         let is_known = in_fleet.any(|known| **known == *region);
         let hint = if is_known { String::new() } else { did_you_mean(region, running.iter().copied()) };
-        problems.push(regions::without_source(region, target.weight > 0, shares, service, &hint));
-    }
-    if let Shares::Weighted(weighted) = shares {
-        let are_whole = are_whole_percent(targets.iter().map(|target| target.weight.max(0).unsigned_abs()));
-        problems.extend(about_clients(weighted, are_whole, service, settings));
-    }
-    problems
+        regions::without_source(region, target.weight > 0, shares, service, &hint)
+    };
+    missing.map(problem).collect()
 }
 
 fn as_mistakes(messages: Vec<String>) -> Vec<(NoteKind, String)> {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    endpoints::{Candidate, region_of},
+    endpoints::{EndpointCandidate, region_of},
     numbers::{gcd, lcm},
-    reason::Rule,
+    reason::TrafficRule,
     shares::{Share, Weighted},
 };
 use crate::{
@@ -54,29 +54,31 @@ impl Tier {
     }
 
     /// The rule that puts a region into it.
-    pub(super) fn rule(self, region: &str) -> Rule {
+    pub(super) fn rule(self, region: &str) -> TrafficRule {
         match self {
-            Self::Split(share) => Rule::Split { share, region: region.into() },
-            Self::ListedFallback { is_first } => Rule::ListedFallback { is_first },
-            Self::UnlistedFallback { is_nearest, is_passive } => Rule::UnlistedFallback { is_nearest, is_passive },
+            Self::Split(share) => TrafficRule::Split { share, region: region.into() },
+            Self::ListedFallback { is_first } => TrafficRule::ListedFallback { is_first },
+            Self::UnlistedFallback { is_nearest, is_passive } => {
+                TrafficRule::UnlistedFallback { is_nearest, is_passive }
+            }
         }
     }
 }
 
 /// Whole weights of endpoints beside each other.
-pub(super) fn relative_weights(candidates: &[Candidate<'_>]) -> Vec<u32> {
+pub(super) fn relative_weights(candidates: &[EndpointCandidate<'_>]) -> Vec<u32> {
     RelativeWeight::weights(&candidates.iter().map(|candidate| candidate.relative_weight).collect::<Vec<_>>())
 }
 
 /// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by what they count
 /// beside each other, in whole numbers. Fallbacks, which have no part, are weighed beside each other only.
-pub(super) fn weights(candidates: &[Candidate<'_>], weighted: &Weighted) -> Vec<u32> {
+pub(super) fn weights(candidates: &[EndpointCandidate<'_>], weighted: &Weighted) -> Vec<u32> {
     let parts = parts(candidates, weighted);
     let scale = u128::from(scale(&parts, weighted));
     let fallbacks = candidates.iter().zip(&parts).filter(|(_, part)| part.is_none());
     let fallbacks: Vec<RelativeWeight> = fallbacks.map(|(candidate, _)| candidate.relative_weight).collect();
     let mut of_fallbacks = RelativeWeight::weights(&fallbacks).into_iter();
-    let in_split = |part: Part| {
+    let in_split = |part: SplitPart| {
         let weight = (u128::from(part.of_region) * u128::from(part.own) * scale / u128::from(part.divisor)).max(1);
         u32::try_from(weight).expect("no more than the largest sum")
     };
@@ -87,7 +89,7 @@ pub(super) fn weights(candidates: &[Candidate<'_>], weighted: &Weighted) -> Vec<
 }
 
 /// The part of one endpoint in a split: `of_region` × `own` / `divisor`.
-struct Part {
+struct SplitPart {
     /// The part of its region.
     of_region: u64,
     /// How many of the endpoint's parts of the region there are.
@@ -97,7 +99,7 @@ struct Part {
 }
 
 /// The part of each endpoint; none for fallbacks.
-fn parts(candidates: &[Candidate<'_>], weighted: &Weighted) -> Vec<Option<Part>> {
+fn parts(candidates: &[EndpointCandidate<'_>], weighted: &Weighted) -> Vec<Option<SplitPart>> {
     let relative = relative_weights(candidates);
     let mut clusters_in: BTreeMap<Option<&str>, BTreeSet<&ClusterName>> = BTreeMap::new();
     let mut sums: BTreeMap<&ClusterName, u64> = BTreeMap::new();
@@ -106,20 +108,20 @@ fn parts(candidates: &[Candidate<'_>], weighted: &Weighted) -> Vec<Option<Part>>
         clusters_in.entry(region_of(source)).or_default().insert(&source.cluster);
         *sums.entry(&source.cluster).or_default() += u64::from(*own);
     }
-    let part = |(candidate, own): (&Candidate<'_>, &u32)| {
+    let part = |(candidate, own): (&EndpointCandidate<'_>, &u32)| {
         let region = region_of(candidate.source);
         let share = weighted.share(region?)?;
         let (own, all) = (u64::from(*own), sums[&candidate.source.cluster]);
         let common = gcd(own, all);
         let divisor = clusters_in[&region].len() as u64 * (all / common);
-        Some(Part { of_region: u64::from(share.part), own: own / common, divisor })
+        Some(SplitPart { of_region: u64::from(share.part), own: own / common, divisor })
     };
     candidates.iter().zip(&relative).map(part).collect()
 }
 
 /// What all parts are multiplied with, so that each is a whole number. Where no common measure is small enough, a weight is
 /// off by less than one.
-fn scale(parts: &[Option<Part>], weighted: &Weighted) -> u64 {
+fn scale(parts: &[Option<SplitPart>], weighted: &Weighted) -> u64 {
     let max_scale = MAX_WEIGHT_SUM / u64::from(weighted.parts()).max(1);
     let is_bearable = |scale: &u64| *scale <= max_scale;
     let common = parts.iter().flatten().try_fold(1, |scale, part| lcm(scale, part.divisor).filter(is_bearable));

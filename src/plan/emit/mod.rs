@@ -28,5 +28,5 @@ pub(super) trait Emitter {
 
 /// The format that the settings ask for.
 pub(super) fn emitter(settings: &Settings) -> impl Emitter {
-    istio::Istio { settings }
+    istio::IstioEmitter { settings }
 }

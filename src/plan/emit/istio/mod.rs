@@ -36,11 +36,11 @@ use crate::{
 const PASSTHROUGH_SUBSET: &str = "passthrough";
 
 /// `networking.istio.io/v1`.
-pub(super) struct Istio<'a> {
+pub(super) struct IstioEmitter<'a> {
     pub(super) settings: &'a Settings,
 }
 
-impl Emitter for Istio<'_> {
+impl Emitter for IstioEmitter<'_> {
     fn service(&self, decision: ServiceDecision) -> ServicePlan {
         let clusters = decision.clusters.iter().map(|cluster| self.cluster(&decision, cluster)).collect();
         ServicePlan { decision, clusters }
@@ -70,7 +70,7 @@ impl Emitter for Istio<'_> {
     }
 }
 
-impl Istio<'_> {
+impl IstioEmitter<'_> {
     fn cluster(&self, service: &ServiceDecision, cluster: &ClusterDecision) -> ClusterPlan {
         let hosts = cluster.hosts.iter().map(|host| self.host(service, cluster, host)).collect();
         let routes = cluster.routes.iter().map(|route| self.route(service, cluster, route));
