@@ -182,7 +182,7 @@ impl Run<'_> {
         if let Some(refused) = self.memory.refusal(&id, digest, now) {
             return Err(WriteError::Refused(refused.reason.clone()));
         }
-        if self.writer.state.lock().pace.kind_until(&id, now).is_some() {
+        if self.writer.state.lock().backoff.kind_until(&id, now).is_some() {
             return Err(WriteError::Waiting);
         }
         if matches!(write, ObjectWrite::Create { .. }) && *id.namespace == *self.writer.shared.settings.sync_namespace {
@@ -244,8 +244,8 @@ impl Run<'_> {
         let outcome = error.map_or("ok", WriteError::outcome);
         writer.shared.metrics.wrote(&writer.cluster, id.kind, outcome, duration.as_secs_f64());
         match error {
-            None => writer.state.lock().pace.succeeded(&id),
-            Some(error) => writer.state.lock().pace.failed(&id, error, Instant::now()),
+            None => writer.state.lock().backoff.succeeded(&id),
+            Some(error) => writer.state.lock().backoff.failed(&id, error, Instant::now()),
         }
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         match error {
@@ -310,7 +310,7 @@ impl Run<'_> {
             tried.insert(id.clone());
             match there.iter().find(|written| written.id == id).and_then(Write::removal) {
                 None => state.guard.done(&id),
-                Some(removal) if state.pace.kind_until(&id, Instant::now()).is_some() => {
+                Some(removal) if state.backoff.kind_until(&id, Instant::now()).is_some() => {
                     self.report.fail_removal(id, removal.verb(), &WriteError::Waiting);
                 }
                 Some(removal) => return Some(removal),

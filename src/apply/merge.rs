@@ -55,8 +55,7 @@ impl Merged {
 /// # Errors
 /// Says why the Sidecar cannot take any. Taking ours out always works.
 pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[EgressHost]) -> Result<Merged, &'static str> {
-    let ports = wanted;
-    let wanted: &[String] = &wanted.iter().map(|wanted| wanted.host.clone()).collect::<Vec<_>>();
+    let hosts: Vec<String> = wanted.iter().map(|wanted| wanted.host.clone()).collect();
     let mut listeners: Vec<Vec<String>> = sidecar.listeners.iter().map(|listener| listener.hosts.clone()).collect();
     let find = |is: &dyn Fn(&EgressListener) -> bool| sidecar.listeners.iter().position(is);
     let catch_all = find(&|listener| listener.port.is_none() && !listener.is_bound);
@@ -74,16 +73,40 @@ pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[EgressHost]) -> Result<Me
     for (ours, (at, known)) in ours.iter_mut().zip(slots) {
         if let Some(listed) = at.and_then(|at| listeners.get_mut(at)) {
             let before = Hosts { all: std::mem::take(listed), ours: known.clone() };
-            Hosts { all: *listed, ours: *ours } = before.with(wanted);
+            Hosts { all: *listed, ours: *ours } = before.with(&hosts);
         }
     }
+    let ours_of_ports = merge_ports(sidecar, wanted, &mut listeners);
+    let mut appended = Vec::new();
+    let mut dropped = None;
+    match catch_all {
+        // Without any listener the workloads see everything: there is nothing to add to.
+        None if !listeners.is_empty() => {
+            let nothing = Hosts { all: Vec::new(), ours: Vec::new() };
+            Hosts { all: appended, ours: ours[0] } = nothing.with(&hosts);
+        }
+        None => {}
+        Some(at) => dropped = (listeners[at].is_empty() && !sidecar.ours.is_empty()).then_some(at),
+    }
+    Ok(Merged { listeners, appended, dropped, ours, ours_of_ports })
+}
+
+/// Brings the hosts that are published under further ports into the listeners for these ports. Returns which of each are
+/// Tradewind's.
+fn merge_ports(
+    sidecar: &SidecarHosts,
+    wanted: &[EgressHost],
+    listeners: &mut [Vec<String>],
+) -> BTreeMap<u64, Vec<String>> {
     let mut ours_of_ports = BTreeMap::new();
     for (at, listener) in sidecar.listeners.iter().enumerate() {
         let Some(port) = listener.port.filter(|port| *port > 0 && *port != u64::from(MAIN_PORT)) else { continue };
-        if listener.is_proxy || find(&|other| other.port == Some(port) && !other.is_proxy) != Some(at) {
+        if listener.is_proxy
+            || sidecar.listeners.iter().position(|other| other.port == Some(port) && !other.is_proxy) != Some(at)
+        {
             continue;
         }
-        let on_port = ports.iter().filter(|wanted| wanted.ports.iter().any(|of| u64::from(*of) == port));
+        let on_port = wanted.iter().filter(|wanted| wanted.ports.iter().any(|of| u64::from(*of) == port));
         let on_port: Vec<String> = on_port.map(|wanted| wanted.host.clone()).collect();
         let known = sidecar.ours_of_ports.get(&port).cloned().unwrap_or_default();
         let before = Hosts { all: std::mem::take(&mut listeners[at]), ours: known };
@@ -93,18 +116,7 @@ pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[EgressHost]) -> Result<Me
             ours_of_ports.insert(port, after.ours);
         }
     }
-    let mut appended = Vec::new();
-    let mut dropped = None;
-    match catch_all {
-        // Without any listener the workloads see everything: there is nothing to add to.
-        None if !listeners.is_empty() => {
-            let nothing = Hosts { all: Vec::new(), ours: Vec::new() };
-            Hosts { all: appended, ours: ours[0] } = nothing.with(wanted);
-        }
-        None => {}
-        Some(at) => dropped = (listeners[at].is_empty() && !sidecar.ours.is_empty()).then_some(at),
-    }
-    Ok(Merged { listeners, appended, dropped, ours, ours_of_ports })
+    ours_of_ports
 }
 
 /// A Sidecar, as a manifest, with `wanted` in place of what was ours.

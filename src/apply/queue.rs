@@ -112,7 +112,7 @@ impl Queue {
     }
 
     /// Removals of a unit may happen. What waits, waits on and does them with the rest.
-    pub(super) fn poke(&mut self, unit: WorkKey, now: Instant) {
+    pub(super) fn requeue(&mut self, unit: WorkKey, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {
             self.put(unit, Work { desired: None, since: None, because: None, failures: 0 }, now);
         }
@@ -275,11 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn a_poke_joins_what_waits() {
+    fn a_requeued_unit_joins_what_waits() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.poke(unit("a"), now);
+        queue.requeue(unit("a"), now);
         queue.submit(unit("b"), desired("1"), now, now);
-        queue.poke(unit("b"), now);
+        queue.requeue(unit("b"), now);
         assert_eq!(queue.take(now).unwrap().1.desired, None);
         assert_eq!(queue.take(now).unwrap().1.desired, Some(desired("1")));
     }

@@ -40,7 +40,7 @@ impl ClusterWriter {
         if created.is_some_and(|at| at.elapsed().as_secs() < NAMESPACE_SHOWN_WITHIN_SECONDS) {
             return Ok(());
         }
-        if self.state.lock().pace.kind_until(id, Instant::now()).is_some() {
+        if self.state.lock().backoff.kind_until(id, Instant::now()).is_some() {
             return Err(WriteError::Waiting);
         }
         let answer = self.store.create_namespace(name).await;
@@ -52,7 +52,7 @@ impl ClusterWriter {
             }
             Err(error) if error.is_sick_cluster() => return Err(error.clone()),
             Err(error) => {
-                self.state.lock().pace.failed(id, &WriteError::NoNamespace, Instant::now());
+                self.state.lock().backoff.failed(id, &WriteError::NoNamespace, Instant::now());
                 let message = format!("the namespace for our objects is missing and cannot be created: {error}");
                 let object = ObjectId::new(Kind::Namespace, "", name).in_cluster(&self.cluster);
                 vec![Note { kind: NoteKind::SyncNamespaceMissing, object, service: None, message }]

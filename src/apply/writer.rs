@@ -59,7 +59,7 @@ pub(super) enum Held {
 pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) guard: Guard,
-    pub(super) pace: Backoff,
+    pub(super) backoff: Backoff,
     pub(super) memories: HashMap<WorkKey, Memory>,
     pub(super) held: HashMap<WorkKey, Held>,
     drift: usize,
@@ -67,6 +67,68 @@ pub(super) struct State {
     /// Those who wait for this cluster's write of a unit.
     gates: HashMap<WorkKey, Arc<WriteBarrier>>,
     withheld_noted: Option<(String, usize)>,
+}
+
+impl State {
+    /// Queues what waited for something that is there now.
+    fn resume_held(&mut self, may_remove: bool, now: Instant) {
+        let due: Vec<WorkKey> = self
+            .held
+            .iter()
+            .filter(|(_, held)| match held {
+                Held::UntilRemovable(_) => may_remove,
+                Held::Until(due, _) => *due <= now,
+            })
+            .map(|(unit, _)| unit.clone())
+            .collect();
+        for unit in due {
+            match self.held.remove(&unit) {
+                Some(Held::UntilRemovable(Some(desired)) | Held::Until(_, desired)) => {
+                    self.queue.submit(unit, desired, now, now);
+                }
+                Some(Held::UntilRemovable(None)) => self.queue.requeue(unit, now),
+                None => {}
+            }
+        }
+    }
+
+    /// The units that are to be planned again now.
+    fn take_due_replans(&mut self, now: Instant) -> Vec<WorkKey> {
+        let due: Vec<WorkKey> =
+            self.replans.iter().filter(|(_, due)| **due <= now).map(|(unit, _)| unit.clone()).collect();
+        for unit in &due {
+            self.replans.remove(unit);
+        }
+        due
+    }
+
+    /// The units whose turn it is, as long as fewer than `most` are with a worker.
+    fn take_runs(&mut self, most: usize, now: Instant) -> Vec<(WorkKey, Work)> {
+        let mut runs = Vec::new();
+        while self.queue.running() < most
+            && let Some(run) = self.queue.take(now)
+        {
+            runs.push(run);
+        }
+        runs
+    }
+
+    /// When something may have to be done that nobody announces.
+    fn wake_at(&self, can_write: bool, may_remove: bool, now: Instant) -> Option<Instant> {
+        let waits = (!can_write && self.queue.len() > 0)
+            || (!may_remove && (self.guard.judge_at(false).is_some() || !self.held.is_empty()));
+        let held_until = self.held.values().filter_map(|held| match held {
+            Held::Until(due, _) => Some(*due),
+            Held::UntilRemovable(_) => None,
+        });
+        let times = [
+            self.queue.next_due().filter(|due| *due > now && can_write),
+            self.backoff.pause_until(now),
+            self.guard.judge_at(can_write && self.queue.is_busy(now)).filter(|_| may_remove),
+            waits.then(|| now + Duration::from_secs(RECHECK_SECONDS)),
+        ];
+        times.into_iter().flatten().chain(self.replans.values().copied()).chain(held_until).min()
+    }
 }
 
 /// The writer of one cluster.
@@ -88,7 +150,7 @@ impl ClusterWriter {
         let state = State {
             queue: Queue::default(),
             guard: Guard::new(budget),
-            pace: Backoff::default(),
+            backoff: Backoff::default(),
             memories: HashMap::new(),
             held: HashMap::new(),
             drift: 0,
@@ -163,7 +225,7 @@ impl ClusterWriter {
 
     /// Whether the cluster cannot be written to now.
     pub(super) fn is_sick(&self) -> bool {
-        !self.shared.known.can_write(&self.cluster) || self.state.lock().pace.pause_until(Instant::now()).is_some()
+        !self.shared.known.can_write(&self.cluster) || self.state.lock().backoff.pause_until(Instant::now()).is_some()
     }
 
     /// Nothing is wanted of a unit and nothing of it stands: drops what waits, and what was said of it.
@@ -189,7 +251,7 @@ impl ClusterWriter {
         let objects = state.guard.withheld().map_or(0, |(_, objects)| objects.len());
         let units = state.guard.release(id)?;
         for unit in units {
-            state.queue.poke(unit, Instant::now());
+            state.queue.requeue(unit, Instant::now());
         }
         drop(state);
         tracing::info!(cluster = %self.cluster, id, objects, "withheld removals were released");
@@ -254,72 +316,23 @@ impl ClusterWriter {
         let mut state = self.state.lock();
         let state = &mut *state;
 
-        let planned_again: Vec<WorkKey> =
-            state.replans.iter().filter(|(_, due)| **due <= now).map(|(unit, _)| unit.clone()).collect();
-        for unit in &planned_again {
-            state.replans.remove(unit);
-        }
-        self.resume_held(state, may_remove, now);
+        let replans = state.take_due_replans(now);
+        state.resume_held(may_remove, now);
         let busy = can_write && state.queue.is_busy(now);
         if may_remove && let Verdict::Cleared(units) = state.guard.judge(owned, busy, now) {
             for unit in units {
-                state.queue.poke(unit, now);
+                state.queue.requeue(unit, now);
             }
         }
-
         let concurrency = self.shared.settings.write_concurrency.max(1);
-        let most = if can_write && !self.stop.is_cancelled() { state.pace.units(concurrency, now) } else { 0 };
-        let mut turns = Vec::new();
-        while state.queue.running() < most
-            && let Some(turn) = state.queue.take(now)
-        {
-            turns.push(turn);
-        }
-
-        let metrics = &self.shared.metrics;
-        ApplyMetrics::set(&metrics.queue_depth, &self.cluster, state.queue.len());
-        let waits = (!can_write && state.queue.len() > 0)
-            || (!may_remove && (state.guard.judge_at(false).is_some() || !state.held.is_empty()));
-        let held_until = state.held.values().filter_map(|held| match held {
-            Held::Until(due, _) => Some(*due),
-            Held::UntilRemovable(_) => None,
-        });
-        let wake_at = [
-            state.queue.next_due().filter(|due| *due > now && can_write),
-            state.pace.pause_until(now),
-            state.guard.judge_at(can_write && state.queue.is_busy(now)).filter(|_| may_remove),
-            waits.then(|| now + Duration::from_secs(RECHECK_SECONDS)),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(state.replans.values().copied())
-        .chain(held_until)
-        .min();
-        for unit in planned_again {
+        let most = if can_write && !self.stop.is_cancelled() { state.backoff.units(concurrency, now) } else { 0 };
+        let runs = state.take_runs(most, now);
+        ApplyMetrics::set(&self.shared.metrics.queue_depth, &self.cluster, state.queue.len());
+        let wake_at = state.wake_at(can_write, may_remove, now);
+        for unit in replans {
             known.mark(unit);
         }
-        (turns, wake_at)
-    }
-
-    fn resume_held(&self, state: &mut State, may_remove: bool, now: Instant) {
-        let due: Vec<WorkKey> = state
-            .held
-            .iter()
-            .filter(|(_, held)| match held {
-                Held::UntilRemovable(_) => may_remove,
-                Held::Until(due, _) => *due <= now,
-            })
-            .map(|(unit, _)| unit.clone())
-            .collect();
-        for unit in due {
-            match state.held.remove(&unit) {
-                Some(Held::UntilRemovable(Some(desired)) | Held::Until(_, desired)) => {
-                    state.queue.submit(unit, desired, now, now);
-                }
-                Some(Held::UntilRemovable(None)) => state.queue.poke(unit, now),
-                None => {}
-            }
-        }
+        (runs, wake_at)
     }
 
     /// Puts a unit back where it belongs after its worker.

@@ -270,10 +270,29 @@ fn unusable(cluster: &ClusterBody, user: &UserBody) -> Vec<String> {
 
 /// Takes over the fields that are known, and tries out certificates and keys.
 fn configure(cluster: &ClusterBody, user: &UserBody) -> Result<Config, Refused> {
+    let mut config = Config::from_custom_kubeconfig(known_fields(cluster, user), &KubeConfigOptions::default())
+        .now_or_never()
+        .ok_or_else(|| Refused::because("it needs more than itself"))?
+        .map_err(|error| Refused::because(kubeconfig_error(&error)))?;
+    // kube takes one from our own environment.
+    config.proxy_url = None;
+    let config = tuned(config);
+    let trial = || -> kube::Result<()> {
+        config.rustls_https_connector()?;
+        config.auth_layer()?;
+        config.extra_headers_layer()?;
+        Ok(())
+    };
+    trial().map_err(|error| Refused::because(client_error(&error)))?;
+    Ok(config)
+}
+
+/// A kubeconfig of one context that has the known fields and no others.
+fn known_fields(cluster: &ClusterBody, user: &UserBody) -> Kubeconfig {
     let own = |field: &Option<String>| filled(field).map(str::to_owned);
     let secret = |field: &Option<String>| filled(field).map(|text| text.trim().to_owned().into());
     let name = || "chosen".to_owned();
-    let kubeconfig = Kubeconfig {
+    Kubeconfig {
         current_context: Some(name()),
         contexts: vec![NamedContext {
             name: name(),
@@ -309,22 +328,7 @@ fn configure(cluster: &ClusterBody, user: &UserBody) -> Result<Config, Refused> 
             ..NamedAuthInfo::default()
         }],
         ..Kubeconfig::default()
-    };
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .now_or_never()
-        .ok_or_else(|| Refused::because("it needs more than itself"))?
-        .map_err(|error| Refused::because(kubeconfig_error(&error)))?;
-    // kube takes one from our own environment.
-    config.proxy_url = None;
-    let config = tuned(config);
-    let trial = || -> kube::Result<()> {
-        config.rustls_https_connector()?;
-        config.auth_layer()?;
-        config.extra_headers_layer()?;
-        Ok(())
-    };
-    trial().map_err(|error| Refused::because(client_error(&error)))?;
-    Ok(config)
+    }
 }
 
 /// Reads a kubeconfig on the local disk, which is trusted: exec plugins and file references work.

@@ -23,7 +23,7 @@ use super::{
     observe_rollout, observe_slice, users_route,
 };
 use crate::{
-    api::{Dependency, DependencySpec, GlobalTrafficPolicy, GlobalTrafficPolicySpec},
+    api::DependencySpec,
     config::Settings,
     istio::{self, Owner, keys},
     manifest::words,
@@ -108,11 +108,11 @@ impl Observer {
             Kind::DaemonSet => self.daemon_set(&read(value)?),
             Kind::Service => self.service(&read(value)?),
             Kind::EndpointSlice => observe_slice::read(&read(value)?),
-            Kind::Node => self.node(&read(value)?),
-            Kind::Namespace => self.namespace(&read(value)?),
-            Kind::GlobalTrafficPolicy => self.policy(&read_metadata(value)?, read_spec(value)?),
+            Kind::Node => node(&read(value)?),
+            Kind::Namespace => namespace(&read(value)?),
+            Kind::GlobalTrafficPolicy => Observed::Policy(self.configured(kind, value)?),
             Kind::TradewindConfig => Observed::TradewindConfig(self.configured(kind, value)?),
-            Kind::Dependency => self.declared(&read_metadata(value)?, read_spec(value)?),
+            Kind::Dependency => dependency(&read_metadata(value)?, read_spec(value)?),
             Kind::ServiceEntry => self.service_entry(value)?,
             Kind::WorkloadEntry => self.workload_entry(value)?,
             Kind::Sidecar | Kind::EnvoyFilter => self.written(kind, value)?,
@@ -132,24 +132,21 @@ impl Observer {
     }
 
     /// Prunes a Deployment.
-    #[must_use]
-    pub fn deployment(&self, object: &Deployment) -> Observed {
+    fn deployment(&self, object: &Deployment) -> Observed {
         let template = object.spec.as_ref().map(|spec| &spec.template);
         let availability = observe_availability::of_deployment(object);
         self.of_pods(Kind::Deployment, &object.metadata, template, availability)
     }
 
     /// Prunes a StatefulSet.
-    #[must_use]
-    pub fn stateful_set(&self, object: &StatefulSet) -> Observed {
+    fn stateful_set(&self, object: &StatefulSet) -> Observed {
         let template = object.spec.as_ref().map(|spec| &spec.template);
         let availability = observe_availability::of_stateful_set(object);
         self.of_pods(Kind::StatefulSet, &object.metadata, template, availability)
     }
 
     /// Prunes a DaemonSet.
-    #[must_use]
-    pub fn daemon_set(&self, object: &DaemonSet) -> Observed {
+    fn daemon_set(&self, object: &DaemonSet) -> Observed {
         let template = object.spec.as_ref().map(|spec| &spec.template);
         let availability = observe_availability::of_daemon_set(object);
         self.of_pods(Kind::DaemonSet, &object.metadata, template, availability)
@@ -245,8 +242,7 @@ impl Observer {
     }
 
     /// Prunes a Service and reads a gateway's address (Admiral, docs/admiral-behaviour.md#gateway-discovery).
-    #[must_use]
-    pub fn service(&self, object: &core::Service) -> Observed {
+    fn service(&self, object: &core::Service) -> Observed {
         let metadata = &object.metadata;
         let spec = object.spec.as_ref();
         let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
@@ -272,45 +268,6 @@ impl Observer {
         }
     }
 
-    /// Prunes a Node.
-    #[must_use]
-    pub fn node(&self, object: &core::Node) -> Observed {
-        let first =
-            |keys: [&str; 2]| keys.into_iter().find_map(|key| filled(text(object.metadata.labels.as_ref(), key)));
-        let locality = first(REGION_LABELS).map(|region| match first(ZONE_LABELS) {
-            Some(zone) => Locality::zone(region, zone),
-            None => Locality::region(region),
-        });
-        Observed::Node(Node { id: id(Kind::Node, &object.metadata), locality })
-    }
-
-    /// Prunes a Namespace.
-    #[must_use]
-    pub fn namespace(&self, object: &core::Namespace) -> Observed {
-        let metadata = &object.metadata;
-        Observed::Namespace(Namespace {
-            id: id(Kind::Namespace, metadata),
-            ignored: is_true(metadata.annotations.as_ref(), IGNORE),
-            cluster_metadata: cluster_metadata(metadata),
-            mesh_labels: MESH_LABELS
-                .into_iter()
-                .filter_map(|key| Some((key.to_owned(), metadata.labels.as_ref()?.get(key)?.clone())))
-                .collect(),
-        })
-    }
-
-    /// Prunes a GlobalTrafficPolicy.
-    #[must_use]
-    pub fn global_traffic_policy(&self, object: GlobalTrafficPolicy) -> Observed {
-        self.policy(&object.metadata, object.spec)
-    }
-
-    /// Prunes a Dependency.
-    #[must_use]
-    pub fn dependency(&self, object: Dependency) -> Observed {
-        self.declared(&object.metadata, object.spec)
-    }
-
     fn workload(&self, kind: Kind, metadata: &ObjectMeta, template: Option<&ObjectMeta>, pods: Pods<'_>) -> Workload {
         Workload {
             created_seconds: created_seconds(metadata),
@@ -330,18 +287,6 @@ impl Observer {
         filters.iter().any(|key| key == "*" || labels.is_some_and(|labels| labels.contains_key(key)))
     }
 
-    fn policy(&self, metadata: &ObjectMeta, spec: GlobalTrafficPolicySpec) -> Observed {
-        Observed::Policy(self.with_spec(Kind::GlobalTrafficPolicy, metadata, spec))
-    }
-
-    fn declared(&self, metadata: &ObjectMeta, spec: DependencySpec) -> Observed {
-        Observed::Dependency(DependencyDecl {
-            id: id(Kind::Dependency, metadata),
-            source: spec.source,
-            destinations: spec.destinations,
-        })
-    }
-
     pub(super) fn observed_annotations(&self, annotations: Option<&Labels>) -> Labels {
         let Some(annotations) = annotations else { return Labels::new() };
         self.settings
@@ -350,6 +295,39 @@ impl Observer {
             .filter_map(|key| Some((key.to_owned(), annotations.get(key)?.clone())))
             .collect()
     }
+}
+
+/// Prunes a Node.
+fn node(object: &core::Node) -> Observed {
+    let first = |keys: [&str; 2]| keys.into_iter().find_map(|key| filled(text(object.metadata.labels.as_ref(), key)));
+    let locality = first(REGION_LABELS).map(|region| match first(ZONE_LABELS) {
+        Some(zone) => Locality::zone(region, zone),
+        None => Locality::region(region),
+    });
+    Observed::Node(Node { id: id(Kind::Node, &object.metadata), locality })
+}
+
+/// Prunes a Namespace.
+fn namespace(object: &core::Namespace) -> Observed {
+    let metadata = &object.metadata;
+    Observed::Namespace(Namespace {
+        id: id(Kind::Namespace, metadata),
+        ignored: is_true(metadata.annotations.as_ref(), IGNORE),
+        cluster_metadata: cluster_metadata(metadata),
+        mesh_labels: MESH_LABELS
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), metadata.labels.as_ref()?.get(key)?.clone())))
+            .collect(),
+    })
+}
+
+/// Prunes a Dependency.
+fn dependency(metadata: &ObjectMeta, spec: DependencySpec) -> Observed {
+    Observed::Dependency(DependencyDecl {
+        id: id(Kind::Dependency, metadata),
+        source: spec.source,
+        destinations: spec.destinations,
+    })
 }
 
 fn cluster_metadata(metadata: &ObjectMeta) -> Labels {

@@ -83,7 +83,7 @@ impl Observer {
         ports.sort_by_key(|port| !MAIN_PROTOCOLS.iter().any(|main| port.name.starts_with(main)));
         let mut machines = Machines { ports, ..Machines::default() };
         let account = filled(Some(&entry.service_account)).map(Into::into);
-        self.take(entry, &mut machines);
+        take(entry, &self.settings().hostname_suffix, &mut machines);
         let availability = observe_availability::of_workload_entry(metadata.annotations.as_ref(), value);
         let machine = self.machine(Kind::WorkloadEntry, &metadata, labels, machines, account.into_iter().collect());
         Ok(Observed::Workload(Workload { availability, ..machine }))
@@ -122,81 +122,9 @@ impl Observer {
         let spec: ServiceEntry = read_at("spec", spec).or_else(or_default(value))?;
         let accounts = spec.endpoints.iter().filter_map(|entry| filled(Some(&entry.service_account)));
         let accounts = accounts.map(Into::into).collect();
-        let machines = Machines { host_override: host_override.map(Box::new), ..self.machines(spec) };
+        let machines =
+            Machines { host_override: host_override.map(Box::new), ..machines(spec, &settings.hostname_suffix) };
         Ok(Observed::Workload(self.machine(Kind::ServiceEntry, &metadata, labels, machines, accounts)))
-    }
-
-    fn machines(&self, spec: ServiceEntry) -> Machines {
-        if spec.location != IN_MESH {
-            // A workloadSelector applies to services in the mesh only, so the ports do not count for others either.
-            return Machines { external: true, ..Machines::default() };
-        }
-        let tcp = spec.ports.iter().filter(|port| !port.protocol.eq_ignore_ascii_case("udp"));
-        let mut machines = Machines {
-            ports: tcp
-                .map(|port| ServicePort {
-                    name: port.name.clone(),
-                    number: port.number,
-                    target: TargetPort::Number(if port.target_port == 0 { port.number } else { port.target_port }),
-                    app_protocol: filled(Some(&port.protocol)).map(str::to_ascii_lowercase),
-                })
-                .collect(),
-            selector: spec.workload_selector.labels,
-            ..Machines::default()
-        };
-        if !machines.selector.is_empty() {
-            return machines;
-        }
-        let by_name = ["DNS", "DNS_ROUND_ROBIN"].contains(&spec.resolution.as_str());
-        match spec.hosts.into_iter().next() {
-            _ if !spec.endpoints.is_empty() => {
-                spec.endpoints.into_iter().for_each(|endpoint| self.take(endpoint, &mut machines));
-            }
-            Some(host) if by_name && host.contains('*') => {
-                machines.problems.push(format!("has no endpoints, and its host {host} is not one name"));
-            }
-            Some(host) if by_name => self.take(Entry { address: host, ..Entry::default() }, &mut machines),
-            _ => {
-                let resolution = filled(Some(&spec.resolution)).unwrap_or("NONE");
-                machines.problems.push(format!("has no endpoints, and its resolution {resolution} finds none"));
-            }
-        }
-        machines
-    }
-
-    /// Adds one machine, or why it cannot be an endpoint.
-    fn take(&self, entry: Entry, into: &mut Machines) {
-        let address = entry.address.trim();
-        let in_mesh = entry.labels.get(keys::TLS_MODE).is_none_or(|mode| mode == "istio");
-        let problem = if address.is_empty() {
-            Some("has no address".to_owned())
-        } else if address.starts_with("unix:") {
-            Some(format!("its address {address} is a socket that no other proxy reaches"))
-        } else if self.is_published(address) {
-            Some(format!("its address {address} is the host of a service of the mesh, which would lead back to it"))
-        } else if !in_mesh {
-            Some(format!(
-                "its label {} says that it has no sidecar, and endpoints are called with mutual TLS",
-                keys::TLS_MODE
-            ))
-        } else {
-            None
-        };
-        match problem {
-            Some(problem) => into.problems.push(problem),
-            None => into.addresses.push(MachineAddress {
-                address: address.into(),
-                ports: entry.ports,
-                locality: Locality::parse(&entry.locality),
-                network: filled(Some(&entry.network)).map(Into::into),
-                weight: entry.weight,
-            }),
-        }
-    }
-
-    fn is_published(&self, address: &str) -> bool {
-        let address = address.trim_end_matches('.').to_ascii_lowercase();
-        address.strip_suffix(&self.settings().hostname_suffix).is_some_and(|name| name.ends_with('.'))
     }
 
     fn machine(
@@ -218,6 +146,80 @@ impl Observer {
             ..Workload::new(id(kind, metadata))
         }
     }
+}
+
+/// The machines of a ServiceEntry, for a mesh whose hosts end with `suffix`.
+fn machines(spec: ServiceEntry, suffix: &str) -> Machines {
+    if spec.location != IN_MESH {
+        // A workloadSelector applies to services in the mesh only, so the ports do not count for others either.
+        return Machines { external: true, ..Machines::default() };
+    }
+    let tcp = spec.ports.iter().filter(|port| !port.protocol.eq_ignore_ascii_case("udp"));
+    let mut machines = Machines {
+        ports: tcp
+            .map(|port| ServicePort {
+                name: port.name.clone(),
+                number: port.number,
+                target: TargetPort::Number(if port.target_port == 0 { port.number } else { port.target_port }),
+                app_protocol: filled(Some(&port.protocol)).map(str::to_ascii_lowercase),
+            })
+            .collect(),
+        selector: spec.workload_selector.labels,
+        ..Machines::default()
+    };
+    if !machines.selector.is_empty() {
+        return machines;
+    }
+    let by_name = ["DNS", "DNS_ROUND_ROBIN"].contains(&spec.resolution.as_str());
+    match spec.hosts.into_iter().next() {
+        _ if !spec.endpoints.is_empty() => {
+            spec.endpoints.into_iter().for_each(|endpoint| take(endpoint, suffix, &mut machines));
+        }
+        Some(host) if by_name && host.contains('*') => {
+            machines.problems.push(format!("has no endpoints, and its host {host} is not one name"));
+        }
+        Some(host) if by_name => take(Entry { address: host, ..Entry::default() }, suffix, &mut machines),
+        _ => {
+            let resolution = filled(Some(&spec.resolution)).unwrap_or("NONE");
+            machines.problems.push(format!("has no endpoints, and its resolution {resolution} finds none"));
+        }
+    }
+    machines
+}
+
+/// Adds one machine, or why it cannot be an endpoint.
+fn take(entry: Entry, suffix: &str, into: &mut Machines) {
+    let address = entry.address.trim();
+    let in_mesh = entry.labels.get(keys::TLS_MODE).is_none_or(|mode| mode == "istio");
+    let problem = if address.is_empty() {
+        Some("has no address".to_owned())
+    } else if address.starts_with("unix:") {
+        Some(format!("its address {address} is a socket that no other proxy reaches"))
+    } else if is_published(address, suffix) {
+        Some(format!("its address {address} is the host of a service of the mesh, which would lead back to it"))
+    } else if !in_mesh {
+        Some(format!(
+            "its label {} says that it has no sidecar, and endpoints are called with mutual TLS",
+            keys::TLS_MODE
+        ))
+    } else {
+        None
+    };
+    match problem {
+        Some(problem) => into.problems.push(problem),
+        None => into.addresses.push(MachineAddress {
+            address: address.into(),
+            ports: entry.ports,
+            locality: Locality::parse(&entry.locality),
+            network: filled(Some(&entry.network)).map(Into::into),
+            weight: entry.weight,
+        }),
+    }
+}
+
+fn is_published(address: &str, suffix: &str) -> bool {
+    let address = address.trim_end_matches('.').to_ascii_lowercase();
+    address.strip_suffix(suffix).is_some_and(|name| name.ends_with('.'))
 }
 
 /// An object without spec says nothing, which is no malformed text.

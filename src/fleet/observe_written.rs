@@ -12,6 +12,7 @@ use super::{
     observe_policy::{policies_of, recalled},
 };
 use crate::{
+    config::Settings,
     istio::{self, Owner, keys},
     model::{
         CopyOrigin, Kind, Labels, Locality, MalformedObject, ObjectId, Observed, PublishedEndpoint, ServiceKey,
@@ -31,10 +32,13 @@ impl Observer {
         let annotations = metadata.annotations.unwrap_or_default();
         // A copy has the labels and annotations of the user's object: they say nothing of whom it was written for.
         let is_copy = annotations.contains_key(keys::ORIGIN);
-        let service = if is_copy { None } else { self.service_key(&labels, &annotations) };
+        let service = if is_copy { None } else { service_key(&labels, &annotations, self.settings()) };
         let marks = istio::Metadata { labels, annotations, ..istio::Metadata::default() };
-        let owner =
-            if self.is_anothers(kind, metadata.namespace.as_deref(), &marks) { Owner::Foreign } else { marks.owner() };
+        let owner = if is_anothers(kind, metadata.namespace.as_deref(), &marks, self.settings()) {
+            Owner::Foreign
+        } else {
+            marks.owner()
+        };
         let object = istio::Object::read(kind, value, &self.owned).ok();
         let spec = value.get("spec").unwrap_or(&Value::Null);
         let (ports, endpoints) = match &object {
@@ -81,26 +85,25 @@ impl Observer {
         marks.annotations.get(keys::SYNC_NAMESPACE) == Some(&self.settings().sync_namespace)
             && marks.owner() == Owner::Tradewind
     }
+}
 
-    /// Whether an object carries our mark and belongs to a controller with another sync namespace: such a one may run beside
-    /// this, and neither touches what the other wrote.
-    fn is_anothers(&self, kind: Kind, namespace: Option<&str>, marks: &istio::Metadata) -> bool {
-        let sync_namespace = self.settings().sync_namespace.as_str();
-        kind != Kind::Sidecar
-            && namespace != Some(sync_namespace)
-            && marks.annotations.get(keys::SYNC_NAMESPACE).map(String::as_str) != Some(sync_namespace)
-            && marks.owner() == Owner::Tradewind
-    }
+/// Whether an object carries our mark and belongs to a controller with another sync namespace: such a one may run beside
+/// this, and neither touches what the other wrote.
+fn is_anothers(kind: Kind, namespace: Option<&str>, marks: &istio::Metadata, settings: &Settings) -> bool {
+    let sync_namespace = settings.sync_namespace.as_str();
+    kind != Kind::Sidecar
+        && namespace != Some(sync_namespace)
+        && marks.annotations.get(keys::SYNC_NAMESPACE).map(String::as_str) != Some(sync_namespace)
+        && marks.owner() == Owner::Tradewind
+}
 
-    /// The service that an object was written for: by Tradewind's annotations, else by Admiral's identity annotation
-    /// and environment label (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
-    fn service_key(&self, labels: &Labels, annotations: &Labels) -> Option<ServiceKey> {
-        let ours = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
-        let references =
-            || annotations.get(&self.settings().workload_identity_key).zip(labels.get(&self.settings().env_key));
-        let (identity, environment) = ours.or_else(references)?;
-        ServiceKey::parse(identity, environment).ok()
-    }
+/// The service that an object was written for: by Tradewind's annotations, else by Admiral's identity annotation
+/// and environment label (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
+fn service_key(labels: &Labels, annotations: &Labels, settings: &Settings) -> Option<ServiceKey> {
+    let ours = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
+    let references = || annotations.get(&settings.workload_identity_key).zip(labels.get(&settings.env_key));
+    let (identity, environment) = ours.or_else(references)?;
+    ServiceKey::parse(identity, environment).ok()
 }
 
 fn variant_of(annotations: &Labels) -> Variant {

@@ -230,6 +230,38 @@ impl ClusterLog {
         now: Duration,
         lines: &mut Vec<Line>,
     ) {
+        self.update_kinds(reads, unread, now);
+        let untold = self
+            .kinds
+            .iter()
+            .filter(|(target, kind)| !kind.told && unread.iter().any(|unread| unread.target == **target));
+        let mut causes: BTreeMap<ReadCause, Duration> = BTreeMap::new();
+        for (_, kind) in untold {
+            let due = kind.since + self.settle_time(kind.since);
+            causes.entry(kind.cause).and_modify(|earliest| *earliest = due.min(*earliest)).or_insert(due);
+        }
+        for (cause, due) in causes {
+            if now < due {
+                self.look_at(due);
+            } else if !self.budget.take(now) {
+                self.look_at(self.budget.next());
+            } else {
+                lines.push(self.tell_kinds(cluster, cause, unread));
+            }
+        }
+    }
+
+    /// How long a kind's failure that began then must last before it is logged.
+    fn settle_time(&self, since: Duration) -> Duration {
+        match (&self.outage, self.ended) {
+            (None, None) => SETTLE,
+            (None, Some(ended)) if since >= ended + AFTERMATH => SETTLE,
+            _ => AFTERMATH,
+        }
+    }
+
+    /// Records which kinds fail now, for which cause and since when.
+    fn update_kinds(&mut self, reads: &ClusterReads, unread: &[&Unread], now: Duration) {
         let is_unread = |target: &ReadTarget| reads.unread.iter().any(|unread| unread.target == *target);
         let gone: Vec<ReadTarget> = self.kinds.keys().filter(|target| !is_unread(target)).copied().collect();
         for target in gone {
@@ -247,29 +279,6 @@ impl ClusterLog {
             });
             if kind.cause != cause {
                 *kind = KindOutage { cause, since: now, told: false };
-            }
-        }
-        let lasting = |since: Duration| match (&self.outage, self.ended) {
-            (None, None) => SETTLE,
-            (None, Some(ended)) if since >= ended + AFTERMATH => SETTLE,
-            _ => AFTERMATH,
-        };
-        let untold = self
-            .kinds
-            .iter()
-            .filter(|(target, kind)| !kind.told && unread.iter().any(|unread| unread.target == **target));
-        let mut causes: BTreeMap<ReadCause, Duration> = BTreeMap::new();
-        for (_, kind) in untold {
-            let due = kind.since + lasting(kind.since);
-            causes.entry(kind.cause).and_modify(|earliest| *earliest = due.min(*earliest)).or_insert(due);
-        }
-        for (cause, due) in causes {
-            if now < due {
-                self.look_at(due);
-            } else if !self.budget.take(now) {
-                self.look_at(self.budget.next());
-            } else {
-                lines.push(self.tell_kinds(cluster, cause, unread));
             }
         }
     }

@@ -29,7 +29,7 @@ use super::{
     kubeconfig::{self, ConnectError, Fingerprint},
     observe::{Observer, identify},
     pruned_object::PrunedObject,
-    secrets::{ClusterSecret, LABELS, NotASecret, SecretBook, Step, Turn, secret_ref},
+    secrets::{ClusterSecret, LABELS, MembershipDiff, NotASecret, SecretBook, Step, secret_ref},
     watch_error::WatchError,
 };
 use crate::{
@@ -109,66 +109,35 @@ impl Fleet {
         on_removed: Option<OnRemoved>,
         stop: CancellationToken,
     ) -> Result<(), ConnectError> {
+        let Sources { hub, secrets, clusters, before_listing } = sources;
         let registry = self.watcher.registry.clone();
-        let mut tasks = JoinSet::new();
-        let mut hub = None;
-        let desk = Arc::new(SecretDesk::default());
-        let dependencies_everywhere = sources.hub.is_none();
-        if let Some(config) = sources.hub {
-            let client = kubeconfig::connect(config.clone())?;
-            registry.register_hub(&ClusterName::hub());
-            let kinds = Kind::OF_HUB.to_vec();
-            hub = Some(KubeCluster::start(self.watcher.clone(), ClusterName::hub(), kinds, config, None)?);
-            if sources.secrets {
-                self.watch_secrets(&client, &desk, &mut tasks);
-            }
-        }
-        let follows_secrets = !tasks.is_empty();
-
-        let taken = sources.clusters.iter().map(|(name, _)| name.clone()).collect();
-        let mut members =
-            Members { watcher: self.watcher, running: BTreeMap::new(), leaving: BTreeMap::new(), taken, on_removed };
-        let (first_answer, mut all_answered) = mpsc::channel(1);
-        for (name, config) in sources.clusters {
-            let first_answer = dependencies_everywhere.then(|| first_answer.clone());
-            members.add_static(name, config, first_answer);
-        }
-        drop(first_answer);
-        // A Dependency that shows up after planning began would have been planned without.
-        tokio::select! {
-            _ = all_answered.recv() => {}
-            () = stop.cancelled() => {}
-        }
-        if let Some(before_listing) = sources.before_listing {
-            tokio::select! {
-                () = before_listing => {}
-                () = stop.cancelled() => {}
-            }
-        }
-        if !follows_secrets {
-            registry.fleet_listed();
-        }
-
-        let mut noted = BTreeSet::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = desk.changed.notified() => {}
-            }
-            let namespace = &members.watcher.observer.settings().secret_namespace.clone();
-            let turn = {
-                let book = desk.book.lock();
-                if !book.is_listed() {
-                    continue;
+        let inbox = Arc::new(SecretInbox::default());
+        let mut secret_watches = JoinSet::new();
+        let dependencies_everywhere = hub.is_none();
+        let hub = match hub {
+            None => None,
+            Some(config) => {
+                let client = kubeconfig::connect(config.clone())?;
+                let hub = self.start_hub(config)?;
+                if secrets {
+                    self.watch_secrets(&client, &inbox, &mut secret_watches);
                 }
-                book.turn(&members.fingerprints(), &members.taken, namespace)
-            };
-            self.secrets.lock().clone_from(&turn.secrets);
-            members.take(turn, &mut noted, &self.releases, namespace).await;
+                Some(hub)
+            }
+        };
+        let mut members = Members::new(self.watcher.clone(), on_removed, &clusters);
+        // A Dependency that shows up after planning began would have been planned without.
+        let mut all_answered = members.add_all_static(clusters, dependencies_everywhere);
+        stop.run_until_cancelled(all_answered.recv()).await;
+        if let Some(before_listing) = before_listing {
+            stop.run_until_cancelled(before_listing).await;
+        }
+        if secret_watches.is_empty() {
             registry.fleet_listed();
         }
+        self.follow_secrets(&inbox, &mut members, &stop).await;
 
-        tasks.shutdown().await;
+        secret_watches.shutdown().await;
         if let Some(hub) = hub {
             hub.stop().await;
         }
@@ -176,23 +145,46 @@ impl Fleet {
         Ok(())
     }
 
-    fn watch_secrets(&self, client: &Client, desk: &Arc<SecretDesk>, tasks: &mut JoinSet<()>) {
+    fn start_hub(&self, config: Config) -> Result<KubeCluster, ConnectError> {
+        self.watcher.registry.register_hub(&ClusterName::hub());
+        KubeCluster::start(self.watcher.clone(), ClusterName::hub(), Kind::OF_HUB.to_vec(), config, None)
+    }
+
+    /// Keeps the members as the Secrets say, until `stop`.
+    async fn follow_secrets(&self, inbox: &SecretInbox, members: &mut Members, stop: &CancellationToken) {
+        let namespace = members.watcher.observer.settings().secret_namespace.clone();
+        let mut noted = BTreeSet::new();
+        while stop.run_until_cancelled(inbox.changed.notified()).await.is_some() {
+            let diff = {
+                let book = inbox.book.lock();
+                if !book.is_listed() {
+                    continue;
+                }
+                book.diff(&members.fingerprints(), &members.taken, &namespace)
+            };
+            self.secrets.lock().clone_from(&diff.secrets);
+            members.apply(diff, &mut noted, &self.releases, &namespace).await;
+            self.watcher.registry.fleet_listed();
+        }
+    }
+
+    fn watch_secrets(&self, client: &Client, inbox: &Arc<SecretInbox>, tasks: &mut JoinSet<()>) {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Secret"), "secrets");
         let neighbours = Arc::new(Notify::new());
         for (label, selector) in LABELS.iter().enumerate() {
             let namespace = &self.watcher.observer.settings().secret_namespace;
             let api = Api::namespaced_with(client.clone(), namespace, &resource);
             let registry = self.watcher.registry.clone();
-            let sink = SecretSink { registry, desk: desk.clone(), label, listed: BTreeMap::new() };
+            let sink = SecretSink { registry, inbox: inbox.clone(), label, listed: BTreeMap::new() };
             let informer = Informer::new(api, shown(&resource), Some(selector), sink, neighbours.clone());
             tasks.spawn(informer.run());
         }
     }
 }
 
-/// Where the Secret watches leave what they saw. Changes merge: however many there were, one turn follows.
+/// What the Secret watches hand over. Changes merge: however many there were, one comparison follows.
 #[derive(Default)]
-struct SecretDesk {
+struct SecretInbox {
     book: Mutex<SecretBook>,
     changed: Notify,
 }
@@ -200,7 +192,7 @@ struct SecretDesk {
 /// Feeds the Secrets of one label.
 struct SecretSink {
     registry: Arc<Registry>,
-    desk: Arc<SecretDesk>,
+    inbox: Arc<SecretInbox>,
     label: usize,
     listed: BTreeMap<String, Result<ClusterSecret, NotASecret>>,
 }
@@ -216,8 +208,8 @@ impl SecretSink {
     }
 
     fn change(&self, change: impl FnOnce(&mut SecretBook)) {
-        change(&mut self.desk.book.lock());
-        self.desk.changed.notify_one();
+        change(&mut self.inbox.book.lock());
+        self.inbox.changed.notify_one();
     }
 }
 
@@ -276,6 +268,28 @@ impl Members {
         running.map(|(name, cluster)| (name.clone(), cluster.as_ref().and_then(|(_, print)| *print))).collect()
     }
 
+    fn new(
+        watcher: Watcher,
+        on_removed: Option<OnRemoved>,
+        from_file: &[(ClusterName, Result<Config, ConnectError>)],
+    ) -> Self {
+        let taken = from_file.iter().map(|(name, _)| name.clone()).collect();
+        Self { watcher, running: BTreeMap::new(), leaving: BTreeMap::new(), taken, on_removed }
+    }
+
+    /// Adds the clusters of the fleet file. The channel ends once each of them answered, where that is waited for.
+    fn add_all_static(
+        &mut self,
+        clusters: Vec<(ClusterName, Result<Config, ConnectError>)>,
+        is_waited_for: bool,
+    ) -> mpsc::Receiver<()> {
+        let (first_answer, all_answered) = mpsc::channel(1);
+        for (name, config) in clusters {
+            self.add_static(name, config, is_waited_for.then(|| first_answer.clone()));
+        }
+        all_answered
+    }
+
     fn add_static(
         &mut self,
         name: ClusterName,
@@ -301,29 +315,29 @@ impl Members {
         }
     }
 
-    /// Does what a turn of the Secrets asks for.
-    async fn take(
+    /// Brings the members to what the Secrets say.
+    async fn apply(
         &mut self,
-        mut turn: Turn,
+        mut diff: MembershipDiff,
         noted: &mut BTreeSet<String>,
         releases: &watch::Sender<BTreeMap<ClusterName, String>>,
         namespace: &str,
     ) {
-        for (name, istio_namespace) in std::mem::take(&mut turn.istio_namespaces) {
+        for (name, istio_namespace) in std::mem::take(&mut diff.istio_namespaces) {
             let changed = self.watcher.registry.set_istio_namespace(&name, istio_namespace.as_deref());
             if let Some(Some((cluster, _))) = self.running.get_mut(&name).filter(|_| changed) {
                 cluster.read_anew().await;
                 tracing::info!(cluster = %name, istio_namespace, "Istio namespace changed");
             }
         }
-        for (name, step) in std::mem::take(&mut turn.steps) {
+        for (name, step) in std::mem::take(&mut diff.steps) {
             match step {
                 Step::Connect(config, fingerprint) => {
                     if let Err(error) = self.connect(&name, *config, fingerprint).await {
                         let message = format!("cluster {name} cannot be connected: {error}");
                         let object = secret_ref(namespace, "");
                         let note = Note { kind: NoteKind::ClusterRefused, object, service: None, message };
-                        turn.notes.entry(String::new()).or_default().push(note);
+                        diff.notes.entry(String::new()).or_default().push(note);
                     }
                 }
                 Step::Hold(reason) => self.hold(name, &reason),
@@ -332,16 +346,16 @@ impl Members {
         }
         let registry = &self.watcher.registry;
         let source = |secret: &str| NoteSource::Fleet(format!("secret {secret}"));
-        for gone in noted.iter().filter(|secret| !turn.notes.contains_key(*secret)) {
+        for gone in noted.iter().filter(|secret| !diff.notes.contains_key(*secret)) {
             registry.notes().put(source(gone), Vec::new());
         }
-        *noted = turn.notes.keys().cloned().collect();
-        for (secret, notes) in turn.notes {
+        *noted = diff.notes.keys().cloned().collect();
+        for (secret, notes) in diff.notes {
             registry.notes().put(source(&secret), notes);
         }
         releases.send_if_modified(|present| {
-            let is_new = *present != turn.releases;
-            *present = turn.releases;
+            let is_new = *present != diff.releases;
+            *present = diff.releases;
             is_new
         });
     }

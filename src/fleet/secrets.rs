@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::kubeconfig::{self, Fingerprint, Refused};
 use crate::{
     config::is_dns_label,
-    model::{ClusterName, Note, NoteKind, ObjectKind, ObjectPath},
+    model::{ClusterName, NameError, Note, NoteKind, ObjectKind, ObjectPath},
 };
 
 /// Longest part of an annotation that a note repeats.
@@ -36,7 +36,7 @@ const ISTIO_NAMESPACE: &str = "tradewind.io/istio-namespace";
 pub(super) struct NotASecret;
 
 /// One data key of a Secret.
-struct Entry {
+struct SecretEntry {
     fingerprint: Fingerprint,
     config: Result<Config, Refused>,
 }
@@ -45,7 +45,7 @@ struct Entry {
 pub(super) struct ClusterSecret {
     name: String,
     created_seconds: i64,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, SecretEntry>,
     release: Option<String>,
     istio_namespace: Option<String>,
 }
@@ -57,7 +57,7 @@ impl ClusterSecret {
         let metadata = secret.metadata;
         let mut annotations = metadata.annotations.unwrap_or_default();
         let entry =
-            |bytes: &[u8]| Entry { fingerprint: Fingerprint::of(bytes), config: kubeconfig::from_secret(bytes) };
+            |bytes: &[u8]| SecretEntry { fingerprint: Fingerprint::of(bytes), config: kubeconfig::from_secret(bytes) };
         Ok(Self {
             name: metadata.name.unwrap_or_default(),
             created_seconds: metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
@@ -104,13 +104,27 @@ impl SecretBook {
 
     /// Compares the Secrets with the present members (a name, and the kubeconfig it is connected by).
     /// Names in `taken` belong to clusters that do not come from Secrets.
-    pub(super) fn turn(
+    pub(super) fn diff(
         &self,
         members: &BTreeMap<ClusterName, Option<Fingerprint>>,
         taken: &BTreeSet<ClusterName>,
         namespace: &str,
-    ) -> Turn {
-        let mut turn = Turn::default();
+    ) -> MembershipDiff {
+        let mut comparison = Comparison { members, taken, namespace, diff: MembershipDiff::default() };
+        let (secrets, is_whole) = self.by_age(&mut comparison);
+        for secret in secrets {
+            comparison.secret(secret);
+        }
+        let mut diff = comparison.diff;
+        // Nobody knows which clusters an unreadable Secret registers.
+        let gone = members.keys().filter(|name| is_whole && !diff.secrets.contains_key(*name));
+        let gone: Vec<_> = gone.map(|name| (name.clone(), Step::Leave)).collect();
+        diff.steps.extend(gone);
+        diff
+    }
+
+    /// The Secrets, the oldest first, each once, and whether all of them could be read.
+    fn by_age(&self, comparison: &mut Comparison<'_>) -> (Vec<&ClusterSecret>, bool) {
         let mut is_whole = true;
         let mut secrets: BTreeMap<&str, &ClusterSecret> = BTreeMap::new();
         for (name, secret) in self.secrets.iter().flatten() {
@@ -120,59 +134,117 @@ impl SecretBook {
                 }
                 Err(reason) => {
                     is_whole = false;
-                    turn.refuse(namespace, name, format!("the Secret cannot be read: {reason}"));
+                    comparison.refuse(name, format!("the Secret cannot be read: {reason}"));
                 }
             }
         }
         let mut by_age: Vec<&ClusterSecret> = secrets.into_values().collect();
         by_age.sort_by_key(|secret| (secret.created_seconds, &secret.name));
+        (by_age, is_whole)
+    }
+}
 
-        let mut holders: BTreeMap<ClusterName, &str> = BTreeMap::new();
-        for secret in by_age {
-            turn.notes.entry(secret.name.clone()).or_default();
-            if secret.entries.is_empty() {
-                let message = "it has no data; a key with the cluster's name and its kubeconfig as value is expected";
-                turn.refuse(namespace, &secret.name, message.to_owned());
-            }
-            let istio_namespace = secret.istio_namespace.as_deref().filter(|name| is_dns_label(name));
-            if let (Some(wrong), None) = (&secret.istio_namespace, istio_namespace) {
-                let wrong: String = wrong.chars().take(MAX_SHOWN_CHARS).collect();
-                let message = format!(
-                    "the annotation {ISTIO_NAMESPACE} is {wrong:?}, which is no namespace's name; what counted before stays, at a start the setting"
-                );
-                turn.note(NoteKind::ClusterFactInvalid, namespace, &secret.name, message);
-            }
-            for (key, entry) in &secret.entries {
-                let refusal = match ClusterName::parse(key) {
-                    Err(reason) => Some(format!("the data key {key:?} is no cluster name: it {reason}")),
-                    Ok(name) if taken.contains(&name) => {
-                        Some(format!("cluster {name} is registered by the fleet file, which goes before"))
-                    }
-                    Ok(name) => match holders.get(&name) {
-                        Some(holder) => Some(format!(
-                            "cluster {name} is registered by the older Secret {holder}, which goes before"
-                        )),
-                        None => {
-                            holders.insert(name.clone(), &secret.name);
-                            // A value that cannot be meant takes nothing back that is in force.
-                            if istio_namespace.is_some() || secret.istio_namespace.is_none() {
-                                turn.istio_namespaces.insert(name.clone(), istio_namespace.map(str::to_owned));
-                            }
-                            turn.consider(members.get(&name), name, secret, entry)
-                        }
-                    },
-                };
-                if let Some(message) = refusal {
-                    turn.refuse(namespace, &secret.name, message);
-                }
+/// A comparison of Secrets with members under way.
+struct Comparison<'a> {
+    members: &'a BTreeMap<ClusterName, Option<Fingerprint>>,
+    taken: &'a BTreeSet<ClusterName>,
+    /// Where the Secrets are.
+    namespace: &'a str,
+    diff: MembershipDiff,
+}
+
+impl Comparison<'_> {
+    fn secret(&mut self, secret: &ClusterSecret) {
+        self.diff.notes.entry(secret.name.clone()).or_default();
+        if secret.entries.is_empty() {
+            let message = "it has no data; a key with the cluster's name and its kubeconfig as value is expected";
+            self.refuse(&secret.name, message.to_owned());
+        }
+        let istio_namespace = secret.istio_namespace.as_deref().filter(|name| is_dns_label(name));
+        if let (Some(wrong), None) = (&secret.istio_namespace, istio_namespace) {
+            let wrong: String = wrong.chars().take(MAX_SHOWN_CHARS).collect();
+            let message = format!(
+                "the annotation {ISTIO_NAMESPACE} is {wrong:?}, which is no namespace's name; what counted before stays, at a start the setting"
+            );
+            self.note(NoteKind::ClusterFactInvalid, &secret.name, message);
+        }
+        for (key, entry) in &secret.entries {
+            if let Err(refusal) = self.entry(secret, istio_namespace, key, entry) {
+                self.refuse(&secret.name, refusal.to_string());
             }
         }
-        turn.secrets = holders.iter().map(|(name, secret)| (name.clone(), (*secret).to_owned())).collect();
-        // Nobody knows which clusters an unreadable Secret registers.
-        let gone = members.keys().filter(|name| is_whole && !holders.contains_key(*name));
-        turn.steps.extend(gone.map(|name| (name.clone(), Step::Leave)));
-        turn
     }
+
+    fn entry(
+        &mut self,
+        secret: &ClusterSecret,
+        istio_namespace: Option<&str>,
+        key: &str,
+        entry: &SecretEntry,
+    ) -> Result<(), EntryError> {
+        let name = ClusterName::parse(key).map_err(|reason| EntryError::Name { key: key.to_owned(), reason })?;
+        if self.taken.contains(&name) {
+            return Err(EntryError::InFleetFile(name));
+        }
+        if let Some(holder) = self.diff.secrets.get(&name) {
+            return Err(EntryError::InOlderSecret { name, holder: holder.clone() });
+        }
+        self.diff.secrets.insert(name.clone(), secret.name.clone());
+        // A value that cannot be meant takes nothing back that is in force.
+        if istio_namespace.is_some() || secret.istio_namespace.is_none() {
+            self.diff.istio_namespaces.insert(name.clone(), istio_namespace.map(str::to_owned));
+        }
+        if let Some(release) = &secret.release {
+            self.diff.releases.insert(name.clone(), release.clone());
+        }
+        self.connect(name, entry)
+    }
+
+    /// Decides about the connection of a cluster.
+    fn connect(&mut self, name: ClusterName, entry: &SecretEntry) -> Result<(), EntryError> {
+        let member = self.members.get(&name);
+        match &entry.config {
+            Ok(_) if member == Some(&Some(entry.fingerprint)) => Ok(()),
+            Ok(config) => {
+                self.diff.steps.insert(name, Step::Connect(Box::new(config.clone()), entry.fingerprint));
+                Ok(())
+            }
+            Err(refused) => {
+                let is_connected = matches!(member, Some(Some(_)));
+                if !is_connected {
+                    let step = Step::Hold(format!("its kubeconfig is refused: {refused}"));
+                    self.diff.steps.insert(name.clone(), step);
+                }
+                Err(EntryError::Kubeconfig { name, reason: refused.to_string(), is_connected })
+            }
+        }
+    }
+
+    fn refuse(&mut self, secret: &str, message: String) {
+        self.note(NoteKind::ClusterRefused, secret, message);
+    }
+
+    fn note(&mut self, kind: NoteKind, secret: &str, message: String) {
+        let object = secret_ref(self.namespace, secret);
+        let note = Note { kind, object, service: None, message };
+        self.diff.notes.entry(secret.to_owned()).or_default().push(note);
+    }
+}
+
+/// Why a data key of a Secret registers no cluster, or not as it says.
+#[derive(Debug, thiserror::Error)]
+enum EntryError {
+    #[error("the data key {key:?} is no cluster name: it {reason}")]
+    Name { key: String, reason: NameError },
+    #[error("cluster {0} is registered by the fleet file, which goes before")]
+    InFleetFile(ClusterName),
+    #[error("cluster {name} is registered by the older Secret {holder}, which goes before")]
+    InOlderSecret { name: ClusterName, holder: String },
+    #[error(
+        "the kubeconfig of cluster {name} is refused: {reason}. {name}: {}",
+        if *.is_connected { "the last good connection stays" } else { "it is not watched" }
+    )]
+    Kubeconfig { name: ClusterName, reason: String, is_connected: bool },
 }
 
 /// What has to be done about one cluster.
@@ -197,7 +269,7 @@ impl fmt::Debug for Step {
 
 /// The difference between Secrets and members.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct MembershipDiff {
     pub(super) steps: BTreeMap<ClusterName, Step>,
     /// By Secret; every Secret is there, most with nothing to say.
     pub(super) notes: BTreeMap<String, Vec<Note>>,
@@ -207,47 +279,6 @@ pub(super) struct Turn {
     pub(super) istio_namespaces: BTreeMap<ClusterName, Option<String>>,
     /// Name of the Secret that registers each cluster.
     pub(super) secrets: BTreeMap<ClusterName, String>,
-}
-
-impl Turn {
-    /// Decides about a cluster that `secret` registers; returns why its kubeconfig is refused.
-    fn consider(
-        &mut self,
-        member: Option<&Option<Fingerprint>>,
-        name: ClusterName,
-        secret: &ClusterSecret,
-        entry: &Entry,
-    ) -> Option<String> {
-        if let Some(release) = &secret.release {
-            self.releases.insert(name.clone(), release.clone());
-        }
-        match &entry.config {
-            Ok(_) if member == Some(&Some(entry.fingerprint)) => None,
-            Ok(config) => {
-                self.steps.insert(name, Step::Connect(Box::new(config.clone()), entry.fingerprint));
-                None
-            }
-            Err(refused) => {
-                let is_connected = matches!(member, Some(Some(_)));
-                let then = if is_connected { "the last good connection stays" } else { "it is not watched" };
-                let message = format!("the kubeconfig of cluster {name} is refused: {refused}. {name}: {then}");
-                if !is_connected {
-                    self.steps.insert(name, Step::Hold(format!("its kubeconfig is refused: {refused}")));
-                }
-                Some(message)
-            }
-        }
-    }
-
-    fn refuse(&mut self, namespace: &str, secret: &str, message: String) {
-        self.note(NoteKind::ClusterRefused, namespace, secret, message);
-    }
-
-    fn note(&mut self, kind: NoteKind, namespace: &str, secret: &str, message: String) {
-        let object = secret_ref(namespace, secret);
-        let note = Note { kind, object, service: None, message };
-        self.notes.entry(secret.to_owned()).or_default().push(note);
-    }
 }
 
 pub(super) fn secret_ref(namespace: &str, name: &str) -> ObjectPath {
@@ -294,16 +325,16 @@ mod tests {
         Some(Fingerprint::of(kubeconfig(token).as_bytes()))
     }
 
-    fn turn(book: &SecretBook, members: &Members) -> Turn {
-        book.turn(members, &BTreeSet::new(), "admiral")
+    fn diff(book: &SecretBook, members: &Members) -> MembershipDiff {
+        book.diff(members, &BTreeSet::new(), "admiral")
     }
 
-    fn steps(turn: &Turn) -> Vec<(&str, String)> {
-        turn.steps.iter().map(|(name, step)| (name.as_str(), format!("{step:?}"))).collect()
+    fn steps(diff: &MembershipDiff) -> Vec<(&str, String)> {
+        diff.steps.iter().map(|(name, step)| (name.as_str(), format!("{step:?}"))).collect()
     }
 
-    fn message<'a>(turn: &'a Turn, secret: &str) -> &'a str {
-        let [note] = &turn.notes[secret][..] else { panic!("{:?}", turn.notes[secret]) };
+    fn message<'a>(diff: &'a MembershipDiff, secret: &str) -> &'a str {
+        let [note] = &diff.notes[secret][..] else { panic!("{:?}", diff.notes[secret]) };
         assert_eq!(note.kind, NoteKind::ClusterRefused);
         assert_eq!(note.object.to_string(), format!("(hub): Secret admiral/{secret}"));
         &note.message
@@ -315,9 +346,9 @@ mod tests {
     #[test]
     fn every_data_key_is_a_cluster() {
         let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a")), ("west", &kubeconfig("b"))])]);
-        let turn = turn(&book, &Members::new());
-        assert_eq!(steps(&turn), [("east", "Connect".into()), ("west", "Connect".into())]);
-        assert!(turn.notes["s"].is_empty());
+        let diff = diff(&book, &Members::new());
+        assert_eq!(steps(&diff), [("east", "Connect".into()), ("west", "Connect".into())]);
+        assert!(diff.notes["s"].is_empty());
     }
 
     #[test]
@@ -333,7 +364,7 @@ mod tests {
     fn only_a_changed_kubeconfig_is_connected_anew() {
         let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a")), ("west", &kubeconfig("b"))])]);
         let members = Members::from([(name("east"), connected("a")), (name("west"), connected("old"))]);
-        assert_eq!(steps(&turn(&book, &members)), [("west", "Connect".into())]);
+        assert_eq!(steps(&diff(&book, &members)), [("west", "Connect".into())]);
     }
 
     #[test]
@@ -344,13 +375,13 @@ mod tests {
             let metadata = json!({"name": name, "creationTimestamp": created, "annotations": annotations});
             (name.to_owned(), ClusterSecret::read(&json!({"metadata": metadata, "data": data})))
         };
-        let of = |secrets| turn(&book(secrets), &Members::new()).istio_namespaces[&name("east")].clone();
+        let of = |secrets| diff(&book(secrets), &Members::new()).istio_namespaces[&name("east")].clone();
         assert_eq!(of(vec![with("s", OLD, "mesh")]), Some("mesh".to_owned()));
         assert_eq!(of(vec![with("s", OLD, "mesh"), with("t", NEW, "other")]), Some("mesh".to_owned()));
         assert_eq!(of(vec![with("s", OLD, "")]), None);
         assert_eq!(of(vec![secret("s", OLD, &[("east", &kubeconfig("a"))]), with("t", NEW, "other")]), None);
 
-        let wrong = turn(&book(vec![with("s", OLD, &"Not A Name".repeat(1000))]), &Members::new());
+        let wrong = diff(&book(vec![with("s", OLD, &"Not A Name".repeat(1000))]), &Members::new());
         assert_eq!(steps(&wrong), [("east", "Connect".into())], "the cluster joins all the same");
         assert_eq!(wrong.istio_namespaces.get(&name("east")), None, "what counted before stays");
         let [note] = &wrong.notes["s"][..] else { panic!("{:?}", wrong.notes) };
@@ -369,9 +400,9 @@ mod tests {
             (name("north"), connected("n")),
             (name("west"), connected("b")),
         ]);
-        assert_eq!(steps(&turn(&book, &members)), [("west", "Leave".into())], "its key is gone");
+        assert_eq!(steps(&diff(&book, &members)), [("west", "Leave".into())], "its key is gone");
         book.remove(REFERENCE, "t");
-        assert_eq!(steps(&turn(&book, &members)), [("north", "Leave".into()), ("west", "Leave".into())]);
+        assert_eq!(steps(&diff(&book, &members)), [("north", "Leave".into()), ("west", "Leave".into())]);
     }
 
     #[test]
@@ -382,13 +413,13 @@ mod tests {
             secret("c-old", OLD, &[("east", &kubeconfig("same age"))]),
         ]);
         let members = Members::from([(name("east"), connected("old"))]);
-        let first = turn(&book, &members);
+        let first = diff(&book, &members);
         assert_eq!(steps(&first), []);
         assert!(message(&first, "a-new").contains("the older Secret b-old"));
         assert!(message(&first, "c-old").contains("the older Secret b-old"));
         book.remove(REFERENCE, "b-old");
         book.remove(REFERENCE, "c-old");
-        let second = turn(&book, &members);
+        let second = diff(&book, &members);
         assert_eq!(steps(&second), [("east", "Connect".into())]);
         assert!(second.notes["a-new"].is_empty());
     }
@@ -398,18 +429,18 @@ mod tests {
         let mut book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
         let (key, same) = secret("s", OLD, &[("east", &kubeconfig("a"))]);
         book.put(ISTIO, key, same);
-        let both = turn(&book, &Members::new());
+        let both = diff(&book, &Members::new());
         assert!(both.notes["s"].is_empty());
         book.remove(REFERENCE, "s");
-        assert_eq!(steps(&turn(&book, &Members::from([(name("east"), connected("a"))]))), [], "one label is enough");
+        assert_eq!(steps(&diff(&book, &Members::from([(name("east"), connected("a"))]))), [], "one label is enough");
     }
 
     #[test]
     fn a_broken_kubeconfig_keeps_the_connection_or_holds_the_name() {
         let book = book(vec![secret("s", OLD, &[("east", "exec: me"), ("west", "")])]);
-        let turn = turn(&book, &Members::from([(name("east"), connected("a"))]));
-        assert_eq!(steps(&turn), [("west", "Hold".into())], "known to belong to the fleet, so nothing of it may go");
-        let [east, west] = &turn.notes["s"][..] else { panic!() };
+        let diff = diff(&book, &Members::from([(name("east"), connected("a"))]));
+        assert_eq!(steps(&diff), [("west", "Hold".into())], "known to belong to the fleet, so nothing of it may go");
+        let [east, west] = &diff.notes["s"][..] else { panic!() };
         assert!(east.message.contains("the last good connection stays"), "{}", east.message);
         assert!(west.message.contains("it is empty. west: it is not watched"), "{}", west.message);
     }
@@ -418,8 +449,8 @@ mod tests {
     fn a_held_cluster_connects_once_its_kubeconfig_is_good_and_leaves_with_its_secret() {
         let members = Members::from([(name("east"), None)]);
         let repaired = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
-        assert_eq!(steps(&turn(&repaired, &members)), [("east", "Connect".into())]);
-        assert_eq!(steps(&turn(&book(vec![]), &members)), [("east", "Leave".into())]);
+        assert_eq!(steps(&diff(&repaired, &members)), [("east", "Connect".into())]);
+        assert_eq!(steps(&diff(&book(vec![]), &members)), [("east", "Leave".into())]);
     }
 
     #[test]
@@ -430,28 +461,28 @@ mod tests {
             secret("strange", OLD, &[("a b", &kubeconfig("a"))]),
             ("unreadable".to_owned(), ClusterSecret::read(&json!({"data": {"east": "hunter2 is not base64"}}))),
         ]);
-        let turn = turn(&book, &Members::from([(name("west"), connected("b"))]));
-        assert_eq!(steps(&turn), [("east", "Connect".into())], "west may be in the unreadable Secret: it stays");
-        assert!(message(&turn, "empty").contains("no data"));
-        assert!(message(&turn, "strange").contains("\"a b\" is no cluster name"));
-        assert!(!message(&turn, "unreadable").contains("hunter2"));
+        let diff = diff(&book, &Members::from([(name("west"), connected("b"))]));
+        assert_eq!(steps(&diff), [("east", "Connect".into())], "west may be in the unreadable Secret: it stays");
+        assert!(message(&diff, "empty").contains("no data"));
+        assert!(message(&diff, "strange").contains("\"a b\" is no cluster name"));
+        assert!(!message(&diff, "unreadable").contains("hunter2"));
     }
 
     #[test]
     fn the_fleet_file_goes_before_secrets() {
         let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
-        let turn = book.turn(&Members::new(), &BTreeSet::from([name("east")]), "admiral");
-        assert_eq!(steps(&turn), []);
-        assert!(message(&turn, "s").contains("the fleet file"));
+        let diff = book.diff(&Members::new(), &BTreeSet::from([name("east")]), "admiral");
+        assert_eq!(steps(&diff), []);
+        assert!(message(&diff, "s").contains("the fleet file"));
     }
 
     #[test]
     fn releases_reach_every_cluster_of_their_secret() {
         let (key, secret) = secret("s", OLD, &[("east", &kubeconfig("a")), ("west", "broken: [")]);
         let secret = secret.map(|secret| ClusterSecret { release: Some("2026-03-01".into()), ..secret });
-        let turn = turn(&book(vec![(key, secret)]), &Members::new());
+        let diff = diff(&book(vec![(key, secret)]), &Members::new());
         let release = "2026-03-01".to_owned();
-        assert_eq!(turn.releases, BTreeMap::from([(name("east"), release.clone()), (name("west"), release)]));
+        assert_eq!(diff.releases, BTreeMap::from([(name("east"), release.clone()), (name("west"), release)]));
     }
 
     #[test]

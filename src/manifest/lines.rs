@@ -22,21 +22,21 @@ pub(super) struct Lines {
 impl Lines {
     /// Reads the document of which `text` is all, and whose first line is `first`.
     pub(super) fn read(text: &str, first: usize) -> Self {
-        let shape = serde_saphyr::from_str_with_options::<Spanned<Shape>>(text, text::options());
+        let shape = serde_saphyr::from_str_with_options::<Spanned<DocumentLines>>(text, text::options());
         // What the caller could read and this cannot has at least a beginning.
         shape.map_or_else(|_| Self { line: first, ..Self::default() }, |shape| Self::of(shape, first))
     }
 
-    fn of(shape: Spanned<Shape>, first: usize) -> Self {
+    fn of(shape: Spanned<DocumentLines>, first: usize) -> Self {
         let line = line_of(&shape.referenced, first);
         let (mut fields, mut items) = (Vec::new(), Vec::new());
         match shape.value {
-            Shape::Scalar => {}
-            Shape::Fields(found) => fields.extend(found.into_iter().map(|(key, value)| {
+            DocumentLines::Scalar => {}
+            DocumentLines::Fields(found) => fields.extend(found.into_iter().map(|(key, value)| {
                 let line = line_of(&key.referenced, first);
                 (key.value, Self { line, ..Self::of(value, first) })
             })),
-            Shape::Items(found) => items.extend(found.into_iter().map(|item| Self::of(item, first))),
+            DocumentLines::Items(found) => items.extend(found.into_iter().map(|item| Self::of(item, first))),
         }
         Self { line, fields, items }
     }
@@ -72,70 +72,70 @@ fn line_of(location: &serde_saphyr::Location, first: usize) -> usize {
 }
 
 /// A document without its values.
-enum Shape {
+enum DocumentLines {
     Scalar,
-    Fields(Vec<(Spanned<String>, Spanned<Shape>)>),
-    Items(Vec<Spanned<Shape>>),
+    Fields(Vec<(Spanned<String>, Spanned<DocumentLines>)>),
+    Items(Vec<Spanned<DocumentLines>>),
 }
 
-impl<'de> Deserialize<'de> for Shape {
+impl<'de> Deserialize<'de> for DocumentLines {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ShapeVisitor;
+        deserializer.deserialize_any(LinesVisitor)
+    }
+}
 
-        /// What a scalar is does not matter here.
-        macro_rules! scalars {
-            ($($visit:ident: $type:ty),+) => {$(
-                fn $visit<E>(self, _: $type) -> Result<Shape, E> {
-                    Ok(Shape::Scalar)
-                }
-            )+};
+struct LinesVisitor;
+
+/// What a scalar is does not matter here.
+macro_rules! scalars {
+    ($($visit:ident: $type:ty),+) => {$(
+        fn $visit<E>(self, _: $type) -> Result<DocumentLines, E> {
+            Ok(DocumentLines::Scalar)
         }
+    )+};
+}
 
-        impl<'de> Visitor<'de> for ShapeVisitor {
-            type Value = Shape;
+impl<'de> Visitor<'de> for LinesVisitor {
+    type Value = DocumentLines;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("anything")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
 
-            scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
+    scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
 
-            fn visit_unit<E>(self) -> Result<Shape, E> {
-                Ok(Shape::Scalar)
-            }
+    fn visit_unit<E>(self) -> Result<DocumentLines, E> {
+        Ok(DocumentLines::Scalar)
+    }
 
-            fn visit_none<E>(self) -> Result<Shape, E> {
-                Ok(Shape::Scalar)
-            }
+    fn visit_none<E>(self) -> Result<DocumentLines, E> {
+        Ok(DocumentLines::Scalar)
+    }
 
-            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
-                Shape::deserialize(deserializer)
-            }
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<DocumentLines, D::Error> {
+        DocumentLines::deserialize(deserializer)
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
-                let mut found = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    found.push(item);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<DocumentLines, A::Error> {
+        let mut found = Vec::new();
+        while let Some(item) = items.next_element()? {
+            found.push(item);
+        }
+        Ok(DocumentLines::Items(found))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<DocumentLines, A::Error> {
+        let mut found = Vec::new();
+        while let Some(key) = fields.next_key::<Spanned<Option<String>>>()? {
+            match key.value {
+                Some(name) => {
+                    let key = Spanned { value: name, referenced: key.referenced, defined: key.defined };
+                    found.push((key, fields.next_value()?));
                 }
-                Ok(Shape::Items(found))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Shape, A::Error> {
-                let mut found = Vec::new();
-                while let Some(key) = fields.next_key::<Spanned<Option<String>>>()? {
-                    match key.value {
-                        Some(name) => {
-                            let key = Spanned { value: name, referenced: key.referenced, defined: key.defined };
-                            found.push((key, fields.next_value()?));
-                        }
-                        None => drop(fields.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Shape::Fields(found))
+                None => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
-
-        deserializer.deserialize_any(ShapeVisitor)
+        Ok(DocumentLines::Fields(found))
     }
 }
 
