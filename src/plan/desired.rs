@@ -16,13 +16,13 @@ pub struct Desired {
 pub(crate) enum WantedObject {
     /// The pair of one host.
     Host(Box<HostObjects>),
-    /// An object that stands by itself.
+    /// A single object.
     Object(Box<Object>),
     /// Objects of which each refers to those before it.
     Chain(Vec<Object>),
-    /// An object of ours that stays as it is.
+    /// A managed object that stays as it is.
     Kept(ObjectId),
-    /// Our hosts in a Sidecar that is somebody else's.
+    /// Published hosts in a Sidecar that a user owns.
     Merge { id: ObjectId, hosts: Vec<EgressHost> },
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct HostObjects {
 }
 
 impl Desired {
-    /// Nothing: what stands there of the unit goes.
+    /// Nothing: what is written there of the unit goes.
     #[must_use]
     pub fn nothing() -> Self {
         Self::default()
@@ -57,7 +57,7 @@ impl Desired {
         Self { wanted }
     }
 
-    /// Besides, objects that stand by themselves.
+    /// In addition, single objects.
     #[must_use]
     pub fn and(mut self, others: impl IntoIterator<Item = Object>) -> Self {
         self.wanted.extend(others.into_iter().map(|object| WantedObject::Object(Box::new(object))));
@@ -70,14 +70,14 @@ impl Desired {
         Self { wanted: vec![WantedObject::Chain(objects)] }
     }
 
-    /// Besides, objects of ours that stay as they are, because their reason cannot be read now.
+    /// In addition, managed objects that stay as they are, because their reason cannot be read now.
     #[must_use]
     pub fn keeping(mut self, kept: impl IntoIterator<Item = ObjectId>) -> Self {
         self.wanted.extend(kept.into_iter().map(WantedObject::Kept));
         self
     }
 
-    /// A Sidecar of our own.
+    /// A managed Sidecar.
     #[must_use]
     pub fn sidecar(sidecar: Sidecar) -> Self {
         Self { wanted: vec![WantedObject::Object(Box::new(Object::Sidecar(sidecar)))] }
@@ -99,7 +99,7 @@ impl Desired {
         })
     }
 
-    /// Hosts of ours in the user's Sidecar `namespace/name`.
+    /// Published hosts in the user's Sidecar `namespace/name`.
     #[must_use]
     pub fn merged_sidecar(namespace: &str, name: &str, hosts: Vec<EgressHost>) -> Self {
         Self { wanted: vec![WantedObject::Merge { id: ObjectId::new(Kind::Sidecar, namespace, name), hosts }] }

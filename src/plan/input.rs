@@ -38,7 +38,7 @@ pub struct ServiceInput {
     pub keep_case: bool,
     /// The clusters that run it.
     pub sources: Vec<Source>,
-    /// The clusters that run a variant of it, for each host beside the default one that a Rollout's strategy brings.
+    /// The clusters that run each further variant of it, which a Rollout's strategy brings.
     pub variants: Vec<(Variant, Vec<Source>)>,
     /// The namespace of Istio in each cluster.
     pub istio_namespaces: Arc<IstioNamespaces>,
@@ -58,7 +58,7 @@ pub struct ServiceInput {
     pub routing_policies: Matching<RoutingPolicySpec>,
     /// The clusters that may run it in a region that a policy names and no source is in.
     pub absences: Vec<Absence>,
-    /// What decides objects beside its hosts.
+    /// What decides its objects that belong to no single host.
     pub routing: RoutingInputs,
     /// A policy that was in force and cannot be read: the service must be left as it is.
     pub unreadable_policy: Option<ObjectPath>,
@@ -68,7 +68,7 @@ pub struct ServiceInput {
     pub additional: AdditionalHosts,
     /// What its written objects remember.
     pub remembered: Remembered,
-    /// What was found wrong while the snapshot was made.
+    /// What was found wrong while the input was gathered.
     pub notes: Vec<Note>,
 }
 
@@ -90,11 +90,11 @@ pub struct Source {
     pub cluster: ClusterName,
     /// What its own names end with: `<service>.<namespace>.svc.<domain>`.
     pub domain: Arc<str>,
-    /// Where it stands.
+    /// Its locality.
     pub locality: Option<Locality>,
     /// How other clusters reach it.
     pub gateway: Option<GatewayAddress>,
-    /// The network that it stands in, behind its gateway.
+    /// Its network, behind its gateway.
     pub network: Option<Arc<str>>,
     /// What is known of its pods.
     pub pods: Pods,
@@ -164,11 +164,11 @@ pub struct LastKnownEndpoint {
     pub address: Arc<str>,
     /// Kind of the workload.
     pub workload: Kind,
-    /// Where it stands.
+    /// Its locality.
     pub locality: Option<Locality>,
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
-    /// What it counts beside the other workloads of its cluster.
+    /// Its weight relative to the other workloads of its cluster.
     pub relative_weight: RelativeWeight,
 }
 
@@ -195,11 +195,11 @@ pub struct Backend {
     pub workload: Kind,
     /// Its ports; the main port first.
     pub ports: Vec<BackendPort>,
-    /// What it counts beside the other workloads of its cluster.
+    /// Its weight relative to the other workloads of its cluster.
     pub relative_weight: RelativeWeight,
     /// Its pods that are ready, sorted by address, where [`Pods::Known`].
     pub pods: Vec<Pod>,
-    /// Where no Service stands before it: the machine itself. Namespace and name are then those of its object.
+    /// The machine itself, where there is no Service. Namespace and name are then those of its object.
     pub machine: Option<Machine>,
 }
 
@@ -210,7 +210,7 @@ pub struct Machine {
     pub address: Arc<str>,
     /// Number of each port there, in the order of the backend's ports.
     pub ports: Vec<u16>,
-    /// Where it stands, where it says so.
+    /// Its locality, where its object names one.
     pub locality: Option<Locality>,
     /// Its network, where it is another than that of its cluster or says so.
     pub network: Option<Arc<str>>,
@@ -262,7 +262,7 @@ pub struct Target {
     pub identity_namespaces: Vec<Arc<str>>,
     /// Namespaces there that run a dependent of it.
     pub dependent_namespaces: Vec<Arc<str>>,
-    /// Whether what stands there is to be left as it is, because a cluster that reads it cannot be read now.
+    /// Whether its objects stay exactly as they are, because a cluster that reads them cannot be read now.
     pub frozen: bool,
 }
 
@@ -271,7 +271,7 @@ pub struct Target {
 pub struct ServedCluster {
     /// Its name.
     pub cluster: ClusterName,
-    /// The network that it stands in.
+    /// Its network.
     pub network: Option<Arc<str>>,
 }
 
@@ -343,7 +343,7 @@ pub struct ClientNamespace {
     pub namespace: Arc<str>,
     /// Published hosts of everything its workloads depend on.
     pub hosts: Vec<Host>,
-    /// The hosts among them whose entry stands in another namespace than the sync namespace, with that.
+    /// The hosts among them whose entry is in another namespace than the sync namespace, with that namespace.
     pub elsewhere: Vec<(Arc<str>, Host)>,
     /// The ports under which a host is published besides 80, where any cluster offers one; only where hosts are merged into
     /// Sidecars of users.
@@ -380,14 +380,14 @@ pub struct HostCluster {
     pub name: ClusterName,
     /// Which of VirtualService and DestinationRule it serves, with all of them known.
     pub known: Vec<Kind>,
-    /// VirtualServices for the host where copies go that are not ours.
+    /// VirtualServices for the host in the namespace of copies that Tradewind does not manage.
     pub others: Vec<ObjectId>,
 }
 
 /// A user's VirtualService or DestinationRule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostRoute {
-    /// Where it stands.
+    /// The cluster that holds it.
     pub cluster: ClusterName,
     /// What the names of that cluster's Services end with.
     pub domain: Arc<str>,

@@ -12,7 +12,7 @@ use crate::{
     model::{ClusterName, Note, Now},
 };
 
-/// All that the plan of one unit depends on, beside the settings.
+/// All that the plan of one unit depends on, apart from the settings.
 #[derive(Debug, Clone)]
 pub struct PlanInputs {
     /// What time it is.

@@ -300,7 +300,7 @@ impl Registry {
             istio_namespace: self.istio_namespace(cluster),
             services: keys.iter().filter_map(|key| self.snapshot(key)).collect(),
             domain,
-            standing,
+            written: standing,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The policies beside the GlobalTrafficPolicy that shape the connections to a service: OutlierDetection,
+//! The policies other than the GlobalTrafficPolicy that shape the connections to a service: OutlierDetection,
 //! ClientConnectionConfig and TrafficConfig (Admiral, docs/admiral-behaviour.md#policies).
 //!
 //! Of several of a kind the newest is in force. Decides which that is, what it means and what is wrong with it.

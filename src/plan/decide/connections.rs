@@ -1,7 +1,7 @@
 //! The connections that clients open: a ClientConnectionConfig → the connection pool and tunnel of a DestinationRule
 //! (Admiral, docs/admiral-behaviour.md#clientconnectionconfig, with every field of the API).
 //!
-//! What Istio would refuse is left out and told; the rest counts.
+//! What Istio would refuse is left out with a note; the rest counts.
 
 use std::net::IpAddr;
 

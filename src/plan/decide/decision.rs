@@ -71,7 +71,7 @@ pub struct ClusterDecision {
     pub served_clusters: Vec<ClusterName>,
     /// One per host, the default host first.
     pub hosts: Vec<HostDecision>,
-    /// How requests are routed beside the endpoints of the hosts.
+    /// How requests are routed otherwise than by the endpoints of the hosts.
     pub routes: Vec<RouteDecision>,
     /// The filters of clients.
     pub filters: Vec<FilterDecision>,
@@ -154,7 +154,7 @@ pub struct EndpointDecision {
     pub network: Option<Arc<str>>,
     /// 0 gets traffic first; absent where locality decides.
     pub tier: Option<u32>,
-    /// Weight beside the other endpoints of its tier; 0 for unset.
+    /// Weight relative to the other endpoints of its tier; 0 for unset.
     pub weight: u32,
     /// Percent of the traffic of its host while all of tier 0 is healthy; absent where locality decides.
     pub share_percent: Option<f64>,
@@ -282,7 +282,7 @@ pub struct DestinationDecision {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Weight beside the others; absent for a single one.
+    /// Weight relative to the others; absent for a single one.
     pub weight: Option<u32>,
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Inside a cluster that runs the service: the Service's own name. From any other cluster: the gateway, or the pods
 //! themselves ([`super::pods`]). Where one istiod serves both, it sends clients on another network than the endpoint's to the
-//! gateway of that by itself (Istio documentation, `WorkloadEntry`, `network`), and a gateway of ours would send to itself.
+//! gateway of that by itself (Istio documentation, `WorkloadEntry`, `network`), and a gateway endpoint would lead to itself.
 //!
 //! Weighted shares and fallbacks hold at once because the decision is for one cluster of clients ("Weights and failover in one
 //! policy", docs/concepts.md): the regions of the split count for the clients' region; fallback regions keep theirs. The mesh
 //! then sees the split as local and the rest as remote. The clients' own region, when it is a fallback, counts for a region of
-//! its own: as the clients' true region it would be beside the split.
+//! its own: as the clients' true region it would share the first tier with the split.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,7 +72,7 @@ pub(super) struct EndpointCandidate<'a> {
     locality: Option<Locality>,
     workload: Option<Kind>,
     network: Option<std::sync::Arc<str>>,
-    /// What it counts beside the others.
+    /// Its weight relative to the others.
     pub(super) relative_weight: RelativeWeight,
 }
 
@@ -96,7 +96,7 @@ fn candidates<'a>(
             }
         }
     }
-    // Where a Rollout runs beside another kind, endpoints in other clusters carry no kind (Admiral,
+    // Where a Rollout and another kind run side by side, endpoints in other clusters carry no kind (Admiral,
     // docs/admiral-behaviour.md#endpoints-in-a-source-cluster).
     if local_kinds.len() > 1 && local_kinds.contains(&Kind::Rollout) {
         for candidate in all.iter_mut().filter(|candidate| !target.is_read_in(&candidate.source.cluster)) {

@@ -6,7 +6,7 @@
 //! Of several ServiceEntries for a host, a sidecar follows those of one namespace: its own; else the first in the order of those
 //! that are exported to its namespace by name, the oldest first, and then of those that all see, the oldest first (Istio,
 //! `pilot/pkg/model/sidecar.go`, `selectServices`; `push_context.go`, `servicesExportedToNamespace`). Gateways do not prefer their
-//! own namespace. A DestinationRule in the client's namespace comes before that beside the entry (`destinationRule`).
+//! own namespace. A DestinationRule in the client's namespace comes before the one in the namespace of the entry (`destinationRule`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,8 +86,8 @@ fn contest(one: &HostOverride, host: &PublishedHost<'_>) -> Option<String> {
     let (name, namespace) = (host.name, &*one.id.namespace);
     let same = |of: &str| of.trim_end_matches('.').eq_ignore_ascii_case(name);
     let spelled = one.hosts.iter().find(|of| ***of == *name).or_else(|| one.hosts.iter().find(|of| same(of)))?;
-    let beside = host.namespace;
-    let exported = host.visibility(beside);
+    let own_namespace = host.namespace;
+    let exported = host.visibility(own_namespace);
     let is_own = one.visibility.includes(namespace) && exported.includes(namespace);
     let mut first = BTreeSet::new();
     let mut older = None;
@@ -96,12 +96,13 @@ fn contest(one: &HostOverride, host: &PublishedHost<'_>) -> Option<String> {
         (Visibility::Namespaces(theirs), Visibility::All) => first.extend(theirs.iter().map(|of| &**of)),
         // The published entry is exported to them by name.
         (Visibility::All, Visibility::Namespaces(_)) => {}
-        (Visibility::Namespaces(theirs), Visibility::Namespaces(ours)) => {
-            let both = theirs.intersection(ours).map(|of| &**of).filter(|of| *of != namespace && *of != beside);
+        (Visibility::Namespaces(theirs), Visibility::Namespaces(published)) => {
+            let both =
+                theirs.intersection(published).map(|of| &**of).filter(|of| *of != namespace && *of != own_namespace);
             older = Some(both.collect::<Vec<_>>()).filter(|both| !both.is_empty()).map(|both| in_namespaces(&both));
         }
     }
-    let first: Vec<&str> = first.into_iter().filter(|of| *of != namespace && *of != beside).collect();
+    let first: Vec<&str> = first.into_iter().filter(|of| *of != namespace && *of != own_namespace).collect();
     if !is_own && first.is_empty() && older.is_none() {
         return None;
     }
@@ -111,7 +112,7 @@ fn contest(one: &HostOverride, host: &PublishedHost<'_>) -> Option<String> {
              which of the two they reach"
         ));
     }
-    if namespace == beside {
+    if namespace == own_namespace {
         return Some(
             "it is in the namespace of the published entry, and clients are sent to the endpoints of both".into(),
         );
@@ -154,12 +155,12 @@ fn replaces(one: &HostOverride, host: &PublishedHost<'_>, others: &[&HostOverrid
     let Some(own) = specificity(one, host.name) else { return false };
     let namespace = &one.id.namespace;
     // Istio merges the rules of one namespace.
-    let is_beside = **namespace == *host.namespace;
+    let is_in_same_namespace = **namespace == *host.namespace;
     let exported = host.visibility(namespace);
-    let mut beside = others.iter().filter(|other| other.id.namespace == *namespace);
-    !is_beside
+    let mut in_namespace = others.iter().filter(|other| other.id.namespace == *namespace);
+    !is_in_same_namespace
         && exported.includes(namespace)
-        && !beside.any(|other| specificity(other, host.name).is_some_and(|other| other > own))
+        && !in_namespace.any(|other| specificity(other, host.name).is_some_and(|other| other > own))
 }
 
 fn of_rule(one: &HostOverride, hosts: &[&str]) -> String {

@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct WantedHost {
     pub(super) host: Host,
     pub(super) variant: Variant,
-    /// Whether it is the host of its variant, and no prefix of the policy stands before it.
+    /// Whether it is the host of its variant, without a prefix of the policy.
     pub(super) is_default: bool,
     pub(super) entry: Option<TrafficPolicyEntry>,
     /// Which entry of the policy that is, counted from 0.
@@ -122,7 +122,7 @@ fn apply_entry(
         },
     };
     match hosts.iter_mut().find(|wanted| wanted.host == host) {
-        // Who names a host means it more than who speaks of all.
+        // An entry that names the host comes before one for all hosts.
         Some(wanted) if wanted.is_named && !is_named => {}
         Some(wanted) => {
             if wanted.entry.is_some() && wanted.is_named == is_named && is_default_variant {

@@ -34,7 +34,7 @@ const HTTP: &[&str] = &["http", "http2", "grpc", "grpc-web"];
 pub(super) enum Routing {
     Off,
     On,
-    /// It would, but a user's route that forbids it may be missed: what stands stays.
+    /// It would, but a user's route that forbids it may be missed: what is written stays.
     Unknown,
 }
 

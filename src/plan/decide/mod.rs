@@ -83,7 +83,7 @@ pub fn hosts(service: &ServiceInput, settings: &Settings) -> Vec<Host> {
 /// 1. A service whose policy cannot be read stays as it is.
 /// 2. Choose the policy, the hosts, the ports and the shares of each host: the same for all clients.
 /// 3. Decide each host for the clients of each cluster.
-/// 4. Add routes beside the hosts, and filters.
+/// 4. Add further routes, and filters.
 /// 5. Say what owners should know.
 #[must_use]
 pub fn service(service: &ServiceInput, claims: &[Claim], settings: &Settings) -> ServiceDecision {
@@ -201,7 +201,7 @@ impl<'a> Context<'a> {
         self.hosts.iter().filter(|host| host.claim.is_some_and(|claim| claim.taken_by.is_none()))
     }
 
-    /// The host of the service itself, by which objects beside its hosts are named.
+    /// The host of the service itself, by which objects that belong to no single host are named.
     fn main_host(&self) -> Option<&Host> {
         let is_main = |host: &&HostContext<'_>| host.wanted.is_default && host.wanted.variant == Variant::Default;
         self.published().find(is_main).map(|host| &host.wanted.host)

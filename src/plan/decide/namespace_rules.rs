@@ -23,18 +23,17 @@ pub fn namespace_rules(ruled: &RuledNamespace, settings: &Settings) -> Namespace
     let states: Vec<(&ServiceInput, Routing)> = ruled
         .services
         .iter()
-        .map(|snapshot| (snapshot, in_cluster::routing(snapshot, &ruled.cluster, settings)))
+        .map(|service| (service, in_cluster::routing(service, &ruled.cluster, settings)))
         .collect();
     if states.iter().any(|(_, routing)| *routing == Routing::Unknown) {
         let in_cluster_rule = format!("{}{}", ruled.namespace, NAMESPACE_RULE_SUFFIXES[0]);
-        decision.kept.extend(ruled.standing.iter().filter(|id| *id.name == *in_cluster_rule).cloned());
+        decision.kept.extend(ruled.written.iter().filter(|id| *id.name == *in_cluster_rule).cloned());
     } else {
-        let routed =
-            states.into_iter().filter(|(snapshot, routing)| *routing == Routing::On && is_home(snapshot, ruled));
-        let routed: Vec<&ServiceInput> = routed.map(|(snapshot, _)| snapshot).collect();
+        let routed = states.into_iter().filter(|(service, routing)| *routing == Routing::On && is_home(service, ruled));
+        let routed: Vec<&ServiceInput> = routed.map(|(service, _)| service).collect();
         decision.in_cluster = visible_in(&routed, ruled, settings);
     }
-    let has_home = ruled.services.iter().any(|snapshot| is_home(snapshot, ruled));
+    let has_home = ruled.services.iter().any(|service| is_home(service, ruled));
     if ingress::is_enabled(&ruled.cluster, settings) && has_home {
         decision.ingress = Some(ingress::visible_in(&ruled.istio_namespace, settings));
     }
@@ -42,9 +41,9 @@ pub fn namespace_rules(ruled: &RuledNamespace, settings: &Settings) -> Namespace
 }
 
 /// Whether routes of the service lead to a Service in the namespace.
-fn is_home(snapshot: &ServiceInput, ruled: &RuledNamespace) -> bool {
-    let variants = snapshot.variants.iter().flat_map(|(_, sources)| sources);
-    let here = snapshot.sources.iter().chain(variants).filter(|source| source.cluster == ruled.cluster);
+fn is_home(service: &ServiceInput, ruled: &RuledNamespace) -> bool {
+    let variants = service.variants.iter().flat_map(|(_, sources)| sources);
+    let here = service.sources.iter().chain(variants).filter(|source| source.cluster == ruled.cluster);
     here.filter(|source| in_cluster::has_services_alone(source))
         .flat_map(|source| &source.services)
         .any(|backend| backend.namespace == ruled.namespace)
@@ -53,9 +52,9 @@ fn is_home(snapshot: &ServiceInput, ruled: &RuledNamespace) -> bool {
 /// Whoever sees the route of one of the services; where it is dark, that is the sync namespace.
 fn visible_in(routed: &[&ServiceInput], ruled: &RuledNamespace, settings: &Settings) -> Vec<String> {
     let mut namespaces = BTreeSet::new();
-    for snapshot in routed {
-        let Some(target) = snapshot.targets.iter().find(|target| target.cluster == ruled.cluster) else { continue };
-        let seen = in_cluster::visible_in(snapshot, target, settings);
+    for service in routed {
+        let Some(target) = service.targets.iter().find(|target| target.cluster == ruled.cluster) else { continue };
+        let seen = in_cluster::visible_in(service, target, settings);
         if seen.is_empty() {
             namespaces.insert(settings.sync_namespace.clone());
         }

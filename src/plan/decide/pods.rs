@@ -20,7 +20,7 @@ use crate::{
 /// An endpoint of another cluster, without a gateway before it.
 pub(super) struct PodEndpoint {
     pub(super) at: PodAddress,
-    /// What it counts beside the others, of which its cluster counts one.
+    /// Its weight relative to the other endpoints, where its cluster counts as one.
     pub(super) relative_weight: RelativeWeight,
     pub(super) is_machine: bool,
 }
@@ -85,7 +85,7 @@ pub(super) fn pods(
     settings: &Settings,
 ) -> Result<Vec<PodEndpoint>, Option<GatewayReason>> {
     match &source.pods {
-        // What stands without a gateway is all there is.
+        // Without a gateway, what was last known is all there is.
         Pods::LastKnown(pods) if reaches_pods(source, target) || source.gateway.is_none() => {
             let endpoints: Vec<PodEndpoint> = pods.iter().filter_map(|pod| last_known(source, pod, ports)).collect();
             if endpoints.is_empty() { Err(None) } else { Ok(sorted(endpoints)) }

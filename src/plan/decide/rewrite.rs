@@ -1,7 +1,7 @@
 //! Rewrites a user's route for another cluster (Admiral,
 //! docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
 //!
-//! A name that means a Service beside the object, or inside its cluster, means something else or nothing elsewhere: for a
+//! A name that means a Service in the namespace of the object, or in its cluster, means something else or nothing elsewhere: for a
 //! published host it becomes that host, and everything else is named in full. Decides the text of a copy and tells where
 //! it no longer says the same; never whether one is made.
 
@@ -15,7 +15,7 @@ use crate::{
     plan::input::ServiceInput,
 };
 
-/// Where a route stands.
+/// Namespace and domain of a route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RouteHome<'a> {
     pub(super) namespace: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct PublishedRoute<'a> {
     pub(super) host: &'a Host,
     pub(super) service: &'a ServiceInput,
     pub(super) ports: &'a [PublishedPort],
-    /// Where the route stands.
+    /// The cluster that holds the route.
     pub(super) origin: &'a ClusterName,
 }
 
@@ -112,7 +112,7 @@ fn names_mesh(gateways: &Value) -> bool {
 }
 
 /// The spec of a DestinationRule for another cluster: of the rule for a published host only the subsets. Istio merges it
-/// with ours there, and takes one traffic policy of the two, by age.
+/// with the published rule there, and takes one traffic policy of the two, by age.
 pub(super) fn destination_rule(spec: &Value, home: RouteHome<'_>, published: Option<&Host>) -> Value {
     let mut spec = canonical(spec);
     match published {
@@ -171,7 +171,7 @@ impl Rewriter<'_> {
                 services.join(" and ")
             ));
         }
-        // Requests are mirrored to a Service beside the real one, never to the host that they go to anyway: it would
+        // Requests are mirrored to another Service than the real one, never to the host that they go to anyway: it would
         // get each of them twice.
         if let Some(mirror) = rule.get_mut("mirror") {
             self.mirror(mirror);

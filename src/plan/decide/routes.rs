@@ -25,7 +25,7 @@ use crate::{
     plan::input::{HostCluster, HostInput, HostRoute},
 };
 
-/// Namespaces whose objects are never copied, beside that of Istio (Admiral,
+/// Namespaces whose objects are never copied, in addition to that of Istio (Admiral,
 /// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
 const NEVER: [&str; 2] = ["istio-system", "kube-system"];
 

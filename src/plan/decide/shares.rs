@@ -1,6 +1,6 @@
 //! What a policy entry means for the regions of a service: shares and fallbacks.
 //!
-//! Shares are in the proportion of the weights, whatever their sum; what had to be mended is told.
+//! Shares are in the proportion of the weights, whatever their sum; a note says what had to be corrected.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -157,7 +157,7 @@ fn distinct(targets: &[TrafficTarget]) -> Vec<&TrafficTarget> {
     distinct
 }
 
-/// Most parts of the traffic that are told apart. Weights of more are scaled to about as many, each at least 1.
+/// Most parts of the traffic that are distinguished. Weights of more are scaled to about as many, each at least 1.
 const MOST_PARTS: u64 = 1 << 20;
 
 /// Weights as parts of the traffic: percent where these are whole, and otherwise the weights in lowest terms.

@@ -65,13 +65,13 @@ impl Tier {
     }
 }
 
-/// Whole weights of endpoints beside each other.
+/// Whole weights of endpoints relative to each other.
 pub(super) fn relative_weights(candidates: &[EndpointCandidate<'_>]) -> Vec<u32> {
     RelativeWeight::weights(&candidates.iter().map(|candidate| candidate.relative_weight).collect::<Vec<_>>())
 }
 
-/// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by what they count
-/// beside each other, in whole numbers. Fallbacks, which have no part, are weighed beside each other only.
+/// Endpoint weights: each region's part, shared equally by its clusters, and by the endpoints of each by their
+/// relative weights, in whole numbers. Fallbacks have no part and are weighed against each other only.
 pub(super) fn weights(candidates: &[EndpointCandidate<'_>], weighted: &Weighted) -> Vec<u32> {
     let parts = parts(candidates, weighted);
     let scale = u128::from(scale(&parts, weighted));

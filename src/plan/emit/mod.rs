@@ -1,6 +1,6 @@
 //! Decisions → objects: one folder per output format, which knows nothing but the decision.
 //!
-//! A further format is a folder beside [`istio`], an implementation of [`Emitter`] and a line in [`emitter`].
+//! A further format is a folder next to [`istio`], an implementation of [`Emitter`] and a line in [`emitter`].
 
 mod istio;
 

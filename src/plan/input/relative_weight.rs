@@ -1,8 +1,8 @@
-//! What endpoints weigh beside each other: one measure for workloads, the Services of a Rollout, machines and clusters.
+//! What endpoints weigh relative to each other: one measure for workloads, the Services of a Rollout, machines and clusters.
 //!
 //! Decides proportions; never what a traffic policy makes of them.
 
-/// What an endpoint counts beside its neighbours, in average workloads of its cluster: `part` of `of`. Neither is 0.
+/// The weight of an endpoint relative to its neighbours, in average workloads of its cluster: `part` of `of`. Neither is 0.
 ///
 /// A workload counts one; a Rollout divides that among its Services; a machine with a weight counts more or less. Another
 /// cluster counts one too.
@@ -14,7 +14,7 @@ pub struct RelativeWeight {
     pub of: u32,
 }
 
-/// Most parts that a workload's traffic is told apart in: a tenth of a percent is finer than anybody rolls out.
+/// Most parts into which a workload's traffic is divided: a tenth of a percent is finer than anybody rolls out.
 const MOST_PARTS: u64 = 1_000;
 
 /// Largest number in a relative_weight, and the largest common measure of several, so that their weights stay within 32 bits.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::ServiceInput;
 use crate::model::{ClusterName, Host, ObjectId, Route};
 
-/// What decides objects beside hosts. Every list is sorted.
+/// What decides objects that belong to no single host. Every list is sorted.
 #[derive(Debug, Clone, Default)]
 pub struct RoutingInputs {
     /// The clients that depend on the service, by cluster, as the oldest workload spells each. Empty without RoutingPolicy.
@@ -20,7 +20,7 @@ pub struct RoutingInputs {
     pub routes_unknown: bool,
     /// Users' VirtualServices that are merged into those of the clusters.
     pub custom: Vec<(ClusterName, Arc<Route>)>,
-    /// Objects of ours whose reason cannot be read now: they stay as they are.
+    /// Managed objects whose reason cannot be read now: they stay as they are.
     pub kept: Vec<(ClusterName, ObjectId)>,
 }
 
@@ -52,6 +52,6 @@ pub struct RuledNamespace {
     pub istio_namespace: Arc<str>,
     /// What names of the cluster end with.
     pub domain: Arc<str>,
-    /// The rules of ours that stand there.
-    pub standing: Vec<ObjectId>,
+    /// The managed rules that are written there.
+    pub written: Vec<ObjectId>,
 }

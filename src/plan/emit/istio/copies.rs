@@ -49,7 +49,7 @@ fn metadata(origin: &HostRoute, settings: &Settings) -> Metadata {
     Metadata { name: name_of(origin), namespace, labels, annotations }
 }
 
-/// Name of a copy: told by its beginning, and different for every origin by its end.
+/// Name of a copy: it begins with the name of its origin and ends with a hash that differs for every origin.
 fn name_of(one: &HostRoute) -> String {
     let id = &one.route.id;
     let whole = format!("{}/{}/{}/{}", one.cluster, id.kind.as_str(), id.namespace, id.name);

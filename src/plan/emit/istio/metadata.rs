@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Metadata of an object of a service beside those of its hosts.
+/// Metadata of an object of a service that belongs to no single host.
 pub(super) fn of_service(key: &ServiceKey, name: String, namespace: &str, settings: &Settings) -> Metadata {
     let mut metadata = Metadata {
         name,

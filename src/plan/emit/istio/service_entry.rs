@@ -104,7 +104,7 @@ fn labels(decision: &EndpointDecision) -> BTreeMap<String, String> {
     labels
 }
 
-/// The locality that Istio is told: a region of the split is a zone of the clients' region.
+/// The locality that is written: a region of the split is a zone of the clients' region.
 fn locality(group: &LocalityGroup, preference: &LocalityPreference) -> String {
     let client_region = match preference {
         LocalityPreference::Tiers { client_region, .. } => &**client_region,
