@@ -146,7 +146,7 @@ fn main() {
         };
         let namespaces = (0..NAMESPACES).map(|n| format!("team-{n}")).chain(["admiral-sync".to_owned()]);
         let namespace = |name: String| Observed::Namespace(Namespace::new(&name));
-        for kind in registry.watched_kinds() {
+        for kind in registry.settings().watched_kinds() {
             let objects = match kind {
                 Kind::Deployment => here.iter().map(|service| workload(*service)).collect(),
                 Kind::Service => here.iter().map(|service| local_service(*service)).chain([gateway(index)]).collect(),

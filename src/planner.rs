@@ -49,14 +49,14 @@ fn inputs(
 ) -> Option<WorkInputs> {
     Some(match unit {
         WorkKey::Service(key) => {
-            let service = registry.snapshot(key)?;
+            let service = registry.inputs().service(key)?;
             let claims = claim(key, &service, &plan::hosts(&service, settings));
             WorkInputs::Service { service: Box::new(service), claims }
         }
-        WorkKey::Host(host) => WorkInputs::Routes(Box::new(registry.host_input(host)?)),
-        WorkKey::Sidecar(cluster, namespace) => WorkInputs::Sidecar(registry.client_namespace(cluster, namespace)?),
+        WorkKey::Host(host) => WorkInputs::Routes(Box::new(registry.inputs().routes(host)?)),
+        WorkKey::Sidecar(cluster, namespace) => WorkInputs::Sidecar(registry.inputs().sidecar(cluster, namespace)?),
         WorkKey::Namespace(cluster, namespace) => {
-            WorkInputs::NamespaceRules(registry.ruled_namespace(cluster, namespace)?)
+            WorkInputs::NamespaceRules(registry.inputs().namespace_rules(cluster, namespace)?)
         }
     })
 }

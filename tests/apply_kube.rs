@@ -92,7 +92,7 @@ impl Bench {
 
     /// Lists every kind that is watched, as informers would.
     async fn look(&self) {
-        for kind in self.registry.watched_kinds() {
+        for kind in self.registry.settings().watched_kinds() {
             let objects = match kind {
                 Kind::ServiceEntry => self.cluster.list(SERVICE_ENTRY, self.namespace.as_str()).await,
                 Kind::DestinationRule => self.cluster.list(DESTINATION_RULE, self.namespace.as_str()).await,
@@ -417,12 +417,12 @@ async fn a_state_that_was_not_compared_with_is_never_overwritten_nor_deleted() {
     let before = bench.get_entry().await;
     bench.submit(bench.desired(|plan| plan.service_entry.spec.addresses.clear()));
     // The conflict marks the unit, so that it is planned again.
-    tokio::time::timeout(SOON, bench.registry.dirty()).await.expect("a dirty unit");
+    tokio::time::timeout(SOON, bench.registry.queue().changed()).await.expect("a dirty unit");
     bench.settled().await;
     assert_eq!(bench.get_entry().await["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
     assert!(bench.registry.take_dirty().contains(&bench.unit()));
 
-    let known = bench.registry.written(&bench.name, &bench.entry().id()).expect("known");
+    let known = bench.registry.outputs().written(&bench.name, &bench.entry().id()).expect("known");
     let error = bench.store().write(&Write::Delete(known)).await.expect_err("it is somebody else's now");
     assert!(matches!(error, WriteError::Conflict(_)), "{error}");
     assert_eq!(bench.get_entry().await["metadata"]["uid"], before["metadata"]["uid"]);

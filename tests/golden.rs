@@ -129,11 +129,14 @@ fn check_again(world: &mut World, picture: &Picture) -> Result<(), String> {
     same("planned after writing", &world.picture(), picture)?;
     let standing: BTreeSet<_> = world
         .registry
+        .queries()
         .cluster_names()
         .into_iter()
-        .flat_map(|cluster| world.registry.owned(&cluster).into_iter().map(move |w| (cluster.clone(), w.id.clone())))
+        .flat_map(|cluster| {
+            world.registry.outputs().owned(&cluster).into_iter().map(move |w| (cluster.clone(), w.id.clone()))
+        })
         .collect();
-    let writable = |(cluster, _): &&(ClusterName, _)| world.registry.can_write(cluster);
+    let writable = |(cluster, _): &&(ClusterName, _)| world.registry.outputs().can_write(cluster);
     let wanted: BTreeSet<_> = picture.objects.keys().filter(writable).cloned().collect();
     if standing == wanted { Ok(()) } else { Err(format!("stands {standing:?}, wanted {wanted:?}")) }
 }

@@ -463,7 +463,7 @@ fn join(world: &World, at: usize, objects: &BTreeMap<(usize, ObjectId), Observed
         let of_kind = objects.iter().filter(|((of, id), _)| *of == at && id.kind == kind);
         of_kind.map(|(_, object)| object.clone()).collect::<Vec<_>>()
     };
-    for kind in world.registry.watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()) {
+    for kind in world.registry.settings().watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()) {
         world.registry.reset(&name, kind, here(kind));
     }
 }

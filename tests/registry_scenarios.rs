@@ -143,7 +143,7 @@ fn with(mut fleet: Manifests, name: &str, more: &str) -> Manifests {
 }
 
 fn kinds(world: &World) -> Vec<Kind> {
-    world.registry.watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
+    world.registry.settings().watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
 }
 
 /// Lists one cluster with its manifests and what was written into it.
@@ -244,7 +244,7 @@ fn nothing_is_planned_before_the_whole_fleet_was_listed() {
     let mut world = World::new(Settings::default());
     let payments = key("payments", "stage");
     for (name, text) in &fleet {
-        assert!(world.registry.take_dirty().is_empty() && world.registry.snapshot(&payments).is_none());
+        assert!(world.registry.take_dirty().is_empty() && world.registry.inputs().service(&payments).is_none());
         list(&world, name, text, &Objects::new(), &[]);
     }
     assert!(world.registry.ready().unwrap_err().contains("have not been listed"));
@@ -252,7 +252,7 @@ fn nothing_is_planned_before_the_whole_fleet_was_listed() {
     world.registry.register(&late);
     world.registry.fleet_listed();
     assert!(world.registry.ready().unwrap_err().contains("cluster-4"));
-    assert!(world.registry.take_dirty().is_empty() && world.registry.snapshot(&payments).is_none());
+    assert!(world.registry.take_dirty().is_empty() && world.registry.inputs().service(&payments).is_none());
     for kind in kinds(&world) {
         world.registry.unreadable(&late, kind, REASON, 7);
     }
@@ -377,7 +377,7 @@ fn a_cluster_joins_late_and_counts_once_it_is_wholly_known() {
     let late = cluster("cluster-3");
     world.registry.register(&late);
     let objects = manifests(&world.observer, &text);
-    for kind in world.registry.watched_kinds() {
+    for kind in world.registry.settings().watched_kinds() {
         assert_eq!(world.picture().objects, before.objects, "before {kind:?} is listed");
         let of_kind = objects.iter().filter(|object| object.id().kind == kind).cloned().collect();
         world.registry.reset(&late, kind, of_kind);
@@ -399,7 +399,7 @@ fn a_cluster_that_leaves_takes_its_endpoints_along() {
     // With the Dependencies of the hub gone, payments is for everybody.
     world.leave(&cluster("cluster-1"));
     world.settle();
-    assert!(!world.registry.snapshot(&key("payments", "stage")).unwrap().declared);
+    assert!(!world.registry.inputs().service(&key("payments", "stage")).unwrap().declared);
     assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
 }
 
@@ -458,7 +458,8 @@ fn a_changed_identity_or_environment_withdraws_the_old_service_and_publishes_the
     world.write_back();
     world.settle();
     assert_eq!(world.write_back(), 0);
-    let stands = world.registry.owned(&cluster("cluster-1")).iter().any(|w| w.id.name.starts_with("stage.payments"));
+    let stands =
+        world.registry.outputs().owned(&cluster("cluster-1")).iter().any(|w| w.id.name.starts_with("stage.payments"));
     assert!(!stands, "what stood for the old service is gone");
 }
 
@@ -522,19 +523,19 @@ fn a_dependency_that_goes_takes_exactly_what_it_brought() {
     assert_eq!(in_clusters(&world.wanted(), &["cluster-1"]), Objects::new());
     assert_eq!(addresses(&world.wanted(), "cluster-2", HOST).unwrap().len(), 2, "the sources keep theirs");
     world.write_back();
-    assert!(world.registry.owned(&cluster("cluster-1")).is_empty());
+    assert!(world.registry.outputs().owned(&cluster("cluster-1")).is_empty());
 }
 
 #[test]
 fn a_dependency_on_nobody_is_told_without_any_other_event_and_no_longer_than_it_stands() {
     let mut world = running(&Settings::default(), &payments());
     assert!(world.registry.take_dirty().is_empty());
-    let _ = world.registry.dirty().now_or_never();
+    let _ = world.registry.queue().changed().now_or_never();
     let text = dependency("reports", "nowhere");
     for object in manifests(&world.observer, &text) {
         world.registry.apply(&cluster("cluster-1"), object);
     }
-    assert!(world.registry.dirty().now_or_never().is_some(), "planning is woken");
+    assert!(world.registry.queue().changed().now_or_never().is_some(), "planning is woken");
     world.settle();
     assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
     delete(&mut world, "cluster-1", &text);
@@ -628,7 +629,7 @@ fn addresses_outlive_a_restart_and_end_with_their_host() {
     }
     assert!(world.write_back() > 0);
     world.settle();
-    assert_eq!(world.registry.services(), [key("orders", "stage")]);
+    assert_eq!(world.registry.queries().services(), [key("orders", "stage")]);
     apply(&mut world, "cluster-2", &runs("payments"));
     assert_eq!(address(&world).as_deref(), Some("240.0.77.7"), "a host that comes back gets its own address");
 }
@@ -703,8 +704,11 @@ fn copies(objects: &Objects) -> BTreeMap<String, u64> {
 /// The clusters in which a copy stands.
 fn standing_copies(world: &World) -> Vec<String> {
     let unit = WorkKey::Host(HOST.into());
-    let names = world.registry.cluster_names().into_iter();
-    names.filter(|name| !world.registry.written_of(name, &unit).is_empty()).map(|name| name.to_string()).collect()
+    let names = world.registry.queries().cluster_names().into_iter();
+    names
+        .filter(|name| !world.registry.outputs().written_of(name, &unit).is_empty())
+        .map(|name| name.to_string())
+        .collect()
 }
 
 fn attempts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -862,7 +866,8 @@ fn additional_hosts_come_and_go_with_the_label_and_outlive_a_restart_without_it(
         fleet
     };
     let named = |world: &World| {
-        let routes = world.registry.cluster_names().into_iter().flat_map(|name| world.registry.owned(&name));
+        let routes =
+            world.registry.queries().cluster_names().into_iter().flat_map(|name| world.registry.outputs().owned(&name));
         routes.filter(|written| &*written.id.name == "stage.payments.corp-vs").count()
     };
     let mut world = running(&settings, &with_label(true));
@@ -993,8 +998,8 @@ fn a_kind_that_only_shapes_objects_blocks_no_removal_while_it_cannot_be_read() {
         (Kind::Deployment, true),
     ] {
         let world = restarted(&settings, &fleet, &Objects::new(), "cluster-2", &[kind]);
-        assert_eq!(!world.registry.may_remove(&cluster("cluster-2")), blocks, "{kind:?}");
-        assert!(world.registry.may_remove(&cluster("cluster-1")));
+        assert_eq!(!world.registry.outputs().may_remove(&cluster("cluster-2")), blocks, "{kind:?}");
+        assert!(world.registry.outputs().may_remove(&cluster("cluster-1")));
     }
 }
 

@@ -129,7 +129,7 @@ async fn live_always_and_ready_when_read_and_planned() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.body.contains("west"), "{}", answer.body);
 
-    for kind in api.registry.watched_kinds() {
+    for kind in api.registry.settings().watched_kinds() {
         api.registry.reset(&west, kind, Vec::new());
     }
     let answer = api.get("/readyz").await;

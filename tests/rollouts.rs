@@ -151,7 +151,7 @@ fn list(world: &World, name: &str, text: &str, written: &Objects, unreadable: &[
     world.registry.register(&name);
     let mut objects = manifests(&world.observer, text);
     objects.extend(written.iter().filter(|((of, _), _)| *of == name).map(|(_, object)| world.stored(object)));
-    for kind in world.registry.watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()) {
+    for kind in world.registry.settings().watched_kinds().into_iter().chain(Kind::OF_HUB.iter().copied()) {
         if unreadable.contains(&kind) {
             world.registry.unreadable(&name, kind, "connection refused", 7);
         } else {
@@ -235,7 +235,7 @@ fn a_weight_of_argo_changes_one_object_where_the_rollout_is() {
     }
     assert_eq!(world.registry.take_dirty(), [routed()].into());
     let is_rollouts = |name: &str| {
-        world.registry.is_rollout_route(&cluster(HOME), &ObjectId::new(Kind::VirtualService, "team", name))
+        world.registry.outputs().is_rollout_route(&cluster(HOME), &ObjectId::new(Kind::VirtualService, "team", name))
     };
     assert!(is_rollouts("route") && !is_rollouts("other"));
 
@@ -452,7 +452,7 @@ fn clients_that_cannot_be_read_may_be_there_and_those_that_are_not_served_are_no
     world.settle();
     assert!(seen(&world, HOME, HOST).is_empty());
     assert!(world.write_back() > 0);
-    let status = world.registry.clusters().into_iter().find(|status| status.name == cluster(HOME));
+    let status = world.registry.queries().clusters().into_iter().find(|status| status.name == cluster(HOME));
     assert!(status.is_some_and(|status| status.kinds.contains(&(Kind::Vertex, KindState::Absent))));
 }
 

@@ -43,47 +43,47 @@ pub trait Known: Send + Sync + 'static {
 
 impl Known for Registry {
     fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
-        Self::written_of(self, cluster, unit)
+        self.outputs().written_of(cluster, unit)
     }
 
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
-        Self::written(self, cluster, id)
+        self.outputs().written(cluster, id)
     }
 
     fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId> {
-        Self::entry_in_the_way(self, cluster, wanted, host)
+        self.outputs().entry_in_the_way(cluster, wanted, host)
     }
 
     fn owned_count(&self, cluster: &ClusterName) -> usize {
-        Self::owned_count(self, cluster)
+        self.outputs().owned_count(cluster)
     }
 
     fn has_cluster(&self, cluster: &ClusterName) -> bool {
-        self.cluster_names().contains(cluster)
+        self.queries().cluster_names().contains(cluster)
     }
 
     fn can_write(&self, cluster: &ClusterName) -> bool {
-        Self::can_write(self, cluster)
+        self.outputs().can_write(cluster)
     }
 
     fn is_unreachable(&self, cluster: &ClusterName) -> bool {
-        !self.reads_in(cluster).split().0.is_empty()
+        !self.queries().reads_in(cluster).split().0.is_empty()
     }
 
     fn may_remove(&self, cluster: &ClusterName) -> bool {
-        Self::may_remove(self, cluster)
+        self.outputs().may_remove(cluster)
     }
 
     fn is_read_only(&self) -> bool {
-        Self::is_read_only(self)
+        self.outputs().is_read_only()
     }
 
     fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool {
-        Self::is_suspended(self, cluster, unit)
+        self.outputs().is_suspended(cluster, unit)
     }
 
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
-        Self::has_namespace(self, cluster, name)
+        self.outputs().has_namespace(cluster, name)
     }
 
     fn wrote(&self, cluster: &ClusterName, written: Written) {

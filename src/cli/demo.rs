@@ -105,7 +105,7 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
     tokio::pin!(stop);
     loop {
         if running.readiness.is_planned() {
-            let now = (picture(&running), running.registry.notes_with_hints());
+            let now = (picture(&running), running.registry.queries().notes_with_hints());
             match &shown {
                 None => {
                     output::print(&views::table(&now.0));
@@ -137,8 +137,8 @@ async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> 
 }
 
 fn picture(running: &run::RunningController) -> Vec<ClusterTable> {
-    let units = running.registry.services().into_iter().map(WorkKey::Service);
+    let units = running.registry.queries().services().into_iter().map(WorkKey::Service);
     let plans: Vec<_> =
         units.filter_map(|unit| preview_unit(&running.registry, &unit, clock::now())?.service).collect();
-    views::of(plans.iter(), &running.registry.cluster_names())
+    views::of(plans.iter(), &running.registry.queries().cluster_names())
 }

@@ -114,7 +114,7 @@ fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
 /// What would change in a cluster, and what would be left alone there.
 fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> (Vec<Change>, Vec<Note>) {
     let registry = &*fleet.registry;
-    if !registry.can_write(cluster) {
+    if !registry.outputs().can_write(cluster) {
         // What stands there is not known.
         return Default::default();
     }

@@ -62,7 +62,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     for FleetCluster { name, place, .. } in &fleet.clusters {
         match place {
             Place::Directory(directory) => {
-                let observer = observer.for_istio_namespace(registry.istio_namespace(name));
+                let observer = observer.for_istio_namespace(registry.queries().istio_namespace(name));
                 let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer);
                 let loaded = cluster.load();
                 hidden.extend(unread_in(&loaded).map(|problem| format!("{name}: {problem}")));
@@ -120,7 +120,7 @@ async fn read_live(
     while !running.has_ended() {
         match incomplete::awaited(registry, begun.elapsed()) {
             Some(waits_for) => says(&waits_for),
-            None if registry.is_listed() || begun.elapsed() >= READ_TIMEOUT => break,
+            None if registry.queries().is_listed() || begun.elapsed() >= READ_TIMEOUT => break,
             None => {}
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -128,7 +128,7 @@ async fn read_live(
     cancel.cancel();
     running.stopped().await?;
     incomplete::give_up_loading(registry, now_seconds());
-    if !registry.is_listed() {
+    if !registry.queries().is_listed() {
         bail!("the clusters could not be read within {} s", READ_TIMEOUT.as_secs());
     }
     Ok(())
@@ -185,7 +185,7 @@ impl PlannedFleet {
 
     /// What is noted, without what is named as missing anyway.
     pub(super) fn notes(&self) -> Vec<Note> {
-        let notes = self.registry.notes_with_hints().into_iter();
+        let notes = self.registry.queries().notes_with_hints().into_iter();
         notes.filter(|note| !incomplete::repeats(note, &self.unread)).collect()
     }
 }

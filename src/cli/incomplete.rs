@@ -73,7 +73,7 @@ pub(super) fn repeats(note: &Note, missing: &[Missing]) -> bool {
 
 /// What could not be read of live clusters: for each cluster and cause one entry that names the kinds.
 pub(super) fn unread(registry: &Registry, is_live: impl Fn(&ClusterName) -> bool) -> Vec<Missing> {
-    let reads = registry.reads().into_iter().filter(|(cluster, _)| is_live(cluster));
+    let reads = registry.queries().reads().into_iter().filter(|(cluster, _)| is_live(cluster));
     reads.flat_map(|(cluster, reads)| missing_in(&cluster, &reads)).collect()
 }
 
@@ -107,7 +107,7 @@ pub(super) fn awaited(registry: &Registry, waited: Duration) -> Option<String> {
     if waited >= READ_TIMEOUT {
         return None;
     }
-    let reads = registry.reads();
+    let reads = registry.queries().reads();
     let failing = reads.iter().flat_map(|(cluster, reads)| reads.unread.iter().map(move |unread| (cluster, unread)));
     let mut passing = failing.filter(|(_, unread)| passes(unread, waited));
     if let Some((cluster, unread)) = passing.next() {
@@ -117,7 +117,7 @@ pub(super) fn awaited(registry: &Registry, waited: Duration) -> Option<String> {
         };
         return Some(format!("{cluster}: {} ({}){more}", unread.target, unread.failure));
     }
-    let loading = registry.loading();
+    let loading = registry.queries().loading();
     let (cluster, kind) = loading.first()?;
     let more = match loading.len() - 1 {
         0 => String::new(),
@@ -158,9 +158,9 @@ impl Patience {
 
 /// What has no whole answer by now counts as not read, for good.
 pub(super) fn give_up_loading(registry: &Registry, now_seconds: i64) {
-    for (cluster, kind) in registry.loading() {
+    for (cluster, kind) in registry.queries().loading() {
         let words = format!("it was not listed whole within {} s", READ_TIMEOUT.as_secs());
-        let failure = match registry.delay_of(&cluster, kind) {
+        let failure = match registry.queries().delay_of(&cluster, kind) {
             Some(delay) => delay,
             None => ReadFailure::new(ReadCause::Timeout, words),
         };
@@ -180,7 +180,7 @@ mod tests {
         let east = ClusterName::parse("east").unwrap();
         registry.register(&east);
         registry.fleet_listed();
-        for kind in registry.watched_kinds_in(&east) {
+        for kind in registry.settings().watched_kinds_in(&east) {
             registry.reset(&east, kind, Vec::new());
         }
         (registry, east)
@@ -215,7 +215,7 @@ mod tests {
         let (registry, _) = self::registry();
         let west = ClusterName::parse("west").unwrap();
         registry.register(&west);
-        let first = registry.watched_kinds_in(&west)[0];
+        let first = registry.settings().watched_kinds_in(&west)[0];
         assert!(awaited(&registry, seconds(59)).unwrap().starts_with(&format!("west: {}", first.as_str())));
         give_up_loading(&registry, 0);
         assert_eq!(awaited(&registry, seconds(0)), None);

@@ -131,7 +131,7 @@ fn follow_directories(
     };
     for cluster in &fleet.clusters {
         if let Place::Directory(path) = &cluster.place {
-            let observer = observer.for_istio_namespace(registry.istio_namespace(&cluster.name));
+            let observer = observer.for_istio_namespace(registry.queries().istio_namespace(&cluster.name));
             follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer));
         }
     }
@@ -156,7 +156,7 @@ fn stores(
         let directory = fleet.as_ref().and_then(|fleet| fleet.directory_of(cluster));
         let istio_namespace = {
             let (registry, cluster) = (registry.clone(), cluster.clone());
-            move || registry.istio_namespace(&cluster)
+            move || registry.queries().istio_namespace(&cluster)
         };
         let read = reader(observer.clone(), istio_namespace.clone());
         match directory {

@@ -90,8 +90,8 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     }
     let cluster = cluster_of(&proxy, &fleet, flags)?;
     output::print_notes(&fleet.notes());
-    let decides = fleet.registry.control_planes(&cluster).into_iter().chain([cluster.clone()]);
-    if let Some(unread) = decides.into_iter().find(|of| !fleet.registry.can_write(of)) {
+    let decides = fleet.registry.queries().control_planes(&cluster).into_iter().chain([cluster.clone()]);
+    if let Some(unread) = decides.into_iter().find(|of| !fleet.registry.outputs().can_write(of)) {
         incomplete::say(&fleet.unread);
         bail!(
             "{unread} cannot be read now, so what its proxies should have is not known; those of other clusters can be verified"
@@ -182,7 +182,7 @@ fn cluster_of(proxy: &Proxy, fleet: &PlannedFleet, flags: &ArgMatches) -> anyhow
 
 /// The region of a proxy that does not say where it stands: istiod knows it from the pod's node.
 fn region_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Option<String> {
-    let statuses = fleet.registry.clusters();
+    let statuses = fleet.registry.queries().clusters();
     match statuses.iter().find(|status| status.name == *cluster)?.regions.as_slice() {
         [region] => Some(region.to_string()),
         _ => None,
@@ -193,6 +193,7 @@ fn region_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Option<String> {
 fn gateways_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Gateways {
     let served = fleet
         .registry
+        .queries()
         .clusters()
         .into_iter()
         .filter(|status| status.name == *cluster || status.control_planes.contains(cluster));
@@ -209,14 +210,14 @@ fn compare(
 ) -> anyhow::Result<Vec<HostReport>> {
     let asked: Vec<&String> = flags.get_many("HOST").into_iter().flatten().collect();
     // Several istiods that serve a remote cluster all have the same for it.
-    let Some(cluster) = &fleet.registry.control_planes(cluster).pop_first() else {
+    let Some(cluster) = &fleet.registry.queries().control_planes(cluster).pop_first() else {
         bail!("no istiod of the fleet serves {cluster}: see the notes on its Istio namespace");
     };
     let is_meant = |host: &PlannedHost<'_>| {
         asked.is_empty()
             || asked.iter().any(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(host.objects.host.as_str()))
     };
-    let client = proxy.namespace.as_ref().and_then(|namespace| fleet.registry.client_namespace(cluster, namespace));
+    let client = proxy.namespace.as_ref().and_then(|namespace| fleet.registry.inputs().sidecar(cluster, namespace));
     let sidecar = client.map(|client| decide::sidecar(&client, fleet.registry.settings()));
     let desired: BTreeMap<WorkKey, Desired> = fleet.desired(cluster).into_iter().collect();
     let gateways = gateways_of(cluster, fleet);

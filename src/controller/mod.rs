@@ -57,7 +57,7 @@ impl Controller {
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = self.registry.dirty() => {}
+                () = self.registry.queue().changed() => {}
                 () = self.clock.reach(self.timers.next()) => {}
             }
             self.pass().await;
@@ -78,7 +78,7 @@ impl Controller {
             tokio::task::yield_now().await;
         }
         if self.registry.ready().is_ok() {
-            self.metrics.hosts.set(i64::try_from(self.registry.host_count()).unwrap_or(i64::MAX));
+            self.metrics.hosts.set(i64::try_from(self.registry.queries().host_count()).unwrap_or(i64::MAX));
             self.readiness.planned();
         }
     }
@@ -147,7 +147,7 @@ fn hand_over(
     mut desired: BTreeMap<ClusterName, Desired>,
 ) {
     desired.retain(|_, desired| !desired.is_nothing());
-    for cluster in registry.clusters_holding(unit) {
+    for cluster in registry.outputs().clusters_holding(unit) {
         desired.entry(cluster).or_insert_with(Desired::nothing);
     }
     match unit.cluster() {

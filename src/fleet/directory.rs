@@ -360,7 +360,7 @@ impl DirectoryCluster {
 
     /// What is read on the hub counts in every directory cluster: any of them may be the hub.
     fn kinds(&self, registry: &Registry) -> Vec<Kind> {
-        let watched = if self.is_hub { Vec::new() } else { registry.watched_kinds_in(&self.name) };
+        let watched = if self.is_hub { Vec::new() } else { registry.settings().watched_kinds_in(&self.name) };
         watched.into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
     }
 }

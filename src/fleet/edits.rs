@@ -174,11 +174,11 @@ mod tests {
         }
 
         fn runs(&self, name: &str) -> bool {
-            self.registry.services().contains(&ServiceKey::parse(name, "stage").unwrap())
+            self.registry.queries().services().contains(&ServiceKey::parse(name, "stage").unwrap())
         }
 
         fn state(&self, kind: Kind) -> KindState {
-            let clusters = self.registry.clusters();
+            let clusters = self.registry.queries().clusters();
             let west = clusters.iter().find(|c| c.name == self.cluster).unwrap();
             west.kinds.iter().find(|(k, _)| *k == kind).unwrap().1.clone()
         }

@@ -120,7 +120,7 @@ impl KubeCluster {
     }
 
     fn watch(&mut self, client: Client, first_answer: Option<FirstAnswer>) {
-        let istio_namespace = self.watcher.registry.istio_namespace(&self.name);
+        let istio_namespace = self.watcher.registry.queries().istio_namespace(&self.name);
         self.watcher.observer = self.watcher.observer.for_istio_namespace(istio_namespace);
         self.watcher.clients.put(&self.name, client.clone());
         let neighbours = Arc::new(Notify::new());

@@ -32,8 +32,9 @@ const REFILL: Duration = Duration::from_secs(60);
 pub async fn follow(registry: Arc<Registry>, cancel: CancellationToken) {
     let begun = Instant::now();
     let mut log = OutageLog::default();
+    let queries = registry.queries();
     loop {
-        for line in log.observe(&registry.reads(), begun.elapsed()) {
+        for line in log.observe(&queries.reads(), begun.elapsed()) {
             line.log();
         }
         let due = log.due().map(|due| tokio::time::Instant::from_std(begun + due));
@@ -45,7 +46,7 @@ pub async fn follow(registry: Arc<Registry>, cancel: CancellationToken) {
         };
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = registry.reads_changed() => {}
+            () = queries.reads_changed() => {}
             () = wait => {}
         }
     }

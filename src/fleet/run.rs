@@ -299,7 +299,7 @@ impl Members {
         let registry = self.watcher.registry.clone();
         registry.register(&name);
         let of_hub = first_answer.as_ref().map_or(&[][..], |_| Kind::OF_HUB);
-        let kinds = registry.watched_kinds_in(&name).into_iter().chain(of_hub.iter().copied()).collect();
+        let kinds = registry.settings().watched_kinds_in(&name).into_iter().chain(of_hub.iter().copied()).collect();
         let started = config
             .and_then(|config| KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer));
         match started {
@@ -380,8 +380,13 @@ impl Members {
         }
         let registry = &self.watcher.registry;
         registry.register(name);
-        let started =
-            KubeCluster::start(self.watcher.clone(), name.clone(), registry.watched_kinds_in(name), config, None);
+        let started = KubeCluster::start(
+            self.watcher.clone(),
+            name.clone(),
+            registry.settings().watched_kinds_in(name),
+            config,
+            None,
+        );
         match started {
             Ok(cluster) => {
                 self.running.insert(name.clone(), Some((cluster, Some(fingerprint))));
@@ -400,7 +405,7 @@ impl Members {
         let registry = &self.watcher.registry;
         registry.register(&name);
         let failure = ReadFailure::new(ReadCause::Kubeconfig, reason);
-        for kind in registry.watched_kinds_in(&name) {
+        for kind in registry.settings().watched_kinds_in(&name) {
             registry.unreadable(&name, kind, &failure, now_seconds());
         }
         self.running.entry(name).or_insert(None);

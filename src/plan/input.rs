@@ -1,6 +1,7 @@
 //! What planning takes: one service, host or namespace as plain data. Planning owns these types; the registry fills them.
 
 mod absence;
+mod observation;
 mod relative_weight;
 mod routing;
 
@@ -11,6 +12,7 @@ use std::{
 };
 
 pub use absence::{Absence, AbsenceReason};
+pub use observation::Observation;
 pub use relative_weight::RelativeWeight;
 pub use routing::{Proxied, RoutingInputs, RuledNamespace};
 
@@ -91,9 +93,9 @@ pub struct Source {
     /// What its own names end with: `<service>.<namespace>.svc.<domain>`.
     pub domain: Arc<str>,
     /// Its locality.
-    pub locality: Option<Locality>,
+    pub locality: Observation<Locality>,
     /// How other clusters reach it.
-    pub gateway: Option<GatewayAddress>,
+    pub gateway: Observation<GatewayAddress>,
     /// Its network, behind its gateway.
     pub network: Option<Arc<str>>,
     /// What is known of its pods.

@@ -18,14 +18,14 @@ use crate::{
 
 /// What one cluster's ServiceEntry says of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Standing {
+struct EntryRecord {
     service: Option<ServiceKey>,
     address: Option<Ipv4Addr>,
 }
 
 /// What a hand-written ServiceEntry says of a host that its owner handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer {
+pub(super) struct HostOffer {
     /// The service that it was written for, once it was taken over.
     pub(super) service: Option<ServiceKey>,
     pub(super) address: Option<Ipv4Addr>,
@@ -37,26 +37,26 @@ pub(super) struct Offer {
 struct HostState {
     holder: Option<ServiceKey>,
     waiting: BTreeSet<ServiceKey>,
-    standing: BTreeMap<ClusterName, Standing>,
+    entries: BTreeMap<ClusterName, EntryRecord>,
     /// Hand-written entries that were handed over. Their address is the host's before any other.
-    offers: BTreeMap<(ClusterName, ObjectId), Offer>,
+    offers: BTreeMap<(ClusterName, ObjectId), HostOffer>,
     address: Option<Ipv4Addr>,
 }
 
 impl HostState {
     fn addresses(&self) -> BTreeSet<Ipv4Addr> {
         let offered = self.offers.values().filter_map(|offer| offer.address);
-        self.standing.values().filter_map(|standing| standing.address).chain(offered).chain(self.address).collect()
+        self.entries.values().filter_map(|entry| entry.address).chain(offered).chain(self.address).collect()
     }
 
     /// The services that what stands of it was written for.
     fn written_for(&self) -> impl Iterator<Item = &ServiceKey> {
         let offered = self.offers.values().filter_map(|offer| offer.service.as_ref());
-        self.standing.values().filter_map(|standing| standing.service.as_ref()).chain(offered)
+        self.entries.values().filter_map(|entry| entry.service.as_ref()).chain(offered)
     }
 
     fn is_written(&self) -> bool {
-        !self.standing.is_empty() || !self.offers.is_empty()
+        !self.entries.is_empty() || !self.offers.is_empty()
     }
 
     fn is_held_by(&self, key: &ServiceKey) -> bool {
@@ -117,8 +117,8 @@ impl AddressBook {
         }
     }
 
-    /// A ServiceEntry of ours stands in `cluster`.
-    pub(super) fn stands(
+    /// Records a managed ServiceEntry in `cluster`.
+    pub(super) fn record_entry(
         &mut self,
         cluster: &ClusterName,
         host: Host,
@@ -127,12 +127,12 @@ impl AddressBook {
     ) {
         self.take(&host, address);
         self.change(&host, |state| {
-            state.standing.insert(cluster.clone(), Standing { service, address });
+            state.entries.insert(cluster.clone(), EntryRecord { service, address });
         });
     }
 
-    /// A hand-written ServiceEntry that its owner handed over stands in `cluster`.
-    pub(super) fn offered(&mut self, cluster: &ClusterName, id: &ObjectId, host: Host, offer: Offer) {
+    /// Records a hand-written ServiceEntry in `cluster` that its owner handed over.
+    pub(super) fn record_offer(&mut self, cluster: &ClusterName, id: &ObjectId, host: Host, offer: HostOffer) {
         self.take(&host, offer.address);
         self.change(&host, |state| {
             state.offers.insert((cluster.clone(), id.clone()), offer);
@@ -140,8 +140,8 @@ impl AddressBook {
         self.resettle(&host);
     }
 
-    /// It is gone, or its owner no longer hands it over.
-    pub(super) fn withdrawn(&mut self, cluster: &ClusterName, id: &ObjectId, host: &Host) {
+    /// Removes one that is gone, or that its owner no longer hands over.
+    pub(super) fn remove_offer(&mut self, cluster: &ClusterName, id: &ObjectId, host: &Host) {
         if self.hosts.contains_key(host) {
             self.change(host, |state| {
                 state.offers.remove(&(cluster.clone(), id.clone()));
@@ -182,29 +182,29 @@ impl AddressBook {
         }
     }
 
-    /// The ServiceEntry of `host` left `cluster`.
-    pub(super) fn falls(&mut self, cluster: &ClusterName, host: &Host) {
+    /// Removes the ServiceEntry of `host` in `cluster`.
+    pub(super) fn remove_entry(&mut self, cluster: &ClusterName, host: &Host) {
         if self.hosts.contains_key(host) {
             self.change(host, |state| {
-                state.standing.remove(cluster);
+                state.entries.remove(cluster);
             });
             self.forget_if_gone(host);
         }
     }
 
-    /// All ServiceEntries of a cluster are out of sight because it left the fleet.
+    /// Removes all ServiceEntries of a cluster that left the fleet.
     pub(super) fn forget_cluster(&mut self, cluster: &ClusterName) {
         let hosts: Vec<Host> = self
             .hosts
             .iter()
             .filter(|(_, state)| {
-                state.standing.contains_key(cluster) || state.offers.keys().any(|(of, _)| of == cluster)
+                state.entries.contains_key(cluster) || state.offers.keys().any(|(of, _)| of == cluster)
             })
             .map(|(host, _)| host.clone())
             .collect();
         for host in hosts {
             self.change(&host, |state| state.offers.retain(|(of, _), _| of != cluster));
-            self.falls(cluster, &host);
+            self.remove_entry(cluster, &host);
         }
     }
 
@@ -253,7 +253,7 @@ impl AddressBook {
                 state.waiting.remove(key);
                 self.settle_address(host, &mut outcome);
                 let anothers = |address: &Ipv4Addr| self.taken.get(address).is_some_and(|holder| holder != host);
-                let written = self.hosts[host].standing.values().filter_map(|standing| standing.address);
+                let written = self.hosts[host].entries.values().filter_map(|entry| entry.address);
                 let written: BTreeSet<Ipv4Addr> = written.filter(anothers).collect();
                 outcome.conflicts.extend(written.into_iter().map(|address| (host.clone(), address)));
             }
@@ -271,7 +271,7 @@ impl AddressBook {
     /// Keeps a host that nobody holds, and of which nothing stands, for the service whose default host it is.
     pub(super) fn reserve(&mut self, host: &Host, owner: &ServiceKey) {
         let state = self.hosts.entry(host.clone()).or_default();
-        if state.holder.is_none() && state.standing.is_empty() && state.written_for().next().is_none() {
+        if state.holder.is_none() && state.entries.is_empty() && state.written_for().next().is_none() {
             state.holder = Some(owner.clone());
             self.claims.entry(owner.clone()).or_default().push(host.clone());
         }
@@ -309,7 +309,7 @@ impl AddressBook {
         }
         let offered = self.offered_address(host);
         let mut votes: BTreeMap<Ipv4Addr, usize> = BTreeMap::new();
-        for address in state.standing.values().filter_map(|standing| standing.address) {
+        for address in state.entries.values().filter_map(|entry| entry.address) {
             *votes.entry(address).or_default() += 1;
         }
         let standing: Vec<Ipv4Addr> = {
@@ -442,9 +442,9 @@ mod tests {
         let mut book = book("240.0.0.0/16");
         let old = Ipv4Addr::new(240, 0, 77, 7);
         for cluster in ["east", "west"] {
-            book.stands(&ClusterName::parse(cluster).unwrap(), host("a.global"), Some(key("a")), Some(old));
+            book.record_entry(&ClusterName::parse(cluster).unwrap(), host("a.global"), Some(key("a")), Some(old));
         }
-        book.stands(
+        book.record_entry(
             &ClusterName::parse("north").unwrap(),
             host("a.global"),
             Some(key("a")),
@@ -458,8 +458,8 @@ mod tests {
         let mut book = book("240.0.0.0/16");
         let east = ClusterName::parse("east").unwrap();
         let shared = Ipv4Addr::new(240, 0, 9, 9);
-        book.stands(&east, host("b.global"), Some(key("b")), Some(shared));
-        book.stands(&east, host("a.global"), Some(key("a")), Some(shared));
+        book.record_entry(&east, host("b.global"), Some(key("b")), Some(shared));
+        book.record_entry(&east, host("a.global"), Some(key("a")), Some(shared));
         let b = book.claim(&key("b"), &[host("b.global")], &|_| true);
         assert_eq!(b.conflicts, [(host("b.global"), shared)]);
         assert_ne!(b.claims[0].address, Some(shared));
@@ -483,7 +483,7 @@ mod tests {
         let mut book = book("240.0.0.0/16");
         let before = address(&mut book, "a");
         let east = ClusterName::parse("east").unwrap();
-        book.stands(&east, host("a.global"), Some(key("a")), before);
+        book.record_entry(&east, host("a.global"), Some(key("a")), before);
         book.claim(&key("a"), &[], &|_| true);
         assert_eq!(address(&mut book, "a"), before);
     }
@@ -523,11 +523,11 @@ mod tests {
         let east = ClusterName::parse("east").unwrap();
         let one = Ipv4Addr::new(240, 0, 0, 1);
         // Written before a restart, and its service is gone: nobody claims it.
-        book.stands(&east, host("gone.global"), Some(key("gone")), Some(one));
+        book.record_entry(&east, host("gone.global"), Some(key("gone")), Some(one));
         // Written over with another address.
-        book.stands(&east, host("a.global"), Some(key("a")), Some(Ipv4Addr::new(240, 0, 0, 2)));
-        book.stands(&east, host("a.global"), Some(key("a")), Some(Ipv4Addr::new(240, 0, 0, 3)));
-        book.falls(&east, &host("gone.global"));
+        book.record_entry(&east, host("a.global"), Some(key("a")), Some(Ipv4Addr::new(240, 0, 0, 2)));
+        book.record_entry(&east, host("a.global"), Some(key("a")), Some(Ipv4Addr::new(240, 0, 0, 3)));
+        book.remove_entry(&east, &host("gone.global"));
         let all: BTreeSet<_> = ["a", "b", "c"].map(|name| address(&mut book, name).unwrap()).into();
         assert_eq!(all.len(), 3);
     }
@@ -537,7 +537,7 @@ mod tests {
         let east = ClusterName::parse("east").unwrap();
         for (runs, expected) in [(true, Some(key("b"))), (false, None)] {
             let mut book = book("240.0.0.0/16");
-            book.stands(&east, host("x.global"), Some(key("b")), None);
+            book.record_entry(&east, host("x.global"), Some(key("b")), None);
             assert_eq!(book.claim(&key("a"), &[host("x.global")], &|_| runs).claims[0].taken_by, expected);
         }
     }
@@ -554,27 +554,30 @@ mod tests {
         let mut book = book("240.0.0.0/24");
         let (east, west) = (ClusterName::parse("east").unwrap(), ClusterName::parse("west").unwrap());
         let id = |name: &str| ObjectId::new(Kind::ServiceEntry, "sync", name);
-        let offer =
-            |last: u8, adopted: bool| Offer { service: None, address: Some(Ipv4Addr::new(10, 77, 0, last)), adopted };
+        let offer = |last: u8, adopted: bool| HostOffer {
+            service: None,
+            address: Some(Ipv4Addr::new(10, 77, 0, last)),
+            adopted,
+        };
         let own = address(&mut book, "a").unwrap();
         // It is in use, and yet what clients of the hand-written entry know counts more.
-        book.stands(&west, host("a.global"), Some(key("a")), Some(own));
-        book.offered(&east, &id("by-hand"), host("a.global"), offer(1, false));
+        book.record_entry(&west, host("a.global"), Some(key("a")), Some(own));
+        book.record_offer(&east, &id("by-hand"), host("a.global"), offer(1, false));
         assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
         // One that was taken over already is not outvoted.
-        book.offered(&east, &id("by-hand"), host("a.global"), offer(1, true));
+        book.record_offer(&east, &id("by-hand"), host("a.global"), offer(1, true));
         for (cluster, name) in [(&west, "first"), (&west, "second")] {
-            book.offered(cluster, &id(name), host("a.global"), offer(2, false));
+            book.record_offer(cluster, &id(name), host("a.global"), offer(2, false));
         }
         assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
         // Its owner takes it back: the address stays the host's.
-        book.withdrawn(&east, &id("by-hand"), &host("a.global"));
-        book.withdrawn(&west, &id("first"), &host("a.global"));
-        book.withdrawn(&west, &id("second"), &host("a.global"));
+        book.remove_offer(&east, &id("by-hand"), &host("a.global"));
+        book.remove_offer(&west, &id("first"), &host("a.global"));
+        book.remove_offer(&west, &id("second"), &host("a.global"));
         assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
         // The address that it had before is free once nothing stands with it.
         assert_eq!(book.taken.get(&own), Some(&host("a.global")));
-        book.falls(&west, &host("a.global"));
+        book.remove_entry(&west, &host("a.global"));
         assert_eq!(book.taken.get(&own), None);
     }
 
@@ -584,14 +587,14 @@ mod tests {
         let east = ClusterName::parse("east").unwrap();
         let id = ObjectId::new(Kind::ServiceEntry, "sync", "by-hand");
         let others = address(&mut book, "b").unwrap();
-        let offer = |address| Offer { service: None, address: Some(address), adopted: false };
-        book.offered(&east, &id, host("a.global"), offer(others));
+        let offer = |address| HostOffer { service: None, address: Some(address), adopted: false };
+        book.record_offer(&east, &id, host("a.global"), offer(others));
         let own = address(&mut book, "a").unwrap();
         assert_ne!(own, others);
         assert_eq!(address(&mut book, "b"), Some(others));
         // Nobody publishes the host yet: its address is given to nobody else, and is its own when somebody does.
         let of_c = address(&mut super::tests::book("240.0.0.0/24"), "c").unwrap();
-        book.offered(&east, &id, host("z.global"), offer(of_c));
+        book.record_offer(&east, &id, host("z.global"), offer(of_c));
         assert_ne!(address(&mut book, "c"), Some(of_c));
         assert_eq!(address(&mut book, "z"), Some(of_c));
         book.forget_cluster(&east);

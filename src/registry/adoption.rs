@@ -5,10 +5,13 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use super::{
-    NoteSource, Registry,
-    cluster_state::ClusterState,
-    cluster_state::outputs::{OutputIndex, hand_written_for},
+    NoteSource, OutputQueries, Registry,
+    cluster_state::{
+        ClusterState,
+        outputs::{OutputIndex, hand_written_for},
+    },
     dirty::Trigger,
+    effects, notes, writing,
 };
 use crate::{
     istio::Owner,
@@ -88,122 +91,123 @@ fn resolve(standing: &OutputIndex, host: &Host, address: Option<Ipv4Addr>, sync_
     resolved
 }
 
-impl Registry {
-    /// An object that its owner hands over, or takes back, becomes one of another sort: what it was ends.
-    pub(super) fn reclassify(&self, cluster: &ClusterName, object: &Observed) {
-        let id = object.id();
-        match object {
-            Observed::Written(_) => {
-                let effects = self.in_cluster_state(cluster, |state| state.remove_user_object(id, &self.settings));
-                self.spread(cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
-            }
-            Observed::Workload(_) | Observed::Route(_) | Observed::HostOverride(_) | Observed::Other(_)
-                if Kind::WRITTEN.contains(&id.kind) =>
-            {
-                self.remove_written(cluster, id);
-            }
-            _ => {}
-        }
-    }
-
-    /// Adds to each claim what was handed over for its host; tells what was handed over and stays.
-    pub(super) fn with_adopted(
-        &self,
-        claims: &mut [crate::plan::input::Claim],
-    ) -> Vec<(ClusterName, ObjectId, String)> {
-        let mut left = Vec::new();
-        for claim in claims.iter_mut().filter(|claim| claim.taken_by.is_none()) {
-            let key = claim.host.as_str().to_ascii_lowercase();
-            let any = |state: &ClusterState| state.outputs.hand_written(&key).next().is_some();
-            for state in self.cluster_states.iter().filter(|state| any(state)) {
-                let Resolved { pair, left: stays } =
-                    resolve(&state.outputs, &claim.host, claim.address, &self.settings.sync_namespace);
-                claim.adopted.extend(pair.map(|pair| (state.key().clone(), pair)));
-                left.extend(stays.into_iter().map(|(id, reason)| (state.key().clone(), id, reason)));
-            }
-        }
-        left.sort();
-        left
-    }
-
-    /// Notes what was handed over for the hosts of a service and stays as it is.
-    pub(super) fn note_left(&self, key: &ServiceKey, left: Vec<(ClusterName, ObjectId, String)>) {
-        let note = |(cluster, id, reason): (ClusterName, ObjectId, String)| Note {
-            kind: NoteKind::NotAdopted,
-            object: id.in_cluster(&cluster),
-            service: Some(key.clone()),
-            message: format!("{reason}; it is left alone"),
-        };
-        self.notes.put(NoteSource::Fleet(format!("adoption for {key}")), left.into_iter().map(note).collect());
-    }
-
-    /// Notes what keeps an object that was handed over from being taken over, as far as the object alone tells.
-    pub(super) fn note_adoption(&self, cluster: &ClusterName, written: &Written) {
-        let reason = written.adoption.as_ref().and_then(|adoption| match &adoption.stage {
-            AdoptionStage::Impossible(reason) => Some(reason),
-            _ => None,
-        });
-        let message = reason.map(|reason| format!("{reason}; it is left alone"));
-        self.note_object(cluster, &written.id, NoteKind::NotAdopted, message);
-    }
-
+impl OutputQueries<'_> {
     /// The entry that keeps Tradewind from making `wanted` for a host: one that somebody made in the sync namespace, or whose
     /// owner took it back. Istio unites the endpoints of all entries for a host in one namespace.
     #[must_use]
     pub fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId> {
-        let state = self.cluster_states.get(cluster)?;
+        let state = self.registry.fleet.get(cluster)?;
         let is_in_the_way = |written: &&Arc<Written>| {
             let stays = written
                 .adoption
                 .as_ref()
                 .is_some_and(|adoption| matches!(adoption.stage, AdoptionStage::Recalled | AdoptionStage::Declined));
-            let beside = written.owner == Owner::Foreign && *written.id.namespace == *self.settings.sync_namespace;
+            let beside =
+                written.owner == Owner::Foreign && *written.id.namespace == *self.registry.settings.sync_namespace;
             written.id.kind == Kind::ServiceEntry && written.id != *wanted && (stays || beside)
         };
         let host = host.to_ascii_lowercase();
         state.outputs.hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
     }
+}
 
-    /// The namespaces other than the sync namespace in which the entry for a host stands, or is about to.
-    pub(super) fn entry_namespaces(&self, state: &ClusterState, host: &Host) -> BTreeSet<Arc<str>> {
-        let sync_namespace = &*self.settings.sync_namespace;
-        let standing = &state.outputs;
-        let own = ObjectId::new(Kind::ServiceEntry, sync_namespace, &host.service_entry_name());
-        let has_own = standing.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
-        let counts = |written: &&Arc<Written>| {
-            let stage = written.adoption.as_ref().map(|adoption| &adoption.stage);
-            match stage {
-                Some(AdoptionStage::Requested | AdoptionStage::Adopted | AdoptionStage::Recalled) => true,
-                Some(AdoptionStage::Declined) => !has_own,
-                Some(AdoptionStage::Impossible(_)) | None => false,
-            }
-        };
-        let key = host.as_str().to_ascii_lowercase();
-        let entries = standing.hand_written(&key);
-        let entries = entries.filter(|written| written.id.kind == Kind::ServiceEntry).filter(counts);
-        entries.map(|written| written.id.namespace.clone()).filter(|of| **of != *sync_namespace).collect()
-    }
-
-    /// Hand-written objects for a host, in lower case, that were handed over although no service is published under it.
-    pub(super) fn handed_over_in_vain(&self, host: &str) -> Vec<(ClusterName, ObjectId)> {
-        let is_held = |host: &Host| self.addresses.lock().is_held(host);
-        if Host::parse(host).is_ok_and(|host| is_held(&host)) {
-            return Vec::new();
+/// An object that its owner hands over, or takes back, becomes one of another sort: what it was ends.
+pub(super) fn reclassify(registry: &Registry, cluster: &ClusterName, object: &Observed) {
+    let id = object.id();
+    match object {
+        Observed::Written(_) => {
+            let effects = registry.fleet.update(cluster, |state| state.remove_user_object(id, &registry.settings));
+            effects::propagate_effects(registry, cluster, effects, &Trigger::Object(cluster.clone(), id.clone()));
         }
-        let mut found = Vec::new();
-        for state in &self.cluster_states {
-            let requested = |written: &&Arc<Written>| handed_over(written).is_some() && !is_adopted(written);
-            let ids = state.outputs.hand_written(host).filter(requested).map(|written| written.id.clone());
-            found.extend(ids.map(|id| (state.key().clone(), id)));
+        Observed::Workload(_) | Observed::Route(_) | Observed::HostOverride(_) | Observed::Other(_)
+            if Kind::WRITTEN.contains(&id.kind) =>
+        {
+            writing::remove_written(registry, cluster, id);
         }
-        found.sort();
-        found
+        _ => {}
     }
+}
 
-    /// The services for whose hosts a hand-written object counts.
-    pub(super) fn affected_by_adoption(&self, written: &Written) -> Vec<ServiceKey> {
-        let hosts = hand_written_for(written);
-        let hosts = hosts.iter().filter_map(|host| Host::parse(host).ok());
-        hosts.flat_map(|host| self.addresses.lock().interested_in(&host)).collect()
+/// Adds to each claim what was handed over for its host; tells what was handed over and stays.
+pub(super) fn with_adopted(
+    registry: &Registry,
+    claims: &mut [crate::plan::input::Claim],
+) -> Vec<(ClusterName, ObjectId, String)> {
+    let mut left = Vec::new();
+    for claim in claims.iter_mut().filter(|claim| claim.taken_by.is_none()) {
+        let key = claim.host.as_str().to_ascii_lowercase();
+        let any = |state: &ClusterState| state.outputs.hand_written(&key).next().is_some();
+        for state in registry.fleet.iter().filter(|state| any(state)) {
+            let Resolved { pair, left: stays } =
+                resolve(&state.outputs, &claim.host, claim.address, &registry.settings.sync_namespace);
+            claim.adopted.extend(pair.map(|pair| (state.name().clone(), pair)));
+            left.extend(stays.into_iter().map(|(id, reason)| (state.name().clone(), id, reason)));
+        }
     }
+    left.sort();
+    left
+}
+
+/// Notes what was handed over for the hosts of a service and stays as it is.
+pub(super) fn note_left(registry: &Registry, key: &ServiceKey, left: Vec<(ClusterName, ObjectId, String)>) {
+    let note = |(cluster, id, reason): (ClusterName, ObjectId, String)| Note {
+        kind: NoteKind::NotAdopted,
+        object: id.in_cluster(&cluster),
+        service: Some(key.clone()),
+        message: format!("{reason}; it is left alone"),
+    };
+    registry.notes.put(NoteSource::Fleet(format!("adoption for {key}")), left.into_iter().map(note).collect());
+}
+
+/// Notes what keeps an object that was handed over from being taken over, as far as the object alone tells.
+pub(super) fn note_adoption(registry: &Registry, cluster: &ClusterName, written: &Written) {
+    let reason = written.adoption.as_ref().and_then(|adoption| match &adoption.stage {
+        AdoptionStage::Impossible(reason) => Some(reason),
+        _ => None,
+    });
+    let message = reason.map(|reason| format!("{reason}; it is left alone"));
+    notes::note_object(registry, cluster, &written.id, NoteKind::NotAdopted, message);
+}
+
+/// The namespaces other than the sync namespace in which the entry for a host stands, or is about to.
+pub(super) fn entry_namespaces(registry: &Registry, state: &ClusterState, host: &Host) -> BTreeSet<Arc<str>> {
+    let sync_namespace = &*registry.settings.sync_namespace;
+    let standing = &state.outputs;
+    let own = ObjectId::new(Kind::ServiceEntry, sync_namespace, &host.service_entry_name());
+    let has_own = standing.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
+    let counts = |written: &&Arc<Written>| {
+        let stage = written.adoption.as_ref().map(|adoption| &adoption.stage);
+        match stage {
+            Some(AdoptionStage::Requested | AdoptionStage::Adopted | AdoptionStage::Recalled) => true,
+            Some(AdoptionStage::Declined) => !has_own,
+            Some(AdoptionStage::Impossible(_)) | None => false,
+        }
+    };
+    let key = host.as_str().to_ascii_lowercase();
+    let entries = standing.hand_written(&key);
+    let entries = entries.filter(|written| written.id.kind == Kind::ServiceEntry).filter(counts);
+    entries.map(|written| written.id.namespace.clone()).filter(|of| **of != *sync_namespace).collect()
+}
+
+/// Hand-written objects for a host, in lower case, that were handed over although no service is published under it.
+pub(super) fn handed_over_in_vain(registry: &Registry, host: &str) -> Vec<(ClusterName, ObjectId)> {
+    let is_held = |host: &Host| registry.hosts.lock().is_held(host);
+    if Host::parse(host).is_ok_and(|host| is_held(&host)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for state in registry.fleet.iter() {
+        let requested = |written: &&Arc<Written>| handed_over(written).is_some() && !is_adopted(written);
+        let ids = state.outputs.hand_written(host).filter(requested).map(|written| written.id.clone());
+        found.extend(ids.map(|id| (state.name().clone(), id)));
+    }
+    found.sort();
+    found
+}
+
+/// The services for whose hosts a hand-written object counts.
+pub(super) fn affected_by_adoption(registry: &Registry, written: &Written) -> Vec<ServiceKey> {
+    let hosts = hand_written_for(written);
+    let hosts = hosts.iter().filter_map(|host| Host::parse(host).ok());
+    hosts.flat_map(|host| registry.hosts.lock().interested_in(&host)).collect()
 }

@@ -1,12 +1,13 @@
 //! In which clusters something is found, so that a service asks those and not the whole fleet.
 //!
-//! Follows what the cluster_states hold; decides nothing.
+//! Follows what the cluster states hold; decides nothing.
 
 use std::{collections::BTreeSet, hash::Hash, sync::Arc};
 
-use dashmap::DashMap;
-
-use super::Registry;
+use super::{
+    fleet::Fleet,
+    locks::{Rank, RankedMap},
+};
 use crate::model::{ClusterName, Identity, ServiceKey};
 
 /// Clusters, sorted: mostly few, and mostly read.
@@ -14,11 +15,11 @@ pub(super) type Clusters = Arc<[ClusterName]>;
 
 /// The clusters in which each of many things is found.
 #[derive(Debug)]
-pub(super) struct ClusterIndex<K: Eq + Hash>(DashMap<K, Clusters>);
+pub(super) struct ClusterIndex<K: Eq + Hash>(RankedMap<K, Clusters>);
 
 impl<K: Eq + Hash> Default for ClusterIndex<K> {
     fn default() -> Self {
-        Self(DashMap::new())
+        Self(RankedMap::new(Rank::ClusterIndex))
     }
 }
 
@@ -41,10 +42,10 @@ impl<K: Clone + Eq + Hash> ClusterIndex<K> {
         self.0.iter().map(|entry| entry.key().clone()).collect()
     }
 
-    /// Looks again whether a cluster holds something; answers whether any does now. Several informers of a cluster may do so
-    /// at once: who looks last counts, because it looks while no other may note what it saw.
-    fn look(&self, key: &K, cluster: &ClusterName, is_there: impl FnOnce() -> bool) -> bool {
-        let mut clusters = self.0.entry(key.clone()).or_default();
+    /// Brings an entry in line with whether a cluster holds something; answers whether any cluster does now. Several informers of
+    /// a cluster may do so at once: the check runs under the entry lock, so the last writer wins.
+    fn refresh(&self, key: &K, cluster: &ClusterName, is_there: impl FnOnce() -> bool) -> bool {
+        let mut clusters = self.0.get_or_insert_with(key.clone(), Clusters::default);
         match (is_there(), clusters.binary_search(cluster)) {
             (true, Err(at)) => {
                 let (before, behind) = clusters.split_at(at);
@@ -56,19 +57,51 @@ impl<K: Clone + Eq + Hash> ClusterIndex<K> {
         let is_anywhere = !clusters.is_empty();
         drop(clusters);
         if !is_anywhere {
-            self.0.remove_if(key, |_, clusters| clusters.is_empty());
+            self.0.remove_if(key, |clusters| clusters.is_empty());
         }
         is_anywhere
     }
 }
 
-impl Registry {
-    /// Brings the indexes of a service in line with one cluster's state.
-    pub(super) fn recount(&self, key: &ServiceKey, cluster: &ClusterName) {
-        // While no other may look: whether it is anywhere and whether it is listed must agree.
-        let mut services = self.services_of.entry(key.identity.clone()).or_default();
-        let is_anywhere = self.clusters_of.look(key, cluster, || {
-            self.cluster_states.get(cluster).is_some_and(|state| state.workloads.runs(key) || state.outputs.holds(key))
+/// Which clusters to ask about a service, an identity or a policy.
+#[derive(Debug)]
+pub(super) struct ServiceIndex {
+    /// Where each service runs or has managed objects.
+    pub(super) clusters_of: ClusterIndex<ServiceKey>,
+    /// Where workloads or clients of each identity run.
+    pub(super) running: ClusterIndex<Identity>,
+    /// Where policies name each service.
+    pub(super) named: ClusterIndex<ServiceKey>,
+    /// Where RoutingPolicies name a service of each identity.
+    pub(super) named_for_routing: ClusterIndex<Identity>,
+    /// The services of each identity that run or have managed objects anywhere.
+    services_of: RankedMap<Identity, BTreeSet<ServiceKey>>,
+}
+
+impl Default for ServiceIndex {
+    fn default() -> Self {
+        Self {
+            clusters_of: ClusterIndex::default(),
+            running: ClusterIndex::default(),
+            named: ClusterIndex::default(),
+            named_for_routing: ClusterIndex::default(),
+            services_of: RankedMap::new(Rank::ServicesOf),
+        }
+    }
+}
+
+impl ServiceIndex {
+    /// The services of an identity that run or have managed objects anywhere.
+    pub(super) fn services_of(&self, identity: &Identity) -> BTreeSet<ServiceKey> {
+        self.services_of.get(identity).map(|services| services.clone()).unwrap_or_default()
+    }
+
+    /// Brings the indexes of a service in line with the state of one cluster.
+    pub(super) fn refresh_service(&self, fleet: &Fleet, key: &ServiceKey, cluster: &ClusterName) {
+        // Under the entry lock: whether it is anywhere and whether it is listed must agree.
+        let mut services = self.services_of.get_or_insert_with(key.identity.clone(), BTreeSet::new);
+        let is_anywhere = self.clusters_of.refresh(key, cluster, || {
+            fleet.get(cluster).is_some_and(|state| state.workloads.runs(key) || state.outputs.holds(key))
         });
         if is_anywhere {
             services.insert(key.clone());
@@ -77,24 +110,23 @@ impl Registry {
         }
         drop(services);
         if !is_anywhere {
-            self.services_of.remove_if(&key.identity, |_, services| services.is_empty());
+            self.services_of.remove_if(&key.identity, BTreeSet::is_empty);
         }
     }
 
-    /// Looks again whether workloads or clients of an identity run in a cluster.
-    pub(super) fn recount_identity(&self, identity: &Identity, cluster: &ClusterName) {
-        self.running.look(identity, cluster, || {
-            self.cluster_states.get(cluster).is_some_and(|state| state.workloads.identities().has(identity))
+    /// Brings the index of identities in line with whether workloads or clients of one run in a cluster.
+    pub(super) fn refresh_identity(&self, fleet: &Fleet, identity: &Identity, cluster: &ClusterName) {
+        self.running.refresh(identity, cluster, || {
+            fleet.get(cluster).is_some_and(|state| state.workloads.identities().has(identity))
         });
     }
 
-    /// Looks again whether policies of a cluster name a service.
-    pub(super) fn recount_policies(&self, key: &ServiceKey, cluster: &ClusterName) {
-        self.named
-            .look(key, cluster, || self.cluster_states.get(cluster).is_some_and(|state| state.policies.any_names(key)));
-        self.named_for_routing.look(&key.identity, cluster, || {
+    /// Brings the indexes of policies in line with whether those of a cluster name a service.
+    pub(super) fn refresh_policies(&self, fleet: &Fleet, key: &ServiceKey, cluster: &ClusterName) {
+        self.named.refresh(key, cluster, || fleet.get(cluster).is_some_and(|state| state.policies.any_names(key)));
+        self.named_for_routing.refresh(&key.identity, cluster, || {
             let of_identity = |named: &ServiceKey| named.identity == key.identity;
-            self.cluster_states.get(cluster).is_some_and(|state| state.policies.routing.keys().any(of_identity))
+            fleet.get(cluster).is_some_and(|state| state.policies.routing.keys().any(of_identity))
         });
     }
 }
@@ -105,15 +137,15 @@ mod tests {
 
     #[test]
     fn what_is_nowhere_takes_no_room() {
-        let presence: ClusterIndex<u8> = ClusterIndex::default();
+        let index: ClusterIndex<u8> = ClusterIndex::default();
         let [east, west] = ["east", "west"].map(|name| ClusterName::parse(name).unwrap());
-        assert!(presence.look(&1, &west, || true));
-        assert!(presence.look(&1, &east, || true));
-        assert_eq!(*presence.of(&1), [east.clone(), west.clone()]);
-        assert!(presence.look(&1, &west, || false));
-        assert_eq!(presence.of(&1).iter().collect::<Vec<_>>(), [&east]);
-        assert!(!presence.look(&1, &east, || false));
-        assert!(!presence.look(&2, &east, || false));
-        assert!(!presence.has(&1) && !presence.has(&2) && presence.keys().is_empty());
+        assert!(index.refresh(&1, &west, || true));
+        assert!(index.refresh(&1, &east, || true));
+        assert_eq!(*index.of(&1), [east.clone(), west.clone()]);
+        assert!(index.refresh(&1, &west, || false));
+        assert_eq!(index.of(&1).iter().collect::<Vec<_>>(), [&east]);
+        assert!(!index.refresh(&1, &east, || false));
+        assert!(!index.refresh(&2, &east, || false));
+        assert!(!index.has(&1) && !index.has(&2) && index.keys().is_empty());
     }
 }

@@ -8,7 +8,15 @@ use std::{
     sync::Arc,
 };
 
-use super::{Registry, Trigger, cluster_state::ClusterState};
+use parking_lot::RwLockReadGuard;
+
+use super::{
+    Queries, Registry, Trigger, client_namespaces,
+    cluster_state::ClusterState,
+    dirty,
+    locks::{Guard, Rank, RankedRwLock},
+    topology_notes,
+};
 use crate::{
     config::Sidecars,
     istio::keys,
@@ -17,205 +25,243 @@ use crate::{
 };
 
 /// The remote clusters of the fleet, each with the clusters whose istiods serve it: none where it names nobody of the fleet.
-pub(super) type Remotes = BTreeMap<ClusterName, BTreeSet<ClusterName>>;
+type Remotes = BTreeMap<ClusterName, BTreeSet<ClusterName>>;
 
-impl Registry {
+/// Whose istiods serve which cluster.
+#[derive(Debug)]
+pub(super) struct ControlPlanes(RankedRwLock<Remotes>);
+
+impl Default for ControlPlanes {
+    fn default() -> Self {
+        Self(RankedRwLock::new(Rank::ControlPlanes, Remotes::new()))
+    }
+}
+
+impl ControlPlanes {
+    /// The remote clusters, each with those that serve it.
+    pub(super) fn read(&self) -> Guard<RwLockReadGuard<'_, Remotes>> {
+        self.0.read()
+    }
+
+    /// The clusters whose istiods serve the proxies of a cluster: itself, unless its Istio namespace names others.
+    pub(super) fn of(&self, cluster: &ClusterName) -> BTreeSet<ClusterName> {
+        self.read().get(cluster).cloned().unwrap_or_else(|| [cluster.clone()].into())
+    }
+
+    /// Whether the proxies of a cluster are served by others, so that nothing is written there.
+    pub(super) fn is_remote(&self, cluster: &ClusterName) -> bool {
+        self.read().contains_key(cluster)
+    }
+
+    /// Makes `remotes` the remote clusters; answers those before.
+    fn replace(&self, remotes: Remotes) -> Remotes {
+        std::mem::replace(&mut *self.0.write(), remotes)
+    }
+}
+
+impl Queries<'_> {
     /// The clusters whose istiods serve the proxies of a cluster: itself, unless its Istio namespace names others.
     #[must_use]
     pub fn control_planes(&self, cluster: &ClusterName) -> BTreeSet<ClusterName> {
-        self.remotes.read().get(cluster).cloned().unwrap_or_else(|| [cluster.clone()].into())
+        self.registry.control_planes.of(cluster)
     }
 
     /// Whether the proxies of a cluster are served by others, so that nothing is written there.
     #[must_use]
     pub fn is_remote(&self, cluster: &ClusterName) -> bool {
-        self.remotes.read().contains_key(cluster)
+        self.registry.control_planes.is_remote(cluster)
     }
+}
 
-    /// The other clusters whose proxies read what is written into a cluster, sorted.
-    pub(super) fn remotes_of(&self, cluster: &ClusterName) -> Vec<ClusterName> {
-        let remotes = self.remotes.read();
-        remotes.iter().filter(|(_, planes)| planes.contains(cluster)).map(|(remote, _)| remote.clone()).collect()
-    }
+/// The other clusters whose proxies read what is written into a cluster, sorted.
+pub(super) fn remotes_of(registry: &Registry, cluster: &ClusterName) -> Vec<ClusterName> {
+    let remotes = registry.control_planes.read();
+    remotes.iter().filter(|(_, planes)| planes.contains(cluster)).map(|(remote, _)| remote.clone()).collect()
+}
 
-    /// Looks again at who serves whom, and plans everything again where that changed.
-    pub(super) fn recount_control_planes(&self, of: &ClusterName) {
-        let mut named: Remotes = BTreeMap::new();
-        for state in self.cluster_states.iter().filter(|state| state.freshness.watches(Kind::ServiceEntry)) {
-            let planes = state.topology.control_planes();
-            if state.freshness.knows(Kind::Namespace)
-                && !planes.is_empty()
-                && !planes.iter().any(|of| **of == *state.key().as_str())
-            {
-                let planes = planes.iter().filter_map(|name| ClusterName::parse(name).ok());
-                named.insert(state.key().clone(), planes.collect());
-            }
-        }
-        let written: Vec<(ClusterName, ClusterName)> = self
-            .cluster_states
-            .iter()
-            .flat_map(|state| {
-                let read_in = state.outputs.read_in().filter(|reader| *reader != state.key());
-                read_in.map(|reader| (reader.clone(), state.key().clone())).collect::<Vec<_>>()
-            })
-            .collect();
-        for (remote, plane) in written {
-            if self.cluster_states.get(&remote).is_some_and(|state| !state.freshness.knows(Kind::Namespace)) {
-                named.entry(remote).or_default().insert(plane);
-            }
-        }
-        let remotes: Remotes = named
-            .iter()
-            .map(|(remote, planes)| {
-                let serves =
-                    |plane: &&ClusterName| self.cluster_states.contains_key(*plane) && !named.contains_key(*plane);
-                (remote.clone(), planes.iter().filter(serves).cloned().collect())
-            })
-            .collect();
-        let before = std::mem::replace(&mut *self.remotes.write(), remotes.clone());
-        if before != remotes {
-            for (remote, planes) in &before {
-                let state = self.cluster_states.get(remote);
-                let sidecars =
-                    self.sidecars_at(planes, state.iter().flat_map(|state| state.workloads.client_namespaces()));
-                self.mark_for(sidecars, &Trigger::Cluster(of.clone()));
-            }
-            before.keys().chain(remotes.keys()).for_each(|cluster| self.note_place(cluster));
-            self.mark_everything(&Trigger::Cluster(of.clone()));
+/// Looks again at who serves whom, and plans everything again where that changed.
+pub(super) fn refresh(registry: &Registry, of: &ClusterName) {
+    let mut named: Remotes = BTreeMap::new();
+    for state in registry.fleet.iter().filter(|state| state.freshness.watches(Kind::ServiceEntry)) {
+        let planes = state.topology.control_planes();
+        if state.freshness.knows(Kind::Namespace)
+            && !planes.is_empty()
+            && !planes.iter().any(|of| **of == *state.name().as_str())
+        {
+            let planes = planes.iter().filter_map(|name| ClusterName::parse(name).ok());
+            named.insert(state.name().clone(), planes.collect());
         }
     }
-
-    /// What is wrong with whom a cluster names as those that serve it.
-    pub(super) fn note_of_control_planes(&self, state: &ClusterState) -> Option<Note> {
-        let planes = self.remotes.read().get(state.name()).cloned()?;
-        let named = state.topology.control_planes();
-        let missing: Vec<&str> =
-            named.iter().map(|name| &**name).filter(|name| !planes.iter().any(|of| of.as_str() == *name)).collect();
-        if missing.is_empty() {
-            return None;
-        }
-        let then = if planes.is_empty() { "nothing is written for its clients" } else { "the others count" };
-        Some(Note {
-            kind: NoteKind::ClusterFactInvalid,
-            object: ObjectId::new(Kind::Namespace, "", state.namespaces.of_istio()).in_cluster(state.name()),
-            service: None,
-            message: format!(
-                "the annotation {} names {}, which is no cluster of the fleet with an istiod of its own; {then}",
-                keys::CONTROL_PLANE_CLUSTERS,
-                missing.join(", ")
-            ),
+    let written: Vec<(ClusterName, ClusterName)> = registry
+        .fleet
+        .iter()
+        .flat_map(|state| {
+            let read_in = state.outputs.read_in().filter(|reader| *reader != state.name());
+            read_in.map(|reader| (reader.clone(), state.name().clone())).collect::<Vec<_>>()
         })
-    }
-
-    /// Whether it is not known who runs in a remote cluster, or where.
-    fn is_unread(&self, remote: &ClusterName) -> bool {
-        self.cluster_states.get(remote).is_none_or(|state| {
-            state.freshness.is_loading()
-                || !state.coverage().dependents()
-                || !state.freshness.knows(Kind::Namespace)
-                || (state.topology.regions().is_empty() && !state.freshness.knows(Kind::Node))
-        })
-    }
-
-    /// Whether clients of a cluster's istiod are not known, so that nothing may be taken away from them.
-    pub(super) fn misses_readers(&self, cluster: &ClusterName) -> bool {
-        self.remotes_of(cluster).iter().any(|remote| self.is_unread(remote))
-    }
-
-    /// Gives what remote clusters should have to those whose istiods serve them.
-    pub(super) fn at_control_planes(
-        &self,
-        key: &ServiceKey,
-        targets: Vec<Target>,
-        standing: &[ClusterName],
-    ) -> Vec<Target> {
-        let remotes = self.remotes.read().clone();
-        if remotes.is_empty() {
-            return targets;
+        .collect();
+    for (remote, plane) in written {
+        if registry.fleet.get(&remote).is_some_and(|state| !state.freshness.knows(Kind::Namespace)) {
+            named.entry(remote).or_default().insert(plane);
         }
-        let mut gathered: BTreeMap<ClusterName, Target> = BTreeMap::new();
-        for target in targets {
-            let planes = self.control_planes(&target.cluster);
-            for plane in planes {
-                let here = Target { cluster: plane.clone(), ..target.clone() };
-                match gathered.get_mut(&plane) {
-                    Some(known) => known.join(here),
-                    None => drop(gathered.insert(plane, here)),
-                }
+    }
+    let remotes: Remotes = named
+        .iter()
+        .map(|(remote, planes)| {
+            let serves = |plane: &&ClusterName| registry.fleet.has(*plane) && !named.contains_key(*plane);
+            (remote.clone(), planes.iter().filter(serves).cloned().collect())
+        })
+        .collect();
+    let before = registry.control_planes.replace(remotes.clone());
+    if before != remotes {
+        for (remote, planes) in &before {
+            let state = registry.fleet.get(remote);
+            let sidecars =
+                sidecars_at(registry, planes, state.iter().flat_map(|state| state.workloads.client_namespaces()));
+            dirty::mark_for(registry, sidecars, &Trigger::Cluster(of.clone()));
+        }
+        before.keys().chain(remotes.keys()).for_each(|cluster| topology_notes::note_topology(registry, cluster));
+        dirty::mark_everything(registry, &Trigger::Cluster(of.clone()));
+    }
+}
+
+/// What is wrong with whom a cluster names as those that serve it.
+pub(super) fn note_of_control_planes(registry: &Registry, state: &ClusterState) -> Option<Note> {
+    let planes = registry.control_planes.read().get(state.name()).cloned()?;
+    let named = state.topology.control_planes();
+    let missing: Vec<&str> =
+        named.iter().map(|name| &**name).filter(|name| !planes.iter().any(|of| of.as_str() == *name)).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let then = if planes.is_empty() { "nothing is written for its clients" } else { "the others count" };
+    Some(Note {
+        kind: NoteKind::ClusterFactInvalid,
+        object: ObjectId::new(Kind::Namespace, "", state.namespaces.of_istio()).in_cluster(state.name()),
+        service: None,
+        message: format!(
+            "the annotation {} names {}, which is no cluster of the fleet with an istiod of its own; {then}",
+            keys::CONTROL_PLANE_CLUSTERS,
+            missing.join(", ")
+        ),
+    })
+}
+
+/// Whether it is not known who runs in a remote cluster, or where.
+pub(super) fn is_unread(registry: &Registry, remote: &ClusterName) -> bool {
+    registry.fleet.get(remote).is_none_or(|state| {
+        state.freshness.is_loading()
+            || !state.coverage().dependents()
+            || !state.freshness.knows(Kind::Namespace)
+            || (state.topology.regions().is_empty() && !state.freshness.knows(Kind::Node))
+    })
+}
+
+/// Whether clients of a cluster's istiod are not known, so that nothing may be taken away from them.
+pub(super) fn misses_readers(registry: &Registry, cluster: &ClusterName) -> bool {
+    remotes_of(registry, cluster).iter().any(|remote| is_unread(registry, remote))
+}
+
+/// Gives what remote clusters should have to those whose istiods serve them.
+pub(super) fn at_control_planes(
+    registry: &Registry,
+    key: &ServiceKey,
+    targets: Vec<Target>,
+    standing: &[ClusterName],
+) -> Vec<Target> {
+    let remotes = registry.control_planes.read().clone();
+    if remotes.is_empty() {
+        return targets;
+    }
+    let mut gathered: BTreeMap<ClusterName, Target> = BTreeMap::new();
+    for target in targets {
+        let planes = registry.control_planes.of(&target.cluster);
+        for plane in planes {
+            let here = Target { cluster: plane.clone(), ..target.clone() };
+            match gathered.get_mut(&plane) {
+                Some(known) => known.join(here),
+                None => drop(gathered.insert(plane, here)),
             }
         }
-        // What was written for a cluster that cannot be read stays as it is.
-        let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| self.is_unread(remote)).collect();
-        for plane in standing.iter().filter(|_| !unread.is_empty()) {
-            let written = self.cluster_states.get(plane).map(|state| state.outputs.of(key)).unwrap_or_default();
-            let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
-            if let Some(remote) = unread.iter().find(read_there) {
-                let held = Target::held(plane, remote);
-                gathered.entry(plane.clone()).or_insert(held).frozen = true;
-            }
+    }
+    // What was written for a cluster that cannot be read stays as it is.
+    let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| is_unread(registry, remote)).collect();
+    for plane in standing.iter().filter(|_| !unread.is_empty()) {
+        let written = registry.fleet.get(plane).map(|state| state.outputs.of(key)).unwrap_or_default();
+        let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
+        if let Some(remote) = unread.iter().find(read_there) {
+            let held = Target::held(plane, remote);
+            gathered.entry(plane.clone()).or_insert(held).frozen = true;
         }
-        gathered.into_values().collect()
     }
+    gathered.into_values().collect()
+}
 
-    /// The ids of what stands for a service where it is to be left as it is.
-    pub(super) fn kept_at_control_planes(&self, key: &ServiceKey, targets: &[Target]) -> Vec<(ClusterName, ObjectId)> {
-        let held = targets.iter().filter(|target| target.frozen);
-        let standing = held.filter_map(|target| {
-            let written = self.cluster_states.get(&target.cluster)?.outputs.of(key);
-            Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
-        });
-        standing.flatten().collect()
-    }
+/// The ids of what stands for a service where it is to be left as it is.
+pub(super) fn kept_at_control_planes(
+    registry: &Registry,
+    key: &ServiceKey,
+    targets: &[Target],
+) -> Vec<(ClusterName, ObjectId)> {
+    let held = targets.iter().filter(|target| target.frozen);
+    let standing = held.filter_map(|target| {
+        let written = registry.fleet.get(&target.cluster)?.outputs.of(key);
+        Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
+    });
+    standing.flatten().collect()
+}
 
-    /// The Sidecars of some namespaces in the clusters whose istiods serve them: wished for there although nobody runs there,
-    /// and perhaps not written yet.
-    pub(super) fn sidecars_at<'a>(
-        &self,
-        planes: &BTreeSet<ClusterName>,
-        namespaces: impl Iterator<Item = &'a Arc<str>>,
-    ) -> BTreeSet<WorkKey> {
-        if self.settings.sidecars == Sidecars::Off {
-            return BTreeSet::new();
-        }
-        let at = |namespace: &Arc<str>| {
-            planes.iter().map(|plane| WorkKey::Sidecar(plane.clone(), namespace.clone())).collect::<Vec<_>>()
-        };
-        namespaces.flat_map(at).collect()
+/// The Sidecars of some namespaces in the clusters whose istiods serve them: wished for there although nobody runs there,
+/// and perhaps not written yet.
+pub(super) fn sidecars_at<'a>(
+    registry: &Registry,
+    planes: &BTreeSet<ClusterName>,
+    namespaces: impl Iterator<Item = &'a Arc<str>>,
+) -> BTreeSet<WorkKey> {
+    if registry.settings.sidecars == Sidecars::Off {
+        return BTreeSet::new();
     }
+    let at = |namespace: &Arc<str>| {
+        planes.iter().map(|plane| WorkKey::Sidecar(plane.clone(), namespace.clone())).collect::<Vec<_>>()
+    };
+    namespaces.flat_map(at).collect()
+}
 
-    /// The Sidecars of all namespaces that run one of some identities.
-    pub(super) fn sidecars_beside<'a>(&self, identities: impl IntoIterator<Item = &'a Identity>) -> BTreeSet<WorkKey> {
-        if self.settings.sidecars == Sidecars::Off {
-            return BTreeSet::new();
-        }
-        let namespaces = self.namespaces_running(identities);
-        let of = |(cluster, namespaces): (&ClusterName, &BTreeSet<Arc<str>>)| {
-            namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect::<Vec<_>>()
-        };
-        namespaces.iter().flat_map(of).collect()
+/// The Sidecars of all namespaces that run one of some identities.
+pub(super) fn sidecars_running<'a>(
+    registry: &Registry,
+    identities: impl IntoIterator<Item = &'a Identity>,
+) -> BTreeSet<WorkKey> {
+    if registry.settings.sidecars == Sidecars::Off {
+        return BTreeSet::new();
     }
+    let namespaces = client_namespaces::namespaces_running(registry, identities);
+    let of = |(cluster, namespaces): (&ClusterName, &BTreeSet<Arc<str>>)| {
+        namespaces.iter().flat_map(|namespace| sidecars_of(registry, cluster, namespace)).collect::<Vec<_>>()
+    };
+    namespaces.iter().flat_map(of).collect()
+}
 
-    /// The Sidecars that may have to be planned in a cluster.
-    pub(super) fn sidecar_units(&self, cluster: &ClusterName) -> Vec<WorkKey> {
-        if self.settings.sidecars == Sidecars::Off {
-            return Vec::new();
-        }
-        self.cluster_states.get(cluster).map_or_else(Vec::new, |state| {
-            let clients = state.workloads.client_namespaces().cloned();
-            let standing = state.outputs.ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
-            let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
-            namespaces.iter().flat_map(|namespace| self.sidecars_of(cluster, namespace)).collect()
-        })
+/// The Sidecars that may have to be planned in a cluster.
+pub(super) fn sidecar_units(registry: &Registry, cluster: &ClusterName) -> Vec<WorkKey> {
+    if registry.settings.sidecars == Sidecars::Off {
+        return Vec::new();
     }
+    registry.fleet.get(cluster).map_or_else(Vec::new, |state| {
+        let clients = state.workloads.client_namespaces().cloned();
+        let standing = state.outputs.ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
+        let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
+        namespaces.iter().flat_map(|namespace| sidecars_of(registry, cluster, namespace)).collect()
+    })
+}
 
-    /// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.
-    pub(super) fn sidecars_of(&self, cluster: &ClusterName, namespace: &Arc<str>) -> BTreeSet<WorkKey> {
-        if self.settings.sidecars == Sidecars::Off {
-            return BTreeSet::new();
-        }
-        let clusters = self.control_planes(cluster).into_iter().chain([cluster.clone()]);
-        clusters.map(|cluster| WorkKey::Sidecar(cluster, namespace.clone())).collect()
+/// The Sidecars that the clients of a namespace read, and the one where they run: there may be one from before.
+pub(super) fn sidecars_of(registry: &Registry, cluster: &ClusterName, namespace: &Arc<str>) -> BTreeSet<WorkKey> {
+    if registry.settings.sidecars == Sidecars::Off {
+        return BTreeSet::new();
     }
+    let clusters = registry.control_planes.of(cluster).into_iter().chain([cluster.clone()]);
+    clusters.map(|cluster| WorkKey::Sidecar(cluster, namespace.clone())).collect()
 }
 
 impl Target {

@@ -2,8 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::dependency_proxies::Proxies;
-use crate::model::{ClusterName, DependencyDecl, Identity, ObjectId, nearest};
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
+
+use super::{
+    Registry, control_planes, dependency_notes,
+    dependency_proxies::Proxies,
+    dirty::{self, Trigger},
+    locks::{Guard, Rank, RankedMutex, RankedRwLock},
+    queries,
+};
+use crate::model::{ClusterName, DependencyDecl, Identity, ObjectId, WorkKey, nearest};
 
 /// A name with more letters, or fewer, is none that [`nearest`] finds.
 const MAX_LENGTH_DIFFERENCE: usize = 3;
@@ -27,6 +35,47 @@ pub(super) struct Dependencies {
     idle: BTreeMap<(ClusterName, ObjectId), Identity>,
     /// Who stands before whom.
     pub(super) proxies: Proxies,
+}
+
+/// The Dependencies and DependencyProxies of the fleet, and those whose notes are to be reviewed.
+#[derive(Debug)]
+pub(super) struct DependencyGraph {
+    all: RankedRwLock<Dependencies>,
+    unreviewed: RankedMutex<BTreeSet<(ClusterName, ObjectId)>>,
+}
+
+impl Default for DependencyGraph {
+    fn default() -> Self {
+        Self {
+            all: RankedRwLock::new(Rank::Dependencies, Dependencies::default()),
+            unreviewed: RankedMutex::new(Rank::Queue, BTreeSet::new()),
+        }
+    }
+}
+
+impl DependencyGraph {
+    pub(super) fn read(&self) -> Guard<RwLockReadGuard<'_, Dependencies>> {
+        self.all.read()
+    }
+
+    pub(super) fn write(&self) -> Guard<RwLockWriteGuard<'_, Dependencies>> {
+        self.all.write()
+    }
+
+    /// The notes of these Dependencies are to be reviewed.
+    pub(super) fn review_again(&self, dependencies: impl IntoIterator<Item = (ClusterName, ObjectId)>) {
+        self.unreviewed.lock().extend(dependencies);
+    }
+
+    /// A Dependency is gone: nothing is to be reviewed any more.
+    fn forget_review(&self, dependency: &(ClusterName, ObjectId)) {
+        self.unreviewed.lock().remove(dependency);
+    }
+
+    /// Takes the Dependencies whose notes are to be reviewed.
+    pub(super) fn take_unreviewed(&self) -> BTreeSet<(ClusterName, ObjectId)> {
+        std::mem::take(&mut *self.unreviewed.lock())
+    }
 }
 
 /// What is wrong with a Dependency, in words.
@@ -158,6 +207,30 @@ fn count(index: &mut HashMap<Identity, BTreeMap<Identity, usize>>, from: &Identi
             index.remove(from);
         }
     }
+}
+
+/// Replaces what one Dependency declares, and marks the services and Sidecars that it concerns.
+pub(super) fn set_dependency(registry: &Registry, cluster: &ClusterName, id: &ObjectId, counted: Option<Counted>) {
+    let of = (cluster.clone(), id.clone());
+    let is_gone = counted.is_none();
+    let (mut identities, sources) = registry.dependencies.write().set(of.clone(), counted);
+    if is_gone {
+        registry.notes.put(dependency_notes::of_destinations(cluster, id), Vec::new());
+        registry.dependencies.forget_review(&of);
+    } else {
+        registry.dependencies.review_again([of]);
+        // A note may be due although no service is concerned.
+        registry.queue.wake();
+    }
+    let proxies: Vec<Identity> = {
+        let dependencies = registry.dependencies.read();
+        identities.iter().flat_map(|identity| dependencies.proxies.before(identity)).cloned().collect()
+    };
+    identities.extend(proxies);
+    let keys = identities.iter().flat_map(|identity| queries::keys_of(registry, identity));
+    let mut units: BTreeSet<WorkKey> = keys.map(WorkKey::Service).collect();
+    units.extend(control_planes::sidecars_running(registry, &sources));
+    dirty::mark_for(registry, units, &Trigger::Object(cluster.clone(), id.clone()));
 }
 
 #[cfg(test)]

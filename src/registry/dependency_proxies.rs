@@ -6,7 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Registry, dirty::Trigger, identity::environment_of};
+use super::{
+    Registry, control_planes,
+    dirty::{self, Trigger},
+    identity::environment_of,
+    queries,
+};
 use crate::{
     api::DependencyProxySpec,
     config::Settings,
@@ -129,31 +134,29 @@ impl Proxies {
     }
 }
 
-impl Registry {
-    /// Replaces what one DependencyProxy says, and marks whom it concerns.
-    pub(super) fn set_proxy(&self, cluster: &ClusterName, id: &ObjectId, now: Option<Proxy>) {
-        let mut dependencies = self.dependencies.write();
-        let before = dependencies.proxies.set((cluster.clone(), id.clone()), now.clone());
-        if before == now {
-            return;
-        }
-        let changed: Vec<Proxy> = before.into_iter().chain(now).collect();
-        // Another object may have waited for a host.
-        let mut keys: BTreeSet<ServiceKey> = dependencies.proxies.keys().cloned().collect();
-        let sources: BTreeSet<Identity> =
-            changed.iter().flat_map(|proxy| dependencies.declared_sources_of(&proxy.destination)).collect();
-        let naming = changed.iter().flat_map(|proxy| dependencies.naming(&proxy.destination)).cloned();
-        self.unreviewed.lock().extend(naming);
-        drop(dependencies);
-        self.dirty.wake();
-        for proxy in &changed {
-            keys.insert(proxy.proxy.clone());
-            keys.extend(self.keys_of(&proxy.proxy.identity));
-        }
-        let mut dirty: BTreeSet<WorkKey> = keys.into_iter().map(WorkKey::Service).collect();
-        dirty.extend(self.sidecars_beside(&sources));
-        self.mark_for(dirty, &Trigger::Object(cluster.clone(), id.clone()));
+/// Replaces what one DependencyProxy says, and marks whom it concerns.
+pub(super) fn set_proxy(registry: &Registry, cluster: &ClusterName, id: &ObjectId, now: Option<Proxy>) {
+    let mut dependencies = registry.dependencies.write();
+    let before = dependencies.proxies.set((cluster.clone(), id.clone()), now.clone());
+    if before == now {
+        return;
     }
+    let changed: Vec<Proxy> = before.into_iter().chain(now).collect();
+    // Another object may have waited for a host.
+    let mut keys: BTreeSet<ServiceKey> = dependencies.proxies.keys().cloned().collect();
+    let sources: BTreeSet<Identity> =
+        changed.iter().flat_map(|proxy| dependencies.declared_sources_of(&proxy.destination)).collect();
+    let naming = changed.iter().flat_map(|proxy| dependencies.naming(&proxy.destination)).cloned();
+    registry.dependencies.review_again(naming);
+    drop(dependencies);
+    registry.queue.wake();
+    for proxy in &changed {
+        keys.insert(proxy.proxy.clone());
+        keys.extend(queries::keys_of(registry, &proxy.proxy.identity));
+    }
+    let mut dirty: BTreeSet<WorkKey> = keys.into_iter().map(WorkKey::Service).collect();
+    dirty.extend(control_planes::sidecars_running(registry, &sources));
+    dirty::mark_for(registry, dirty, &Trigger::Object(cluster.clone(), id.clone()));
 }
 
 #[cfg(test)]

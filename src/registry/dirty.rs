@@ -3,13 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     fmt,
-    sync::atomic::Ordering,
 };
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Registry;
+use super::{
+    Registry, client_namespaces, control_planes, dependency_notes,
+    locks::{Rank, RankedMutex},
+    propagation, routing_inputs,
+};
 use crate::{
     config::Sidecars,
     model::{ClusterName, ObjectId, ServiceKey, WorkKey},
@@ -96,17 +98,29 @@ fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (WorkKey, Becaus
     waiting.len() > before
 }
 
-#[derive(Debug, Default)]
-pub(super) struct DirtyUnits {
-    units: Mutex<Waiting>,
+/// The units that wait to be planned.
+#[derive(Debug)]
+pub struct DirtyQueue {
+    units: RankedMutex<Waiting>,
     changed: Notify,
     /// Those of which only pods changed: they may wait for more of the same burst of events.
-    bursting: Mutex<Waiting>,
+    bursting: RankedMutex<Waiting>,
 }
 
-impl DirtyUnits {
+impl Default for DirtyQueue {
+    fn default() -> Self {
+        Self {
+            units: RankedMutex::new(Rank::Queue, Waiting::new()),
+            changed: Notify::new(),
+            bursting: RankedMutex::new(Rank::Queue, Waiting::new()),
+        }
+    }
+}
+
+impl DirtyQueue {
     pub(super) fn mark(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
-        let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
+        // Before the lock is taken: whoever lists the units may look into clusters.
+        let units: Vec<_> = units.into_iter().map(|unit| (unit, Because::of(trigger.clone()))).collect();
         if enter(&mut self.units.lock(), units) {
             self.changed.notify_one();
         }
@@ -114,26 +128,32 @@ impl DirtyUnits {
 
     /// Marks units of which only pods changed.
     pub(super) fn mark_bursting(&self, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
-        let units = units.into_iter().map(|unit| (unit, Because::of(trigger.clone())));
+        // Before the lock is taken, as above.
+        let units: Vec<_> = units.into_iter().map(|unit| (unit, Because::of(trigger.clone()))).collect();
         if enter(&mut self.bursting.lock(), units) {
             self.changed.notify_one();
         }
     }
 
     /// Everything that waits, sorted, so that the same state is worked through in the same order, with what made it wait.
-    pub(super) fn take(&self) -> BTreeMap<WorkKey, Because> {
+    fn take(&self) -> BTreeMap<WorkKey, Because> {
         std::mem::take(&mut *self.units.lock()).into_iter().collect()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.units.lock().len() + self.bursting.lock().len()
+    /// Number of units that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let bursting = self.bursting.lock().len();
+        bursting + self.units.lock().len()
     }
 
+    /// Wakes whoever waits for units, although none may have come.
     pub(super) fn wake(&self) {
         self.changed.notify_one();
     }
 
-    pub(super) async fn changed(&self) {
+    /// Waits until something may have to be planned.
+    pub async fn changed(&self) {
         self.changed.notified().await;
     }
 }
@@ -148,14 +168,14 @@ impl Registry {
     /// As [`Registry::take_dirty`], with what made each unit dirty.
     #[must_use]
     pub fn take_triggered(&self) -> BTreeMap<WorkKey, Because> {
-        if !self.started.load(Ordering::Acquire) {
+        if !self.startup.has_started() {
             return BTreeMap::new();
         }
-        self.review_dependencies();
-        let mut units = self.dirty.take();
+        dependency_notes::review_dependencies(self);
+        let mut units = self.queue.take();
         let mut ruled: BTreeMap<WorkKey, Because> = BTreeMap::new();
         for (unit, because) in &units {
-            let namespaces = unit.service().map(|key| self.ruled_namespaces(key)).unwrap_or_default();
+            let namespaces = unit.service().map(|key| routing_inputs::ruled_namespaces(self, key)).unwrap_or_default();
             for (cluster, namespace) in namespaces {
                 ruled.entry(WorkKey::Namespace(cluster, namespace)).or_insert_with(|| because.clone());
             }
@@ -169,7 +189,7 @@ impl Registry {
     /// Takes the units of which only pods changed: more changes of the same burst may follow.
     #[must_use]
     pub fn take_bursting(&self) -> BTreeMap<WorkKey, Because> {
-        std::mem::take(&mut *self.dirty.bursting.lock()).into_iter().collect()
+        std::mem::take(&mut *self.queue.bursting.lock()).into_iter().collect()
     }
 
     /// What follows the plan of a unit, once its hosts are claimed: the Sidecars of those who depend on a service, and the
@@ -178,17 +198,41 @@ impl Registry {
     #[must_use]
     pub fn followers(&self, unit: &WorkKey) -> BTreeSet<WorkKey> {
         let Some(key) = unit.service() else { return BTreeSet::new() };
-        let mut units: BTreeSet<WorkKey> = self.routed_hosts_of(key).into_iter().map(WorkKey::Host).collect();
+        let mut units: BTreeSet<WorkKey> =
+            propagation::routed_hosts_of(self, key).into_iter().map(WorkKey::Host).collect();
         if self.settings.sidecars != Sidecars::Off {
-            let clients = self.namespaces_of_dependents(key).into_iter();
+            let clients = client_namespaces::namespaces_of_dependents(self, key).into_iter();
             units.extend(clients.map(|(cluster, namespace)| WorkKey::Sidecar(cluster, namespace)));
         }
         units
     }
+}
 
-    /// Number of units that wait.
-    #[must_use]
-    pub fn dirty_len(&self) -> usize {
-        self.dirty.len()
+/// Marks units, once planning has begun.
+pub(super) fn mark_for(registry: &Registry, units: impl IntoIterator<Item = WorkKey>, trigger: &Trigger) {
+    if registry.startup.has_started() {
+        registry.queue.mark(units, trigger);
     }
+}
+
+/// Marks every unit, once planning has begun.
+pub(super) fn mark_everything(registry: &Registry, trigger: &Trigger) {
+    // It is done once the fleet has been read.
+    if !registry.startup.has_started() {
+        return;
+    }
+    let mut units: BTreeSet<WorkKey> = registry.queries().services().into_iter().map(WorkKey::Service).collect();
+    for state in registry.fleet.iter() {
+        // Of services that run nowhere there is still to say that the policy has no effect.
+        units.extend(state.policies.keys().cloned().map(WorkKey::Service));
+    }
+    units.extend(registry.dependencies.read().proxies.keys().cloned().map(WorkKey::Service));
+    for cluster in registry.fleet.names() {
+        units.extend(routing_inputs::namespace_units(registry, &cluster));
+        units.extend(control_planes::sidecar_units(registry, &cluster));
+    }
+    units.extend(registry.queries().routed_hosts().into_iter().map(WorkKey::Host));
+    mark_for(registry, units, trigger);
+    let dependencies = registry.dependencies.read();
+    registry.dependencies.review_again(dependencies.all().map(|(of, _)| of.clone()));
 }

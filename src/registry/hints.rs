@@ -9,10 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{NoteSource, Registry, dependencies::similar_source, service_input::runs_nowhere};
-use crate::model::{
-    ClusterName, Environment, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, did_you_mean, nearest,
-};
+use super::{NoteSource, Queries, Registry, absence, dependency_notes::runs_nowhere, queries};
+use crate::model::{ClusterName, Environment, Identity, Kind, Note, NoteKind, ServiceKey, did_you_mean, nearest};
 
 /// Notes that get a hint each time all are read, or in one pass of planning: to compare a name with those of ten thousand
 /// services takes milliseconds.
@@ -42,136 +40,109 @@ impl Registry {
             if [NoteKind::PolicyUnmatched, NoteKind::DependencyQuestionable].contains(&note.kind) {
                 budget.0 = budget.0.checked_sub(1)?;
             }
-            let hint = self.hint(note)?;
+            let hint = hint(self, note)?;
             Some(with_hint(&note.message, &hint))
         });
     }
+}
 
+impl Queries<'_> {
     /// Every note in force, sorted, each with what may have been meant where that can be told.
     #[must_use]
     pub fn notes_with_hints(&self) -> Vec<Note> {
-        let mut notes = self.notes.all();
-        let hints = notes.iter_mut().filter_map(|note| Some((self.hint(note)?, note)));
+        let mut notes = self.registry.notes.all();
+        let hints = notes.iter_mut().filter_map(|note| Some((hint(self.registry, note)?, note)));
         for (hint, note) in hints.take(MAX_HINTS) {
             note.message = with_hint(&note.message, &hint);
         }
         notes
     }
+}
 
-    fn hint(&self, note: &Note) -> Option<String> {
-        match note.kind {
-            NoteKind::PolicyUnmatched => {
-                let key = note.service.as_ref()?;
-                let is_at_home = AT_HOME.iter().any(|kind| note.object.kind == *kind);
-                let beside = is_at_home.then(|| self.beside_policy(key, note)).flatten();
-                let named = beside.or_else(|| self.elsewhere(key, is_at_home));
-                let named = named.or_else(|| self.nearest_identity(&key.identity));
-                named.or_else(|| is_at_home.then(|| self.running_in_namespace(note)).flatten())
-            }
-            NoteKind::DependencyQuestionable | NoteKind::WorkloadsUnknown => {
-                let unread = self.unread_clusters();
-                let dependencies = self.dependencies.read();
-                let named = dependencies.all().find(|((cluster, id), _)| id.in_cluster(cluster) == note.object)?;
-                let is_meant = |identity: &&Identity| runs_nowhere(identity, unread.as_deref()) == note.message;
-                let unserved = named.1.destinations.iter().find(is_meant)?.clone();
-                drop(dependencies);
-                self.nearest_identity(&unserved)
-            }
-            _ => None,
+pub(super) fn hint(registry: &Registry, note: &Note) -> Option<String> {
+    match note.kind {
+        NoteKind::PolicyUnmatched => {
+            let key = note.service.as_ref()?;
+            let is_at_home = AT_HOME.iter().any(|kind| note.object.kind == *kind);
+            let beside = is_at_home.then(|| beside_policy(registry, key, note)).flatten();
+            let named = beside.or_else(|| elsewhere(registry, key, is_at_home));
+            let named = named.or_else(|| nearest_identity(registry, &key.identity));
+            named.or_else(|| is_at_home.then(|| running_in_namespace(registry, note)).flatten())
         }
-    }
-
-    /// A note about the source of a Dependency that no cluster runs, where one of almost the same name runs. Without such a
-    /// name there is nothing to say: a client may be declared before it is deployed.
-    pub(super) fn review_source(
-        &self,
-        of: &(ClusterName, ObjectId),
-        all_read: bool,
-        running: &[Identity],
-    ) -> Option<Note> {
-        let source = self.dependencies.read().get(of)?.source.clone();
-        let is_idle = self.running.of(&source).is_empty() && !self.runs_anywhere(&source);
-        self.dependencies.write().set_idle(of, is_idle);
-        if !is_idle || !all_read {
-            return None;
+        NoteKind::DependencyQuestionable | NoteKind::WorkloadsUnknown => {
+            let unread = absence::unread_clusters(registry);
+            let dependencies = registry.dependencies.read();
+            let named = dependencies.all().find(|((cluster, id), _)| id.in_cluster(cluster) == note.object)?;
+            let is_meant = |identity: &&Identity| runs_nowhere(identity, unread.as_deref()) == note.message;
+            let unserved = named.1.destinations.iter().find(is_meant)?.clone();
+            drop(dependencies);
+            nearest_identity(registry, &unserved)
         }
-        let similar = similar_source(&source, running)?;
-        Some(Note {
-            kind: NoteKind::DependencyQuestionable,
-            object: of.1.in_cluster(&of.0),
-            service: None,
-            message: format!(
-                "no cluster runs the source {source}, and until one does, no client gets the destinations by this Dependency \
-                 (did you mean {similar}, which runs?)"
-            ),
-        })
+        _ => None,
     }
+}
 
-    /// The same identity in another environment of the policy's namespace, or another identity of almost the same name.
-    fn beside_policy(&self, key: &ServiceKey, note: &Note) -> Option<String> {
-        let state = self.cluster_states.get(&note.object.cluster)?;
-        let here: BTreeSet<ServiceKey> = state.workloads.keys_in(&note.object.namespace);
-        drop(state);
-        let same = here.iter().filter(|found| found.identity == key.identity);
-        let environments: Vec<&str> = same.map(|found| found.environment.as_str()).collect();
-        if !environments.is_empty() {
-            return Some(format!("{} {}", key.identity, runs_in(&environments, "there ", &key.environment)));
-        }
-        let close = nearest(key.identity.as_str(), here.iter().map(|found| found.identity.as_str()))?;
-        let of_close: Vec<&ServiceKey> = here.iter().filter(|found| found.identity.as_str() == close).collect();
-        Some(format!("did you mean {}, which runs there?", listed(of_close.iter().map(ToString::to_string))))
+/// The same identity in another environment of the policy's namespace, or another identity of almost the same name.
+pub(super) fn beside_policy(registry: &Registry, key: &ServiceKey, note: &Note) -> Option<String> {
+    let state = registry.fleet.get(&note.object.cluster)?;
+    let here: BTreeSet<ServiceKey> = state.workloads.keys_in(&note.object.namespace);
+    drop(state);
+    let same = here.iter().filter(|found| found.identity == key.identity);
+    let environments: Vec<&str> = same.map(|found| found.environment.as_str()).collect();
+    if !environments.is_empty() {
+        return Some(format!("{} {}", key.identity, runs_in(&environments, "there ", &key.environment)));
     }
+    let close = nearest(key.identity.as_str(), here.iter().map(|found| found.identity.as_str()))?;
+    let of_close: Vec<&ServiceKey> = here.iter().filter(|found| found.identity.as_str() == close).collect();
+    Some(format!("did you mean {}, which runs there?", listed(of_close.iter().map(ToString::to_string))))
+}
 
-    /// The services that the policy's namespace does run.
-    fn running_in_namespace(&self, note: &Note) -> Option<String> {
-        let here = self.cluster_states.get(&note.object.cluster)?.workloads.keys_in(&note.object.namespace);
-        let verb = if here.len() == 1 { "runs" } else { "run" };
-        (!here.is_empty()).then(|| format!("{} {verb} there", listed(here.iter().map(ToString::to_string))))
-    }
+/// The services that the policy's namespace does run.
+pub(super) fn running_in_namespace(registry: &Registry, note: &Note) -> Option<String> {
+    let here = registry.fleet.get(&note.object.cluster)?.workloads.keys_in(&note.object.namespace);
+    let verb = if here.len() == 1 { "runs" } else { "run" };
+    (!here.is_empty()).then(|| format!("{} {verb} there", listed(here.iter().map(ToString::to_string))))
+}
 
-    /// Where the service runs, or the others of its identity.
-    fn elsewhere(&self, key: &ServiceKey, is_at_home: bool) -> Option<String> {
-        let mut running: BTreeMap<ServiceKey, BTreeMap<Arc<str>, BTreeSet<ClusterName>>> = BTreeMap::new();
-        for found in self.keys_of(&key.identity) {
-            for cluster in self.clusters_of.of(&found).iter() {
-                let Some(state) = self.cluster_states.get(cluster) else { continue };
-                for namespace in state.workloads.namespaces_of(&found) {
-                    let places = running.entry(found.clone()).or_default();
-                    places.entry(namespace).or_default().insert(cluster.clone());
-                }
-            }
-        }
-        let places = |key: &ServiceKey| {
-            let places = running.get(key).into_iter().flatten().map(|(namespace, clusters)| {
-                format!("namespace {namespace} of {}", listed(clusters.iter().map(ToString::to_string)))
-            });
-            listed(places)
-        };
-        match (running.contains_key(key), is_at_home) {
-            (true, true) => Some(format!("{key} runs in {}: put the policy there", places(key))),
-            (true, false) => None,
-            (false, true) if running.len() == 1 => {
-                let (only, _) = running.first_key_value().expect("there is one");
-                let environment = &only.environment;
-                Some(format!(
-                    "{only} runs in {}: put the policy there, with the label env: {environment}",
-                    places(only)
-                ))
-            }
-            (false, _) => {
-                let environments: Vec<&str> = running.keys().map(|found| found.environment.as_str()).collect();
-                let runs = || format!("{} {}", key.identity, runs_in(&environments, "", &key.environment));
-                (!environments.is_empty()).then(runs)
+/// Where the service runs, or the others of its identity.
+pub(super) fn elsewhere(registry: &Registry, key: &ServiceKey, is_at_home: bool) -> Option<String> {
+    let mut running: BTreeMap<ServiceKey, BTreeMap<Arc<str>, BTreeSet<ClusterName>>> = BTreeMap::new();
+    for found in queries::keys_of(registry, &key.identity) {
+        for cluster in registry.index.clusters_of.of(&found).iter() {
+            let Some(state) = registry.fleet.get(cluster) else { continue };
+            for namespace in state.workloads.namespaces_of(&found) {
+                let places = running.entry(found.clone()).or_default();
+                places.entry(namespace).or_default().insert(cluster.clone());
             }
         }
     }
-
-    /// An identity that runs and has almost the same name.
-    fn nearest_identity(&self, identity: &Identity) -> Option<String> {
-        let running: BTreeSet<Identity> = self.running.keys().into_iter().collect();
-        let hint = did_you_mean(identity.as_str(), running.iter().map(Identity::as_str));
-        hint.strip_prefix("; ").map(str::to_owned)
+    let places = |key: &ServiceKey| {
+        let places = running.get(key).into_iter().flatten().map(|(namespace, clusters)| {
+            format!("namespace {namespace} of {}", listed(clusters.iter().map(ToString::to_string)))
+        });
+        listed(places)
+    };
+    match (running.contains_key(key), is_at_home) {
+        (true, true) => Some(format!("{key} runs in {}: put the policy there", places(key))),
+        (true, false) => None,
+        (false, true) if running.len() == 1 => {
+            let (only, _) = running.first_key_value().expect("there is one");
+            let environment = &only.environment;
+            Some(format!("{only} runs in {}: put the policy there, with the label env: {environment}", places(only)))
+        }
+        (false, _) => {
+            let environments: Vec<&str> = running.keys().map(|found| found.environment.as_str()).collect();
+            let runs = || format!("{} {}", key.identity, runs_in(&environments, "", &key.environment));
+            (!environments.is_empty()).then(runs)
+        }
     }
+}
+
+/// An identity that runs and has almost the same name.
+pub(super) fn nearest_identity(registry: &Registry, identity: &Identity) -> Option<String> {
+    let running: BTreeSet<Identity> = registry.index.running.keys().into_iter().collect();
+    let hint = did_you_mean(identity.as_str(), running.iter().map(Identity::as_str));
+    hint.strip_prefix("; ").map(str::to_owned)
 }
 
 fn with_hint(message: &str, hint: &str) -> String {

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Registry,
     cluster_state::host_overrides::{folded, may_cover, tails},
+    routing_inputs,
 };
 use crate::model::{ClusterName, Environment, Host, HostOverride, Identity, ServiceKey, WorkKey, wildcard_end};
 
@@ -29,47 +30,45 @@ fn possible_keys(host: &str, suffix: &str) -> BTreeSet<ServiceKey> {
     tails(named).flat_map(splits).collect()
 }
 
-impl Registry {
-    /// What Istio may follow, in these clusters, in place of the objects of a service with this default host.
-    pub(super) fn host_overrides_of<'a>(
-        &self,
-        clusters: impl Iterator<Item = &'a ClusterName>,
-        host: &Host,
-    ) -> Vec<(ClusterName, Arc<HostOverride>)> {
-        let host = host.as_str().to_ascii_lowercase();
-        let mut found = Vec::new();
-        for cluster in clusters {
-            let Some(state) = self.cluster_states.get(cluster) else { continue };
-            found.extend(state.user_routes.overrides().of(&host).map(|one| (cluster.clone(), one.clone())));
-        }
-        found.sort();
-        found
+/// What Istio may follow, in these clusters, in place of the objects of a service with this default host.
+pub(super) fn host_overrides_of<'a>(
+    registry: &Registry,
+    clusters: impl Iterator<Item = &'a ClusterName>,
+    host: &Host,
+) -> Vec<(ClusterName, Arc<HostOverride>)> {
+    let host = host.as_str().to_ascii_lowercase();
+    let mut found = Vec::new();
+    for cluster in clusters {
+        let Some(state) = registry.fleet.get(cluster) else { continue };
+        found.extend(state.user_routes.overrides().of(&host).map(|one| (cluster.clone(), one.clone())));
     }
+    found.sort();
+    found
+}
 
-    /// The services that may have one of these hosts, which ServiceEntries or DestinationRules of users are for.
-    pub(super) fn overridden_services(&self, hosts: &BTreeSet<Arc<str>>) -> BTreeSet<WorkKey> {
-        let suffix = &self.settings.hostname_suffix;
-        let mut keys = BTreeSet::new();
-        for host in hosts.iter().filter(|host| wildcard_end(host).is_none()) {
-            for possible in possible_keys(host, suffix) {
-                let known = self.keys_under(&possible.identity);
-                keys.extend(known.into_iter().filter(|key| key.environment == possible.environment));
-            }
+/// The services that may have one of these hosts, which ServiceEntries or DestinationRules of users are for.
+pub(super) fn overridden_services(registry: &Registry, hosts: &BTreeSet<Arc<str>>) -> BTreeSet<WorkKey> {
+    let suffix = &registry.settings.hostname_suffix;
+    let mut keys = BTreeSet::new();
+    for host in hosts.iter().filter(|host| wildcard_end(host).is_none()) {
+        for possible in possible_keys(host, suffix) {
+            let known = routing_inputs::keys_under(registry, &possible.identity);
+            keys.extend(known.into_iter().filter(|key| key.environment == possible.environment));
         }
-        let wildcards: Vec<&Arc<str>> = hosts.iter().filter(|host| wildcard_end(host).is_some()).collect();
-        if !wildcards.is_empty() {
-            // A host has the identity without its partition.
-            let identities = if self.settings.enable_sw_aware_ns_caches { usize::MAX } else { 1 };
-            let is_covered = |key: &ServiceKey| {
-                tails(key.identity.folded()).take(identities).any(|identity| {
-                    let host = format!("{}.{identity}.{suffix}", key.environment).to_ascii_lowercase();
-                    wildcards.iter().any(|wildcard| may_cover(wildcard, &host))
-                })
-            };
-            keys.extend(self.services().into_iter().filter(is_covered));
-        }
-        keys.into_iter().map(WorkKey::Service).collect()
     }
+    let wildcards: Vec<&Arc<str>> = hosts.iter().filter(|host| wildcard_end(host).is_some()).collect();
+    if !wildcards.is_empty() {
+        // A host has the identity without its partition.
+        let identities = if registry.settings.enable_sw_aware_ns_caches { usize::MAX } else { 1 };
+        let is_covered = |key: &ServiceKey| {
+            tails(key.identity.folded()).take(identities).any(|identity| {
+                let host = format!("{}.{identity}.{suffix}", key.environment).to_ascii_lowercase();
+                wildcards.iter().any(|wildcard| may_cover(wildcard, &host))
+            })
+        };
+        keys.extend(registry.queries().services().into_iter().filter(is_covered));
+    }
+    keys.into_iter().map(WorkKey::Service).collect()
 }
 
 #[cfg(test)]

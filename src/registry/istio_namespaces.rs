@@ -6,53 +6,44 @@
 use std::sync::Arc;
 
 use super::{
-    Registry,
+    Queries, Registry,
     cluster_state::{ClusterState, Effects},
-    dirty::Trigger,
+    dirty::{self, Trigger},
+    effects,
 };
 use crate::{
     istio::keys,
-    model::{ClusterName, IstioNamespaces, Kind, Note, NoteKind, ObjectId},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId},
 };
 
 impl Registry {
-    /// The namespace of a cluster's Istio.
-    #[must_use]
-    pub fn istio_namespace(&self, cluster: &ClusterName) -> Arc<str> {
-        self.istio_namespaces.read().of(cluster).clone()
-    }
-
-    pub(super) fn istio_namespaces(&self) -> Arc<IstioNamespaces> {
-        self.istio_namespaces.read().clone()
-    }
-
     /// Makes a namespace that of a cluster's Istio; with `None` the setting counts. Answers whether it was another before:
     /// then the objects of the cluster have to be read again.
     pub fn set_istio_namespace(&self, cluster: &ClusterName, namespace: Option<&str>) -> bool {
-        let (before, now) = {
-            let mut namespaces = self.istio_namespaces.write();
-            let before = namespaces.of(cluster).clone();
-            Arc::make_mut(&mut namespaces).set(cluster, namespace);
-            (before, namespaces.of(cluster).clone())
-        };
-        if now == before {
-            return false;
-        }
-        let topology = self.cluster_states.get_mut(cluster).map(|mut state| state.set_istio_namespace(now));
+        let Some(now) = self.fleet.name_istio_namespace(cluster, namespace) else { return false };
+        let topology = self.fleet.get_mut(cluster).map(|mut state| state.set_istio_namespace(now));
         if let Some(topology) = topology {
             let trigger = Trigger::Cluster(cluster.clone());
-            self.spread(cluster, Effects::of_topology(topology), &trigger);
-            self.mark_everything(&trigger);
+            effects::propagate_effects(self, cluster, Effects::of_topology(topology), &trigger);
+            dirty::mark_everything(self, &trigger);
         }
         true
     }
+}
 
-    /// The namespaces in which gateway Services of a cluster are looked for.
-    pub(super) fn gateway_namespaces(&self, istio_namespace: &str) -> Vec<String> {
-        match self.settings.gateway_namespaces.as_slice() {
-            [] => vec![istio_namespace.to_owned()],
-            known => known.to_vec(),
-        }
+impl Queries<'_> {
+    /// The namespace of a cluster's Istio.
+    #[must_use]
+    pub fn istio_namespace(&self, cluster: &ClusterName) -> Arc<str> {
+        self.registry.fleet.istio_namespace(cluster)
+    }
+}
+
+/// The namespaces in which gateway Services of a cluster are looked for.
+pub(super) fn gateway_namespaces(registry: &Registry, istio_namespace: &str) -> Vec<String> {
+    match registry.settings.gateway_namespaces.as_slice() {
+        [] => vec![istio_namespace.to_owned()],
+        known => known.to_vec(),
     }
 }
 

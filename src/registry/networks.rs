@@ -2,63 +2,50 @@
 //!
 //! Decides whom a change of pods or of a network concerns; never what is written.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, dirty::Trigger};
-use crate::model::{ClusterName, Kind, PublishedEndpoint, ServiceKey, WorkKey, Written};
+use super::{Registry, control_planes, dirty::Trigger, topology_notes};
+use crate::model::{ClusterName, Kind, ServiceKey, WorkKey};
 
-impl Registry {
-    /// The networks of the other clusters that are published to; none for one that names none.
-    fn other_networks(&self, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
-        let members = self.cluster_states.iter().filter(|state| {
-            state.key() != cluster && state.freshness.watches(Kind::ServiceEntry) && !state.freshness.is_loading()
-        });
-        members.map(|state| state.network()).collect()
+/// The networks of the other clusters that are published to; none for one that names none.
+pub(super) fn other_networks(registry: &Registry, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
+    let members = registry.fleet.iter().filter(|state| {
+        state.name() != cluster && state.freshness.watches(Kind::ServiceEntry) && !state.freshness.is_loading()
+    });
+    members.map(|state| state.network()).collect()
+}
+
+/// Whether every other cluster reaches the pods of this one directly, so that it needs no gateway.
+pub(super) fn needs_no_gateway(registry: &Registry, cluster: &ClusterName) -> bool {
+    if !registry.settings.direct_endpoints {
+        return false;
     }
+    let network = registry.fleet.get(cluster).and_then(|state| state.network());
+    network.is_some() && other_networks(registry, cluster).into_iter().all(|other| other == network)
+}
 
-    /// Whether every other cluster reaches the pods of this one directly, so that it needs no gateway.
-    pub(super) fn needs_no_gateway(&self, cluster: &ClusterName) -> bool {
-        if !self.settings.direct_endpoints {
-            return false;
-        }
-        let network = self.cluster_states.get(cluster).and_then(|state| state.network());
-        network.is_some() && self.other_networks(cluster).into_iter().all(|other| other == network)
+/// Pods of these services came, changed or went. What follows may wait for others of the same burst.
+pub(super) fn touch_pods(
+    registry: &Registry,
+    cluster: &ClusterName,
+    services: BTreeSet<ServiceKey>,
+    trigger: &Trigger,
+) {
+    if services.is_empty() || !registry.settings.direct_endpoints || !registry.startup.has_started() {
+        return;
     }
-
-    /// Pods of these services came, changed or went. What follows may wait for others of the same burst.
-    pub(super) fn touch_pods(&self, cluster: &ClusterName, services: BTreeSet<ServiceKey>, trigger: &Trigger) {
-        if services.is_empty() || !self.settings.direct_endpoints || !self.started.load(Ordering::Acquire) {
-            return;
-        }
-        let network = self.cluster_states.get(cluster).and_then(|state| state.network());
-        // Who is served by the same istiod sees them from other networks, too.
-        let is_served_with_others = self.is_remote(cluster) || !self.remotes_of(cluster).is_empty();
-        if network.is_some() && (is_served_with_others || self.other_networks(cluster).contains(&network)) {
-            self.dirty.mark_bursting(services.into_iter().map(WorkKey::Service), trigger);
-        }
+    let network = registry.fleet.get(cluster).and_then(|state| state.network());
+    // Who is served by the same istiod sees them from other networks, too.
+    let is_served_with_others =
+        registry.control_planes.is_remote(cluster) || !control_planes::remotes_of(registry, cluster).is_empty();
+    if network.is_some() && (is_served_with_others || other_networks(registry, cluster).contains(&network)) {
+        registry.queue.mark_bursting(services.into_iter().map(WorkKey::Service), trigger);
     }
+}
 
-    /// A pod is only reached directly from its own network: where one stands, that is the network of the cluster, as long as
-    /// its Namespaces were not read. Where several clusters read, each endpoint says its own.
-    pub(super) fn recall_network(&self, cluster: &ClusterName, written: &Written) {
-        let label = cluster.label_value();
-        let is_shared = !written.recalled.read_in.is_empty();
-        let tells = |of: &&PublishedEndpoint| if is_shared { of.cluster_label == label } else { of.direct };
-        let pod = written.endpoints.iter().find(tells);
-        if let Some(network) = pod.and_then(|pod| pod.network.clone())
-            && let Some(mut state) = self.cluster_states.get_mut(cluster)
-        {
-            state.topology.restore_network(network);
-        }
-    }
-
-    /// A cluster came to a network or left it: another may need a gateway now, or none any more.
-    pub(super) fn note_networks(&self) {
-        if self.settings.direct_endpoints {
-            self.cluster_names().iter().for_each(|cluster| self.note_place(cluster));
-        }
+/// A cluster came to a network or left it: another may need a gateway now, or none any more.
+pub(super) fn note_networks(registry: &Registry) {
+    if registry.settings.direct_endpoints {
+        registry.fleet.names().iter().for_each(|cluster| topology_notes::note_topology(registry, cluster));
     }
 }

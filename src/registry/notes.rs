@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use dashmap::DashMap;
-
-use super::Registry;
+use super::{
+    Registry,
+    locks::{Rank, RankedMap},
+};
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey};
 
 /// Where notes come from. Each source holds its own list.
@@ -59,19 +60,21 @@ impl NoteSource {
 }
 
 /// All notes in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NoteBook {
-    notes: DashMap<NoteSource, Vec<Note>>,
+    notes: RankedMap<NoteSource, Vec<Note>>,
+}
+
+impl Default for NoteBook {
+    fn default() -> Self {
+        Self { notes: RankedMap::new(Rank::Notes) }
+    }
 }
 
 impl NoteBook {
     /// Replaces what `source` had to say, without logging: for commands that print notes themselves.
     pub fn put_quietly(&self, source: NoteSource, notes: Vec<Note>) -> Vec<Note> {
-        let said = if notes.is_empty() {
-            self.notes.remove(&source).map(|(_, said)| said)
-        } else {
-            self.notes.insert(source, notes)
-        };
+        let said = if notes.is_empty() { self.notes.remove(&source) } else { self.notes.insert(source, notes) };
         said.unwrap_or_default()
     }
 
@@ -104,7 +107,7 @@ impl NoteBook {
 
     /// Drops what was said about objects of one kind of a cluster that are not among `listed`.
     pub(super) fn keep_objects(&self, cluster: &ClusterName, kind: Kind, listed: &BTreeSet<ObjectId>) {
-        self.notes.retain(|source, _| match source {
+        self.notes.retain(|source| match source {
             NoteSource::Object(of, id) => of != cluster || id.kind != kind || listed.contains(id),
             _ => true,
         });
@@ -112,7 +115,7 @@ impl NoteBook {
 
     /// Drops all that was said about a cluster that left.
     pub(super) fn forget_cluster(&self, cluster: &ClusterName) {
-        self.notes.retain(|source, _| source.cluster() != Some(cluster));
+        self.notes.retain(|source| source.cluster() != Some(cluster));
     }
 
     /// Every note, sorted and without repetition.
@@ -133,29 +136,27 @@ impl NoteBook {
     }
 }
 
-impl Registry {
-    /// What is wrong with one object.
-    pub(super) fn note_object(
-        &self,
-        cluster: &ClusterName,
-        id: &ObjectId,
-        kind: NoteKind,
-        messages: impl IntoIterator<Item = String>,
-    ) {
-        let notes = messages
-            .into_iter()
-            .map(|message| Note { kind, object: id.in_cluster(cluster), service: None, message })
-            .collect();
-        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
-    }
+/// What is wrong with one object.
+pub(super) fn note_object(
+    registry: &Registry,
+    cluster: &ClusterName,
+    id: &ObjectId,
+    kind: NoteKind,
+    messages: impl IntoIterator<Item = String>,
+) {
+    let notes = messages
+        .into_iter()
+        .map(|message| Note { kind, object: id.in_cluster(cluster), service: None, message })
+        .collect();
+    registry.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
+}
 
-    /// Tells what keeps a workload or client that means to take part from it.
-    pub(super) fn note_workload(&self, cluster: &ClusterName, id: &ObjectId) {
-        let problem = self.cluster_states.get(cluster).and_then(|state| state.problem(id));
-        let notes = problem
-            .into_iter()
-            .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })
-            .collect();
-        self.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
-    }
+/// Tells what keeps a workload or client that means to take part from it.
+pub(super) fn note_workload(registry: &Registry, cluster: &ClusterName, id: &ObjectId) {
+    let problem = registry.fleet.get(cluster).and_then(|state| state.problem(id));
+    let notes = problem
+        .into_iter()
+        .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })
+        .collect();
+    registry.notes.put(NoteSource::Object(cluster.clone(), id.clone()), notes);
 }

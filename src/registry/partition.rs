@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Registry,
+    Queries, Registry,
     identity::{self, non_empty},
 };
 use crate::{
@@ -63,44 +63,45 @@ impl DisplayKey {
     }
 }
 
-impl Registry {
+impl Queries<'_> {
     /// The services that run in a cluster under the plain identity and environment, each in a partition: those that a policy
     /// which names no partition is for, besides the plain service.
     #[must_use]
     pub fn partitions_of(&self, cluster: &ClusterName, plain: &ServiceKey) -> Vec<ServiceKey> {
-        self.cluster_states
+        self.registry
+            .fleet
             .get(cluster)
             .map_or_else(Vec::new, |state| state.workloads.identities().partitions_of(plain))
-    }
-
-    /// Services and all their partitions.
-    pub(super) fn with_partitions(&self, services: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
-        let mut all = services.clone();
-        if self.settings.enable_sw_aware_ns_caches {
-            for state in &self.cluster_states {
-                all.extend(services.iter().flat_map(|key| state.workloads.identities().partitions_of(key)));
-            }
-        }
-        all
-    }
-
-    /// What a service may be called without partition, where policies name it so: what they match, and what is said of them,
-    /// changes with it.
-    pub(super) fn named_without_partition(&self, key: &ServiceKey) -> impl Iterator<Item = ServiceKey> {
-        let folded = key.identity.folded();
-        let ends = folded.match_indices('.').filter(|_| self.settings.enable_sw_aware_ns_caches);
-        let plain = ends.filter_map(|(at, _)| {
-            let identity = Identity::parse(&folded[at + 1..]).ok()?;
-            Some(ServiceKey { identity, environment: key.environment.clone() })
-        });
-        plain.filter(|plain| self.named.has(plain))
     }
 
     /// The key of a partitioned service without its partition; none for one that has no partition or does not run there.
     #[must_use]
     pub fn plain_of(&self, cluster: &ClusterName, key: &ServiceKey) -> Option<ServiceKey> {
-        self.cluster_states.get(cluster)?.workloads.plain_of(key)
+        self.registry.fleet.get(cluster)?.workloads.plain_of(key)
     }
+}
+
+/// Services and all their partitions.
+pub(super) fn with_partitions(registry: &Registry, services: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+    let mut all = services.clone();
+    if registry.settings.enable_sw_aware_ns_caches {
+        for state in registry.fleet.iter() {
+            all.extend(services.iter().flat_map(|key| state.workloads.identities().partitions_of(key)));
+        }
+    }
+    all
+}
+
+/// What a service may be called without partition, where policies name it so: what they match, and what is said of them,
+/// changes with it.
+pub(super) fn named_without_partition(registry: &Registry, key: &ServiceKey) -> impl Iterator<Item = ServiceKey> {
+    let folded = key.identity.folded();
+    let ends = folded.match_indices('.').filter(|_| registry.settings.enable_sw_aware_ns_caches);
+    let plain = ends.filter_map(|(at, _)| {
+        let identity = Identity::parse(&folded[at + 1..]).ok()?;
+        Some(ServiceKey { identity, environment: key.environment.clone() })
+    });
+    plain.filter(|plain| registry.index.named.has(plain))
 }
 
 #[cfg(test)]

@@ -25,93 +25,91 @@ pub(super) struct NamedService<'a> {
     clusters: BTreeSet<ClusterName>,
 }
 
-impl Registry {
-    /// A service as policies may name it; `plain` is its key without partition.
-    pub(super) fn named<'a>(&self, key: &'a ServiceKey, plain: &'a ServiceKey) -> NamedService<'a> {
-        let clusters = [key, plain].map(|key| self.named.of(key));
-        NamedService { key, plain, clusters: clusters.iter().flat_map(|clusters| clusters.iter()).cloned().collect() }
-    }
+/// A service as policies may name it; `plain` is its key without partition.
+pub(super) fn named<'a>(registry: &Registry, key: &'a ServiceKey, plain: &'a ServiceKey) -> NamedService<'a> {
+    let clusters = [key, plain].map(|key| registry.index.named.of(key));
+    NamedService { key, plain, clusters: clusters.iter().flat_map(|clusters| clusters.iter()).cloned().collect() }
+}
 
-    /// The policies of one kind that match a service: those in a namespace that runs it (Admiral,
-    /// docs/admiral-behaviour.md#policies). Those in other namespaces are noted.
-    pub(super) fn matching<S: PolicyKind>(
-        &self,
-        &NamedService { key, plain, ref clusters }: &NamedService<'_>,
-        in_force: &InForce,
-        notes: &mut Vec<Note>,
-    ) -> Matching<S> {
-        let mut matching = Vec::new();
-        for state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
-            // Half a picture does not tell which policies are at home; those in force are waited for.
-            if state.freshness.is_loading() {
-                continue;
-            }
-            for (config, is_for_partitions) in naming_in::<S>(&state.policies, key, plain) {
-                // Where the workloads beside it cannot be read, a policy that was in force stays so.
-                let stays = || !state.coverage().workloads() && in_force.contains(&config.id.in_cluster(state.name()));
-                let covers = || {
-                    let is_home = |partition: &ServiceKey| state.workloads.runs_in(partition, &config.id.namespace);
-                    is_for_partitions
-                        || S::COVERS_PARTITIONS && state.workloads.identities().partitions_of(key).iter().any(is_home)
+/// The policies of one kind that match a service: those in a namespace that runs it (Admiral,
+/// docs/admiral-behaviour.md#policies). Those in other namespaces are noted.
+pub(super) fn matching<S: PolicyKind>(
+    registry: &Registry,
+    &NamedService { key, plain, ref clusters }: &NamedService<'_>,
+    in_force: &InForce,
+    notes: &mut Vec<Note>,
+) -> Matching<S> {
+    let mut matching = Vec::new();
+    for state in clusters.iter().filter_map(|cluster| registry.fleet.get(cluster)) {
+        // Half a picture does not tell which policies are at home; those in force are waited for.
+        if state.freshness.is_loading() {
+            continue;
+        }
+        for (config, is_for_partitions) in naming_in::<S>(&state.policies, key, plain) {
+            // Where the workloads beside it cannot be read, a policy that was in force stays so.
+            let stays = || !state.coverage().workloads() && in_force.contains(&config.id.in_cluster(state.name()));
+            let covers = || {
+                let is_home = |partition: &ServiceKey| state.workloads.runs_in(partition, &config.id.namespace);
+                is_for_partitions
+                    || S::COVERS_PARTITIONS && state.workloads.identities().partitions_of(key).iter().any(is_home)
+            };
+            if state.workloads.runs_in(key, &config.id.namespace) || stays() {
+                matching.push((state.name().clone(), config.clone()));
+            } else if !covers() {
+                let (kind, message) = if state.coverage().has_read_workloads() {
+                    let message = format!("no workload of {key} runs in its namespace; it has no effect");
+                    (NoteKind::PolicyUnmatched, message)
+                } else {
+                    let message = format!(
+                        "whether a workload of {key} runs in its namespace is not known, because what runs in {} cannot \
+                         be read; it has no effect until then",
+                        state.name()
+                    );
+                    (NoteKind::WorkloadsUnknown, message)
                 };
-                if state.workloads.runs_in(key, &config.id.namespace) || stays() {
-                    matching.push((state.name().clone(), config.clone()));
-                } else if !covers() {
-                    let (kind, message) = if state.coverage().has_read_workloads() {
-                        let message = format!("no workload of {key} runs in its namespace; it has no effect");
-                        (NoteKind::PolicyUnmatched, message)
-                    } else {
-                        let message = format!(
-                            "whether a workload of {key} runs in its namespace is not known, because what runs in {} cannot \
-                             be read; it has no effect until then",
-                            state.name()
-                        );
-                        (NoteKind::WorkloadsUnknown, message)
-                    };
-                    let object = config.id.in_cluster(state.name());
-                    notes.push(Note { kind, object, service: Some(key.clone()), message });
-                }
+                let object = config.id.in_cluster(state.name());
+                notes.push(Note { kind, object, service: Some(key.clone()), message });
             }
         }
-        sorted(matching)
     }
+    sorted(matching)
+}
 
-    /// The policies of one kind that name a service, wherever they stand.
-    pub(super) fn naming<S: PolicyKind>(
-        &self,
-        &NamedService { key, plain, ref clusters }: &NamedService<'_>,
-    ) -> Matching<S> {
-        let mut naming = Vec::new();
-        let cluster_states = clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster));
-        for state in cluster_states.filter(|state| !state.freshness.is_loading()) {
-            let configs = naming_in::<S>(&state.policies, key, plain);
-            naming.extend(configs.map(|(config, _)| (state.name().clone(), config.clone())));
+/// The policies of one kind that name a service, wherever they stand.
+pub(super) fn naming<S: PolicyKind>(
+    registry: &Registry,
+    &NamedService { key, plain, ref clusters }: &NamedService<'_>,
+) -> Matching<S> {
+    let mut naming = Vec::new();
+    let cluster_states = clusters.iter().filter_map(|cluster| registry.fleet.get(cluster));
+    for state in cluster_states.filter(|state| !state.freshness.is_loading()) {
+        let configs = naming_in::<S>(&state.policies, key, plain);
+        naming.extend(configs.map(|(config, _)| (state.name().clone(), config.clone())));
+    }
+    sorted(naming)
+}
+
+/// The policies by which the service's objects were written.
+pub(super) fn policies_in_force(registry: &Registry, standing: &[ClusterName], key: &ServiceKey) -> InForce {
+    let mut policies = BTreeSet::new();
+    for cluster in standing {
+        let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
+        for written in written {
+            // Filters stay by themselves where their policy cannot be read.
+            policies.extend(written.policies.iter().filter(|path| path.kind != Kind::RoutingPolicy).cloned());
         }
-        sorted(naming)
     }
+    policies
+}
 
-    /// The policies by which the service's objects were written.
-    pub(super) fn policies_in_force(&self, standing: &[ClusterName], key: &ServiceKey) -> InForce {
-        let mut policies = BTreeSet::new();
-        for cluster in standing {
-            let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
-            for written in written {
-                // Filters stay by themselves where their policy cannot be read.
-                policies.extend(written.policies.iter().filter(|path| path.kind != Kind::RoutingPolicy).cloned());
-            }
-        }
-        policies
-    }
-
-    /// A policy in force, where its cluster's policies of that kind cannot be read or are not wholly read yet.
-    pub(super) fn unreadable_policy(&self, in_force: &InForce) -> Option<ObjectPath> {
-        let is_unknown = |policy: &&ObjectPath| {
-            let state = self.cluster_states.get(&policy.cluster);
-            let kind = policy.kind.observed();
-            state.zip(kind).is_some_and(|(state, kind)| state.freshness.is_loading() || !state.freshness.knows(kind))
-        };
-        in_force.iter().filter(is_unknown).min_by_key(|policy| policy.kind.observed()).cloned()
-    }
+/// A policy in force, where its cluster's policies of that kind cannot be read or are not wholly read yet.
+pub(super) fn unreadable_policy(registry: &Registry, in_force: &InForce) -> Option<ObjectPath> {
+    let is_unknown = |policy: &&ObjectPath| {
+        let state = registry.fleet.get(&policy.cluster);
+        let kind = policy.kind.observed();
+        state.zip(kind).is_some_and(|(state, kind)| state.freshness.is_loading() || !state.freshness.knows(kind))
+    };
+    in_force.iter().filter(is_unknown).min_by_key(|policy| policy.kind.observed()).cloned()
 }
 
 /// The policies of a cluster that name a service, and whether each does so without its partition.

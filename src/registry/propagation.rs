@@ -2,9 +2,9 @@
 //!
 //! Decides what is known of users' routes and of who is reached under additional suffixes; never what is copied.
 
-use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Registry, cluster_state::ClusterState};
+use super::{Inputs, Queries, Registry, adoption, cluster_state::ClusterState, host_claims, last_known};
 use crate::{
     config::Propagate,
     model::{AIR, ClusterName, CopyOrigin, Host, Kind, ObjectPath, ServiceKey, Written, without_air},
@@ -14,26 +14,41 @@ use crate::{
 /// The kinds that users' routes are of. What a VirtualService refers to comes before it.
 const ROUTES: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
 
-impl Registry {
+impl Queries<'_> {
+    /// Every host with routes that may be copied, or with copies of ours.
+    #[must_use]
+    pub fn routed_hosts(&self) -> BTreeSet<Arc<str>> {
+        let mut hosts = BTreeSet::new();
+        for state in self.registry.fleet.iter() {
+            hosts.extend(state.user_routes.routes().hosts(&self.registry.settings.hostname_suffix).cloned());
+            hosts.extend(state.outputs.copied_hosts().cloned());
+            hosts.extend(state.outputs.handed_over_hosts().cloned());
+        }
+        hosts
+    }
+}
+
+impl Inputs<'_> {
     /// One host, or `None` while nothing may be planned.
     #[must_use]
-    pub fn host_input(&self, host: &Arc<str>) -> Option<HostInput> {
-        self.ready().ok()?;
-        let published = self.published(host).and_then(|(key, spelled)| Some((self.snapshot(&key)?, spelled)));
+    pub fn routes(&self, host: &Arc<str>) -> Option<HostInput> {
+        self.registry.ready().ok()?;
+        let published = published(self.registry, host)
+            .and_then(|(key, spelled)| Some((self.registry.inputs().service(&key)?, spelled)));
         let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
-        for state in &self.cluster_states {
+        for state in self.registry.fleet.iter() {
             if !state.freshness.watches(Kind::ServiceEntry) {
                 continue;
             }
-            if !self.is_remote(state.key()) {
+            if !self.registry.control_planes.is_remote(state.name()) {
                 clusters.push(HostCluster {
-                    name: state.key().clone(),
+                    name: state.name().clone(),
                     known: ROUTES.into_iter().filter(|kind| state.freshness.serves(*kind)).collect(),
-                    others: state.outputs.others_routes(host, &self.settings.sync_namespace),
+                    others: state.outputs.others_routes(host, &self.registry.settings.sync_namespace),
                 });
             }
             routes.extend(state.user_routes.routes().of(host).into_iter().map(|route| HostRoute {
-                cluster: state.key().clone(),
+                cluster: state.name().clone(),
                 domain: state.domain(),
                 of_rollout: state.is_rollout_route(&route.id),
                 route,
@@ -47,7 +62,8 @@ impl Registry {
         for one in routes.iter_mut().filter(|one| !one.of_rollout) {
             // While Rollouts cannot be read, what was copied was a user's, and nothing else is.
             let may_be = self
-                .cluster_states
+                .registry
+                .fleet
                 .get(&one.cluster)
                 .is_some_and(|state| state.coverage().may_be_rollout_route(&one.route));
             one.of_rollout = may_be && !is_copied(one);
@@ -56,126 +72,112 @@ impl Registry {
         routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));
         Some(HostInput {
             host: host.clone(),
-            istio_namespaces: self.istio_namespaces(),
+            istio_namespaces: self.registry.fleet.istio_namespaces(),
             published: published.filter(|(service, _)| !service.targets.is_empty()),
             clusters,
             routes,
-            unpublished: self.handed_over_in_vain(host),
+            unpublished: adoption::handed_over_in_vain(self.registry, host),
             unreadable_origin: copies
                 .iter()
-                .filter_map(|copy| self.unreadable_origin(copy))
+                .filter_map(|copy| unreadable_origin(self.registry, copy))
                 .min_by(|a, b| (a.kind, a).cmp(&(b.kind, b))),
         })
     }
+}
 
-    /// The service that a host belongs to, and the host as it spells it.
-    fn published(&self, host: &str) -> Option<(ServiceKey, Host)> {
-        let host = Host::parse(host).ok()?;
-        self.addresses.lock().holder_of(&host)
+/// The service that a host belongs to, and the host as it spells it.
+pub(super) fn published(registry: &Registry, host: &str) -> Option<(ServiceKey, Host)> {
+    let host = Host::parse(host).ok()?;
+    registry.hosts.lock().holder_of(&host)
+}
+
+/// The service that a host belongs to.
+pub(super) fn holder_of(registry: &Registry, host: &str) -> Option<ServiceKey> {
+    published(registry, host).map(|(key, _)| key)
+}
+
+/// The origin of a copy, where its cluster belongs to the fleet and its objects of that kind were never listed.
+pub(super) fn unreadable_origin(registry: &Registry, copy: &Written) -> Option<ObjectPath> {
+    let origin = copy.origin.as_ref()?.object()?;
+    let state = registry.fleet.get(&origin.cluster)?;
+    (!state.freshness.knows(copy.id.kind)).then(|| origin.clone())
+}
+
+/// Every host with routes of a cluster that may be copied, while any are.
+pub(super) fn routed_hosts_in(registry: &Registry, cluster: &ClusterName) -> Vec<Arc<str>> {
+    let Some(state) = registry.fleet.get(cluster).filter(|_| registry.settings.propagate != Propagate::Off) else {
+        return Vec::new();
+    };
+    state.user_routes.routes().hosts(&registry.settings.hostname_suffix).cloned().collect()
+}
+
+/// The hosts of a service of which users said something, or copies stand.
+pub(super) fn routed_hosts_of(registry: &Registry, key: &ServiceKey) -> Vec<Arc<str>> {
+    host_claims::hosts_of(registry, key).iter().filter_map(|host| routed(registry, host)).collect()
+}
+
+/// A host, where users said something of it, or copies stand.
+pub(super) fn routed(registry: &Registry, host: &Host) -> Option<Arc<str>> {
+    let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
+    let minds = |state: &ClusterState| {
+        let standing = &state.outputs;
+        state.user_routes.routes().has(&host)
+            || standing.has_routes_for(&host)
+            || standing.hand_written(&host).next().is_some()
+    };
+    registry.fleet.iter().any(|state| minds(&state)).then_some(host)
+}
+
+/// Whether a service is reached under the additional suffixes.
+pub(super) fn additional_hosts(registry: &Registry, key: &ServiceKey) -> AdditionalHosts {
+    let settings = &registry.settings;
+    if settings.additional_endpoint_suffixes.is_empty() || !asks_for_additional_hosts(registry, key) {
+        return AdditionalHosts::No;
     }
-
-    /// The service that a host belongs to.
-    pub(super) fn holder_of(&self, host: &str) -> Option<ServiceKey> {
-        self.published(host).map(|(key, _)| key)
+    let environment = without_air(key.environment.as_str());
+    if environment.len() == key.environment.as_str().len() {
+        return AdditionalHosts::Yes;
     }
-
-    /// The origin of a copy, where its cluster belongs to the fleet and its objects of that kind were never listed.
-    fn unreadable_origin(&self, copy: &Written) -> Option<ObjectPath> {
-        let origin = copy.origin.as_ref()?.object()?;
-        let state = self.cluster_states.get(&origin.cluster)?;
-        (!state.freshness.knows(copy.id.kind)).then(|| origin.clone())
+    // Both would have the same hosts. The one without the ending has them, whoever came first: so it is the same
+    // after a restart.
+    match ServiceKey::parse(key.identity.as_str(), environment) {
+        Ok(rival) if asks_for_additional_hosts(registry, &rival) => AdditionalHosts::Taken(rival),
+        _ => AdditionalHosts::Yes,
     }
+}
 
-    /// Every host with routes that may be copied, or with copies of ours.
-    #[must_use]
-    pub fn routed_hosts(&self) -> BTreeSet<Arc<str>> {
-        let mut hosts = BTreeSet::new();
-        for state in &self.cluster_states {
-            hosts.extend(state.user_routes.routes().hosts(&self.settings.hostname_suffix).cloned());
-            hosts.extend(state.outputs.copied_hosts().cloned());
-            hosts.extend(state.outputs.handed_over_hosts().cloned());
+pub(super) fn asks_for_additional_hosts(registry: &Registry, key: &ServiceKey) -> bool {
+    let mut clusters: BTreeSet<ClusterName> = registry.index.clusters_of.of(key).iter().cloned().collect();
+    clusters.extend(last_known::clusters_with(registry, key));
+    let mut half_known = false;
+    for cluster in &clusters {
+        let Some(state) = registry.fleet.get(cluster) else { continue };
+        if state.workloads.of(key).any(|workload| workload.additional_hosts) {
+            return true;
         }
-        hosts
+        half_known |= !state.coverage().workloads() || state.freshness.is_loading();
     }
+    // The workload that asks for it may be the one that cannot be read: what was written tells.
+    half_known && clusters.iter().any(|cluster| stands_additionally(registry, cluster, key))
+}
 
-    /// Every host with routes of a cluster that may be copied, while any are.
-    pub(super) fn routed_hosts_in(&self, cluster: &ClusterName) -> Vec<Arc<str>> {
-        let Some(state) = self.cluster_states.get(cluster).filter(|_| self.settings.propagate != Propagate::Off) else {
-            return Vec::new();
-        };
-        state.user_routes.routes().hosts(&self.settings.hostname_suffix).cloned().collect()
+pub(super) fn stands_additionally(registry: &Registry, cluster: &ClusterName, key: &ServiceKey) -> bool {
+    let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
+    let is_additional = |host: &str| {
+        let mut suffixes = registry.settings.additional_endpoint_suffixes.iter();
+        suffixes.any(|suffix| host.strip_suffix(suffix.as_str()).is_some_and(|before| before.ends_with('.')))
+    };
+    let routes = written.iter().filter(|written| written.id.kind == Kind::VirtualService);
+    routes.filter_map(|written| written.host.as_deref()).any(is_additional)
+}
+
+/// The service whose additional hosts depend on whether this one has any.
+pub(super) fn additional_rival_of(registry: &Registry, key: &ServiceKey) -> Option<ServiceKey> {
+    if registry.settings.additional_endpoint_suffixes.is_empty() || !registry.startup.has_started() {
+        return None;
     }
-
-    /// The hosts of a service of which users said something, or copies stand.
-    pub(super) fn routed_hosts_of(&self, key: &ServiceKey) -> Vec<Arc<str>> {
-        self.hosts_of(key).iter().filter_map(|host| self.routed(host)).collect()
-    }
-
-    /// A host, where users said something of it, or copies stand.
-    pub(super) fn routed(&self, host: &Host) -> Option<Arc<str>> {
-        let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
-        let minds = |state: &ClusterState| {
-            let standing = &state.outputs;
-            state.user_routes.routes().has(&host)
-                || standing.has_routes_for(&host)
-                || standing.hand_written(&host).next().is_some()
-        };
-        self.cluster_states.iter().any(|state| minds(&state)).then_some(host)
-    }
-
-    // ---- additional hosts ----
-
-    /// Whether a service is reached under the additional suffixes.
-    pub(super) fn additional_hosts(&self, key: &ServiceKey) -> AdditionalHosts {
-        let settings = &self.settings;
-        if settings.additional_endpoint_suffixes.is_empty() || !self.asks_for_additional_hosts(key) {
-            return AdditionalHosts::No;
-        }
-        let environment = without_air(key.environment.as_str());
-        if environment.len() == key.environment.as_str().len() {
-            return AdditionalHosts::Yes;
-        }
-        // Both would have the same hosts. The one without the ending has them, whoever came first: so it is the same
-        // after a restart.
-        match ServiceKey::parse(key.identity.as_str(), environment) {
-            Ok(rival) if self.asks_for_additional_hosts(&rival) => AdditionalHosts::Taken(rival),
-            _ => AdditionalHosts::Yes,
-        }
-    }
-
-    fn asks_for_additional_hosts(&self, key: &ServiceKey) -> bool {
-        let mut clusters: BTreeSet<ClusterName> = self.clusters_of.of(key).iter().cloned().collect();
-        clusters.extend(self.carrying(key));
-        let mut half_known = false;
-        for cluster in &clusters {
-            let Some(state) = self.cluster_states.get(cluster) else { continue };
-            if state.workloads.of(key).any(|workload| workload.additional_hosts) {
-                return true;
-            }
-            half_known |= !state.coverage().workloads() || state.freshness.is_loading();
-        }
-        // The workload that asks for it may be the one that cannot be read: what was written tells.
-        half_known && clusters.iter().any(|cluster| self.stands_additionally(cluster, key))
-    }
-
-    fn stands_additionally(&self, cluster: &ClusterName, key: &ServiceKey) -> bool {
-        let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
-        let is_additional = |host: &str| {
-            let mut suffixes = self.settings.additional_endpoint_suffixes.iter();
-            suffixes.any(|suffix| host.strip_suffix(suffix.as_str()).is_some_and(|before| before.ends_with('.')))
-        };
-        let routes = written.iter().filter(|written| written.id.kind == Kind::VirtualService);
-        routes.filter_map(|written| written.host.as_deref()).any(is_additional)
-    }
-
-    /// The service whose additional hosts depend on whether this one has any.
-    pub(super) fn additional_rival_of(&self, key: &ServiceKey) -> Option<ServiceKey> {
-        if self.settings.additional_endpoint_suffixes.is_empty() || !self.started.load(Ordering::Acquire) {
-            return None;
-        }
-        let rival = ServiceKey::parse(key.identity.as_str(), &format!("{}{AIR}", key.environment)).ok()?;
-        self.clusters_of.has(&rival).then_some(rival)
-    }
+    let rival = ServiceKey::parse(key.identity.as_str(), &format!("{}{AIR}", key.environment)).ok()?;
+    registry.index.clusters_of.has(&rival).then_some(rival)
 }
 
 #[cfg(test)]

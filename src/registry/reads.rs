@@ -9,10 +9,13 @@ use std::{
     fmt,
 };
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{NoteSource, Registry, status::KindState};
+use super::{
+    NoteSource, Queries, Registry,
+    locks::{Rank, RankedMutex},
+    status::KindState,
+};
 use crate::model::{ClusterName, Kind, Note, NoteKind, ObjectKind, ObjectPath, ReadCause, ReadFailure};
 
 /// Most names that a message lists; the others are counted.
@@ -74,12 +77,42 @@ pub struct ClusterReads {
 }
 
 /// Reads that fail and are not the state of a kind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reads {
-    failing: Mutex<BTreeMap<(ClusterName, ReadTarget), (ReadFailure, i64)>>,
-    /// Held while notes are made, so that those of the newest state are put last.
-    noting: Mutex<()>,
+    failing: RankedMutex<FailingReads>,
+    /// Locked while notes are made, so that those of the newest state are put last.
+    noting: RankedMutex<()>,
     changed: Notify,
+}
+
+type FailingReads = BTreeMap<(ClusterName, ReadTarget), (ReadFailure, i64)>;
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            failing: RankedMutex::new(Rank::ReadFailures, FailingReads::new()),
+            noting: RankedMutex::new(Rank::ReadNotes, ()),
+            changed: Notify::new(),
+        }
+    }
+}
+
+impl Reads {
+    /// A cluster left.
+    pub(super) fn forget(&self, cluster: &ClusterName) {
+        self.failing.lock().retain(|(of, _), _| of != cluster);
+        self.changed.notify_one();
+    }
+
+    /// Forgets a failing read that succeeded, or whose kind has a state of its own now; answers whether it failed.
+    pub(super) fn settle(&self, cluster: &ClusterName, target: ReadTarget) -> bool {
+        self.failing.lock().remove(&(cluster.clone(), target)).is_some()
+    }
+
+    /// Why a read fails, where it does.
+    pub(super) fn failure(&self, cluster: &ClusterName, target: ReadTarget) -> Option<ReadFailure> {
+        self.failing.lock().get(&(cluster.clone(), target)).map(|(failure, _)| failure.clone())
+    }
 }
 
 impl Registry {
@@ -99,41 +132,44 @@ impl Registry {
             let since_seconds = failing.get(&at).map_or(now_seconds, |(_, since)| *since);
             failing.insert(at, (failure, since_seconds));
         }
-        self.note_reads(cluster);
+        note_reads(self, cluster);
     }
 
     /// As opposed to [`Registry::read_failed`]: it was read, or its kind has a state of its own now.
     pub fn read_succeeded(&self, cluster: &ClusterName, target: ReadTarget) {
         let failed = self.reads.failing.lock().remove(&(cluster.clone(), target)).is_some();
         if failed {
-            self.note_reads(cluster);
+            note_reads(self, cluster);
         }
     }
 
     /// The first list of a kind has had no answer so far.
     pub fn list_delayed(&self, cluster: &ClusterName, kind: Kind, failure: impl Into<ReadFailure>, now_seconds: i64) {
         let is_first = self
-            .cluster_states
+            .fleet
             .get(cluster)
             .is_some_and(|state| state.freshness.kinds().get(&kind) == Some(&KindState::Loading));
         if is_first {
             self.read_failed(cluster, ReadTarget::Kind(kind), failure, now_seconds);
         }
     }
+}
 
+impl Queries<'_> {
     /// What is read of each cluster, the hub included, and what of it cannot be read now.
     #[must_use]
     pub fn reads(&self) -> BTreeMap<ClusterName, ClusterReads> {
-        let mut clusters: BTreeSet<ClusterName> = self.cluster_states.iter().map(|state| state.key().clone()).collect();
-        clusters.extend(self.reads.failing.lock().keys().map(|(cluster, _)| cluster.clone()));
-        clusters.into_iter().map(|cluster| (cluster.clone(), self.reads_in(&cluster))).collect()
+        let mut clusters: BTreeSet<ClusterName> =
+            self.registry.fleet.iter().map(|state| state.name().clone()).collect();
+        clusters.extend(self.registry.reads.failing.lock().keys().map(|(cluster, _)| cluster.clone()));
+        clusters.into_iter().map(|cluster| (cluster.clone(), self.registry.queries().reads_in(&cluster))).collect()
     }
 
     /// What is read of one cluster.
     #[must_use]
     pub fn reads_in(&self, cluster: &ClusterName) -> ClusterReads {
         let mut unread: Vec<Unread> = {
-            let failing = self.reads.failing.lock();
+            let failing = self.registry.reads.failing.lock();
             let of_cluster = failing.iter().filter(|((of, _), _)| of == cluster);
             let of_cluster = of_cluster.map(|((_, target), (failure, since_seconds))| Unread {
                 target: *target,
@@ -144,7 +180,7 @@ impl Registry {
             of_cluster.collect()
         };
         let others = unread.iter().filter(|unread| unread.target.comes_first()).count();
-        let watched = self.cluster_states.get(cluster).map_or(0, |state| {
+        let watched = self.registry.fleet.get(cluster).map_or(0, |state| {
             unread.extend(state.freshness.kinds().iter().filter_map(|(kind, state)| unread_kind(*kind, state)));
             state.freshness.kinds().len()
         });
@@ -155,33 +191,22 @@ impl Registry {
     /// Why the first list of a kind has not come yet, where that is known.
     #[must_use]
     pub fn delay_of(&self, cluster: &ClusterName, kind: Kind) -> Option<ReadFailure> {
-        let failing = self.reads.failing.lock();
-        failing.get(&(cluster.clone(), ReadTarget::Kind(kind))).map(|(failure, _)| failure.clone())
+        self.registry.reads.failure(cluster, ReadTarget::Kind(kind))
     }
 
     /// Waits until something can be read that could not, or the other way round.
     pub async fn reads_changed(&self) {
-        self.reads.changed.notified().await;
+        self.registry.reads.changed.notified().await;
     }
+}
 
-    pub(super) fn forget_reads(&self, cluster: &ClusterName) {
-        self.reads.failing.lock().retain(|(of, _), _| of != cluster);
-        self.reads.changed.notify_one();
-    }
-
-    /// A kind got a state: whatever its first list waited for is over.
-    pub(super) fn settle_read(&self, cluster: &ClusterName, kind: Kind) {
-        self.reads.failing.lock().remove(&(cluster.clone(), ReadTarget::Kind(kind)));
-    }
-
-    /// Says what cannot be read in a cluster. Quietly: whoever follows [`Registry::unread`] writes the log.
-    pub(super) fn note_reads(&self, cluster: &ClusterName) {
-        let _noting = self.reads.noting.lock();
-        let notes = notes(cluster, &self.reads_in(cluster), &self.settings.secret_namespace);
-        let before = self.notes.put_quietly(NoteSource::Cluster(cluster.clone()), notes.clone());
-        if before != notes {
-            self.reads.changed.notify_one();
-        }
+/// Says what cannot be read in a cluster. Quietly: whoever follows [`Registry::unread`] writes the log.
+pub(super) fn note_reads(registry: &Registry, cluster: &ClusterName) {
+    let _noting = registry.reads.noting.lock();
+    let notes = notes(cluster, &registry.queries().reads_in(cluster), &registry.settings.secret_namespace);
+    let before = registry.notes.put_quietly(NoteSource::Cluster(cluster.clone()), notes.clone());
+    if before != notes {
+        registry.reads.changed.notify_one();
     }
 }
 

@@ -6,10 +6,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Registry,
+    Inputs, Queries, Registry, absence,
     cluster_state::user_hosts::{self, Routed},
     dependencies::Dependencies,
-    written_for::ruled_namespace,
+    last_known, queries, written_for,
 };
 use crate::{
     config::{Propagate, Settings},
@@ -23,258 +23,12 @@ fn rules_wanted(settings: &Settings) -> bool {
     settings.enable_vs_routing_in_cluster || settings.enable_vs_routing
 }
 
-impl Registry {
-    /// What decides the objects of a service beside its hosts.
-    ///
-    /// `plain` is its identity without a partition, under which users know it.
-    pub(super) fn routing_inputs(
-        &self,
-        key: &ServiceKey,
-        plain: &Identity,
-        standing: &[ClusterName],
-        has_policies: bool,
-    ) -> RoutingInputs {
-        let settings = &self.settings;
-        let mut beside = RoutingInputs { proxied: self.proxied(key), ..RoutingInputs::default() };
-        if settings.enable_routing_policy {
-            if has_policies {
-                beside.clients = self.clients_of(&key.identity);
-                beside.clients_unread = if beside.clients.is_empty() { self.unread_clusters() } else { None };
-            }
-            self.keep_filters(key, standing, &mut beside.kept);
-        }
-        if settings.enable_vs_routing_in_cluster {
-            self.routes_of(key, plain, standing, &mut beside);
-        }
-        beside.kept.sort();
-        beside
-    }
-
-    /// Notes about DependencyProxies whose proxy is not there.
-    pub(super) fn missing_proxy(&self, key: &ServiceKey, beside: &RoutingInputs) -> Vec<Note> {
-        if beside.proxied.is_empty() {
-            return Vec::new();
-        }
-        let (kind, message) = match self.unread_clusters() {
-            None => (
-                NoteKind::DependencyQuestionable,
-                format!("no cluster offers the proxy {key}; its hosts count as soon as one does"),
-            ),
-            Some(clusters) => (
-                NoteKind::WorkloadsUnknown,
-                format!(
-                    "no cluster that could be read offers the proxy {key}, and what runs in {clusters} is not known; its hosts \
-                     count as soon as a cluster is seen to offer it"
-                ),
-            ),
-        };
-        let missing = beside.proxied.iter().map(|proxied| Note {
-            kind,
-            object: proxied.id.in_cluster(&proxied.cluster),
-            service: Some(key.clone()),
-            message: message.clone(),
-        });
-        missing.collect()
-    }
-
-    fn clients_of(&self, identity: &Identity) -> Vec<(ClusterName, String)> {
-        let dependents = self.dependencies.read().sources_of(identity);
-        let mut clients: Vec<(ClusterName, String)> = Vec::new();
-        for dependent in &dependents {
-            for cluster in self.running.of(dependent).iter() {
-                let Some(client) = self
-                    .cluster_states
-                    .get(cluster)
-                    .and_then(|state| state.workloads.identities().display_name(dependent))
-                else {
-                    continue;
-                };
-                clients.extend(self.control_planes(cluster).into_iter().map(|plane| (plane, client.clone())));
-            }
-        }
-        clients.sort();
-        clients.dedup();
-        clients
-    }
-
-    /// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
-    fn keep_filters(&self, key: &ServiceKey, standing: &[ClusterName], kept: &mut Vec<(ClusterName, ObjectId)>) {
-        for cluster in standing {
-            let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
-            for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
-                let policy = filter.policies.iter().find(|policy| policy.kind == Kind::RoutingPolicy);
-                let of = policy.and_then(|policy| self.cluster_states.get(&policy.cluster));
-                if of.is_some_and(|state| state.freshness.is_loading() || !state.freshness.knows(Kind::RoutingPolicy)) {
-                    kept.push((cluster.clone(), filter.id.clone()));
-                }
-            }
-        }
-    }
-
-    /// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
-    fn routes_of(&self, key: &ServiceKey, plain: &Identity, standing: &[ClusterName], beside: &mut RoutingInputs) {
-        let tail = format!("{}.{}", plain.folded(), self.settings.hostname_suffix);
-        let unread = self.carrying(key);
-        for state in &self.cluster_states {
-            // A hub that is no cluster of the fleet has no routes.
-            if !state.freshness.watches(Kind::VirtualService) {
-                continue;
-            }
-            // What cannot be read now may run it, and a user may route it there.
-            let may_run = !state.coverage().workloads() && (state.outputs.holds(key) || unread.contains(state.name()));
-            let runs = may_run || !state.workloads.identities().namespaces_of(&key.identity).is_empty();
-            // Routes of other clusters come there as copies.
-            if !runs && self.settings.propagate == Propagate::Off {
-                continue;
-            }
-            beside.routes_unknown |= state.freshness.is_loading()
-                || !state.freshness.knows(Kind::VirtualService)
-                || (runs && !state.coverage().workloads());
-            if let Some(id) = state.user_routes.hosts().of_tail(&tail) {
-                let found = (state.name().clone(), id.clone());
-                if beside.users_route.as_ref().is_none_or(|first| found < *first) {
-                    beside.users_route = Some(found);
-                }
-            }
-            if runs && self.settings.enable_custom_vs_merge {
-                let custom = state.user_routes.merged_for(plain.folded());
-                beside.custom.extend(custom.into_iter().map(|route| (state.name().clone(), route)));
-            }
-        }
-        beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
-        if beside.routes_unknown {
-            for cluster in standing {
-                let written = self.cluster_states.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
-                let routes = written.iter().filter(|written| is_in_cluster(&written.id));
-                beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
-            }
-        }
-    }
-
-    fn proxied(&self, key: &ServiceKey) -> Vec<Proxied> {
-        let dependencies = self.dependencies.read();
-        let mut proxied = Vec::new();
-        for ((cluster, id), proxy, earlier) in dependencies.proxies.of(key) {
-            let clients = dependencies.declared_sources_of(&proxy.destination);
-            let running: BTreeSet<ClusterName> =
-                clients.iter().flat_map(|client| self.running.of(client).iter().cloned().collect::<Vec<_>>()).collect();
-            let clusters = running.iter().flat_map(|cluster| self.control_planes(cluster)).collect();
-            let problem = match earlier {
-                Some((of, first)) => Some(format!(
-                    "shares a host with the DependencyProxy {}/{} of {of}, which comes first; it has no effect",
-                    first.namespace, first.name
-                )),
-                None => self.taken_by_user(&proxy.hosts),
-            };
-            proxied.push(Proxied {
-                cluster: cluster.clone(),
-                id: id.clone(),
-                hosts: proxy.hosts.clone(),
-                clusters,
-                problem,
-            });
-        }
-        proxied
-    }
-
-    fn taken_by_user(&self, hosts: &[Host]) -> Option<String> {
-        let taken = self.cluster_states.iter().flat_map(|state| {
-            let taken = hosts.iter().filter_map(|host| Some((host, state.user_routes.hosts().of_host(host.as_str())?)));
-            taken.map(|(host, id)| (host.clone(), state.name().clone(), id.clone())).collect::<Vec<_>>()
-        });
-        let (host, cluster, id) = taken.min()?;
-        Some(format!(
-            "the VirtualService {}/{} of {cluster} routes the host {host} already; it has no effect",
-            id.namespace, id.name
-        ))
-    }
-
-    /// The units that the VirtualServices of users concern, by their hosts and by whom they are created for.
-    pub(super) fn routed_units(&self, routed: &Routed) -> BTreeSet<WorkKey> {
-        let mut keys = BTreeSet::new();
-        let suffix = format!(".{}", self.settings.hostname_suffix);
-        let dependencies = self.dependencies.read();
-        for host in &routed.hosts {
-            keys.extend(dependencies.proxies.taking(host).cloned());
-            if self.settings.enable_vs_routing_in_cluster {
-                let identities =
-                    user_hosts::tails(host).filter_map(|tail| Identity::parse(tail.strip_suffix(&suffix)?).ok());
-                keys.extend(identities.flat_map(|identity| self.keys_under(&identity)));
-            }
-        }
-        let created_for = routed.created_for.iter().filter_map(|identity| Identity::parse(identity).ok());
-        keys.extend(created_for.flat_map(|identity| self.keys_under(&identity)));
-        keys.into_iter().map(WorkKey::Service).collect()
-    }
-
-    /// The services that users know under an identity: those of all its partitions.
-    pub(super) fn keys_under(&self, plain: &Identity) -> BTreeSet<ServiceKey> {
-        let mut keys: BTreeSet<ServiceKey> = self.keys_of(plain).into_iter().collect();
-        if self.settings.enable_sw_aware_ns_caches {
-            for state in &self.cluster_states {
-                let of_plain =
-                    |key: &&ServiceKey| state.workloads.plain_of(key).is_some_and(|known| known.identity == *plain);
-                keys.extend(state.workloads.service_keys().filter(of_plain).cloned());
-            }
-        }
-        keys
-    }
-
-    /// The services for which there are RoutingPolicies, of one identity or of all.
-    pub(super) fn routing_policy_keys(&self, identity: Option<&Identity>) -> BTreeSet<ServiceKey> {
-        if !self.settings.enable_routing_policy {
-            return BTreeSet::new();
-        }
-        let mut keys = BTreeSet::new();
-        let clusters = match identity {
-            Some(identity) => self.named_for_routing.of(identity),
-            None => self.cluster_states.iter().map(|state| state.key().clone()).collect(),
-        };
-        for state in clusters.iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
-            let of_shard = state.policies.routing.keys();
-            keys.extend(of_shard.filter(|key| identity.is_none_or(|identity| key.identity == *identity)).cloned());
-        }
-        keys
-    }
-
-    /// The namespaces in which a service runs, where their rules are wanted.
-    pub(super) fn ruled_namespaces(&self, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
-        if !rules_wanted(&self.settings) {
-            return BTreeSet::new();
-        }
-        let mut namespaces = BTreeSet::new();
-        for state in self.clusters_of.of(key).iter().filter_map(|cluster| self.cluster_states.get(cluster)) {
-            namespaces.extend(
-                state.workloads.namespaces_of(key).into_iter().map(|namespace| (state.name().clone(), namespace)),
-            );
-        }
-        namespaces
-    }
-
-    /// The namespaces of a cluster that have, or may want, rules of ours.
-    pub(super) fn namespace_units(&self, cluster: &ClusterName) -> BTreeSet<WorkKey> {
-        let Some(state) = self.cluster_states.get(cluster) else { return BTreeSet::new() };
-        let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
-        if rules_wanted(&self.settings) {
-            namespaces.extend(state.workloads.client_namespaces().cloned());
-        }
-        let ruled = state.outputs.owned().filter_map(|written| ruled_namespace(&written.id).map(Arc::from));
-        namespaces.extend(ruled);
-        namespaces.into_iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace)).collect()
-    }
-
-    /// The units of the namespaces of a cluster in which workloads came or went.
-    pub(super) fn moved_namespaces(&self, cluster: &ClusterName, namespaces: &BTreeSet<Arc<str>>) -> Vec<WorkKey> {
-        if !rules_wanted(&self.settings) {
-            return Vec::new();
-        }
-        namespaces.iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace.clone())).collect()
-    }
-
+impl Queries<'_> {
     /// Every namespace that has, or may want, rules of ours.
     #[must_use]
     pub fn all_ruled_namespaces(&self) -> BTreeSet<(ClusterName, Arc<str>)> {
-        let units = self.cluster_names().into_iter().flat_map(|cluster| self.namespace_units(&cluster));
+        let units =
+            self.registry.fleet.names().into_iter().flat_map(|cluster| namespace_units(self.registry, &cluster));
         units
             .filter_map(|unit| match unit {
                 WorkKey::Namespace(cluster, namespace) => Some((cluster, namespace)),
@@ -282,14 +36,16 @@ impl Registry {
             })
             .collect()
     }
+}
 
+impl Inputs<'_> {
     /// One namespace with the services that run there, or `None` while nothing may be planned.
     #[must_use]
-    pub fn ruled_namespace(&self, cluster: &ClusterName, namespace: &str) -> Option<RuledNamespace> {
-        self.ready().ok()?;
+    pub fn namespace_rules(&self, cluster: &ClusterName, namespace: &str) -> Option<RuledNamespace> {
+        self.registry.ready().ok()?;
         let (keys, standing, domain) = {
-            let state = self.cluster_states.get(cluster)?;
-            let wanted = rules_wanted(&self.settings) && !self.is_remote(cluster);
+            let state = self.registry.fleet.get(cluster)?;
+            let wanted = rules_wanted(&self.registry.settings) && !self.registry.control_planes.is_remote(cluster);
             let keys = if wanted { state.workloads.keys_in(namespace) } else { BTreeSet::new() };
             let standing = state.outputs.of_namespace(namespace);
             (keys, standing.iter().map(|written| written.id.clone()).collect(), state.domain())
@@ -297,12 +53,273 @@ impl Registry {
         Some(RuledNamespace {
             cluster: cluster.clone(),
             namespace: namespace.into(),
-            istio_namespace: self.istio_namespace(cluster),
-            services: keys.iter().filter_map(|key| self.snapshot(key)).collect(),
+            istio_namespace: self.registry.fleet.istio_namespace(cluster),
+            services: keys.iter().filter_map(|key| self.registry.inputs().service(key)).collect(),
             domain,
             written: standing,
         })
     }
+}
+
+/// What decides the objects of a service beside its hosts.
+///
+/// `plain` is its identity without a partition, under which users know it.
+pub(super) fn routing_inputs(
+    registry: &Registry,
+    key: &ServiceKey,
+    plain: &Identity,
+    standing: &[ClusterName],
+    has_policies: bool,
+) -> RoutingInputs {
+    let settings = &registry.settings;
+    let mut beside = RoutingInputs { proxied: proxied(registry, key), ..RoutingInputs::default() };
+    if settings.enable_routing_policy {
+        if has_policies {
+            beside.clients = clients_of(registry, &key.identity);
+            beside.clients_unread = if beside.clients.is_empty() { absence::unread_clusters(registry) } else { None };
+        }
+        keep_filters(registry, key, standing, &mut beside.kept);
+    }
+    if settings.enable_vs_routing_in_cluster {
+        routes_of(registry, key, plain, standing, &mut beside);
+    }
+    beside.kept.sort();
+    beside
+}
+
+/// Notes about DependencyProxies whose proxy is not there.
+pub(super) fn missing_proxy(registry: &Registry, key: &ServiceKey, beside: &RoutingInputs) -> Vec<Note> {
+    if beside.proxied.is_empty() {
+        return Vec::new();
+    }
+    let (kind, message) = match absence::unread_clusters(registry) {
+        None => (
+            NoteKind::DependencyQuestionable,
+            format!("no cluster offers the proxy {key}; its hosts count as soon as one does"),
+        ),
+        Some(clusters) => (
+            NoteKind::WorkloadsUnknown,
+            format!(
+                "no cluster that could be read offers the proxy {key}, and what runs in {clusters} is not known; its hosts \
+                 count as soon as a cluster is seen to offer it"
+            ),
+        ),
+    };
+    let missing = beside.proxied.iter().map(|proxied| Note {
+        kind,
+        object: proxied.id.in_cluster(&proxied.cluster),
+        service: Some(key.clone()),
+        message: message.clone(),
+    });
+    missing.collect()
+}
+
+pub(super) fn clients_of(registry: &Registry, identity: &Identity) -> Vec<(ClusterName, String)> {
+    let dependents = registry.dependencies.read().sources_of(identity);
+    let mut clients: Vec<(ClusterName, String)> = Vec::new();
+    for dependent in &dependents {
+        for cluster in registry.index.running.of(dependent).iter() {
+            let Some(client) =
+                registry.fleet.get(cluster).and_then(|state| state.workloads.identities().display_name(dependent))
+            else {
+                continue;
+            };
+            clients.extend(registry.control_planes.of(cluster).into_iter().map(|plane| (plane, client.clone())));
+        }
+    }
+    clients.sort();
+    clients.dedup();
+    clients
+}
+
+/// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
+pub(super) fn keep_filters(
+    registry: &Registry,
+    key: &ServiceKey,
+    standing: &[ClusterName],
+    kept: &mut Vec<(ClusterName, ObjectId)>,
+) {
+    for cluster in standing {
+        let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
+        for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
+            let policy = filter.policies.iter().find(|policy| policy.kind == Kind::RoutingPolicy);
+            let of = policy.and_then(|policy| registry.fleet.get(&policy.cluster));
+            if of.is_some_and(|state| state.freshness.is_loading() || !state.freshness.knows(Kind::RoutingPolicy)) {
+                kept.push((cluster.clone(), filter.id.clone()));
+            }
+        }
+    }
+}
+
+/// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
+pub(super) fn routes_of(
+    registry: &Registry,
+    key: &ServiceKey,
+    plain: &Identity,
+    standing: &[ClusterName],
+    beside: &mut RoutingInputs,
+) {
+    let tail = format!("{}.{}", plain.folded(), registry.settings.hostname_suffix);
+    let unread = last_known::clusters_with(registry, key);
+    for state in registry.fleet.iter() {
+        // A hub that is no cluster of the fleet has no routes.
+        if !state.freshness.watches(Kind::VirtualService) {
+            continue;
+        }
+        // What cannot be read now may run it, and a user may route it there.
+        let may_run = !state.coverage().workloads() && (state.outputs.holds(key) || unread.contains(state.name()));
+        let runs = may_run || !state.workloads.identities().namespaces_of(&key.identity).is_empty();
+        // Routes of other clusters come there as copies.
+        if !runs && registry.settings.propagate == Propagate::Off {
+            continue;
+        }
+        beside.routes_unknown |= state.freshness.is_loading()
+            || !state.freshness.knows(Kind::VirtualService)
+            || (runs && !state.coverage().workloads());
+        if let Some(id) = state.user_routes.hosts().of_tail(&tail) {
+            let found = (state.name().clone(), id.clone());
+            if beside.users_route.as_ref().is_none_or(|first| found < *first) {
+                beside.users_route = Some(found);
+            }
+        }
+        if runs && registry.settings.enable_custom_vs_merge {
+            let custom = state.user_routes.merged_for(plain.folded());
+            beside.custom.extend(custom.into_iter().map(|route| (state.name().clone(), route)));
+        }
+    }
+    beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
+    if beside.routes_unknown {
+        for cluster in standing {
+            let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
+            let routes = written.iter().filter(|written| is_in_cluster(&written.id));
+            beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
+        }
+    }
+}
+
+pub(super) fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
+    let dependencies = registry.dependencies.read();
+    let mut proxied = Vec::new();
+    for ((cluster, id), proxy, earlier) in dependencies.proxies.of(key) {
+        let clients = dependencies.declared_sources_of(&proxy.destination);
+        let running: BTreeSet<ClusterName> = clients
+            .iter()
+            .flat_map(|client| registry.index.running.of(client).iter().cloned().collect::<Vec<_>>())
+            .collect();
+        let clusters = running.iter().flat_map(|cluster| registry.control_planes.of(cluster)).collect();
+        let problem = match earlier {
+            Some((of, first)) => Some(format!(
+                "shares a host with the DependencyProxy {}/{} of {of}, which comes first; it has no effect",
+                first.namespace, first.name
+            )),
+            None => taken_by_user(registry, &proxy.hosts),
+        };
+        proxied.push(Proxied {
+            cluster: cluster.clone(),
+            id: id.clone(),
+            hosts: proxy.hosts.clone(),
+            clusters,
+            problem,
+        });
+    }
+    proxied
+}
+
+pub(super) fn taken_by_user(registry: &Registry, hosts: &[Host]) -> Option<String> {
+    let taken = registry.fleet.iter().flat_map(|state| {
+        let taken = hosts.iter().filter_map(|host| Some((host, state.user_routes.hosts().of_host(host.as_str())?)));
+        taken.map(|(host, id)| (host.clone(), state.name().clone(), id.clone())).collect::<Vec<_>>()
+    });
+    let (host, cluster, id) = taken.min()?;
+    Some(format!(
+        "the VirtualService {}/{} of {cluster} routes the host {host} already; it has no effect",
+        id.namespace, id.name
+    ))
+}
+
+/// The units that the VirtualServices of users concern, by their hosts and by whom they are created for.
+pub(super) fn routed_units(registry: &Registry, routed: &Routed) -> BTreeSet<WorkKey> {
+    let mut keys = BTreeSet::new();
+    let suffix = format!(".{}", registry.settings.hostname_suffix);
+    let dependencies = registry.dependencies.read();
+    for host in &routed.hosts {
+        keys.extend(dependencies.proxies.taking(host).cloned());
+        if registry.settings.enable_vs_routing_in_cluster {
+            let identities =
+                user_hosts::tails(host).filter_map(|tail| Identity::parse(tail.strip_suffix(&suffix)?).ok());
+            keys.extend(identities.flat_map(|identity| keys_under(registry, &identity)));
+        }
+    }
+    let created_for = routed.created_for.iter().filter_map(|identity| Identity::parse(identity).ok());
+    keys.extend(created_for.flat_map(|identity| keys_under(registry, &identity)));
+    keys.into_iter().map(WorkKey::Service).collect()
+}
+
+/// The services that users know under an identity: those of all its partitions.
+pub(super) fn keys_under(registry: &Registry, plain: &Identity) -> BTreeSet<ServiceKey> {
+    let mut keys: BTreeSet<ServiceKey> = queries::keys_of(registry, plain).into_iter().collect();
+    if registry.settings.enable_sw_aware_ns_caches {
+        for state in registry.fleet.iter() {
+            let of_plain =
+                |key: &&ServiceKey| state.workloads.plain_of(key).is_some_and(|known| known.identity == *plain);
+            keys.extend(state.workloads.service_keys().filter(of_plain).cloned());
+        }
+    }
+    keys
+}
+
+/// The services for which there are RoutingPolicies, of one identity or of all.
+pub(super) fn routing_policy_keys(registry: &Registry, identity: Option<&Identity>) -> BTreeSet<ServiceKey> {
+    if !registry.settings.enable_routing_policy {
+        return BTreeSet::new();
+    }
+    let mut keys = BTreeSet::new();
+    let clusters = match identity {
+        Some(identity) => registry.index.named_for_routing.of(identity),
+        None => registry.fleet.iter().map(|state| state.name().clone()).collect(),
+    };
+    for state in clusters.iter().filter_map(|cluster| registry.fleet.get(cluster)) {
+        let of_shard = state.policies.routing.keys();
+        keys.extend(of_shard.filter(|key| identity.is_none_or(|identity| key.identity == *identity)).cloned());
+    }
+    keys
+}
+
+/// The namespaces in which a service runs, where their rules are wanted.
+pub(super) fn ruled_namespaces(registry: &Registry, key: &ServiceKey) -> BTreeSet<(ClusterName, Arc<str>)> {
+    if !rules_wanted(&registry.settings) {
+        return BTreeSet::new();
+    }
+    let mut namespaces = BTreeSet::new();
+    for state in registry.index.clusters_of.of(key).iter().filter_map(|cluster| registry.fleet.get(cluster)) {
+        namespaces
+            .extend(state.workloads.namespaces_of(key).into_iter().map(|namespace| (state.name().clone(), namespace)));
+    }
+    namespaces
+}
+
+/// The namespaces of a cluster that have, or may want, rules of ours.
+pub(super) fn namespace_units(registry: &Registry, cluster: &ClusterName) -> BTreeSet<WorkKey> {
+    let Some(state) = registry.fleet.get(cluster) else { return BTreeSet::new() };
+    let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
+    if rules_wanted(&registry.settings) {
+        namespaces.extend(state.workloads.client_namespaces().cloned());
+    }
+    let ruled = state.outputs.owned().filter_map(|written| written_for::rule_namespace(written).map(Arc::from));
+    namespaces.extend(ruled);
+    namespaces.into_iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace)).collect()
+}
+
+/// The units of the namespaces of a cluster in which workloads came or went.
+pub(super) fn moved_namespaces(
+    registry: &Registry,
+    cluster: &ClusterName,
+    namespaces: &BTreeSet<Arc<str>>,
+) -> Vec<WorkKey> {
+    if !rules_wanted(&registry.settings) {
+        return Vec::new();
+    }
+    namespaces.iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace.clone())).collect()
 }
 
 /// Whether an object of ours routes inside its cluster.

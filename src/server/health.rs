@@ -68,7 +68,7 @@ async fn ready(State(views): State<Arc<Views>>, Query(query): Query<HashMap<Stri
         return not_yet("the first plan is not made yet".into());
     }
     let settings = views.registry.settings();
-    if check_read_only && (views.registry.is_read_only() || settings.dry_run) {
+    if check_read_only && (views.registry.outputs().is_read_only() || settings.dry_run) {
         return not_yet("read-only".into());
     }
     "ready\n".into_response()

@@ -167,7 +167,7 @@ impl Collector for RegistryCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let clusters = self.registry.clusters();
+        let clusters = self.registry.queries().clusters();
         let count = |metric: &MetricInfo, number: usize| family(metric, [(vec![], number)]);
         let states = clusters.iter().flat_map(|cluster| {
             cluster.kinds.iter().map(|(kind, state)| {
@@ -186,9 +186,9 @@ impl Collector for RegistryCollector {
         [
             count(&CLUSTERS, clusters.len()),
             family(&SYNC_STATE, states),
-            count(&SERVICES, self.registry.services().len()),
+            count(&SERVICES, self.registry.queries().services().len()),
             family(&NOTES, notes),
-            count(&DIRTY, self.registry.dirty_len()),
+            count(&DIRTY, self.registry.queue().waiting()),
         ]
         .concat()
     }

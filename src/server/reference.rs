@@ -39,7 +39,7 @@ pub(super) fn routes() -> Router<Arc<Views>> {
 }
 
 async fn clusters(State(views): State<Arc<Views>>) -> Response {
-    let names: Vec<ClusterName> = views.registry.clusters().into_iter().map(|cluster| cluster.name).collect();
+    let names: Vec<ClusterName> = views.registry.queries().clusters().into_iter().map(|cluster| cluster.name).collect();
     if names.is_empty() {
         // A JSON string, and yet not said to be JSON: as Admiral does.
         return (text_header(), "\"No cluster is monitored by admiral\"").into_response();
@@ -59,7 +59,7 @@ async fn service_entries_of_cluster(State(views): State<Arc<Views>>, Path(name):
     };
     let entries: Vec<Value> = views
         .off_the_runtime(move |views| {
-            let plans = views.registry.services().into_iter().filter_map(|key| (views.plan)(&key));
+            let plans = views.registry.queries().services().into_iter().filter_map(|key| (views.plan)(&key));
             let of_cluster = plans.flat_map(|plan| plan.clusters).filter(|planned| planned.cluster == cluster);
             let hosts = of_cluster.flat_map(|planned| planned.hosts);
             hosts.map(|host| Object::ServiceEntry(host.service_entry).manifest()).collect()
@@ -72,7 +72,7 @@ async fn service_entries_of_cluster(State(views): State<Arc<Views>>, Path(name):
 }
 
 fn is_monitored(views: &Views, name: &ClusterName) -> bool {
-    views.registry.clusters().iter().any(|cluster| cluster.name == *name)
+    views.registry.queries().clusters().iter().any(|cluster| cluster.name == *name)
 }
 
 #[derive(Serialize)]
@@ -91,7 +91,7 @@ async fn service_entries_of_identity(State(views): State<Arc<Views>>, Path(ident
     let found = views
         .off_the_runtime(move |views| {
             let mut found: BTreeMap<String, BTreeSet<ClusterName>> = BTreeMap::new();
-            for plan in views.registry.services().into_iter().filter_map(|key| (views.plan)(&key)) {
+            for plan in views.registry.queries().services().into_iter().filter_map(|key| (views.plan)(&key)) {
                 for planned in plan.clusters {
                     for host in planned.hosts.iter().filter(|host| host.host.as_str().contains(&identity)) {
                         found.entry(host.host.to_string()).or_default().insert(planned.cluster.clone());
@@ -132,7 +132,7 @@ fn policy_in_force(views: &Views, key: &ServiceKey) -> Option<Value> {
     let plan = (views.plan)(key)?;
     let planned = plan.clusters.first()?.hosts.first()?;
     let path = planned.service_entry.metadata.annotations.get(keys::POLICY)?;
-    let snapshot = views.registry.snapshot(key)?;
+    let snapshot = views.registry.inputs().service(key)?;
     let of_path = |(cluster, policy): &&(ClusterName, Arc<Policy>)| policy.id.in_cluster(cluster).text() == *path;
     snapshot.policies.iter().find(of_path).map(|(_, policy)| manifest(policy))
 }

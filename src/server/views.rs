@@ -123,7 +123,7 @@ impl From<KindState> for KindView {
 }
 
 async fn clusters(State(views): State<Arc<Views>>) -> Response {
-    let clusters: Vec<ClusterView> = views.registry.clusters().into_iter().map(Into::into).collect();
+    let clusters: Vec<ClusterView> = views.registry.queries().clusters().into_iter().map(Into::into).collect();
     Json(json!({ "clusters": clusters })).into_response()
 }
 
@@ -162,7 +162,8 @@ async fn services(State(views): State<Arc<Views>>) -> Response {
     }
     let services: Vec<ServiceView> = views
         .off_the_runtime(|views| {
-            let snapshots = views.registry.services().into_iter().filter_map(|key| views.registry.snapshot(&key));
+            let snapshots =
+                views.registry.queries().services().into_iter().filter_map(|key| views.registry.inputs().service(&key));
             let view = |snapshot: ServiceInput| ServiceView {
                 service: name(views, &snapshot.key, snapshot.keep_case),
                 runs_in: snapshot.sources.into_iter().map(|source| source.cluster).collect(),
@@ -262,7 +263,7 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
     };
     let view = views
         .off_the_runtime(move |views| {
-            let snapshot = views.registry.snapshot(&key)?;
+            let snapshot = views.registry.inputs().service(&key)?;
             let plan = (views.plan)(&key)?;
             let ServiceDecision { key, notes, frozen, .. } = &plan.decision;
             if snapshot.sources.is_empty() && plan.clusters.is_empty() && notes.is_empty() && !frozen {
@@ -287,7 +288,7 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
 }
 
 async fn notes(State(views): State<Arc<Views>>) -> Response {
-    let notes: Vec<NoteView> = views.registry.notes_with_hints().into_iter().map(Into::into).collect();
+    let notes: Vec<NoteView> = views.registry.queries().notes_with_hints().into_iter().map(Into::into).collect();
     Json(json!({ "notes": notes })).into_response()
 }
 
@@ -300,7 +301,8 @@ async fn release_removals(
         let message = "the query parameter id is missing or too long; the note about the withheld removals names it";
         return error(StatusCode::BAD_REQUEST, message.into());
     };
-    let clusters: BTreeSet<ClusterName> = views.registry.clusters().into_iter().map(|cluster| cluster.name).collect();
+    let clusters: BTreeSet<ClusterName> =
+        views.registry.queries().clusters().into_iter().map(|cluster| cluster.name).collect();
     let Some(cluster) = clusters.iter().find(|cluster| cluster.as_str() == name) else {
         return error(StatusCode::NOT_FOUND, format!("there is no cluster {name:?}"));
     };

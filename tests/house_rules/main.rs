@@ -38,7 +38,6 @@ const IMPURE: &[&str] = &[
 const WAKING: &[(&str, &str)] = &[
     ("src/registry/dirty.rs", "tokio::sync::Notify"),
     ("src/registry/dirty.rs", "async fn changed"),
-    ("src/registry/service_input.rs", "async fn dirty"),
     ("src/registry/reads.rs", "tokio::sync::Notify"),
     ("src/registry/reads.rs", "async fn reads_changed"),
 ];

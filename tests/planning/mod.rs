@@ -151,18 +151,22 @@ impl World {
                 picture.endpoints.extend(decided(service));
             }
         }
-        picture.notes = registry.notes_with_hints();
+        picture.notes = registry.queries().notes_with_hints();
         picture
     }
 
     /// Every unit that the registry may plan now.
     fn units(&self) -> Vec<WorkKey> {
         let registry = &self.registry;
-        let services = registry.services().into_iter().map(WorkKey::Service);
-        let hosts = registry.routed_hosts().into_iter().map(WorkKey::Host);
-        let sidecars = registry.client_namespaces().into_iter().map(|(of, namespace)| WorkKey::Sidecar(of, namespace));
-        let rules =
-            registry.all_ruled_namespaces().into_iter().map(|(of, namespace)| WorkKey::Namespace(of, namespace));
+        let services = registry.queries().services().into_iter().map(WorkKey::Service);
+        let hosts = registry.queries().routed_hosts().into_iter().map(WorkKey::Host);
+        let sidecars =
+            registry.queries().client_namespaces().into_iter().map(|(of, namespace)| WorkKey::Sidecar(of, namespace));
+        let rules = registry
+            .queries()
+            .all_ruled_namespaces()
+            .into_iter()
+            .map(|(of, namespace)| WorkKey::Namespace(of, namespace));
         services.chain(hosts).chain(sidecars).chain(rules).collect()
     }
 
@@ -171,23 +175,23 @@ impl World {
     pub fn write_back(&mut self) -> usize {
         let wanted = self.wanted();
         let mut changes = 0;
-        for cluster in self.registry.cluster_names() {
-            if !self.registry.can_write(&cluster) {
+        for cluster in self.registry.queries().cluster_names() {
+            if !self.registry.outputs().can_write(&cluster) {
                 continue;
             }
             let held = self.held();
-            for written in self.registry.owned(&cluster) {
+            for written in self.registry.outputs().owned(&cluster) {
                 let is_held = written.service.as_ref().is_some_and(|key| held.contains(key)) || self.holds(&written);
                 let at = (cluster.clone(), written.id.clone());
                 let is_kept = self.wanted.values().any(|wanted| wanted.kept.contains(&at));
                 let gone = !wanted.contains_key(&at) && !is_kept;
-                if gone && !is_held && self.registry.may_remove(&cluster) {
+                if gone && !is_held && self.registry.outputs().may_remove(&cluster) {
                     self.registry.delete(&cluster, &written.id);
                     changes += 1;
                 }
             }
             for ((_, id), object) in wanted.iter().filter(|((of, _), _)| *of == cluster) {
-                let standing = self.registry.written(&cluster, id);
+                let standing = self.registry.outputs().written(&cluster, id);
                 if standing.as_ref().is_some_and(|standing| standing.digest == object.digest()) {
                     continue;
                 }
@@ -207,9 +211,11 @@ impl World {
     }
 
     fn held(&self) -> BTreeSet<ServiceKey> {
-        let services = self.registry.services().into_iter();
+        let services = self.registry.queries().services().into_iter();
         services
-            .filter(|key| self.registry.snapshot(key).is_some_and(|snapshot| snapshot.unreadable_policy.is_some()))
+            .filter(|key| {
+                self.registry.inputs().service(key).is_some_and(|snapshot| snapshot.unreadable_policy.is_some())
+            })
             .collect()
     }
 
@@ -225,7 +231,7 @@ impl World {
     /// Declares every watched kind of a cluster as listed and empty.
     pub fn listed_empty(&self, cluster: &ClusterName) {
         self.registry.register(cluster);
-        for kind in self.registry.watched_kinds() {
+        for kind in self.registry.settings().watched_kinds() {
             self.registry.reset(cluster, kind, Vec::new());
         }
     }

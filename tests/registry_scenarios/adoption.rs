@@ -55,13 +55,13 @@ fn own(cluster: u8, address: &str) -> String {
 
 fn in_the_way(world: &World) -> Option<String> {
     let wanted = ObjectId::new(Kind::ServiceEntry, "admiral-sync", &format!("{HOST}-se"));
-    let found = world.registry.entry_in_the_way(&cluster("cluster-1"), &wanted, HOST);
+    let found = world.registry.outputs().entry_in_the_way(&cluster("cluster-1"), &wanted, HOST);
     found.map(|id| format!("{}/{}", id.namespace, id.name))
 }
 
 fn has_own(world: &World) -> bool {
     let own = ObjectId::new(Kind::ServiceEntry, "admiral-sync", &format!("{HOST}-se"));
-    world.registry.written(&cluster("cluster-1"), &own).is_some()
+    world.registry.outputs().written(&cluster("cluster-1"), &own).is_some()
 }
 
 #[test]
@@ -188,7 +188,8 @@ fn an_entry_that_was_a_machine_or_a_rule_that_was_a_users_route_is_neither_once_
     assert!(
         !world
             .registry
-            .snapshot(&key("payments", "stage"))
+            .inputs()
+            .service(&key("payments", "stage"))
             .expect("it runs")
             .sources
             .iter()

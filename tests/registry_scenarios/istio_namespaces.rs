@@ -101,7 +101,7 @@ fn it_may_be_set_before_its_cluster_joins_and_is_forgotten_when_it_leaves() {
     let world = settled(world);
     assert!(networks(&world, "cluster-1").contains(&"network-2".to_owned()));
     world.registry.deregister(&name);
-    assert_eq!(&*world.registry.istio_namespace(&name), "istio-system");
+    assert_eq!(&*world.registry.queries().istio_namespace(&name), "istio-system");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_was_written_for_the_whole_cluster_moves_with_the_namespace() {
     world.write_back();
     world.settle();
     let places = |world: &World| -> Vec<String> {
-        let owned = world.registry.owned(&cluster("cluster-2")).into_iter();
+        let owned = world.registry.outputs().owned(&cluster("cluster-2")).into_iter();
         let mut places: Vec<String> =
             owned.map(|written| format!("{} {}", written.id.namespace, written.id.name)).collect();
         places.retain(|place| !place.starts_with("admiral-sync "));

@@ -194,7 +194,7 @@ fn a_destination_that_may_run_in_a_cluster_that_was_never_read_is_not_the_depend
     let typo = with(payments(), "cluster-2", &dependency("payments", "order"));
     for (cut_off, kind) in [("", NoteKind::DependencyQuestionable), ("cluster-3", NoteKind::WorkloadsUnknown)] {
         let world = started(&Settings::default(), &typo, cut_off, &everything());
-        let notes = world.registry.notes_with_hints();
+        let notes = world.registry.queries().notes_with_hints();
         let note = notes.iter().find(|note| note.object.kind == Kind::Dependency).unwrap();
         assert!(note.kind == kind && note.message.ends_with("(did you mean orders?)"), "{note:?}");
     }

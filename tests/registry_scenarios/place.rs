@@ -293,7 +293,8 @@ fn a_workload_moves_from_partition_to_partition() {
     let settings = Settings { enable_sw_aware_ns_caches: true, ..Settings::default() };
     let mut world = running(&settings, &payments());
     let plain = world.picture();
-    let services = |world: &World| world.registry.services().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let services =
+        |world: &World| world.registry.queries().services().iter().map(ToString::to_string).collect::<Vec<_>>();
     for partition in ["west", "east"] {
         for name in ["cluster-2", "cluster-3"] {
             apply(&mut world, name, &partitioned(partition));
@@ -305,11 +306,11 @@ fn a_workload_moves_from_partition_to_partition() {
         let mut expected = [format!("{partition}.payments/stage"), "orders/stage".to_owned()];
         expected.sort();
         assert_eq!(services(&world), expected);
-        let of = |name| world.registry.partitions_of(&cluster(name), &key("payments", "stage"));
+        let of = |name| world.registry.queries().partitions_of(&cluster(name), &key("payments", "stage"));
         assert_eq!(of("cluster-2"), [key(&format!("{partition}.payments"), "stage")]);
         assert_eq!(of("cluster-1"), []);
         let known_by = key(&format!("{partition}.payments"), "stage");
-        assert_eq!(world.registry.plain_of(&cluster("cluster-2"), &known_by), Some(key("payments", "stage")));
+        assert_eq!(world.registry.queries().plain_of(&cluster("cluster-2"), &known_by), Some(key("payments", "stage")));
     }
     for name in ["cluster-2", "cluster-3"] {
         apply(&mut world, name, &workload("Deployment", "payments", "stage"));

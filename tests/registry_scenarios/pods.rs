@@ -63,7 +63,7 @@ fn pods_come_and_go_and_a_burst_of_them_is_planned_once() {
         push(&world, "cluster-2", &slice(&pods));
         assert_eq!(world.registry.take_dirty(), [].into(), "more of them may follow");
     }
-    assert_eq!(world.registry.dirty_len(), 1);
+    assert_eq!(world.registry.queue().waiting(), 1);
     let bursting: Vec<WorkKey> = world.registry.take_bursting().into_keys().collect();
     assert_eq!(bursting, [WorkKey::Service(key("payments", "stage"))]);
     push(&world, "cluster-2", &slice(&["10.2.0.4", "10.2.0.5"]));
@@ -100,7 +100,7 @@ fn pods_that_nobody_reaches_mark_nothing() {
     push(&world, "cluster-2", &slice_of("orders", "orders-abcde", &["10.2.0.7"]));
     push(&world, "cluster-3", &slice(&["10.3.0.2"]));
     world.registry.delete(&cluster("cluster-3"), &ObjectId::new(Kind::EndpointSlice, "payments", "unknown"));
-    assert_eq!(world.registry.dirty_len(), 0);
+    assert_eq!(world.registry.queue().waiting(), 0);
     // What was not told then counts as soon as somebody is there.
     apply(&mut world, "cluster-3", &network("flat"));
     assert_eq!(seen_by(&world, "cluster-1"), ["10.2.0.1", "10.3.0.2"]);
@@ -109,7 +109,7 @@ fn pods_that_nobody_reaches_mark_nothing() {
 
     let mut off = running(&Settings::default(), &fleet);
     push(&off, "cluster-2", &slice(&["10.2.0.8"]));
-    assert_eq!(off.registry.dirty_len(), 0);
+    assert_eq!(off.registry.queue().waiting(), 0);
     off.settle();
     assert_eq!(seen_by(&off, "cluster-1"), ["192.0.2.2", "192.0.2.3"]);
 }

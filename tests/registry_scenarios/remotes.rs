@@ -47,7 +47,7 @@ fn a_cluster_becomes_a_remote_and_is_none_any_more() {
     assert!(served.contains_key(&(cluster("cluster-1"), of_reports)), "its clients read in cluster-1");
     world.write_back();
     world.settle();
-    assert!(world.registry.owned(&cluster("cluster-2")).is_empty());
+    assert!(world.registry.outputs().owned(&cluster("cluster-2")).is_empty());
     apply(&mut world, "cluster-2", &served_by(""));
     assert_eq!(world.picture().objects, before);
 }
@@ -91,7 +91,7 @@ fn what_was_written_for_a_remote_that_cannot_be_read_after_a_restart_stays() {
     let written = before.picture().objects;
     for unreadable in [everything(), vec![Kind::Namespace], vec![Kind::Deployment], vec![Kind::Job]] {
         let mut world = restarted(&settings, &fleet, &written, "cluster-2", &unreadable);
-        assert!(!world.registry.may_remove(&cluster("cluster-1")), "{unreadable:?}");
+        assert!(!world.registry.outputs().may_remove(&cluster("cluster-1")), "{unreadable:?}");
         world.write_back();
         world.settle();
         assert_eq!(standing(&world, "cluster-1"), names(&written, "cluster-1"), "{unreadable:?}");
@@ -112,7 +112,7 @@ fn what_was_written_for_a_remote_that_cannot_be_read_after_a_restart_stays() {
 }
 
 fn standing(world: &World, name: &str) -> Vec<ObjectId> {
-    world.registry.owned(&cluster(name)).iter().map(|written| written.id.clone()).collect()
+    world.registry.outputs().owned(&cluster(name)).iter().map(|written| written.id.clone()).collect()
 }
 
 fn names(objects: &Objects, name: &str) -> Vec<ObjectId> {
@@ -146,7 +146,7 @@ fn a_remote_needs_none_of_istios_kinds_and_counts_as_a_source() {
     assert_eq!(gateways(&world), gateways(&running(&narrow(), &remote())));
     assert!(gateways(&world).is_some_and(|gateways| gateways.len() == 2), "{:?}", gateways(&world));
     assert!(!has_note(&world.picture(), NoteKind::KindUnreadable));
-    assert!(world.registry.may_remove(&cluster("cluster-1")));
+    assert!(world.registry.outputs().may_remove(&cluster("cluster-1")));
 }
 
 #[test]

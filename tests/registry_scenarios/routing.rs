@@ -66,10 +66,10 @@ fn names(objects: &Objects, kind: Kind) -> Vec<String> {
 /// What stands of a kind, by what the registry knows.
 fn standing(world: &World, kind: Kind) -> Vec<String> {
     let of_cluster = |name: &ClusterName| {
-        let owned = world.registry.owned(name).into_iter().filter(|written| written.id.kind == kind);
+        let owned = world.registry.outputs().owned(name).into_iter().filter(|written| written.id.kind == kind);
         owned.map(|written| format!("{name} {}", written.id.name)).collect::<Vec<_>>()
     };
-    world.registry.cluster_names().iter().flat_map(of_cluster).collect()
+    world.registry.queries().cluster_names().iter().flat_map(of_cluster).collect()
 }
 
 fn write(world: &mut World) -> usize {
@@ -209,7 +209,8 @@ fn routing_inside_clusters_that_is_switched_off_leaves_nothing_behind() {
     let mut world = restarted(&off, &fleet, &before.objects, "", &[]);
     write(&mut world);
     assert_eq!(world.picture(), running(&off, &fleet).picture());
-    let left = world.registry.cluster_names().into_iter().flat_map(|name| world.registry.owned(&name));
+    let left =
+        world.registry.queries().cluster_names().into_iter().flat_map(|name| world.registry.outputs().owned(&name));
     assert!(left.into_iter().all(|written| *written.id.namespace == *"admiral-sync"));
 }
 
@@ -238,9 +239,13 @@ fn routing_inside_clusters_stays_while_users_routes_cannot_be_read() {
     let before = running(&settings, &fleet).picture();
     let routes = names(&before.objects, Kind::VirtualService);
     let digests = |world: &World| {
-        let routing = world.registry.cluster_names().into_iter().flat_map(|name| {
-            let owned =
-                world.registry.owned(&name).into_iter().filter(|written| *written.id.namespace == *"istio-system");
+        let routing = world.registry.queries().cluster_names().into_iter().flat_map(|name| {
+            let owned = world
+                .registry
+                .outputs()
+                .owned(&name)
+                .into_iter()
+                .filter(|written| *written.id.namespace == *"istio-system");
             owned.map(|written| (name.clone(), written.id.clone(), written.digest)).collect::<Vec<_>>()
         });
         routing.collect::<Vec<_>>()
@@ -282,10 +287,11 @@ fn what_another_controller_wrote_beside_the_sync_namespace_is_left_alone() {
     let elsewhere = Settings { sync_namespace: "elsewhere".into(), ..Settings::default() };
     let mut world = restarted(&elsewhere, &fleet, &others, "", &[]);
     write(&mut world);
-    let left: usize = world.registry.cluster_names().iter().map(|name| world.registry.owned(name).len()).sum();
+    let left: usize =
+        world.registry.queries().cluster_names().iter().map(|name| world.registry.outputs().owned(name).len()).sum();
     let wanted = world.wanted().len();
     assert_eq!(left, wanted, "none of them counts as ours");
-    let stands = |(name, id): &(ClusterName, ObjectId)| world.registry.written(name, id).is_some();
+    let stands = |(name, id): &(ClusterName, ObjectId)| world.registry.outputs().written(name, id).is_some();
     assert!(!others.is_empty() && others.keys().all(stands), "and all of them stand");
 }
 

@@ -45,7 +45,7 @@ fn traffic_leaves_a_cluster_that_is_scaled_to_0_at_once_and_returns_with_its_fir
     world.settle();
 
     push(&world, "cluster-2", &scaled(3, 0));
-    assert_eq!(world.registry.dirty_len(), 0, "nothing changes before a pod is ready");
+    assert_eq!(world.registry.queue().waiting(), 0, "nothing changes before a pod is ready");
     apply(&mut world, "cluster-2", &scaled(3, 1));
     assert_eq!(world.picture().objects, before.objects);
     assert_eq!(unavailable(&world), 0);
@@ -58,7 +58,7 @@ fn an_update_that_takes_all_pods_down_marks_nothing() {
     apply(&mut world, "cluster-2", &scaled(3, 3));
     for ready in [2, 0, 1, 0, 3] {
         push(&world, "cluster-2", &scaled(3, ready));
-        assert_eq!(world.registry.dirty_len(), 0, "{ready} of 3 are ready");
+        assert_eq!(world.registry.queue().waiting(), 0, "{ready} of 3 are ready");
     }
     assert_eq!(seen_by(&world, "cluster-1"), ["192.0.2.2", "192.0.2.3"]);
 }
@@ -82,7 +82,7 @@ fn the_last_cluster_that_is_scaled_to_0_keeps_the_host() {
 #[test]
 fn a_cluster_that_cannot_be_read_counts_as_having_pods() {
     let mut world = running(&Settings::default(), &payments());
-    let kinds = world.registry.watched_kinds();
+    let kinds = world.registry.settings().watched_kinds();
     for kind in kinds {
         world.registry.unreadable(&cluster("cluster-3"), kind, REASON, 0);
     }

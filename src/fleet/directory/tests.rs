@@ -177,14 +177,14 @@ fn what_is_hidden_at_the_first_reading_makes_the_kinds_unreadable_not_empty() {
     fixture.cluster.push(&loaded, &registry, 7);
     registry.fleet_listed();
     registry.ready().unwrap();
-    let [status] = &registry.clusters()[..] else { panic!("one cluster") };
+    let [status] = &registry.queries().clusters()[..] else { panic!("one cluster") };
     assert_eq!(&*status.regions[0], "west", "what can be read counts");
     assert!(status.kinds.iter().all(|(_, state)| matches!(state, KindState::Unreadable { since_seconds: 7, .. })));
 
     fs::write(fixture.directory.path().join("a.yaml"), node("a", "west")).unwrap();
     let now = fixture.cluster.load_after(&loaded);
     fixture.cluster.push_changes(&loaded, &now, &registry, 8);
-    let [status] = &registry.clusters()[..] else { panic!("one cluster") };
+    let [status] = &registry.queries().clusters()[..] else { panic!("one cluster") };
     assert!(status.kinds.iter().all(|(_, state)| *state == KindState::Synced));
     assert_eq!(registry.notes().all(), []);
 }
@@ -204,9 +204,10 @@ fn the_sample_is_in_order() {
         cluster.push(&loaded, &registry, 0);
     }
     registry.fleet_listed();
-    let services: Vec<String> = registry.services().iter().map(ToString::to_string).collect();
+    let services: Vec<String> = registry.queries().services().iter().map(ToString::to_string).collect();
     assert_eq!(services, ["orders/stage", "payments/stage", "reports/stage"]);
     let (regions, networks): (Vec<_>, Vec<_>) = registry
+        .queries()
         .clusters()
         .into_iter()
         .map(|c| {
@@ -215,8 +216,8 @@ fn the_sample_is_in_order() {
         .unzip();
     assert_eq!(regions, ["us-west", "us-west", "us-east"]);
     assert_eq!(networks, ["network-1", "network-2", "network-3"]);
-    assert!(registry.clusters().iter().all(|c| c.gateway.as_ref().is_some_and(|g| g.port == 15443)));
-    let payments = registry.snapshot(&crate::model::ServiceKey::parse("payments", "stage").unwrap()).unwrap();
+    assert!(registry.queries().clusters().iter().all(|c| c.gateway.as_ref().is_some_and(|g| g.port == 15443)));
+    let payments = registry.inputs().service(&crate::model::ServiceKey::parse("payments", "stage").unwrap()).unwrap();
     assert_eq!(payments.sources.len(), 2);
     assert_eq!(payments.targets.len(), 3);
     assert_eq!(payments.policies.len(), 1);

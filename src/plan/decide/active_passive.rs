@@ -38,5 +38,5 @@ fn oldest(service: &ServiceInput) -> Option<Arc<str>> {
 }
 
 fn region(source: &Source) -> Option<&Arc<str>> {
-    source.locality.as_ref().map(|locality| &locality.region)
+    source.locality.value().map(|locality| &locality.region)
 }

@@ -144,13 +144,13 @@ fn at_gateway<'a>(
     ports: &[PublishedPort],
     because: Option<GatewayReason>,
 ) -> Option<EndpointCandidate<'a>> {
-    let gateway = source.gateway.as_ref()?;
+    let gateway = source.gateway.value()?;
     Some(EndpointCandidate {
         source,
         path: Path::Gateway { because },
         address: gateway.address.to_string(),
         ports: ports::at_gateway(ports, gateway.port),
-        locality: source.locality.clone(),
+        locality: source.locality.value().cloned(),
         workload: Some(source.workload),
         network: source.network.clone(),
         relative_weight: RelativeWeight::WHOLE,
@@ -192,7 +192,7 @@ fn at_backend<'a>(
         address,
         ports: ports::at_address(ports, backend),
         // A machine may be elsewhere than its cluster.
-        locality: own_locality.or_else(|| source.locality.clone()),
+        locality: own_locality.or_else(|| source.locality.value().cloned()),
         workload: Some(backend.workload),
         network: None,
         relative_weight: backend.relative_weight,
@@ -212,7 +212,7 @@ fn at_last_known<'a>(
         path: local_path(&endpoint.address, endpoint.workload, endpoint.relative_weight),
         address: endpoint.address.to_string(),
         ports: ports::last_known(ports, source, endpoint)?,
-        locality: own_locality.or_else(|| source.locality.clone()),
+        locality: own_locality.or_else(|| source.locality.value().cloned()),
         workload: Some(endpoint.workload),
         network: None,
         relative_weight: endpoint.relative_weight,
@@ -250,7 +250,7 @@ fn retain_available(
 }
 
 pub(super) fn region_of(source: &Source) -> Option<&str> {
-    source.locality.as_ref().map(|locality| &*locality.region)
+    source.locality.value().map(|locality| &*locality.region)
 }
 
 /// Endpoints that count for their own localities.

@@ -155,7 +155,7 @@ pub(super) fn has_services_alone(source: &Source) -> bool {
 }
 
 fn own_region(source: &Source) -> Option<&str> {
-    source.locality.as_ref().map(|locality| &*locality.region)
+    source.locality.value().map(|locality| &*locality.region)
 }
 
 /// Which part of the requests for a host stays in the cluster.

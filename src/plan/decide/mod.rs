@@ -216,7 +216,7 @@ impl<'a> Context<'a> {
     fn first(&self) -> BTreeSet<ClusterName> {
         let remembered = &self.service.remembered.policy_regions;
         let moves = self.hosts.iter().map(|host| (host.policy_region.clone(), remembered.get(&host.wanted.host)));
-        let region = |source: &'a Source| source.locality.as_ref().map(|locality| &locality.region);
+        let region = |source: &'a Source| source.locality.value().map(|locality| &locality.region);
         order::first(moves, self.service.sources.iter().map(|source| (&source.cluster, region(source))))
     }
 

@@ -43,7 +43,7 @@ pub(super) fn reaches_pods(source: &Source, target: &Target) -> bool {
 /// istiod leads nobody to a gateway.
 fn is_by_address(sources: &[Source], target: &Target, ports: &[PublishedPort], settings: &Settings) -> bool {
     let is_address = |address: &str| address.parse::<IpAddr>().is_ok();
-    let elsewhere = |source: &Source| source.gateway.as_ref().is_none_or(|gateway| is_address(&gateway.address));
+    let elsewhere = |source: &Source| source.gateway.value().is_none_or(|gateway| is_address(&gateway.address));
     let machines = |source: &Source| {
         let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
         machines.all(|machine| is_address(&machine.address))
@@ -86,7 +86,7 @@ pub(super) fn pods(
 ) -> Result<Vec<PodEndpoint>, Option<GatewayReason>> {
     match &source.pods {
         // Without a gateway, what was last known is all there is.
-        Pods::LastKnown(pods) if reaches_pods(source, target) || source.gateway.is_none() => {
+        Pods::LastKnown(pods) if reaches_pods(source, target) || !source.gateway.is_known() => {
             let endpoints: Vec<PodEndpoint> = pods.iter().filter_map(|pod| last_known(source, pod, ports)).collect();
             if endpoints.is_empty() { Err(None) } else { Ok(sorted(endpoints)) }
         }
@@ -108,14 +108,14 @@ fn known(
 ) -> Result<Vec<PodEndpoint>, Option<GatewayReason>> {
     let elsewhere = |network: &_| Some(network) != source.network.as_ref();
     let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
-    if source.gateway.is_some() && machines.any(|machine| machine.network.as_ref().is_some_and(elsewhere)) {
+    if source.gateway.is_known() && machines.any(|machine| machine.network.as_ref().is_some_and(elsewhere)) {
         return Err(Some(GatewayReason::MachinesElsewhere));
     }
     let by_service = by_service(source, ports);
     if by_service.is_empty() {
         return Err(Some(GatewayReason::NoPodReady));
     }
-    if source.gateway.is_some() && too_many(source, ports, settings).is_some() {
+    if source.gateway.is_known() && too_many(source, ports, settings).is_some() {
         return Err(Some(GatewayReason::TooManyPods));
     }
     let weights =
@@ -153,8 +153,8 @@ fn of_pod(source: &Source, backend: &Backend, pod: &Pod, ports: &[PublishedPort]
         Some((port.name.clone(), (*pod.ports.get(index)?)?))
     };
     let at = ports.iter().map(number).collect::<Option<_>>()?;
-    let zone = pod.zone.clone().or_else(|| source.locality.as_ref()?.zone.clone());
-    let locality = source.locality.as_ref().map(|of_cluster| Locality { region: of_cluster.region.clone(), zone });
+    let zone = pod.zone.clone().or_else(|| source.locality.value()?.zone.clone());
+    let locality = source.locality.value().map(|of_cluster| Locality { region: of_cluster.region.clone(), zone });
     Some(placed(source, pod.address.to_string(), at, locality))
 }
 
@@ -166,7 +166,7 @@ fn last_known(source: &Source, pod: &LastKnownEndpoint, ports: &[PublishedPort])
 
 /// A machine may be elsewhere than its cluster.
 fn placed(source: &Source, address: String, ports: BTreeMap<String, u16>, own: Option<Locality>) -> PodAddress {
-    PodAddress { address, ports, locality: own.or_else(|| source.locality.clone()) }
+    PodAddress { address, ports, locality: own.or_else(|| source.locality.value().cloned()) }
 }
 
 /// By address: endpoints that were read back from written objects have no other order.

@@ -14,7 +14,7 @@ use crate::{
 const MAX_CAUSES: usize = 3;
 
 fn region_of(source: &Source) -> Option<&str> {
-    source.locality.as_ref().map(|locality| &*locality.region)
+    source.locality.value().map(|locality| &*locality.region)
 }
 
 /// The note about a region of a policy where the service has no source: the policy is at fault unless something is known to
@@ -100,7 +100,7 @@ pub(super) fn unreached(context: &Context<'_>, clusters: &[ClusterDecision]) -> 
         let weights = weighted.split.iter().map(|(region, _)| (region, true));
         for (region, has_weight) in weights.chain(weighted.fallbacks.iter().map(|region| (region, false))) {
             let there: Vec<&Source> = sources.iter().filter(|source| region_of(source) == Some(region)).collect();
-            if there.iter().any(|source| source.gateway.is_some() || !source.is_available()) {
+            if there.iter().any(|source| source.gateway.is_known() || !source.is_available()) {
                 continue;
             }
             let clients: BTreeSet<_> = clusters

@@ -55,7 +55,7 @@ impl Context<'_> {
             let is_seen = service.targets.iter().any(|target| pods::reaches_pods(source, target));
             let Some(count) = pods::too_many(source, ports, self.settings).filter(|_| is_seen) else { continue };
             let most = self.settings.direct_endpoints_max_pods;
-            let instead = if source.gateway.is_some() {
+            let instead = if source.gateway.is_known() {
                 "clusters of the same network reach them through the gateway"
             } else {
                 "all of them are endpoints, because the cluster has no gateway"

@@ -108,7 +108,7 @@ impl Weighted {
 }
 
 fn region_of(source: &Source) -> Option<&Arc<str>> {
-    source.locality.as_ref().map(|locality| &locality.region)
+    source.locality.value().map(|locality| &locality.region)
 }
 
 /// What an entry means for the regions that run the service now.

@@ -9,7 +9,7 @@ use super::remove_from;
 use crate::{
     istio::Owner,
     model::{ClusterName, Host, Kind, ObjectId, ServiceKey, Written},
-    registry::written_for::ruled_namespace,
+    registry::written_for::rule_namespace,
 };
 
 /// The ServiceEntries, DestinationRules and Sidecars of one cluster.
@@ -53,7 +53,7 @@ impl OutputIndex {
             if let Some(key) = &written.service {
                 self.by_service.entry(key.clone()).or_default().insert(written.id.clone());
             }
-            if let Some(namespace) = ruled_namespace(&written.id) {
+            if let Some(namespace) = rule_namespace(&written) {
                 self.rules.entry(namespace.into()).or_default().insert(written.id.clone());
             }
         }
@@ -90,7 +90,7 @@ impl OutputIndex {
         if let Some(key) = &written.service {
             remove_from(&mut self.by_service, key, &written.id);
         }
-        if let Some(namespace) = ruled_namespace(&written.id) {
+        if let Some(namespace) = rule_namespace(&written) {
             remove_from(&mut self.rules, &Arc::from(namespace), &written.id);
         }
         if let Some(host) = routed_host(written) {

@@ -1,6 +1,6 @@
-//! What written ServiceEntries tell of clusters that cannot be read.
+//! What written ServiceEntries say about clusters that cannot be read.
 //!
-//! After a restart a cluster may be out of reach, or one kind in it. Its endpoints still stand in the ServiceEntries
+//! After a restart a cluster may be out of reach, or one kind in it. Its endpoints are still in the ServiceEntries
 //! of the others, and its local ones in its own, each labelled with the cluster it leads to: that is the last that was
 //! known of it, and planning goes on from there instead of taking the cluster for empty.
 
@@ -9,17 +9,24 @@ use std::{
     sync::Arc,
 };
 
+use dashmap::mapref::one::Ref;
+
+use super::{
+    Registry,
+    cluster_state::ClusterState,
+    locks::{Guard, Rank, RankedMap},
+};
 use crate::{
-    model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant},
+    model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant, Written},
     plan::input::{LastKnownEndpoint, RelativeWeight},
 };
 
-/// Where a ServiceEntry was seen: its cluster and its host.
-type Seen = (ClusterName, Arc<str>);
+/// Where a ServiceEntry is: its cluster and its host.
+type EntryAt = (ClusterName, Arc<str>);
 
 /// How one ServiceEntry shows a service of the cluster.
 #[derive(Debug, Clone)]
-struct Shown {
+struct EntryView {
     /// The clusters whose proxies read it.
     read_in: Vec<ClusterName>,
     /// Name, number for clients and protocol of each port.
@@ -29,7 +36,7 @@ struct Shown {
 
 /// One service of a cluster that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CarriedService {
+pub(super) struct LastKnownService {
     pub(super) workload: Kind,
     pub(super) ports: BTreeMap<String, (u16, String)>,
     pub(super) gateway: Option<GatewayAddress>,
@@ -40,25 +47,62 @@ pub(super) struct CarriedService {
     pub(super) pods: Vec<LastKnownEndpoint>,
 }
 
-/// All that is carried over of one cluster.
-#[derive(Debug, Default)]
-pub(super) struct Carried {
-    services: HashMap<ServiceKey, BTreeMap<Seen, Shown>>,
+/// What was last known of the clusters that cannot be read, by the label value of each one's name.
+#[derive(Debug)]
+pub(super) struct LastKnownOutputs(RankedMap<String, LastKnownCluster>);
+
+impl Default for LastKnownOutputs {
+    fn default() -> Self {
+        Self(RankedMap::new(Rank::LastKnown))
+    }
 }
 
-impl Carried {
-    /// Learns what the ServiceEntry of `key` that was seen at `seen` shows of this cluster.
+impl LastKnownOutputs {
+    /// What was last known of a cluster.
+    pub(super) fn get(&self, cluster: &ClusterName) -> Option<Guard<Ref<'_, String, LastKnownCluster>>> {
+        self.0.get(&cluster.label_value())
+    }
+
+    /// Learns from a ServiceEntry what it shows of the cluster with this label value.
+    pub(super) fn learn(&self, label: String, learn: impl FnOnce(&mut LastKnownCluster)) {
+        learn(&mut self.0.get_or_insert_with(label, LastKnownCluster::default));
+    }
+
+    /// Forgets a cluster that can be read, or left.
+    pub(super) fn forget(&self, cluster: &ClusterName) {
+        self.0.remove(&cluster.label_value());
+    }
+
+    /// The label values of the clusters that had a service.
+    fn labels_with(&self, key: &ServiceKey) -> Vec<String> {
+        self.0.iter().filter(|known| known.has(key)).map(|known| known.key().clone()).collect()
+    }
+
+    /// The services of all these clusters.
+    pub(super) fn keys(&self) -> BTreeSet<ServiceKey> {
+        self.0.iter().flat_map(|known| known.keys().cloned().collect::<Vec<_>>()).collect()
+    }
+}
+
+/// All that was last known of one cluster.
+#[derive(Debug, Default)]
+pub(super) struct LastKnownCluster {
+    services: HashMap<ServiceKey, BTreeMap<EntryAt, EntryView>>,
+}
+
+impl LastKnownCluster {
+    /// Learns what the ServiceEntry of `key` at `at` shows of this cluster.
     pub(super) fn learn(
         &mut self,
         key: &ServiceKey,
-        seen: Seen,
+        at: EntryAt,
         read_in: &[ClusterName],
         endpoints: Vec<PublishedEndpoint>,
         ports: &[(String, u16, String)],
     ) {
-        let read_in = if read_in.is_empty() { vec![seen.0.clone()] } else { read_in.to_vec() };
+        let read_in = if read_in.is_empty() { vec![at.0.clone()] } else { read_in.to_vec() };
         let ports = ports.iter().map(|(name, number, protocol)| (name.clone(), (*number, protocol.clone()))).collect();
-        self.services.entry(key.clone()).or_default().insert(seen, Shown { read_in, ports, endpoints });
+        self.services.entry(key.clone()).or_default().insert(at, EntryView { read_in, ports, endpoints });
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
@@ -70,14 +114,14 @@ impl Carried {
     }
 
     /// One variant of a service, as most of what was written shows it. `of` is the cluster itself.
-    pub(super) fn service(&self, key: &ServiceKey, variant: Variant, of: &ClusterName) -> Option<CarriedService> {
-        let shown: BTreeMap<&Seen, &Shown> =
+    pub(super) fn service(&self, key: &ServiceKey, variant: Variant, of: &ClusterName) -> Option<LastKnownService> {
+        let shown: BTreeMap<&EntryAt, &EntryView> =
             self.services.get(key)?.iter().filter(|(_, shown)| shown.is_of(variant)).collect();
         let (at_home, abroad): (Vec<_>, Vec<_>) = shown.iter().partition(|(_, shown)| shown.is_home_of(of));
         let endpoints = || abroad.iter().chain(&at_home).flat_map(|(_, shown)| &shown.endpoints);
         endpoints().next()?;
         let local = at_home.first().map(|(_, shown)| last_known(&shown.endpoints));
-        Some(CarriedService {
+        Some(LastKnownService {
             workload: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(kind))
                 // In a cluster where a Rollout runs beside another kind, the endpoints of others carry no kind.
                 .or_else(|| most_frequent(endpoints().filter_map(kind).filter(|kind| *kind != Kind::Rollout)))
@@ -147,7 +191,7 @@ fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
     endpoint.locality.clone().filter(|_| !is_machine && !endpoint.direct)
 }
 
-impl Shown {
+impl EntryView {
     /// Whether it shows a cluster as that sees itself: where others read it, too, it never shows its gateway.
     fn is_home_of(&self, cluster: &ClusterName) -> bool {
         self.read_in.contains(cluster)
@@ -226,6 +270,66 @@ fn most_frequent<T: Ord>(items: impl Iterator<Item = T>) -> Option<T> {
     counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(item, _)| item)
 }
 
+/// Restores in every cluster what was written about it before the restart; of those that are known no more is needed.
+pub(super) fn restore_all(registry: &Registry) {
+    for cluster in registry.fleet.names() {
+        restore(registry, &cluster);
+        if registry.fleet.get(&cluster).is_some_and(|state| state.coverage().endpoints()) {
+            registry.last_known.forget(&cluster);
+        }
+    }
+}
+
+/// Restores in a cluster what was written about it before the restart.
+pub(super) fn restore(registry: &Registry, cluster: &ClusterName) {
+    let (gateway, domain, network) = match registry.last_known.get(cluster) {
+        Some(known) => (known.gateway(cluster), known.domain(cluster), known.network()),
+        None => return,
+    };
+    let Some(mut state) = registry.fleet.get_mut(cluster) else { return };
+    if let Some(gateway) = gateway {
+        state.topology.restore_gateway(gateway);
+    }
+    if let Some(domain) = domain {
+        state.topology.restore_domain(domain);
+    }
+    if let Some(network) = network {
+        state.topology.restore_network(network);
+    }
+}
+
+/// A pod is only reached directly from its own network: where one is an endpoint, that is the network of the cluster, as long as
+/// its Namespaces were not read. Where several clusters read, each endpoint says its own.
+pub(super) fn restore_network(registry: &Registry, cluster: &ClusterName, written: &Written) {
+    let label = cluster.label_value();
+    let is_shared = !written.recalled.read_in.is_empty();
+    let is_of = |of: &&PublishedEndpoint| if is_shared { of.cluster_label == label } else { of.direct };
+    let pod = written.endpoints.iter().find(is_of);
+    if let Some(network) = pod.and_then(|pod| pod.network.clone())
+        && let Some(mut state) = registry.fleet.get_mut(cluster)
+    {
+        state.topology.restore_network(network);
+    }
+}
+
+/// Clusters that cannot be read and had the service.
+pub(super) fn clusters_with(registry: &Registry, key: &ServiceKey) -> Vec<ClusterName> {
+    registry.last_known.labels_with(key).iter().filter_map(|label| registry.fleet.by_label(label)).collect()
+}
+
+/// What was last known of a service in a cluster, while that cannot be read.
+pub(super) fn service_in(
+    registry: &Registry,
+    state: &ClusterState,
+    key: &ServiceKey,
+    variant: Variant,
+) -> Option<LastKnownService> {
+    if state.coverage().endpoints() {
+        return None;
+    }
+    registry.last_known.get(state.name())?.service(key, variant, state.name())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,16 +354,16 @@ mod tests {
         let east = ClusterName::parse("east").unwrap();
         let mut seen = [("a", "192.0.2.9"), ("b", "192.0.2.1"), ("c", "192.0.2.9"), ("east", "local.svc")];
         for _ in 0..2 {
-            let mut carried = Carried::default();
+            let mut known = LastKnownCluster::default();
             for (cluster, address) in seen {
                 let at = (ClusterName::parse(cluster).unwrap(), "stage.payments.global".into());
-                carried.learn(&key, at, &[], vec![endpoint(address)], &[("http".into(), 80, "http".into())]);
+                known.learn(&key, at, &[], vec![endpoint(address)], &[("http".into(), 80, "http".into())]);
             }
-            let service = carried.service(&key, Variant::Default, &east).unwrap();
+            let service = known.service(&key, Variant::Default, &east).unwrap();
             assert_eq!(&*service.gateway.unwrap().address, "192.0.2.9");
             assert_eq!(&*service.local[0].address, "local.svc");
-            assert_eq!(&*carried.gateway(&east).unwrap().address, "192.0.2.9");
-            assert_eq!(carried.network().as_deref(), Some("network-3"));
+            assert_eq!(&*known.gateway(&east).unwrap().address, "192.0.2.9");
+            assert_eq!(known.network().as_deref(), Some("network-3"));
             seen.reverse();
         }
     }
