@@ -4,6 +4,7 @@ mod absence;
 mod observation;
 mod relative_weight;
 mod routing;
+mod target;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ pub use absence::{Absence, AbsenceReason};
 pub use observation::Observation;
 pub use relative_weight::RelativeWeight;
 pub use routing::{Proxied, RoutingInputs, RuledNamespace};
+pub use target::{ServedCluster, Target, TargetReason};
 
 use crate::{
     api::{
@@ -245,56 +247,6 @@ pub struct BackendPort {
     pub at_address: u16,
     /// Protocol in Admiral's spelling: `http`, `http2`, `grpc`, `grpc-web`, `tcp`, ….
     pub protocol: &'static str,
-}
-
-/// A cluster that should hold the service's objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Its name.
-    pub cluster: ClusterName,
-    /// The clusters whose proxies read these objects, sorted: itself, or those that its istiod serves.
-    pub served_clusters: Vec<ServedCluster>,
-    /// The regions of the readers' nodes, the most frequent first; empty when unknown.
-    pub regions: Vec<Arc<str>>,
-    /// Whether nodes of a reader were never read.
-    pub nodes_unread: bool,
-    /// The network of all readers, where the pods of others are reached directly.
-    pub network: Option<Arc<str>>,
-    /// Namespaces there that run the service's identity.
-    pub identity_namespaces: Vec<Arc<str>>,
-    /// Namespaces there that run a dependent of it.
-    pub dependent_namespaces: Vec<Arc<str>>,
-    /// Whether its objects stay exactly as they are, because a cluster that reads them cannot be read now.
-    pub frozen: bool,
-}
-
-/// A cluster whose proxies read the objects of a [`Target`].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServedCluster {
-    /// Its name.
-    pub cluster: ClusterName,
-    /// Its network.
-    pub network: Option<Arc<str>>,
-}
-
-impl Target {
-    /// Whether the proxies of that cluster read its objects.
-    #[must_use]
-    pub fn is_read_in(&self, cluster: &ClusterName) -> bool {
-        self.served_clusters.iter().any(|reader| reader.cluster == *cluster)
-    }
-
-    /// Whether those of that cluster do, and no others.
-    #[must_use]
-    pub fn is_read_only_in(&self, cluster: &ClusterName) -> bool {
-        matches!(self.served_clusters.as_slice(), [reader] if reader.cluster == *cluster)
-    }
-
-    /// Whether it is what nearly every cluster is: read by its own proxies, and by no others.
-    #[must_use]
-    pub fn is_its_own(&self) -> bool {
-        !self.frozen && self.is_read_only_in(&self.cluster)
-    }
 }
 
 /// A host that a service asks for, and what came of it.

@@ -9,6 +9,7 @@ pub mod decide;
 mod desired;
 mod emit;
 pub mod input;
+pub(crate) mod observe;
 mod service_plan;
 mod unit;
 

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use super::{
     Registry,
-    candidates::Offer,
     cluster_state::{Backends, ClusterState},
 };
-use crate::model::{ClusterName, ServiceKey};
+use crate::{
+    model::{ClusterName, ServiceKey},
+    plan::observe::candidates::Offer,
+};
 
 /// The Services of a service in these clusters. Half a picture is worse than the last whole one: a cluster that loads has none.
 pub(super) fn backends_of<'a>(

@@ -45,22 +45,11 @@ impl Inputs<'_> {
             let proxied = proxied.cloned().collect();
             (destinations, proxied)
         };
-        let mut local_services = BTreeSet::new();
-        let mut further_ports: BTreeMap<Host, BTreeSet<u16>> = BTreeMap::new();
-        for key in destinations.iter().flat_map(|identity| queries::keys_of(self.registry, identity)) {
-            let of_key = host_claims::hosts_of(self.registry, &key);
-            if self.registry.settings.sidecars == Sidecars::Merge {
-                let further = queries::further_ports(self.registry, &key);
-                let with_any = of_key.iter().filter(|_| !further.is_empty());
-                further_ports.extend(with_any.map(|host| (host.clone(), further.clone())));
-            }
-            hosts.extend(of_key);
-            for cluster in &read_in {
-                let backends = choice::backends_in(self.registry, &key, cluster);
-                let of_services = backends.all().filter(|backend| backend.machine.is_none());
-                local_services.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
-            }
-        }
+        let keys: Vec<ServiceKey> =
+            destinations.iter().flat_map(|identity| queries::keys_of(self.registry, identity)).collect();
+        let (of_services, further_ports) = published_hosts(self.registry, &keys);
+        hosts.extend(of_services);
+        let local_services = local_services(self.registry, &keys, &read_in);
         let state = self.registry.fleet.get(cluster)?;
         let elsewhere = hosts.iter().flat_map(|host| {
             adoption::entry_namespaces(self.registry, &state, host)
@@ -79,6 +68,36 @@ impl Inputs<'_> {
             local_services: local_services.into_iter().collect(),
         })
     }
+}
+
+/// The hosts of some services; and those with further ports, where these matter, with them.
+fn published_hosts(registry: &Registry, keys: &[ServiceKey]) -> (BTreeSet<Host>, BTreeMap<Host, BTreeSet<u16>>) {
+    let (mut hosts, mut further_ports) = (BTreeSet::new(), BTreeMap::new());
+    for key in keys {
+        let of_key = host_claims::hosts_of(registry, key);
+        if registry.settings.sidecars == Sidecars::Merge {
+            let further = queries::further_ports(registry, key);
+            let with_any = of_key.iter().filter(|_| !further.is_empty());
+            further_ports.extend(with_any.map(|host| (host.clone(), further.clone())));
+        }
+        hosts.extend(of_key);
+    }
+    (hosts, further_ports)
+}
+
+/// Namespace and name of the Services of some services in some clusters.
+fn local_services(
+    registry: &Registry,
+    keys: &[ServiceKey],
+    clusters: &[ClusterName],
+) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    let mut found = BTreeSet::new();
+    for (key, cluster) in keys.iter().flat_map(|key| clusters.iter().map(move |cluster| (key, cluster))) {
+        let backends = choice::backends_in(registry, key, cluster);
+        let of_services = backends.all().filter(|backend| backend.machine.is_none());
+        found.extend(of_services.map(|backend| (backend.namespace.clone(), backend.service.clone())));
+    }
+    found
 }
 
 /// The namespaces that run an identity which depends on the service, in the clusters whose istiods serve them.

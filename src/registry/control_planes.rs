@@ -21,7 +21,7 @@ use crate::{
     config::Sidecars,
     istio::keys,
     model::{ClusterName, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey},
-    plan::input::{ServedCluster, Target},
+    plan::input::{ServedCluster, Target, TargetReason},
 };
 
 /// The remote clusters of the fleet, each with the clusters whose istiods serve it: none where it names nobody of the fleet.
@@ -190,8 +190,8 @@ pub(super) fn at_control_planes(
         let written = registry.fleet.get(plane).map(|state| state.outputs.of(key)).unwrap_or_default();
         let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
         if let Some(remote) = unread.iter().find(read_there) {
-            let held = Target::held(plane, remote);
-            gathered.entry(plane.clone()).or_insert(held).frozen = true;
+            let frozen = gathered.entry(plane.clone()).or_insert_with(|| Target::of_unread(plane, remote));
+            frozen.reasons.insert(TargetReason::ReaderUnread);
         }
     }
     gathered.into_values().collect()
@@ -203,12 +203,12 @@ pub(super) fn kept_at_control_planes(
     key: &ServiceKey,
     targets: &[Target],
 ) -> Vec<(ClusterName, ObjectId)> {
-    let held = targets.iter().filter(|target| target.frozen);
-    let standing = held.filter_map(|target| {
+    let frozen = targets.iter().filter(|target| target.is_frozen());
+    let objects = frozen.filter_map(|target| {
         let written = registry.fleet.get(&target.cluster)?.outputs.of(key);
         Some(written.into_iter().map(|written| (target.cluster.clone(), written.id.clone())))
     });
-    standing.flatten().collect()
+    objects.flatten().collect()
 }
 
 /// The Sidecars of some namespaces in the clusters whose istiods serve them: wished for there although nobody runs there,
@@ -266,16 +266,16 @@ pub(super) fn sidecars_of(registry: &Registry, cluster: &ClusterName, namespace:
 
 impl Target {
     /// What is to be left as it is for a cluster that cannot be read.
-    fn held(cluster: &ClusterName, remote: &ClusterName) -> Self {
+    fn of_unread(cluster: &ClusterName, remote: &ClusterName) -> Self {
         Self {
             cluster: cluster.clone(),
+            reasons: [TargetReason::ReaderUnread].into(),
             served_clusters: vec![ServedCluster { cluster: remote.clone(), network: None }],
             regions: Vec::new(),
             network: None,
             identity_namespaces: Vec::new(),
             nodes_unread: false,
             dependent_namespaces: Vec::new(),
-            frozen: true,
         }
     }
 
@@ -292,6 +292,7 @@ impl Target {
             self.network = None;
         }
         self.nodes_unread |= other.nodes_unread;
+        self.reasons.extend(other.reasons);
         add(&mut self.served_clusters, other.served_clusters);
         add(&mut self.regions, other.regions);
         add(&mut self.identity_namespaces, other.identity_namespaces);

@@ -213,6 +213,18 @@ impl PolicySelector for TrafficConfigSpec {
     }
 }
 
+/// The environment of a policy that is for one.
+fn environment_of_policy<S: PolicySelector>(config: &PolicyObject<S>, settings: &Settings) -> String {
+    let (labels, selector) = (&config.labels, config.spec.selector());
+    let selected = |key: &str| selector.and_then(|selector| non_empty(selector, key));
+    let by_env = || non_empty(labels, "env").or_else(|| selected("env"));
+    let environment = non_empty(&config.annotations, &settings.env_key)
+        .or_else(|| non_empty(labels, &settings.env_key))
+        .or_else(|| selected(&settings.env_key))
+        .or_else(|| if matches!(S::BY, PolicyLabels::Policies) { by_env() } else { None });
+    environment.unwrap_or(DEFAULT_ENVIRONMENT).to_owned()
+}
+
 /// The services that a policy is for, and what is wrong with their names.
 pub(super) fn named<S: PolicySelector>(
     config: &PolicyObject<S>,
@@ -235,15 +247,8 @@ pub(super) fn named<S: PolicySelector>(
         };
         return (BTreeSet::new(), vec![(NoteKind::PolicyWithoutIdentity, message)]);
     };
-    let (environments, problems) = S::environments(config).unwrap_or_else(|| {
-        let beside = || non_empty(labels, "env").or_else(|| selected("env"));
-        let environment = non_empty(annotations, &settings.env_key)
-            .or_else(|| non_empty(labels, &settings.env_key))
-            .or_else(|| selected(&settings.env_key))
-            .or_else(|| if matches!(S::BY, PolicyLabels::Policies) { beside() } else { None })
-            .unwrap_or(DEFAULT_ENVIRONMENT);
-        (vec![environment.to_owned()], Vec::new())
-    });
+    let (environments, problems) =
+        S::environments(config).unwrap_or_else(|| (vec![environment_of_policy(config, settings)], Vec::new()));
     let mut keys = BTreeSet::new();
     let mut problems: Vec<_> = problems.into_iter().map(|problem| (NoteKind::PolicyQuestionable, problem)).collect();
     let refused = |what: &str, error: NameError| {

@@ -27,7 +27,7 @@ pub enum NoteSource {
     /// The writer of a cluster, about one object.
     Writer(ClusterName, ObjectId),
     /// The gateway and the nodes of a cluster.
-    Place(ClusterName),
+    Topology(ClusterName),
     /// The discovery of clusters, about one Secret or file.
     Fleet(String),
     /// One object of a cluster.
@@ -51,7 +51,7 @@ impl NoteSource {
             Self::Sidecar(cluster, _)
             | Self::NamespaceRules(cluster, _)
             | Self::Cluster(cluster)
-            | Self::Place(cluster)
+            | Self::Topology(cluster)
             | Self::Writer(cluster, _)
             | Self::Object(cluster, _) => Some(cluster),
             Self::Service(_) | Self::Host(_) | Self::Fleet(_) => None,

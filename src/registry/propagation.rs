@@ -55,19 +55,7 @@ impl Inputs<'_> {
             }));
             copies.extend(state.outputs.copies_of(host));
         }
-        let is_copied = |one: &HostRoute| {
-            let origin = CopyOrigin::Object(one.route.id.in_cluster(&one.cluster));
-            copies.iter().any(|copy| copy.origin.as_ref() == Some(&origin))
-        };
-        for one in routes.iter_mut().filter(|one| !one.of_rollout) {
-            // While Rollouts cannot be read, what was copied was a user's, and nothing else is.
-            let may_be = self
-                .registry
-                .fleet
-                .get(&one.cluster)
-                .is_some_and(|state| state.coverage().may_be_rollout_route(&one.route));
-            one.of_rollout = may_be && !is_copied(one);
-        }
+        routes.iter_mut().for_each(|route| doubt_users_route(self.registry, route, &copies));
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
         routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));
         Some(HostInput {
@@ -82,6 +70,15 @@ impl Inputs<'_> {
                 .filter_map(|copy| unreadable_origin(self.registry, copy))
                 .min_by(|a, b| (a.kind, a).cmp(&(b.kind, b))),
         })
+    }
+}
+
+/// While Rollouts cannot be read, what was copied was a user's, and nothing else is.
+fn doubt_users_route(registry: &Registry, one: &mut HostRoute, copies: &[Arc<Written>]) {
+    let state = registry.fleet.get(&one.cluster);
+    if !one.of_rollout && state.is_some_and(|state| state.coverage().may_be_rollout_route(&one.route)) {
+        let origin = CopyOrigin::Object(one.route.id.in_cluster(&one.cluster));
+        one.of_rollout = !copies.iter().any(|copy| copy.origin.as_ref() == Some(&origin));
     }
 }
 

@@ -8,9 +8,7 @@ use std::{
 };
 
 use super::{
-    Inputs, Registry, absence,
-    agreement::{self, Culprit, Parked},
-    choice,
+    Inputs, Registry, absence, choice,
     cluster_state::{Backends, ClusterState, WorkloadProblem},
     control_planes, host_overrides, last_known, operations,
     partition::{DisplayKey, is_plain_of},
@@ -22,7 +20,10 @@ use crate::{
     model::{
         ClusterName, Host, HostOverride, Identity, Kind, Note, NoteKind, ObjectId, ObjectPath, ServiceKey, Variant,
     },
-    plan::input::{ServiceInput, Source, Target},
+    plan::{
+        input::{ServiceInput, Source, Target},
+        observe::agreement::{self, Culprit, Parked},
+    },
 };
 
 impl Inputs<'_> {

@@ -13,7 +13,7 @@ pub(super) fn in_vain(context: &Context<'_>, clusters: &[ClusterDecision]) -> Ve
         decided.is_some_and(|decided| decided.hosts.iter().any(|decided| decided.host == *host))
     };
     let is_frozen = |cluster: &ClusterName| {
-        context.service.targets.iter().any(|target| target.cluster == *cluster && target.frozen)
+        context.service.targets.iter().any(|target| target.cluster == *cluster && target.is_frozen())
     };
     let mut notes = Vec::new();
     for claim in context.hosts.iter().filter_map(|host| host.claim) {

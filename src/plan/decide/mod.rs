@@ -250,7 +250,7 @@ impl<'a> Context<'a> {
         host: &HostContext<'_>,
         outliers: Option<crate::api::OutlierConfig>,
     ) -> Option<HostDecision> {
-        if target.frozen {
+        if target.is_frozen() {
             return None;
         }
         let HostContext { wanted, primary, policy_region, claim, .. } = host;

@@ -36,7 +36,7 @@ pub(super) fn add(context: &Context<'_>, decision: &mut ServiceDecision) {
 fn add_routes(context: &Context<'_>, decision: &mut ServiceDecision, proxied: &Proxied, proxy: &Host) -> Vec<String> {
     let service = context.service;
     let mut unreached = Vec::new();
-    let has_clients = |target: &&Target| !target.frozen && proxied.clusters.contains(&target.cluster);
+    let has_clients = |target: &&Target| !target.is_frozen() && proxied.clusters.contains(&target.cluster);
     for target in service.targets.iter().filter(has_clients) {
         let published = decision.clusters.iter().find(|decided| decided.cluster == target.cluster);
         if !published.is_some_and(|decided| decided.hosts.iter().any(|host| host.host == *proxy)) {

@@ -9,14 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use super::{ClusterState, WorkloadProblem, slices::ServiceName};
 use crate::{
     model::{Identity, Kind, NoteKind, ObjectId, ServiceKey, Variant, Workload},
-    plan::input::{Backend, RelativeWeight},
-    registry::{
-        agreement::Parked,
-        candidates::{self, Candidate, Offer},
-        machines,
-        ports::{self, Inbound},
-        purpose::Purpose,
-        rollouts::{self, KnownRoutes},
+    plan::{
+        input::{Backend, RelativeWeight},
+        observe::{
+            agreement::Parked,
+            candidates::{self, Candidate, Offer},
+            machines,
+            ports::{self, Inbound},
+            purpose::Purpose,
+            rollouts::{self, KnownRoutes},
+        },
     },
 };
 

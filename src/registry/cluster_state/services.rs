@@ -12,12 +12,15 @@ use super::{
 };
 use crate::{
     model::{EndpointSlice, Kind, Labels, LocalService, ObjectId, Workload},
-    plan::input::{Backend, Pod},
-    registry::ports,
+    plan::{
+        input::{Backend, Pod},
+        observe::{
+            ports,
+            selector::{POD_HASH, selects},
+        },
+    },
 };
 
-/// Label by which Argo narrows the Services of a Rollout to one of its versions: pods have it and templates do not.
-pub(in crate::registry) const POD_HASH: &str = "rollouts-pod-template-hash";
 /// Label `app` of istiod's pods, by which its Service selects them (Istio's chart istio-control/istio-discovery).
 const ISTIOD: &str = "istiod";
 
@@ -139,13 +142,6 @@ impl Services {
             _ => self.all.values().map(|service| service.id.clone()).collect(),
         }
     }
-}
-
-/// Whether a Service selects the pods of a workload. `of_rollout`: of any of its versions (Admiral,
-/// docs/admiral-behaviour.md#services-of-a-workload).
-pub(in crate::registry) fn selects(selector: &Labels, labels: &Labels, of_rollout: bool) -> bool {
-    let mut pairs = selector.iter().filter(|(key, _)| !(of_rollout && *key == POD_HASH)).peekable();
-    pairs.peek().is_some() && pairs.all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// Whether a Service is that of a control plane.

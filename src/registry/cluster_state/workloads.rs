@@ -13,12 +13,12 @@ use super::{
     identity_index::IdentityIndex,
     remove_from,
     rollout_references::{RefersTo, RolloutReferences, deployment, routes_of, template_of},
-    services::selects,
     toggle,
 };
 use crate::{
     config::Settings,
     model::{Availability, Identity, Kind, Labels, LocalService, NameError, ObjectId, ServiceKey, Workload},
+    plan::observe::selector::selects,
     registry::{
         identity::{self, Classified},
         injection::{LeftOut, NamespaceMarks},

@@ -12,25 +12,25 @@ use crate::{
 
 /// A Service that is left out, or would be if it were known which one is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Culprit {
-    pub(super) cluster: ClusterName,
+pub(crate) struct Culprit {
+    pub(crate) cluster: ClusterName,
     /// It, or the object of a machine.
-    pub(super) service: ObjectId,
+    pub(crate) service: ObjectId,
     /// What is wrong and what follows, in words.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// The Services of workloads without pods, in a cluster where others of the service have some.
 #[derive(Debug, Default)]
-pub(super) struct Parked {
+pub(crate) struct Parked {
     /// Sorted by namespace and name.
-    pub(super) services: Vec<Backend>,
+    pub(crate) services: Vec<Backend>,
     /// Their workloads, sorted.
-    pub(super) workloads: Vec<ObjectId>,
+    pub(crate) workloads: Vec<ObjectId>,
 }
 
 /// Leaves out of every cluster the Services whose main port is not that of the service, where others are.
-pub(super) fn settle(
+pub(crate) fn settle(
     sources: &mut [Source],
     parked: &BTreeMap<ClusterName, Parked>,
     identity: &Identity,
@@ -209,7 +209,7 @@ fn agrees(a: &Backend, b: &Backend, by_name: bool, identity: &Identity) -> bool 
 }
 
 /// Whether two ports may well be one port of one service by their number or target. Metrics on port 80 are not the service there.
-pub(super) fn is_one_port(a: &BackendPort, b: &BackendPort, identity: &Identity) -> bool {
+pub(crate) fn is_one_port(a: &BackendPort, b: &BackendPort, identity: &Identity) -> bool {
     let is_for_operators = |port: &BackendPort| purpose::is_for_operators(port, identity);
     (a.number == b.number || a.target == b.target) && is_for_operators(a) == is_for_operators(b)
 }

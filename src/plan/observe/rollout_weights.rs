@@ -11,7 +11,7 @@ use super::rollouts::KnownRoutes;
 use crate::model::{Canary, IstioRouting, Kind, ObjectId, Route, RouteRef};
 
 /// What the stable and the canary Service of a Rollout are called in messages.
-pub(super) fn fields(canary: &Canary) -> [&'static str; 2] {
+pub(crate) fn fields(canary: &Canary) -> [&'static str; 2] {
     if canary.ping_pong {
         ["stable pingPong Service", "canary pingPong Service"]
     } else {
@@ -20,7 +20,7 @@ pub(super) fn fields(canary: &Canary) -> [&'static str; 2] {
 }
 
 /// The weights of the stable and the canary Service, and what is questionable about where they are read.
-pub(super) fn weights(
+pub(crate) fn weights(
     id: &ObjectId,
     canary: &Canary,
     istio: &IstioRouting,

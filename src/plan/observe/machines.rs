@@ -4,21 +4,21 @@
 
 use std::sync::Arc;
 
-use super::{cluster_state::services::selects, ports};
+use super::{ports, selector::selects};
 use crate::{
     model::{Kind, MachineAddress, Machines, ObjectId, ServicePort, TargetPort, Workload},
     plan::input::{Backend, Machine, RelativeWeight},
 };
 
 /// Why a machine that may well be a client only makes no endpoint.
-pub(super) const NO_PORT: &str = "names no port";
+pub(crate) const NO_PORT: &str = "names no port";
 
 /// Namespace and name of a Service or, with its kind and a number, of the object of a machine.
-pub(super) type At = (Arc<str>, Arc<str>, Option<(Kind, usize)>);
+pub(crate) type At = (Arc<str>, Arc<str>, Option<(Kind, usize)>);
 
 /// The machines of an object, each with its weight (0 for none), and why others do not count. `entries` are the ServiceEntries of the same service and namespace:
 /// one that selects the machine says its ports.
-pub(super) fn backends<'a>(
+pub(crate) fn backends<'a>(
     workload: &Workload,
     machines: &Machines,
     entries: impl Iterator<Item = &'a Workload>,
@@ -75,7 +75,7 @@ fn number_at(port: &ServicePort, at: &MachineAddress) -> u16 {
 }
 
 /// Why an object that stands for machines by a selector only contributes nothing.
-pub(super) fn selects_nothing(workload: &Workload) -> Option<(ObjectId, String)> {
+pub(crate) fn selects_nothing(workload: &Workload) -> Option<(ObjectId, String)> {
     let by_selector = workload.id.kind == Kind::ServiceEntry
         && workload.machines.as_deref().is_some_and(|machines| !machines.selector.is_empty());
     let reason = "selects workloads, and none of them offers an endpoint: they need the identity label too";

@@ -2,7 +2,7 @@
 
 mod inbound;
 
-pub(super) use inbound::Inbound;
+pub(crate) use inbound::Inbound;
 use inbound::{Target, port_number};
 
 use crate::{
@@ -63,19 +63,19 @@ fn named_protocol(port: &ServicePort) -> Option<&'static str> {
 
 /// A Service as it is published for a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Published {
+pub(crate) struct Published {
     /// Its ports, the main port first.
-    pub(super) ports: Vec<BackendPort>,
+    pub(crate) ports: Vec<BackendPort>,
     /// Position in `includeInboundPorts` of the number that picked the main port; 0 where there is none.
-    pub(super) hint: usize,
+    pub(crate) hint: usize,
     /// Whether Kubernetes is seen to have no endpoint for its main port.
-    pub(super) leads_nowhere: bool,
+    pub(crate) leads_nowhere: bool,
     /// What of it is not published, or does not work as it says, in words.
-    pub(super) questions: Vec<(NoteKind, String)>,
+    pub(crate) questions: Vec<(NoteKind, String)>,
 }
 
 /// Why a Service cannot be published for any workload, in words.
-pub(super) fn unusable(service: &LocalService) -> Option<&'static str> {
+pub(crate) fn unusable(service: &LocalService) -> Option<&'static str> {
     match () {
         () if service.external_name => Some("is of type ExternalName and has no pods of its own"),
         () if service.selector.is_empty() => Some("has no selector"),
@@ -89,7 +89,7 @@ pub(super) fn unusable(service: &LocalService) -> Option<&'static str> {
 ///
 /// # Errors
 /// Says in words why the Service cannot be published.
-pub(super) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result<Published, String> {
+pub(crate) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result<Published, String> {
     if let Some(reason) = unusable(service) {
         return Err(reason.into());
     }
@@ -171,7 +171,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 ///
 /// # Errors
 /// Says in words why there is no main port.
-pub(super) fn main_first(ports: &[ServicePort], hint: Option<&str>) -> Result<Vec<(usize, BackendPort)>, String> {
+pub(crate) fn main_first(ports: &[ServicePort], hint: Option<&str>) -> Result<Vec<(usize, BackendPort)>, String> {
     let main = match hint {
         None | Some("*") => 0,
         Some(hint) => {

@@ -24,7 +24,7 @@ const INJECTED: (&str, u16) = ("http-envoy-prom", 15090);
 
 /// What the pod template of a workload says about inbound ports.
 #[derive(Debug)]
-pub(in crate::registry) struct Inbound<'a> {
+pub(crate) struct Inbound<'a> {
     include: Include,
     /// Counts only where all ports are captured (Istio, `tools/istio-iptables/pkg/capture/run.go`,
     /// `handleInboundPortsInclude`).
@@ -35,7 +35,7 @@ pub(in crate::registry) struct Inbound<'a> {
     /// The annotations in force, as they are written.
     texts: Vec<String>,
     /// What is wrong with the annotations, in words.
-    pub(in crate::registry) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) enum Target {
 }
 
 impl<'a> Inbound<'a> {
-    pub(in crate::registry) fn of(workload: &'a Workload) -> Self {
+    pub(crate) fn of(workload: &'a Workload) -> Self {
         let annotation = |key: &str| workload.template_annotations.get(key).map(String::as_str);
         if workload.machines.is_some() {
             return Self::of_machine(annotation(INCLUDE));

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{candidates::Candidate, cluster_state::services::POD_HASH, purpose::Purpose, rollout_weights};
+use super::{candidates::Candidate, purpose::Purpose, rollout_weights, selector::POD_HASH};
 use crate::{
     model::{Canary, ObjectId, Rollout, RolloutStrategy, Route},
     plan::input::RelativeWeight,
@@ -24,19 +24,19 @@ const TRIAL: [&str; 2] = ["canary", "preview"];
 
 /// The Services that count.
 #[derive(Debug, Default)]
-pub(super) struct Chosen<'a> {
+pub(crate) struct Chosen<'a> {
     /// Those behind the default host, each with its part of the Rollout's traffic.
-    pub(super) default: Vec<(&'a Candidate<'a>, RelativeWeight)>,
+    pub(crate) default: Vec<(&'a Candidate<'a>, RelativeWeight)>,
     /// Whether the Rollout itself says which they are, or that they have the ports of one that it names.
-    pub(super) is_named: bool,
+    pub(crate) is_named: bool,
     /// The one behind the preview host.
-    pub(super) preview: Option<&'a Candidate<'a>>,
+    pub(crate) preview: Option<&'a Candidate<'a>>,
     /// The one behind the canary host.
-    pub(super) canary: Option<&'a Candidate<'a>>,
+    pub(crate) canary: Option<&'a Candidate<'a>>,
     /// Why the default host has none.
-    pub(super) missing: Option<String>,
+    pub(crate) missing: Option<String>,
     /// What is questionable about the Rollout or the VirtualService with its weights.
-    pub(super) questions: Vec<(ObjectId, String)>,
+    pub(crate) questions: Vec<(ObjectId, String)>,
 }
 
 impl<'a> Chosen<'a> {
@@ -50,17 +50,17 @@ impl<'a> Chosen<'a> {
 }
 
 /// The VirtualServices of the cluster, as far as they can be read.
-pub(super) struct KnownRoutes<'a> {
+pub(crate) struct KnownRoutes<'a> {
     /// Finds one by namespace and name.
-    pub(super) find: &'a dyn Fn(&str, &str) -> Option<Arc<Route>>,
+    pub(crate) find: &'a dyn Fn(&str, &str) -> Option<Arc<Route>>,
     /// Whether they were listed: what is missing then does not exist.
-    pub(super) listed: bool,
+    pub(crate) listed: bool,
     /// What the cluster's own names end with.
-    pub(super) domain: &'a str,
+    pub(crate) domain: &'a str,
 }
 
 /// The Services of a Rollout. `candidates` are those that select its pods, the newest first.
-pub(super) fn choose<'a>(
+pub(crate) fn choose<'a>(
     id: &ObjectId,
     rollout: &Rollout,
     candidates: &'a [Candidate<'a>],

@@ -14,40 +14,40 @@ use crate::{
 
 /// A Service that selects the pods of a workload and can be published.
 #[derive(Debug, Clone)]
-pub(super) struct Candidate<'a> {
-    pub(super) service: &'a LocalService,
-    pub(super) published: Published,
+pub(crate) struct Candidate<'a> {
+    pub(crate) service: &'a LocalService,
+    pub(crate) published: Published,
     /// Whom it is for.
-    pub(super) purpose: Purpose,
+    pub(crate) purpose: Purpose,
     /// Whether other workloads of the service have other ports.
     differs: bool,
 }
 
 /// The Service of a workload that has no other to choose from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer {
-    pub(super) namespace: Arc<str>,
-    pub(super) service: Arc<str>,
+pub(crate) struct Offer {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) service: Arc<str>,
     /// Its main port.
-    pub(super) port: BackendPort,
+    pub(crate) port: BackendPort,
 }
 
 impl<'a> Candidate<'a> {
-    pub(super) fn new(service: &'a LocalService, published: Published) -> Self {
+    pub(crate) fn new(service: &'a LocalService, published: Published) -> Self {
         Self { service, published, purpose: Purpose::Clients, differs: false }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.service.id.name
     }
 
     /// Its main port.
-    pub(super) fn main(&self) -> Option<&BackendPort> {
+    pub(crate) fn main(&self) -> Option<&BackendPort> {
         self.published.ports.first()
     }
 
     /// Which of several Services of the same pods counts: the one with the least.
-    pub(super) fn rank(&self) -> (usize, bool, bool, Purpose, bool, Addressing) {
+    pub(crate) fn rank(&self) -> (usize, bool, bool, Purpose, bool, Addressing) {
         let is_for_operators = self.purpose == Purpose::Operators;
         let leads_nowhere = self.published.leads_nowhere;
         (self.published.hint, is_for_operators, self.differs, self.purpose, leads_nowhere, self.service.addressing)
@@ -66,7 +66,7 @@ impl<'a> Candidate<'a> {
 
 /// Sorts the Services of one workload, the best first; of equal ones the first stays first. `offers` are those of other workloads.
 /// Answers whether others of them may make another one the first.
-pub(super) fn sort(candidates: &mut [Candidate<'_>], offers: &[Offer], identity: &Identity) -> bool {
+pub(crate) fn sort(candidates: &mut [Candidate<'_>], offers: &[Offer], identity: &Identity) -> bool {
     if candidates.len() < 2 {
         return false;
     }

@@ -31,7 +31,7 @@ const OF_PORTS: [&str; 2] = ["management", "mgmt"];
 
 /// Whom a Service is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// Clients of the service, as far as its names say.
     Clients,
     /// Its name may be that of a Service for operators; its main port says nothing.
@@ -42,7 +42,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// That of a Service whose main port is `main`. What the name of the identity has of these words says nothing.
-    pub(super) fn of(service: &str, main: Option<&BackendPort>, identity: &Identity) -> Self {
+    pub(crate) fn of(service: &str, main: Option<&BackendPort>, identity: &Identity) -> Self {
         if main.is_some_and(|port| is_for_operators(port, identity)) || has_word(service, &[&OPERATORS], identity) {
             return Self::Operators;
         }
@@ -50,14 +50,14 @@ impl Purpose {
     }
 
     /// That of a Service or machine. The name of a machine's object is that of a machine, and says nothing.
-    pub(super) fn of_backend(backend: &Backend, identity: &Identity) -> Self {
+    pub(crate) fn of_backend(backend: &Backend, identity: &Identity) -> Self {
         let name = if backend.machine.is_some() { "" } else { &backend.service };
         Self::of(name, backend.ports.first(), identity)
     }
 }
 
 /// Whether the name of a port, or of the container port that it leads to, says that it is not for clients.
-pub(super) fn is_for_operators(port: &BackendPort, identity: &Identity) -> bool {
+pub(crate) fn is_for_operators(port: &BackendPort, identity: &Identity) -> bool {
     let mut names = [Some(&port.name), port.target_name.as_ref()].into_iter().flatten();
     names.any(|name| has_word(name, &[&OPERATORS, &DOUBTFUL, &OF_PORTS], identity))
 }
