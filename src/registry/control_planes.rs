@@ -108,7 +108,7 @@ pub(super) fn refresh(registry: &Registry, of: &ClusterName) {
     let remotes: Remotes = named
         .iter()
         .map(|(remote, planes)| {
-            let serves = |plane: &&ClusterName| registry.fleet.has(*plane) && !named.contains_key(*plane);
+            let serves = |plane: &&ClusterName| registry.fleet.has(plane) && !named.contains_key(*plane);
             (remote.clone(), planes.iter().filter(serves).cloned().collect())
         })
         .collect();

@@ -90,7 +90,7 @@ impl OutputIndex {
         if let Some(key) = &written.service {
             remove_from(&mut self.by_service, key, &written.id);
         }
-        if let Some(namespace) = rule_namespace(&written) {
+        if let Some(namespace) = rule_namespace(written) {
             remove_from(&mut self.rules, &Arc::from(namespace), &written.id);
         }
         if let Some(host) = routed_host(written) {
