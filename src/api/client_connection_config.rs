@@ -27,15 +27,15 @@ use super::{PolicyStatus, rules};
 pub struct ClientConnectionConfigSpec {
     /// Limits of TCP connections and of HTTP requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_pool: Option<ConnectionPool>,
+    pub connection_pool: Option<PoolSettings>,
     /// Tunnels the connections through a proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<TunnelSettings>,
 }
 
 /// Limits of TCP connections and of HTTP requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ConnectionPool {
+pub struct PoolSettings {
     /// Limits of TCP connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpSettings>,
@@ -161,7 +161,7 @@ impl JsonSchema for H2UpgradePolicy {
 /// Tunnels the connections through a proxy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Tunnel {
+pub struct TunnelSettings {
     /// HTTP method that opens the tunnel: `CONNECT` or `POST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,

@@ -12,8 +12,8 @@ mod tradewind_config;
 mod traffic_config;
 
 pub use client_connection_config::{
-    ClientConnectionConfig, ClientConnectionConfigSpec, ConnectionPool, H2UpgradePolicy, HttpSettings, TcpKeepalive,
-    TcpSettings, Tunnel,
+    ClientConnectionConfig, ClientConnectionConfigSpec, H2UpgradePolicy, HttpSettings, PoolSettings, TcpKeepalive,
+    TcpSettings, TunnelSettings,
 };
 pub use dependency::{Dependency, DependencySpec};
 pub use dependency_proxy::{DependencyProxy, DependencyProxySpec, DestinationProxy, ProxiedDestination};
@@ -24,7 +24,9 @@ pub use outlier_detection::{OutlierConfig, OutlierDetection, OutlierDetectionSpe
 pub use routing_policy::{RoutingPolicy, RoutingPolicySpec};
 pub use status::{Conditions, PolicyStatus};
 pub use tradewind_config::{Suspension, TradewindConfig, TradewindConfigSpec, TradewindConfigStatus};
-pub use traffic_config::{EdgeService, SlowStartConfig, TrafficConfig, TrafficConfigSpec, TrafficConfigStatus, Unread};
+pub use traffic_config::{
+    EdgeService, SlowStartConfig, TrafficConfig, TrafficConfigSpec, TrafficConfigStatus, UnreadFields,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -105,7 +107,7 @@ mod tests {
         read::<DestinationProxy>();
         read::<TrafficPolicyEntry>();
         read::<OutlierConfig>();
-        read::<ConnectionPool>();
+        read::<PoolSettings>();
         read::<SlowStartConfig>();
         read::<Suspension>();
         read::<PolicyStatus>();

@@ -40,7 +40,7 @@ pub struct TrafficConfigSpec {
     pub edge_service: Option<EdgeService>,
     /// Quotas. Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quota_group: Option<Unread>,
+    pub quota_group: Option<UnreadFields>,
 }
 
 /// Settings of a service's endpoints. All but the slow start is accepted for compatibility with Admiral and ignored.
@@ -53,19 +53,19 @@ pub struct EdgeService {
     pub slow_start_config: Vec<SlowStartConfig>,
     /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dynamic_routing: Vec<Unread>,
+    pub dynamic_routing: Vec<UnreadFields>,
     /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub filters: Vec<Unread>,
+    pub filters: Vec<UnreadFields>,
     /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<Unread>,
+    pub routes: Vec<UnreadFields>,
     /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<Unread>,
+    pub targets: Vec<UnreadFields>,
     /// Accepted for compatibility with Admiral and ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub target_groups: Vec<Unread>,
+    pub target_groups: Vec<UnreadFields>,
 }
 
 /// How long the traffic to a new endpoint grows until it has its full share, in the environments named.
@@ -87,9 +87,9 @@ pub struct SlowStartConfig {
 /// What Admiral's schema names and nothing reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Unread(pub Map<String, Value>);
+pub struct UnreadFields(pub Map<String, Value>);
 
-impl JsonSchema for Unread {
+impl JsonSchema for UnreadFields {
     fn schema_name() -> Cow<'static, str> {
         "Unread".into()
     }

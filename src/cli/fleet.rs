@@ -16,8 +16,8 @@ use crate::{
     config::Settings,
     fleet::{
         Observer,
-        directory::{DirectoryCluster, Loaded, Problem},
-        file::{self, FleetCluster, Place},
+        directory::{DirectoryCluster, DirectoryProblem, Loaded},
+        file::{self, FleetCluster, ObjectSource},
     },
     model::{ClusterName, Note, WorkKey, did_you_mean},
     plan::{ServicePlan, WorkPlan},
@@ -61,26 +61,26 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     fleet.set_istio_namespaces(&registry);
     for FleetCluster { name, place, .. } in &fleet.clusters {
         match place {
-            Place::Directory(directory) => {
+            ObjectSource::Directory(directory) => {
                 let observer = observer.for_istio_namespace(registry.queries().istio_namespace(name));
                 let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer);
                 let loaded = cluster.load();
                 hidden.extend(unread_in(&loaded).map(|problem| format!("{name}: {problem}")));
                 cluster.push(&loaded, &registry, now_seconds());
             }
-            Place::Kube { .. } => live.push(name.clone()),
+            ObjectSource::Kube { .. } => live.push(name.clone()),
         }
     }
     match &fleet.hub {
-        Some(Place::Directory(directory)) => {
+        Some(ObjectSource::Directory(directory)) => {
             let hub = DirectoryCluster::hub(directory.clone(), observer.clone());
             let loaded = hub.load();
             hidden.extend(unread_in(&loaded).map(|problem| format!("hub: {problem}")));
             hub.push(&loaded, &registry, now_seconds());
         }
-        Some(Place::Kube { .. }) | None => {}
+        Some(ObjectSource::Kube { .. }) | None => {}
     }
-    let needs_network = !live.is_empty() || matches!(fleet.hub, Some(Place::Kube { .. }));
+    let needs_network = !live.is_empty() || matches!(fleet.hub, Some(ObjectSource::Kube { .. }));
     if needs_network {
         let spinner = super::output::progress("Reading live clusters");
         let says = |waits_for: &str| spinner.set_message(format!("Reading live clusters: waiting for {waits_for}"));
@@ -90,8 +90,11 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     } else {
         registry.fleet_listed();
     }
-    let live_and_hub: BTreeSet<ClusterName> =
-        live.iter().cloned().chain(matches!(fleet.hub, Some(Place::Kube { .. })).then(ClusterName::hub)).collect();
+    let live_and_hub: BTreeSet<ClusterName> = live
+        .iter()
+        .cloned()
+        .chain(matches!(fleet.hub, Some(ObjectSource::Kube { .. })).then(ClusterName::hub))
+        .collect();
     let unread = incomplete::unread(&registry, |cluster| live_and_hub.contains(cluster));
     if let Err(missing) = registry.ready() {
         incomplete::say(&unread);
@@ -103,7 +106,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
 }
 
 /// What could not be taken from a directory as it is.
-fn unread_in(loaded: &Loaded) -> impl Iterator<Item = &Problem> {
+fn unread_in(loaded: &Loaded) -> impl Iterator<Item = &DirectoryProblem> {
     loaded.problems().iter().filter(|problem| problem.is_of_reading())
 }
 

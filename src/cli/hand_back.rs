@@ -16,7 +16,7 @@ use crate::{
     config,
     fleet::{
         Observer,
-        file::{self, FleetCluster, Place},
+        file::{self, FleetCluster, ObjectSource},
         kubeconfig,
     },
     istio::keys,
@@ -118,7 +118,7 @@ fn chosen(all: Vec<FleetCluster>, flags: &ArgMatches) -> anyhow::Result<Vec<Flee
     }
     let meant = |cluster: &FleetCluster| only.is_empty() || only.iter().any(|name| **name == cluster.name.as_str());
     let clusters: Vec<FleetCluster> = all.into_iter().filter(meant).collect();
-    if let Some(cluster) = clusters.iter().find(|cluster| matches!(cluster.place, Place::Directory(_))) {
+    if let Some(cluster) = clusters.iter().find(|cluster| matches!(cluster.place, ObjectSource::Directory(_))) {
         bail!("the cluster {} is a directory; only live clusters are handed back", cluster.name);
     }
     Ok(clusters)
@@ -136,7 +136,7 @@ async fn must_be_read_only(url: &str) -> anyhow::Result<()> {
 }
 
 async fn store(cluster: &FleetCluster, settings: &Arc<config::Settings>) -> anyhow::Result<KubeStore> {
-    let Place::Kube { kubeconfig: file, context } = &cluster.place else {
+    let ObjectSource::Kube { kubeconfig: file, context } = &cluster.place else {
         bail!("the cluster {} is a directory", cluster.name)
     };
     let connected = async { kubeconfig::connect(kubeconfig::from_file(file, context.as_deref()).await?) };

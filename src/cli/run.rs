@@ -15,9 +15,9 @@ use crate::{
     config::{self, LogFormat, RemovedCluster, Settings},
     controller::Controller,
     fleet::{
-        Clients, Fleet, Observer, OnRemoved, Sources, admiral_addresses,
+        Fleet, KubeClients, Observer, OnRemoved, Sources, admiral_addresses,
         directory::DirectoryCluster,
-        file::{FleetFile, Place},
+        file::{FleetFile, ObjectSource},
         joining, kubeconfig, outages,
     },
     model::{ClusterName, Observed, ServiceKey, WorkKey},
@@ -104,12 +104,12 @@ pub(super) fn watch_fleet(
 async fn live_sources(fleet: &FleetFile) -> anyhow::Result<Sources> {
     let mut sources = Sources::default();
     for cluster in &fleet.clusters {
-        if let Place::Kube { kubeconfig, context } = &cluster.place {
+        if let ObjectSource::Kube { kubeconfig, context } = &cluster.place {
             let config = kubeconfig::from_file(kubeconfig, context.as_deref()).await;
             sources.clusters.push((cluster.name.clone(), config));
         }
     }
-    if let Some(Place::Kube { kubeconfig, context }) = &fleet.hub {
+    if let Some(ObjectSource::Kube { kubeconfig, context }) = &fleet.hub {
         sources.hub = Some(kubeconfig::from_file(kubeconfig, context.as_deref()).await.context("the hub")?);
     }
     Ok(sources)
@@ -130,12 +130,12 @@ fn follow_directories(
         tasks.spawn(cluster.watch(loaded, registry, cancel));
     };
     for cluster in &fleet.clusters {
-        if let Place::Directory(path) = &cluster.place {
+        if let ObjectSource::Directory(path) = &cluster.place {
             let observer = observer.for_istio_namespace(registry.queries().istio_namespace(&cluster.name));
             follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer));
         }
     }
-    if let Some(Place::Directory(path)) = &fleet.hub {
+    if let Some(ObjectSource::Directory(path)) = &fleet.hub {
         follow(DirectoryCluster::hub(path.clone(), observer.clone()));
     }
     if let Some(root) = &fleet.root {
@@ -148,7 +148,7 @@ fn follow_directories(
 /// Makes where each cluster is written to: its directory, or its API server.
 fn stores(
     fleet: Option<FleetFile>,
-    clients: Clients,
+    clients: KubeClients,
     registry: Arc<Registry>,
     observer: Observer,
 ) -> crate::apply::Stores {

@@ -17,7 +17,7 @@ use crate::{
         Desired, PlannedHost,
         decide::{self, SidecarDecision},
     },
-    verify::{Gateways, HostReport, Reach, Row, of_host, proxy::Proxy},
+    verify::{HostReport, NetworkGateways, Reach, Row, of_host, proxy::ProxyState},
 };
 
 /// Exit code where a proxy has something else, as in diff.
@@ -129,7 +129,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 // ---- the proxy ----
 
-fn read_proxy(flags: &ArgMatches) -> anyhow::Result<Proxy> {
+fn read_proxy(flags: &ArgMatches) -> anyhow::Result<ProxyState> {
     if let Some(path) = flags.get_one::<PathBuf>("dump") {
         let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         return parsed(&text, &path.display().to_string());
@@ -161,12 +161,12 @@ async fn asked(url: &str, path: &str) -> anyhow::Result<Vec<u8>> {
     Ok(body)
 }
 
-fn parsed(text: &[u8], from: &str) -> anyhow::Result<Proxy> {
+fn parsed(text: &[u8], from: &str) -> anyhow::Result<ProxyState> {
     let dump: Value = serde_json::from_slice(text).with_context(|| format!("the config dump of {from}"))?;
-    Proxy::parse(&dump).with_context(|| from.to_owned())
+    ProxyState::parse(&dump).with_context(|| from.to_owned())
 }
 
-fn cluster_of(proxy: &Proxy, fleet: &PlannedFleet, flags: &ArgMatches) -> anyhow::Result<ClusterName> {
+fn cluster_of(proxy: &ProxyState, fleet: &PlannedFleet, flags: &ArgMatches) -> anyhow::Result<ClusterName> {
     let known = || fleet.clusters.iter().map(ClusterName::to_string).collect::<Vec<_>>().join(", ");
     let cluster = match (flags.get_one::<ClusterName>("cluster"), &proxy.cluster) {
         (Some(cluster), _) => cluster.clone(),
@@ -190,7 +190,7 @@ fn region_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Option<String> {
 }
 
 /// The gateways that a cluster's istiod knows: of itself, and of the others that it serves.
-fn gateways_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Gateways {
+fn gateways_of(cluster: &ClusterName, fleet: &PlannedFleet) -> NetworkGateways {
     let served = fleet
         .registry
         .queries()
@@ -205,7 +205,7 @@ fn gateways_of(cluster: &ClusterName, fleet: &PlannedFleet) -> Gateways {
 fn compare(
     fleet: &PlannedFleet,
     cluster: &ClusterName,
-    proxy: &Proxy,
+    proxy: &ProxyState,
     flags: &ArgMatches,
 ) -> anyhow::Result<Vec<HostReport>> {
     let asked: Vec<&String> = flags.get_many("HOST").into_iter().flatten().collect();

@@ -27,7 +27,7 @@ pub(super) enum Content {
 
 /// A key and what stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct FileEntry {
     pub key: Text,
     pub content: Content,
 }
@@ -45,7 +45,7 @@ pub(super) struct Unreadable {
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads a file.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, Unreadable> {
+pub(super) fn read(path: &Path) -> Result<Vec<FileEntry>, Unreadable> {
     let failed = |why: String| Unreadable { line: None, why };
     let size = std::fs::metadata(path).map_err(|error| failed(format!("cannot be read: {error}")))?.len();
     if size > MAX_FILE_BYTES {
@@ -56,7 +56,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, Unreadable> {
 }
 
 /// The entries of a file's text, in its order. A file of comments alone has none.
-pub(super) fn entries(text: &str) -> Result<Vec<Entry>, Unreadable> {
+pub(super) fn entries(text: &str) -> Result<Vec<FileEntry>, Unreadable> {
     let mut events = Events { parser: Parser::new_from_str(text) };
     let entries = match events.next()? {
         (_, Event::StreamEnd) => return Ok(Vec::new()),
@@ -97,14 +97,14 @@ impl<'a> Events<'a> {
     }
 
     /// The entries up to the end of the file's mapping.
-    fn mapping(&mut self) -> Result<Vec<Entry>, Unreadable> {
+    fn mapping(&mut self) -> Result<Vec<FileEntry>, Unreadable> {
         let mut entries = Vec::new();
         loop {
             match self.next()? {
                 (_, Event::MappingEnd) => return Ok(entries),
                 (line, Event::Scalar(key, ..)) => {
                     let key = Text { line, text: key.into_owned() };
-                    entries.push(Entry { key, content: self.content()? });
+                    entries.push(FileEntry { key, content: self.content()? });
                 }
                 (line, _) => return Err(unreadable(line, "a key must be a plain text")),
             }
@@ -176,7 +176,7 @@ mod tests {
         let entries = entries(text).unwrap();
         entries
             .iter()
-            .map(|Entry { key, content }| match content {
+            .map(|FileEntry { key, content }| match content {
                 Content::One(Text { line, text }) => format!("{}:{} = {line}:{text}", key.line, key.text),
                 Content::Many(items) => {
                     let items: Vec<_> = items.iter().map(|item| format!("{}:{}", item.line, item.text)).collect();

@@ -19,14 +19,14 @@ const MAX_SUGGESTION_EDITS: usize = 4;
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct SettingsProblem {
     /// Where: `settings.yaml:4`, `--flag` or `VARIABLE`; several where settings contradict each other.
     pub place: String,
     /// What is wrong, and what is allowed.
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
     }
@@ -34,12 +34,12 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigErrors(Vec<Problem>);
+pub struct ConfigErrors(Vec<SettingsProblem>);
 
 impl ConfigErrors {
     /// All of it: the file from its top, then variables, flags and contradictions.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[SettingsProblem] {
         &self.0
     }
 }
@@ -84,7 +84,7 @@ struct Loading {
     settings: Settings,
     /// Where each setting's value comes from, by field. Not there: it is the default.
     places: BTreeMap<&'static str, String>,
-    problems: Vec<Problem>,
+    problems: Vec<SettingsProblem>,
 }
 
 impl Loading {
@@ -154,7 +154,7 @@ impl Loading {
     fn finish(mut self) -> Result<Settings, ConfigErrors> {
         let broken = RULES.iter().filter(|rule| (rule.broken)(&self.settings));
         let contradictions: Vec<_> = broken
-            .map(|rule| Problem {
+            .map(|rule| SettingsProblem {
                 place: rule.fields.iter().map(|field| self.place(field)).collect::<Vec<_>>().join(", "),
                 message: rule.why.to_owned(),
             })
@@ -174,7 +174,7 @@ impl Loading {
     }
 
     fn problem(&mut self, place: String, message: String) {
-        self.problems.push(Problem { place, message });
+        self.problems.push(SettingsProblem { place, message });
     }
 }
 

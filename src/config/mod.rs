@@ -18,7 +18,7 @@ mod words;
 
 pub use args::{args, from_process};
 pub(crate) use check::is_dns_label;
-pub use load::{ConfigErrors, Problem, load};
+pub use load::{ConfigErrors, SettingsProblem, load};
 pub use page::reference_page;
 pub use resources::Resources;
 pub use table::Settings;

@@ -3,7 +3,7 @@
 use super::{Sidecars, table::Settings};
 
 /// Two or more settings that contradict each other.
-pub(super) struct Rule {
+pub(super) struct SettingsRule {
     /// Fields of the settings it joins.
     pub fields: &'static [&'static str],
     /// Why they cannot stand together, and what to do.
@@ -13,28 +13,28 @@ pub(super) struct Rule {
 }
 
 /// All rules.
-pub(super) const RULES: &[Rule] = &[
-    Rule {
+pub(super) const RULES: &[SettingsRule] = &[
+    SettingsRule {
         fields: &["read_only", "dry_run"],
         why: "set one of them: both plan and never write, and the second also logs what it would have written",
         broken: |s| s.read_only && s.dry_run,
     },
-    Rule {
+    SettingsRule {
         fields: &["enable_absolute_fqdn_for_local_endpoints", "enable_absolute_fqdn"],
         why: "the first needs the second",
         broken: |s| s.enable_absolute_fqdn_for_local_endpoints && !s.enable_absolute_fqdn,
     },
-    Rule {
+    SettingsRule {
         fields: &["sidecars", "workload_sidecar_name"],
         why: "a Sidecar of our own needs a name",
         broken: |s| s.sidecars == Sidecars::Own && s.workload_sidecar_name.is_empty(),
     },
-    Rule {
+    SettingsRule {
         fields: &["kubeconfig_context", "kubeconfig"],
         why: "a context needs the file that holds it",
         broken: |s| s.kubeconfig_context.is_some() && s.kubeconfig.is_none(),
     },
-    Rule {
+    SettingsRule {
         fields: &["listen_address", "metrics_address"],
         why: "two servers cannot share one port of one address",
         broken: |s| {
@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
             overlap && one.port() == other.port() && one.port() != 0
         },
     },
-    Rule {
+    SettingsRule {
         fields: &[
             "workload_identity_key",
             "env_key",
@@ -57,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
             repeated(keys) || keys.contains(&&s.identity_partition_key)
         },
     },
-    Rule {
+    SettingsRule {
         fields: &["hostname_suffix", "cluster_domain"],
         why: "hosts would hide the clusters' own Services",
         broken: |s| {
@@ -65,27 +65,27 @@ pub(super) const RULES: &[Rule] = &[
             below.is_some_and(|parts| parts.is_empty() || parts.ends_with('.'))
         },
     },
-    Rule {
+    SettingsRule {
         fields: &["gateway_app", "nlb_ingress_label"],
         why: "one label cannot name both gateways of a cluster",
         broken: |s| !s.nlb_enabled_clusters.is_empty() && s.gateway_app == s.nlb_ingress_label,
     },
-    Rule {
+    SettingsRule {
         fields: &["admiral_crd_identity_label", "env_key", "priority_key"],
         why: "one label of a policy cannot mean two things",
         broken: |s| repeated([&s.admiral_crd_identity_label, &s.env_key, &s.priority_key]),
     },
-    Rule {
+    SettingsRule {
         fields: &["additional_endpoint_suffixes", "hostname_suffix"],
         why: "an additional suffix that is the main one adds nothing, and its VirtualServices would hide the services",
         broken: |s| s.additional_endpoint_suffixes.contains(&s.hostname_suffix),
     },
-    Rule {
+    SettingsRule {
         fields: &["enable_vs_routing", "vs_routing_gateways"],
         why: "routes for gateways need the gateways' names",
         broken: |s| s.enable_vs_routing && s.vs_routing_gateways.is_empty(),
     },
-    Rule {
+    SettingsRule {
         fields: &["enable_custom_vs_merge", "process_vs_created_by"],
         why: "what is merged is told by who created it",
         broken: |s| s.enable_custom_vs_merge && s.process_vs_created_by.is_empty(),

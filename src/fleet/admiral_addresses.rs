@@ -28,7 +28,8 @@ const RETRY_SECONDS: u64 = 2;
 const ANSWER_SECONDS: u64 = 15;
 
 #[derive(Deserialize)]
-struct Store {
+#[serde(rename = "Store")]
+struct StoredAddresses {
     #[serde(rename = "entry-addresses", default)]
     entries: BTreeMap<String, String>,
 }
@@ -91,7 +92,7 @@ pub async fn honour(hub: Client, registry: Arc<Registry>) {
 
 fn read(found: &ConfigMap) -> Result<Vec<(String, Ipv4Addr)>, StoreError> {
     let text = found.data.as_ref().and_then(|data| data.get(STORE)).ok_or(StoreError::NoData)?;
-    let store: Store = serde_saphyr::from_str(text).map_err(|error| StoreError::Yaml(error.to_string()))?;
+    let store: StoredAddresses = serde_saphyr::from_str(text).map_err(|error| StoreError::Yaml(error.to_string()))?;
     let address = |text: &str| text.parse().map_err(|_| StoreError::Address(text.to_owned()));
     store.entries.iter().map(|(name, text)| Ok((name.clone(), address(text)?))).collect()
 }

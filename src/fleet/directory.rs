@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{observe::Observer, pruned_object::pruned};
 use crate::{
-    manifest::{self, Broken, Crds, Located, Mistyped, Part, Typed, file},
+    manifest::{self, Broken, Crds, DocumentObject, Located, Mistyped, Typed, file},
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, Observed, ReadCause, ReadFailure},
     registry::{NoteSource, Registry},
 };
@@ -39,7 +39,7 @@ pub struct DirectoryCluster {
 #[derive(Debug, Default)]
 pub struct Loaded {
     objects: BTreeMap<ObjectId, Placed>,
-    problems: Vec<Problem>,
+    problems: Vec<DirectoryProblem>,
     ignored: usize,
 }
 
@@ -51,7 +51,7 @@ struct Placed {
 
 /// Something in a directory that cannot be taken as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct DirectoryProblem {
     /// The file, or a directory that cannot be read; relative to the cluster's directory.
     pub file: PathBuf,
     /// Its line, from 1, where one is known.
@@ -75,7 +75,7 @@ pub enum ProblemKind {
     Harmless,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for DirectoryProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.file.as_os_str().is_empty() {
             return f.write_str(&self.message);
@@ -136,7 +136,12 @@ impl DirectoryCluster {
         if found.files.is_empty() && loaded.problems.is_empty() {
             let message =
                 "the directory has no manifests (*.yaml, *.yml, *.json); put the cluster's objects there".into();
-            loaded.problems.push(Problem { file: PathBuf::new(), line: None, kind: ProblemKind::Hidden, message });
+            loaded.problems.push(DirectoryProblem {
+                file: PathBuf::new(),
+                line: None,
+                kind: ProblemKind::Hidden,
+                message,
+            });
         }
         for file in found.files {
             match file::read_found(&self.path.join(&file)) {
@@ -177,7 +182,13 @@ impl DirectoryCluster {
         }
     }
 
-    fn take(&self, loaded: &mut Loaded, file: &Path, located: &Located<'_>, Part { path, typed, value }: Part) {
+    fn take(
+        &self,
+        loaded: &mut Loaded,
+        file: &Path,
+        located: &Located<'_>,
+        DocumentObject { path, typed, value }: DocumentObject,
+    ) {
         match typed {
             Typed::Read(kind) => {
                 let line = |field: &str| located.line(&path, field);
@@ -235,7 +246,7 @@ impl DirectoryCluster {
         let mut value = pruned(value);
         manifest::as_stored(kind, &mut value);
         let problems = manifest::check(kind, &value, self.crds).into_iter();
-        let refused: Vec<_> = problems.filter(manifest::Problem::is_error).collect();
+        let refused: Vec<_> = problems.filter(manifest::ManifestProblem::is_error).collect();
         if !refused.is_empty() {
             let first = line(&refused[0].path);
             let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
@@ -373,7 +384,7 @@ impl Loaded {
 
     /// What is wrong, in the order of files and lines.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[DirectoryProblem] {
         &self.problems
     }
 
@@ -422,17 +433,17 @@ impl Loaded {
     }
 
     fn problem(&mut self, file: &Path, line: usize, kind: ProblemKind, message: String) {
-        self.problems.push(Problem { file: file.to_owned(), line: Some(line), kind, message });
+        self.problems.push(DirectoryProblem { file: file.to_owned(), line: Some(line), kind, message });
     }
 
     fn hidden(&mut self, file: &Path, line: Option<usize>, message: String) {
-        self.problems.push(Problem { file: file.to_owned(), line, kind: ProblemKind::Hidden, message });
+        self.problems.push(DirectoryProblem { file: file.to_owned(), line, kind: ProblemKind::Hidden, message });
     }
 
     /// Takes over what stood before where a problem may hide it now.
     fn keep_from(&mut self, before: &Self) {
         for (id, placed) in &before.objects {
-            let hides = |problem: &Problem| match &problem.kind {
+            let hides = |problem: &DirectoryProblem| match &problem.kind {
                 ProblemKind::Hidden => placed.file.starts_with(&problem.file),
                 ProblemKind::Malformed(malformed) => malformed == id,
                 ProblemKind::Misplaced(_) | ProblemKind::Harmless => false,
@@ -444,7 +455,7 @@ impl Loaded {
     }
 }
 
-impl Problem {
+impl DirectoryProblem {
     /// Whether it leaves something out that belongs to the cluster, so that a plan may lack it.
     #[must_use]
     pub fn is_of_reading(&self) -> bool {

@@ -81,7 +81,7 @@ pub struct FleetFile {
     /// In the order of the file, or of the directory names.
     pub clusters: Vec<FleetCluster>,
     /// Where Dependencies are read, beside the clusters themselves.
-    pub hub: Option<Place>,
+    pub hub: Option<ObjectSource>,
     /// The directory of which the clusters are sub-directories: more may come. None for a fleet file.
     pub root: Option<PathBuf>,
 }
@@ -92,8 +92,8 @@ impl FleetFile {
     pub fn directory_of(&self, cluster: &ClusterName) -> Option<PathBuf> {
         match self.clusters.iter().find(|known| known.name == *cluster) {
             Some(known) => match &known.place {
-                Place::Directory(path) => Some(path.clone()),
-                Place::Kube { .. } => None,
+                ObjectSource::Directory(path) => Some(path.clone()),
+                ObjectSource::Kube { .. } => None,
             },
             None => self.root.as_ref().map(|root| root.join(cluster.as_str())),
         }
@@ -113,14 +113,14 @@ pub struct FleetCluster {
     /// Its name; unique in the fleet.
     pub name: ClusterName,
     /// Where it is.
-    pub place: Place,
+    pub place: ObjectSource,
     /// The namespace of its Istio, where the setting does not count.
     pub istio_namespace: Option<String>,
 }
 
 /// Where the objects of a cluster are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ObjectSource {
     /// Behind an API server.
     Kube {
         /// Path of a kubeconfig.
@@ -154,7 +154,7 @@ fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
     let mut clusters = Vec::new();
     for SubDirectory { path, name } in found {
         let name = name.map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
-        clusters.push(FleetCluster { name, place: Place::Directory(path), istio_namespace: None });
+        clusters.push(FleetCluster { name, place: ObjectSource::Directory(path), istio_namespace: None });
     }
     if clusters.is_empty() {
         return Err(FleetFileError::NoClusters { path: path.to_owned() });
@@ -274,7 +274,7 @@ fn place(
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
     directory: Option<PathBuf>,
-) -> Result<Place, PlaceError> {
+) -> Result<ObjectSource, PlaceError> {
     match (kubeconfig, directory) {
         (Some(_), Some(_)) => Err(PlaceError::Both),
         (None, None) => Err(PlaceError::Neither),
@@ -284,14 +284,14 @@ fn place(
             if !kubeconfig.is_file() {
                 return Err(PlaceError::NoKubeconfig(kubeconfig));
             }
-            Ok(Place::Kube { kubeconfig, context })
+            Ok(ObjectSource::Kube { kubeconfig, context })
         }
         (None, Some(directory)) => {
             let directory = base.join(directory);
             if !directory.is_dir() {
                 return Err(PlaceError::NoDirectory(directory));
             }
-            Ok(Place::Directory(directory))
+            Ok(ObjectSource::Directory(directory))
         }
     }
 }
@@ -324,11 +324,11 @@ mod tests {
         );
         let kubeconfig = directory.path().join("east.kubeconfig");
         let fleet = load(&file).unwrap();
-        assert_eq!(fleet.hub, Some(Place::Kube { kubeconfig: kubeconfig.clone(), context: None }));
+        assert_eq!(fleet.hub, Some(ObjectSource::Kube { kubeconfig: kubeconfig.clone(), context: None }));
         let [east, west] = &fleet.clusters[..] else { panic!("two clusters") };
         assert_eq!((east.name.as_str(), west.name.as_str()), ("east", "west"));
-        assert_eq!(east.place, Place::Kube { kubeconfig, context: Some("admin".into()) });
-        assert_eq!(west.place, Place::Directory(directory.path().join("./west")));
+        assert_eq!(east.place, ObjectSource::Kube { kubeconfig, context: Some("admin".into()) });
+        assert_eq!(west.place, ObjectSource::Directory(directory.path().join("./west")));
         assert_eq!([&east.istio_namespace, &west.istio_namespace], [&None, &Some("aks-istio-system".to_owned())]);
     }
 

@@ -40,9 +40,9 @@ const AFTER_PANIC_SECONDS: u64 = 5;
 /// The present connection of each cluster, the hub included: whoever writes asks here each time, so
 /// that the next write goes over a connection that was swapped in meanwhile.
 #[derive(Clone, Default)]
-pub struct Clients(Arc<DashMap<ClusterName, Client>>);
+pub struct KubeClients(Arc<DashMap<ClusterName, Client>>);
 
-impl Clients {
+impl KubeClients {
     /// None before a cluster is connected and after it has left.
     #[must_use]
     pub fn get(&self, cluster: &ClusterName) -> Option<Client> {
@@ -69,7 +69,7 @@ impl Clients {
 pub(super) struct Watcher {
     pub(super) registry: Arc<Registry>,
     pub(super) observer: Observer,
-    pub(super) clients: Clients,
+    pub(super) clients: KubeClients,
 }
 
 /// Is dropped when something happened for the first time; whoever holds the receiver learns of it.

@@ -37,11 +37,11 @@ pub const CLIENT_NAME: &str = concat!("tradewind/", env!("CARGO_PKG_VERSION"));
 /// Why a kubeconfig from a Secret is not used: every reason, none with a word of its contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", reasons.join("; "))]
-pub struct Refused {
+pub struct RefusedKubeconfig {
     reasons: Vec<String>,
 }
 
-impl Refused {
+impl RefusedKubeconfig {
     fn because(reason: impl Into<String>) -> Self {
         Self { reasons: vec![reason.into()] }
     }
@@ -90,7 +90,7 @@ impl fmt::Debug for Fingerprint {
 
 /// The known part of a kubeconfig. No `Debug`: it holds credentials.
 #[derive(Deserialize)]
-struct File {
+struct KubeconfigFile {
     #[serde(default, rename = "current-context")]
     current_context: Option<String>,
     clusters: Option<Vec<FileCluster>>,
@@ -166,12 +166,13 @@ struct UserBody {
 ///
 /// # Errors
 /// When it does not parse, is incomplete, or asks for anything that is not to be trusted. All reasons are named at once.
-pub fn from_secret(kubeconfig: &[u8]) -> Result<Config, Refused> {
+pub fn from_secret(kubeconfig: &[u8]) -> Result<Config, RefusedKubeconfig> {
     if kubeconfig.iter().all(u8::is_ascii_whitespace) {
-        return Err(Refused::because("it is empty"));
+        return Err(RefusedKubeconfig::because("it is empty"));
     }
-    let text = std::str::from_utf8(kubeconfig).map_err(|_| Refused::because("it is not text (UTF-8)"))?;
-    let file: File = serde_saphyr::from_str(text).map_err(|error| Refused::because(not_a_kubeconfig(&error)))?;
+    let text = std::str::from_utf8(kubeconfig).map_err(|_| RefusedKubeconfig::because("it is not text (UTF-8)"))?;
+    let file: KubeconfigFile =
+        serde_saphyr::from_str(text).map_err(|error| RefusedKubeconfig::because(not_a_kubeconfig(&error)))?;
     let (mut cluster, mut user) = (None, None);
     let mut reasons = untrusted(&file);
     match chosen(&file) {
@@ -183,12 +184,12 @@ pub fn from_secret(kubeconfig: &[u8]) -> Result<Config, Refused> {
     }
     match (cluster, user) {
         (Some(cluster), Some(user)) if reasons.is_empty() => configure(cluster, user),
-        _ => Err(Refused { reasons }),
+        _ => Err(RefusedKubeconfig { reasons }),
     }
 }
 
 /// What must not be followed, in any entry: an entry that is not chosen today may be tomorrow.
-fn untrusted(file: &File) -> Vec<String> {
+fn untrusted(file: &KubeconfigFile) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut check = |entry: &str, field: &str, is_there: bool, what: &str| {
         if is_there {
@@ -220,7 +221,7 @@ fn untrusted(file: &File) -> Vec<String> {
 }
 
 /// The cluster and the user of the current context.
-fn chosen(file: &File) -> Result<(&ClusterBody, &UserBody), Vec<String>> {
+fn chosen(file: &KubeconfigFile) -> Result<(&ClusterBody, &UserBody), Vec<String>> {
     let missing = |what: &str| vec![what.to_owned()];
     let name = filled(&file.current_context).ok_or_else(|| missing("current-context is not set"))?;
     let context = (file.contexts.iter().flatten())
@@ -269,11 +270,11 @@ fn unusable(cluster: &ClusterBody, user: &UserBody) -> Vec<String> {
 }
 
 /// Takes over the fields that are known, and tries out certificates and keys.
-fn configure(cluster: &ClusterBody, user: &UserBody) -> Result<Config, Refused> {
+fn configure(cluster: &ClusterBody, user: &UserBody) -> Result<Config, RefusedKubeconfig> {
     let mut config = Config::from_custom_kubeconfig(known_fields(cluster, user), &KubeConfigOptions::default())
         .now_or_never()
-        .ok_or_else(|| Refused::because("it needs more than itself"))?
-        .map_err(|error| Refused::because(kubeconfig_error(&error)))?;
+        .ok_or_else(|| RefusedKubeconfig::because("it needs more than itself"))?
+        .map_err(|error| RefusedKubeconfig::because(kubeconfig_error(&error)))?;
     // kube takes one from our own environment.
     config.proxy_url = None;
     let config = tuned(config);
@@ -283,7 +284,7 @@ fn configure(cluster: &ClusterBody, user: &UserBody) -> Result<Config, Refused> 
         config.extra_headers_layer()?;
         Ok(())
     };
-    trial().map_err(|error| Refused::because(client_error(&error)))?;
+    trial().map_err(|error| RefusedKubeconfig::because(client_error(&error)))?;
     Ok(config)
 }
 

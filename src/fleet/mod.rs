@@ -35,7 +35,7 @@ mod watch_error;
 
 pub(crate) use self::pruned_object::pruned;
 pub use self::{
-    kube::Clients,
+    kube::KubeClients,
     observe::{Observer, identify},
     run::{Fleet, OnRemoved, SecretOf, Sources},
 };

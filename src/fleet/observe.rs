@@ -44,12 +44,12 @@ const MESH_LABELS: [&str; 3] = [keys::NAMESPACE_INJECTION, keys::REVISION, keys:
 
 /// What is read of a pod's spec.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pods<'a> {
+struct PodSpecFields<'a> {
     service_account: Option<&'a str>,
     host_network: bool,
 }
 
-impl<'a> Pods<'a> {
+impl<'a> PodSpecFields<'a> {
     fn of(template: Option<&'a core::PodTemplateSpec>) -> Self {
         let spec = template.and_then(|template| template.spec.as_ref());
         Self {
@@ -161,7 +161,7 @@ impl Observer {
         availability: Availability,
     ) -> Observed {
         let spec = template.and_then(|template| template.spec.as_ref());
-        let pods = Pods::of(template);
+        let pods = PodSpecFields::of(template);
         let template = template.and_then(|template| template.metadata.as_ref());
         Observed::Workload(Workload {
             availability,
@@ -177,7 +177,7 @@ impl Observer {
         let of_pods = template.strip_suffix("/metadata").filter(|template| *template != "/spec");
         let spec = value.pointer(&of_pods.map_or("/spec".to_owned(), |template| format!("{template}/spec")));
         let field = |name: &str| spec.and_then(|spec| spec.get(name));
-        let pods = Pods {
+        let pods = PodSpecFields {
             service_account: field("serviceAccountName").and_then(Value::as_str),
             host_network: field("hostNetwork").and_then(Value::as_bool).unwrap_or(false),
         };
@@ -268,7 +268,13 @@ impl Observer {
         }
     }
 
-    fn workload(&self, kind: Kind, metadata: &ObjectMeta, template: Option<&ObjectMeta>, pods: Pods<'_>) -> Workload {
+    fn workload(
+        &self,
+        kind: Kind,
+        metadata: &ObjectMeta,
+        template: Option<&ObjectMeta>,
+        pods: PodSpecFields<'_>,
+    ) -> Workload {
         Workload {
             created_seconds: created_seconds(metadata),
             ignored: is_true(metadata.annotations.as_ref(), IGNORE),

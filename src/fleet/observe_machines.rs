@@ -33,7 +33,7 @@ const IN_MESH: &str = "MESH_INTERNAL";
 /// Istio's `WorkloadEntry`: a resource, or an endpoint of a ServiceEntry.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Entry {
+struct WorkloadEntrySpec {
     address: String,
     ports: BTreeMap<String, u16>,
     labels: Labels,
@@ -46,12 +46,12 @@ struct Entry {
 /// The fields of a user's ServiceEntry that make endpoints.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct ServiceEntry {
+struct ServiceEntryFields {
     hosts: Vec<String>,
-    ports: Vec<Port>,
+    ports: Vec<EntryPort>,
     location: String,
     resolution: String,
-    endpoints: Vec<Entry>,
+    endpoints: Vec<WorkloadEntrySpec>,
     workload_selector: Selector,
 }
 
@@ -63,7 +63,7 @@ struct Selector {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Port {
+struct EntryPort {
     number: u16,
     name: String,
     protocol: String,
@@ -74,7 +74,8 @@ impl Observer {
     /// Prunes a WorkloadEntry.
     pub(super) fn workload_entry(&self, value: &Value) -> Result<Observed, MalformedObject> {
         let metadata = read_metadata(value)?;
-        let mut entry: Entry = read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
+        let mut entry: WorkloadEntrySpec =
+            read_at("spec", value.get("spec").unwrap_or(&Value::Null)).or_else(or_default(value))?;
         // As in Istio, which selects machines by both (ConvertWorkloadEntry).
         let mut labels = std::mem::take(&mut entry.labels);
         labels.extend(metadata.labels.clone().unwrap_or_default());
@@ -119,7 +120,7 @@ impl Observer {
         if !is_machine {
             return Ok(host_override.map_or(Observed::Other(id), Observed::HostOverride));
         }
-        let spec: ServiceEntry = read_at("spec", spec).or_else(or_default(value))?;
+        let spec: ServiceEntryFields = read_at("spec", spec).or_else(or_default(value))?;
         let accounts = spec.endpoints.iter().filter_map(|entry| filled(Some(&entry.service_account)));
         let accounts = accounts.map(Into::into).collect();
         let machines =
@@ -149,7 +150,7 @@ impl Observer {
 }
 
 /// The machines of a ServiceEntry, for a mesh whose hosts end with `suffix`.
-fn machines(spec: ServiceEntry, suffix: &str) -> Machines {
+fn machines(spec: ServiceEntryFields, suffix: &str) -> Machines {
     if spec.location != IN_MESH {
         // A workloadSelector applies to services in the mesh only, so the ports do not count for others either.
         return Machines { external: true, ..Machines::default() };
@@ -178,7 +179,9 @@ fn machines(spec: ServiceEntry, suffix: &str) -> Machines {
         Some(host) if by_name && host.contains('*') => {
             machines.problems.push(format!("has no endpoints, and its host {host} is not one name"));
         }
-        Some(host) if by_name => take(Entry { address: host, ..Entry::default() }, suffix, &mut machines),
+        Some(host) if by_name => {
+            take(WorkloadEntrySpec { address: host, ..WorkloadEntrySpec::default() }, suffix, &mut machines)
+        }
         _ => {
             let resolution = filled(Some(&spec.resolution)).unwrap_or("NONE");
             machines.problems.push(format!("has no endpoints, and its resolution {resolution} finds none"));
@@ -188,7 +191,7 @@ fn machines(spec: ServiceEntry, suffix: &str) -> Machines {
 }
 
 /// Adds one machine, or why it cannot be an endpoint.
-fn take(entry: Entry, suffix: &str, into: &mut Machines) {
+fn take(entry: WorkloadEntrySpec, suffix: &str, into: &mut Machines) {
     let address = entry.address.trim();
     let in_mesh = entry.labels.get(keys::TLS_MODE).is_none_or(|mode| mode == "istio");
     let problem = if address.is_empty() {

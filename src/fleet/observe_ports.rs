@@ -43,7 +43,7 @@ pub(super) fn addressing(spec: Option<&core::ServiceSpec>) -> Addressing {
 /// The fields of a pod's spec that name its ports.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Pod {
+struct PodContainers {
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
 }
@@ -67,7 +67,7 @@ struct ContainerPort {
 /// containers that keep running (Kubernetes, `pkg/api/v1/pod/util.go`, `FindPort`). None where no containers are listed.
 pub(super) fn named_ports(template: &core::PodSpec) -> Option<BTreeMap<String, u16>> {
     let containers = |containers: &[core::Container]| containers.iter().map(container).collect();
-    named(Pod {
+    named(PodContainers {
         containers: Some(containers(&template.containers)),
         init_containers: template.init_containers.as_deref().map(containers),
     })
@@ -75,7 +75,7 @@ pub(super) fn named_ports(template: &core::PodSpec) -> Option<BTreeMap<String, u
 
 /// Those of a pod template whose spec is still JSON. None, too, where it does not parse.
 pub(super) fn named_ports_of(spec: Option<&Value>) -> Option<BTreeMap<String, u16>> {
-    named(Pod::deserialize(spec?).ok()?)
+    named(PodContainers::deserialize(spec?).ok()?)
 }
 
 fn container(container: &core::Container) -> Container {
@@ -90,7 +90,7 @@ fn container(container: &core::Container) -> Container {
     }
 }
 
-fn named(pod: Pod) -> Option<BTreeMap<String, u16>> {
+fn named(pod: PodContainers) -> Option<BTreeMap<String, u16>> {
     let containers = pod.containers.filter(|containers| !containers.is_empty())?;
     let is_sidecar = |container: &Container| container.restart_policy.as_deref() == Some("Always");
     let sidecars = pod.init_containers.into_iter().flatten().filter(is_sidecar);

@@ -66,7 +66,7 @@ struct PingPong {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct TrafficRouting {
-    istio: Option<Istio>,
+    istio: Option<RolloutIstio>,
     alb: Option<Root>,
     smi: Option<Root>,
     managed_routes: Option<Vec<ManagedRoute>>,
@@ -88,25 +88,25 @@ struct ManagedRoute {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Istio {
-    virtual_service: Option<VirtualService>,
-    virtual_services: Option<Vec<VirtualService>>,
-    destination_rule: Option<DestinationRule>,
+struct RolloutIstio {
+    virtual_service: Option<RolloutVirtualService>,
+    virtual_services: Option<Vec<RolloutVirtualService>>,
+    destination_rule: Option<RolloutDestinationRule>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct VirtualService {
+struct RolloutVirtualService {
     #[serde(deserialize_with = "text")]
     name: String,
     routes: Option<Vec<String>>,
-    tls_routes: Option<Vec<TlsRoute>>,
+    tls_routes: Option<Vec<RolloutTlsRoute>>,
     tcp_routes: Option<Vec<TcpRoute>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct TlsRoute {
+struct RolloutTlsRoute {
     port: Option<u64>,
     #[serde(rename = "sniHosts")]
     sni_hosts: Option<Vec<String>>,
@@ -120,7 +120,7 @@ struct TcpRoute {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct DestinationRule {
+struct RolloutDestinationRule {
     #[serde(deserialize_with = "text")]
     canary_subset_name: String,
     #[serde(deserialize_with = "text")]
@@ -203,17 +203,17 @@ impl CanarySpec {
     }
 }
 
-impl Istio {
+impl RolloutIstio {
     fn read(self, managed: Vec<Arc<str>>) -> IstioRouting {
         let named = self.virtual_service.into_iter().chain(self.virtual_services.into_iter().flatten());
         let named = named.filter(|virtual_service| !virtual_service.name.is_empty());
         let subsets =
             self.destination_rule.map(|rule| [rule.stable_subset_name.into(), rule.canary_subset_name.into()]);
-        IstioRouting { routes: named.map(VirtualService::read).collect(), managed, subsets }
+        IstioRouting { routes: named.map(RolloutVirtualService::read).collect(), managed, subsets }
     }
 }
 
-impl VirtualService {
+impl RolloutVirtualService {
     fn read(self) -> RouteRef {
         let sorted = |hosts: Option<Vec<String>>| {
             let mut hosts: Vec<Arc<str>> = hosts.into_iter().flatten().map(Into::into).collect();

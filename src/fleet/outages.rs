@@ -84,7 +84,7 @@ struct ClusterLog {
     kinds: BTreeMap<ReadTarget, KindOutage>,
     /// Kinds that were told to fail and can be read again: since when they failed, and when that ended.
     healed: BTreeMap<ReadTarget, (Duration, Duration)>,
-    budget: Budget,
+    budget: LogBudget,
     /// Outages that were over before they were told, since the last line.
     untold: usize,
     due: Option<Duration>,
@@ -110,12 +110,12 @@ struct KindOutage {
 
 /// How many lines may be written.
 #[derive(Debug)]
-struct Budget {
+struct LogBudget {
     left: u32,
     refilled: Duration,
 }
 
-impl Budget {
+impl LogBudget {
     fn new(now: Duration) -> Self {
         Self { left: BURST, refilled: now }
     }
@@ -168,7 +168,7 @@ impl ClusterLog {
             ended: None,
             kinds: BTreeMap::new(),
             healed: BTreeMap::new(),
-            budget: Budget::new(now),
+            budget: LogBudget::new(now),
             untold: 0,
             due: None,
         }

@@ -40,12 +40,12 @@ impl fmt::Debug for PrunedObject {
 
 /// An object of a file as the decoder would leave it, so that both backends keep the same of it.
 pub(crate) fn pruned(value: Value) -> Value {
-    Part::Object.deserialize(value).expect("any JSON value decodes")
+    DecodePosition::Object.deserialize(value).expect("any JSON value decodes")
 }
 
 impl<'de> Deserialize<'de> for PrunedObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Part::Object.deserialize(deserializer)?;
+        let value = DecodePosition::Object.deserialize(deserializer)?;
         let text = |field: &str| value.get("metadata")?.get(field)?.as_str().map(str::to_owned);
         let metadata = ObjectMeta {
             name: text("name"),
@@ -104,7 +104,7 @@ const OF_STATUS: [&str; 7] = [
 
 /// Where in an object the decoder stands.
 #[derive(Clone, Copy)]
-enum Part {
+enum DecodePosition {
     Object,
     Metadata,
     Annotations,
@@ -117,7 +117,7 @@ enum Part {
     Whole,
 }
 
-impl Part {
+impl DecodePosition {
     /// The part behind a key; none to skip it.
     fn behind(self, key: &str) -> Option<Self> {
         match (self, key) {
@@ -141,7 +141,7 @@ impl Part {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Part {
+impl<'de> DeserializeSeed<'de> for DecodePosition {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -152,7 +152,7 @@ impl<'de> DeserializeSeed<'de> for Part {
     }
 }
 
-impl<'de> Visitor<'de> for Part {
+impl<'de> Visitor<'de> for DecodePosition {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

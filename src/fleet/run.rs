@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     informer::{Informer, Sink},
-    kube::{Clients, FirstAnswer, KubeCluster, Watcher, now_seconds, shown},
+    kube::{FirstAnswer, KubeClients, KubeCluster, Watcher, now_seconds, shown},
     kubeconfig::{self, ConnectError, Fingerprint},
     observe::{Observer, identify},
     pruned_object::PrunedObject,
@@ -61,11 +61,11 @@ pub struct Sources {
 pub struct Fleet {
     watcher: Watcher,
     releases: watch::Sender<BTreeMap<ClusterName, String>>,
-    secrets: SecretNames,
+    secrets: RegisteringSecrets,
 }
 
 /// Name of the Secret that registers each cluster.
-type SecretNames = Arc<Mutex<BTreeMap<ClusterName, String>>>;
+type RegisteringSecrets = Arc<Mutex<BTreeMap<ClusterName, String>>>;
 
 /// Tells by which Secret a cluster is registered; nothing for clusters of a fleet file.
 pub type SecretOf = Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>;
@@ -74,13 +74,13 @@ impl Fleet {
     /// A fleet that reports to `registry`. Nothing runs yet.
     #[must_use]
     pub fn new(registry: Arc<Registry>, observer: Observer) -> Self {
-        let watcher = Watcher { registry, observer, clients: Clients::default() };
-        Self { watcher, releases: watch::Sender::new(BTreeMap::new()), secrets: SecretNames::default() }
+        let watcher = Watcher { registry, observer, clients: KubeClients::default() };
+        Self { watcher, releases: watch::Sender::new(BTreeMap::new()), secrets: RegisteringSecrets::default() }
     }
 
     /// The present connections, for whoever writes. The hub is there under [`ClusterName::hub`].
     #[must_use]
-    pub fn clients(&self) -> Clients {
+    pub fn clients(&self) -> KubeClients {
         self.watcher.clients.clone()
     }
 

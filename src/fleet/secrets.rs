@@ -14,7 +14,7 @@ use kube::Config;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::kubeconfig::{self, Fingerprint, Refused};
+use super::kubeconfig::{self, Fingerprint, RefusedKubeconfig};
 use crate::{
     config::is_dns_label,
     model::{ClusterName, NameError, Note, NoteKind, ObjectKind, ObjectPath},
@@ -38,7 +38,7 @@ pub(super) struct NotASecret;
 /// One data key of a Secret.
 struct SecretEntry {
     fingerprint: Fingerprint,
-    config: Result<Config, Refused>,
+    config: Result<Config, RefusedKubeconfig>,
 }
 
 /// A cluster Secret, without its kubeconfigs.

@@ -13,8 +13,8 @@ use crate::{
         OutlierDetectionSpec, RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec, TrafficPolicyEntry,
     },
     config::Settings,
-    manifest::{Problem, words},
-    model::{ClusterName, Environment, Host, Identity, Kind, ServiceKey},
+    manifest::{ManifestProblem, words},
+    model::{ClusterName, Environment, Host, Identity, Kind, Labels, ServiceKey},
 };
 
 /// Environment of an object that names none.
@@ -23,10 +23,8 @@ const DEFAULT_ENVIRONMENT: &str = "default";
 const ASSET: &str = "asset";
 const ENV: &str = "env";
 
-type Labels = BTreeMap<String, String>;
-
 /// What is questionable about an object that fits its schema.
-pub(super) fn of(kind: Kind, object: &Value, settings: &Settings) -> Vec<Problem> {
+pub(super) fn of(kind: Kind, object: &Value, settings: &Settings) -> Vec<ManifestProblem> {
     let map = |name: &str| serde_json::from_value::<Labels>(object["metadata"][name].clone()).unwrap_or_default();
     let (labels, annotations) = (map("labels"), map("annotations"));
     let mut remarks = Remarks(Vec::new());
@@ -46,7 +44,7 @@ pub(super) fn of(kind: Kind, object: &Value, settings: &Settings) -> Vec<Problem
 }
 
 /// Whether an object that is read in one namespace only names another. Without a namespace, `kubectl --namespace` may say it.
-pub(super) fn of_namespace(kind: Kind, object: &Value, settings: &Settings) -> Option<Problem> {
+pub(super) fn of_namespace(kind: Kind, object: &Value, settings: &Settings) -> Option<ManifestProblem> {
     let namespace = object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty())?;
     let read_in = &settings.dependency_namespace;
     (Kind::OF_HUB.contains(&kind) && namespace != read_in).then(|| {
@@ -54,15 +52,15 @@ pub(super) fn of_namespace(kind: Kind, object: &Value, settings: &Settings) -> O
             "a {} is read in the namespace {read_in} only (dependencyNamespace); it has no effect in {namespace}",
             kind.as_str()
         );
-        Problem::warning("metadata.namespace", message)
+        ManifestProblem::warning("metadata.namespace", message)
     })
 }
 
-struct Remarks(Vec<Problem>);
+struct Remarks(Vec<ManifestProblem>);
 
 impl Remarks {
     fn say(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem::warning(path, message));
+        self.0.push(ManifestProblem::warning(path, message));
     }
 
     /// Judges the spec, typed as the controller reads it.

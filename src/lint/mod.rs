@@ -18,7 +18,7 @@ pub use crate::manifest::Severity;
 use crate::{
     config::Settings,
     fleet::{Observer, pruned},
-    manifest::{self, Broken, Crds, Located, Part, Problem, Typed},
+    manifest::{self, Broken, Crds, DocumentObject, Located, ManifestProblem, Typed},
     model::Kind,
 };
 
@@ -69,7 +69,7 @@ pub struct Linter {
 }
 
 /// An object within its file.
-struct Place<'a> {
+struct LintedObject<'a> {
     file: &'a str,
     located: &'a Located<'a>,
     /// Where it stands in its document.
@@ -79,8 +79,8 @@ struct Place<'a> {
     name: String,
 }
 
-impl Place<'_> {
-    fn finding(&self, Problem { severity, path, message }: Problem) -> Finding {
+impl LintedObject<'_> {
+    fn finding(&self, ManifestProblem { severity, path, message }: ManifestProblem) -> Finding {
         Finding {
             file: self.file.to_owned(),
             line: self.located.line(self.part, &path),
@@ -112,28 +112,28 @@ impl Linter {
                     if document.value.is_array() {
                         let message = "kubectl takes no list at the top of a file; write kind: List with items, or put --- between \
                                        the objects";
-                        self.findings.push(untyped(file, document.line, Problem::warning("", message)));
+                        self.findings.push(untyped(file, document.line, ManifestProblem::warning("", message)));
                     }
                     for part in manifest::parts(document.value) {
                         self.part(file, &located, part);
                     }
                 }
                 Err(Broken { line, message }) => {
-                    self.findings.push(untyped(file, line, Problem::error("", message)));
+                    self.findings.push(untyped(file, line, ManifestProblem::error("", message)));
                 }
             }
         }
     }
 
-    fn part(&mut self, file: &str, located: &Located<'_>, Part { path, typed, value }: Part) {
+    fn part(&mut self, file: &str, located: &Located<'_>, DocumentObject { path, typed, value }: DocumentObject) {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
-        let place = Place { file, located, part: &path, kind, namespace, name };
+        let place = LintedObject { file, located, part: &path, kind, namespace, name };
         match typed {
             Typed::Unread => {}
             Typed::Wrong(mistyped) => {
                 self.objects += usize::from(mistyped.meant.is_some());
-                self.findings.push(place.finding(Problem::error(mistyped.field, mistyped.message)));
+                self.findings.push(place.finding(ManifestProblem::error(mistyped.field, mistyped.message)));
             }
             Typed::Read(kind) => {
                 self.objects += 1;
@@ -144,14 +144,14 @@ impl Linter {
     }
 
     /// What is wrong with an object of a known kind.
-    fn judge(&self, kind: Kind, value: Value) -> Vec<Problem> {
+    fn judge(&self, kind: Kind, value: Value) -> Vec<ManifestProblem> {
         let mut object = pruned(value);
         manifest::as_stored(kind, &mut object);
         let mut problems = manifest::check(kind, &object, Crds::Ours);
-        if !problems.iter().any(Problem::is_error) {
-            problems.extend(self.observer.observe_value(kind, &object).err().map(Problem::from));
+        if !problems.iter().any(ManifestProblem::is_error) {
+            problems.extend(self.observer.observe_value(kind, &object).err().map(ManifestProblem::from));
         }
-        if !problems.iter().any(Problem::is_error) {
+        if !problems.iter().any(ManifestProblem::is_error) {
             problems.extend(meaning::of_namespace(kind, &object, &self.settings));
             problems.extend(meaning::of(kind, &object, &self.settings));
         }
@@ -160,7 +160,7 @@ impl Linter {
 
     /// Whether the directory has the object already. Another directory may have it too: it is another cluster's, or
     /// another layer's.
-    fn twice(&mut self, place: &Place<'_>) -> Option<Problem> {
+    fn twice(&mut self, place: &LintedObject<'_>) -> Option<ManifestProblem> {
         if place.name.is_empty() {
             return None;
         }
@@ -171,7 +171,7 @@ impl Linter {
         match first {
             Some(first) => {
                 let message = format!("the same object stands at {first}; the one that is applied last counts");
-                Some(Problem::warning("metadata.name", message))
+                Some(ManifestProblem::warning("metadata.name", message))
             }
             None => {
                 self.seen.insert(key, here);
@@ -190,7 +190,7 @@ impl Linter {
 }
 
 /// A finding about a text that is no object.
-fn untyped(file: &str, line: usize, Problem { severity, path, message }: Problem) -> Finding {
+fn untyped(file: &str, line: usize, ManifestProblem { severity, path, message }: ManifestProblem) -> Finding {
     let (kind, namespace, name) = Default::default();
     Finding { file: file.to_owned(), line, severity, kind, namespace, name, path, message }
 }

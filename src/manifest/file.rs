@@ -17,7 +17,7 @@ const MAX_ENTRIES: usize = 1_000_000;
 
 /// Something that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub(crate) struct UnreadablePath {
     /// Where it is, relative to the directory that was searched.
     pub(crate) path: PathBuf,
     /// Why, in words.
@@ -41,11 +41,11 @@ pub(crate) enum FileError {
 
 /// What a directory holds.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct ManifestFiles {
     /// The manifests, relative to the directory, in the order of their paths.
     pub(crate) files: Vec<PathBuf>,
     /// Directories that cannot be read.
-    pub(crate) unreadable: Vec<Unreadable>,
+    pub(crate) unreadable: Vec<UnreadablePath>,
     entries: usize,
     /// The directories that were entered, by where they really are: links may lead to one twice, or in circles.
     entered: BTreeSet<PathBuf>,
@@ -53,16 +53,16 @@ pub(crate) struct Found {
 
 /// Every `*.yaml`, `*.yml` and `*.json` below a directory. Hidden ones are left out. Links are followed, and each
 /// directory is read once.
-pub(crate) fn find(root: &Path) -> Found {
-    let mut found = Found::default();
+pub(crate) fn find(root: &Path) -> ManifestFiles {
+    let mut found = ManifestFiles::default();
     found.collect(root, Path::new(""), 0);
     found.files.sort();
     found
 }
 
-impl Found {
+impl ManifestFiles {
     fn collect(&mut self, root: &Path, below: &Path, depth: usize) {
-        let failed = |message: String| Unreadable { path: below.to_owned(), message };
+        let failed = |message: String| UnreadablePath { path: below.to_owned(), message };
         let directory = root.join(below);
         if depth > MAX_DEPTH {
             let message = format!("is nested deeper than {MAX_DEPTH} directories and is not read");
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    fn shown(found: &Found) -> Vec<String> {
+    fn shown(found: &ManifestFiles) -> Vec<String> {
         found.files.iter().map(|file| file.display().to_string()).collect()
     }
 

@@ -25,7 +25,7 @@ use serde_json::Value;
 use self::lines::Lines;
 pub(crate) use self::{
     kinds::{Mistyped, Typed},
-    shape::{Part, parts},
+    shape::{DocumentObject, parts},
     stored::as_stored,
     text::{Broken, Document, documents},
 };
@@ -52,7 +52,7 @@ impl fmt::Display for Severity {
 
 /// One thing that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct ManifestProblem {
     /// How bad it is.
     pub(crate) severity: Severity,
     /// The field, such as `spec.policy[0].dnsPrefix`; empty for the whole object.
@@ -61,7 +61,7 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
-impl Problem {
+impl ManifestProblem {
     pub(crate) fn error(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, path: path.into(), message: message.into() }
     }
@@ -75,13 +75,13 @@ impl Problem {
     }
 }
 
-impl From<MalformedObject> for Problem {
+impl From<MalformedObject> for ManifestProblem {
     fn from(MalformedObject { path, reason }: MalformedObject) -> Self {
         Self::error(path, reason)
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ManifestProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
@@ -100,7 +100,7 @@ pub(crate) enum Crds {
 }
 
 /// What an API server would refuse of an object that has its stored form, and what it would drop.
-pub(crate) fn check(kind: Kind, object: &Value, crds: Crds) -> Vec<Problem> {
+pub(crate) fn check(kind: Kind, object: &Value, crds: Crds) -> Vec<ManifestProblem> {
     let mut problems = Vec::new();
     native::check_metadata(&object["metadata"], &mut problems);
     ranges::check(kind, object, &mut problems);

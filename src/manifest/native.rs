@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::Problem;
+use super::ManifestProblem;
 
 /// What holds for the metadata of every object.
-pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<Problem>) {
-    let mut refuse = |path: &str, message: String| problems.push(Problem::error(path, message));
+pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<ManifestProblem>) {
+    let mut refuse = |path: &str, message: String| problems.push(ManifestProblem::error(path, message));
     match &metadata["name"] {
         Value::String(name) if is_object_name(name) => {}
         Value::String(name) if !name.is_empty() => {

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::Problem;
+use super::ManifestProblem;
 use crate::model::Kind;
 
 /// A number of a port.
@@ -83,16 +83,16 @@ const RANGES: &[Range] = &[
 ];
 
 /// Refuses the numbers of an object that are out of range.
-pub(super) fn check(kind: Kind, object: &Value, problems: &mut Vec<Problem>) {
+pub(super) fn check(kind: Kind, object: &Value, problems: &mut Vec<ManifestProblem>) {
     for range in RANGES.iter().filter(|range| range.kinds.contains(&kind)) {
         visit(object, range.field, String::new(), &mut |path, value| {
             let number = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
             let (least, most) = range.bounds;
             if let Some(number) = number.filter(|number| !(least..=most).contains(number)) {
                 let message = format!("Invalid value: {number}: must be between {least} and {most}, inclusive");
-                problems.push(Problem::error(path, message));
+                problems.push(ManifestProblem::error(path, message));
             } else if range.required && value.is_null() {
-                problems.push(Problem::error(path, "Required value: it is missing"));
+                problems.push(ManifestProblem::error(path, "Required value: it is missing"));
             }
         });
     }

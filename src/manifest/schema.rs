@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value};
 
-use super::Problem;
+use super::ManifestProblem;
 use crate::{
     api,
     model::{Kind, nearest},
@@ -32,7 +32,7 @@ static CRDS: LazyLock<BTreeMap<Kind, Asked>> = LazyLock::new(|| {
 });
 
 /// What the CRD of a kind says of an object; nothing of kinds without a CRD of ours.
-pub(super) fn check_object(kind: Kind, object: &Value, problems: &mut Vec<Problem>) {
+pub(super) fn check_object(kind: Kind, object: &Value, problems: &mut Vec<ManifestProblem>) {
     let Some(asked) = CRDS.get(&kind) else { return };
     let mut object = object.clone();
     // Every object has the first three, which schemas of CRDs do not describe. A status in a manifest is dropped unread.
@@ -41,11 +41,11 @@ pub(super) fn check_object(kind: Kind, object: &Value, problems: &mut Vec<Proble
     }
     let before = problems.len();
     check(&asked.schema, &object, "", problems);
-    if problems[before..].iter().any(Problem::is_error) {
+    if problems[before..].iter().any(ManifestProblem::is_error) {
         return;
     }
     let broken = Validator::new().validate_compiled(&asked.rules, &object, None).err().into_iter().flatten();
-    problems.extend(broken.map(|broken| Problem::error(broken.field_path, broken.message)));
+    problems.extend(broken.map(|broken| ManifestProblem::error(broken.field_path, broken.message)));
 }
 
 /// The keywords that [`check`] judges, and those that say nothing about a value.
@@ -72,8 +72,8 @@ pub(super) const KEYWORDS: &[&str] = &[
 ];
 
 /// Judges `value`, which stands at `path`.
-fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
-    let mut refuse = |message: String| problems.push(Problem::error(path, message));
+fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<ManifestProblem>) {
+    let mut refuse = |message: String| problems.push(ManifestProblem::error(path, message));
     if let Some(wanted) = mismatch(schema, value) {
         return refuse(format!("must be of type {wanted}: \"{}\"", type_of(value)));
     }
@@ -110,11 +110,11 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>)
     }
 }
 
-fn check_fields(schema: &Value, fields: &Map<String, Value>, path: &str, problems: &mut Vec<Problem>) {
+fn check_fields(schema: &Value, fields: &Map<String, Value>, path: &str, problems: &mut Vec<ManifestProblem>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !fields.contains_key(key) {
-            problems.push(Problem::error(below(key), "Required value: it is missing"));
+            problems.push(ManifestProblem::error(below(key), "Required value: it is missing"));
         }
     }
     let known = schema["properties"].as_object();
@@ -128,7 +128,7 @@ fn check_fields(schema: &Value, fields: &Map<String, Value>, path: &str, problem
                 known.into_iter().flatten().map(|(known, _)| known).filter(|known| !fields.contains_key(*known));
             let meant = nearest(key, missing.map(String::as_str)).map(|known| format!("; is {known} meant?"));
             let message = format!("unknown field; API servers drop it{}", meant.unwrap_or_default());
-            problems.push(Problem::warning(below(key), message));
+            problems.push(ManifestProblem::warning(below(key), message));
         }
     }
 }

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 16;
 
 /// One object of a document.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Part {
+pub(crate) struct DocumentObject {
     /// Where it stands in the document, such as `items[3]`; empty for the document itself.
     pub(crate) path: String,
     /// What it is.
@@ -22,7 +22,7 @@ pub(crate) struct Part {
 }
 
 /// The objects of a document, in order.
-pub(crate) fn parts(document: Value) -> Vec<Part> {
+pub(crate) fn parts(document: Value) -> Vec<DocumentObject> {
     let mut parts = Vec::new();
     take(document, String::new(), None, 0, &mut parts);
     parts
@@ -35,10 +35,10 @@ struct ItemType {
     kind: String,
 }
 
-fn take(mut value: Value, path: String, of_list: Option<&ItemType>, depth: usize, parts: &mut Vec<Part>) {
+fn take(mut value: Value, path: String, of_list: Option<&ItemType>, depth: usize, parts: &mut Vec<DocumentObject>) {
     if depth > MAX_DEPTH {
         let typed = wrong("", "lists are nested too deeply");
-        return parts.push(Part { path, typed, value });
+        return parts.push(DocumentObject { path, typed, value });
     }
     match value {
         Value::Array(items) => {
@@ -49,7 +49,11 @@ fn take(mut value: Value, path: String, of_list: Option<&ItemType>, depth: usize
         }
         // An empty item of a list.
         Value::Null if !path.is_empty() => {
-            return parts.push(Part { path, typed: wrong("", "this item of the list is empty; remove it"), value });
+            return parts.push(DocumentObject {
+                path,
+                typed: wrong("", "this item of the list is empty; remove it"),
+                value,
+            });
         }
         _ => {}
     }
@@ -59,8 +63,8 @@ fn take(mut value: Value, path: String, of_list: Option<&ItemType>, depth: usize
         value["kind"] = item.kind.as_str().into();
     }
     match list_type(&value) {
-        None => parts.push(Part { path, typed: type_of(&value), value }),
-        Some(Err(typed)) => parts.push(Part { path, typed, value }),
+        None => parts.push(DocumentObject { path, typed: type_of(&value), value }),
+        Some(Err(typed)) => parts.push(DocumentObject { path, typed, value }),
         Some(Ok(item_type)) => {
             let of_list = item_type.as_ref();
             match value.get_mut("items").map(Value::take) {
@@ -71,7 +75,9 @@ fn take(mut value: Value, path: String, of_list: Option<&ItemType>, depth: usize
                         take(item, format!("{below}[{index}]"), of_list, depth + 1, parts);
                     }
                 }
-                Some(_) => parts.push(Part { path, typed: wrong("items", "must be a list of objects"), value }),
+                Some(_) => {
+                    parts.push(DocumentObject { path, typed: wrong("items", "must be a list of objects"), value })
+                }
             }
         }
     }
@@ -144,7 +150,7 @@ mod tests {
     use crate::model::Kind;
 
     fn shown(document: Value) -> Vec<(String, String)> {
-        let shown = |part: Part| match part.typed {
+        let shown = |part: DocumentObject| match part.typed {
             Typed::Read(kind) => (part.path, kind.as_str().to_owned()),
             Typed::Unread => (part.path, "-".to_owned()),
             Typed::Wrong(mistyped) => (part.path, format!("{}: {}", mistyped.field, mistyped.message)),

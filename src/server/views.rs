@@ -61,7 +61,7 @@ pub(super) async fn not_found() -> Response {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ClusterView {
+struct ClusterResponse {
     name: ClusterName,
     kinds: BTreeMap<&'static str, KindView>,
     regions: Vec<Arc<str>>,
@@ -76,7 +76,7 @@ struct ClusterView {
     written: usize,
 }
 
-impl From<ClusterStatus> for ClusterView {
+impl From<ClusterStatus> for ClusterResponse {
     fn from(status: ClusterStatus) -> Self {
         let ClusterStatus { name, kinds, regions, network, control_planes, gateway, workloads, services, written } =
             status;
@@ -123,7 +123,7 @@ impl From<KindState> for KindView {
 }
 
 async fn clusters(State(views): State<Arc<Views>>) -> Response {
-    let clusters: Vec<ClusterView> = views.registry.queries().clusters().into_iter().map(Into::into).collect();
+    let clusters: Vec<ClusterResponse> = views.registry.queries().clusters().into_iter().map(Into::into).collect();
     Json(json!({ "clusters": clusters })).into_response()
 }
 
@@ -131,7 +131,7 @@ async fn clusters(State(views): State<Arc<Views>>) -> Response {
 #[serde(rename_all = "camelCase")]
 struct ServiceView {
     #[serde(flatten)]
-    service: ServiceName,
+    service: ServiceSummary,
     /// Clusters that run it.
     runs_in: Vec<ClusterName>,
     /// Clusters that should hold its objects.
@@ -141,15 +141,15 @@ struct ServiceView {
 }
 
 #[derive(Serialize)]
-struct ServiceName {
+struct ServiceSummary {
     identity: String,
     environment: String,
     host: Option<String>,
 }
 
-fn name(views: &Views, key: &ServiceKey, keep_case: bool) -> ServiceName {
+fn name(views: &Views, key: &ServiceKey, keep_case: bool) -> ServiceSummary {
     let suffix = &views.registry.settings().hostname_suffix;
-    ServiceName {
+    ServiceSummary {
         identity: key.identity.to_string(),
         environment: key.environment.to_string(),
         host: Host::of_service(key, suffix, keep_case).ok().map(|host| host.to_string()),
@@ -180,7 +180,7 @@ async fn services(State(views): State<Arc<Views>>) -> Response {
 #[serde(rename_all = "camelCase")]
 struct PlanView {
     #[serde(flatten)]
-    service: ServiceName,
+    service: ServiceSummary,
     /// Whether its objects are left exactly as they stand.
     held: bool,
     clusters: Vec<ClusterPlanView>,
@@ -190,12 +190,12 @@ struct PlanView {
 #[derive(Serialize)]
 struct ClusterPlanView {
     cluster: ClusterName,
-    hosts: Vec<HostView>,
+    hosts: Vec<HostResponse>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HostView {
+struct HostResponse {
     host: String,
     addresses: Vec<String>,
     ports: Vec<Port>,
@@ -218,7 +218,7 @@ struct HostView {
     endpoints: Vec<EndpointView>,
 }
 
-impl From<PlannedHost<'_>> for HostView {
+impl From<PlannedHost<'_>> for HostResponse {
     fn from(planned: PlannedHost<'_>) -> Self {
         let endpoints = planned.endpoints().collect();
         let HostPlan { host, service_entry, destination_rule, tiered } = planned.objects.clone();

@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::{
-    expected::{self, Expected, Gateways},
-    proxy::{Proxy, Upstream, UpstreamEndpoint},
+    expected::{self, Expected, NetworkGateways},
+    proxy::{ProxyState, Upstream, UpstreamEndpoint},
 };
 use crate::plan::{HostPlan, PlannedHost};
 
@@ -97,8 +97,8 @@ pub enum Reach {
 #[must_use]
 pub fn of_host(
     planned: &PlannedHost<'_>,
-    proxy: &Proxy,
-    gateways: &Gateways,
+    proxy: &ProxyState,
+    gateways: &NetworkGateways,
     reach: Reach,
     stands: Option<bool>,
 ) -> HostReport {
@@ -130,7 +130,7 @@ pub fn of_host(
     HostReport { host: name.to_owned(), ports: ports.collect() }
 }
 
-fn is_exported(export_to: &[String], proxy: &Proxy) -> bool {
+fn is_exported(export_to: &[String], proxy: &ProxyState) -> bool {
     let is_meant = |namespace: &String| namespace == "*" || Some(namespace) == proxy.namespace.as_ref();
     export_to.is_empty() || proxy.namespace.is_none() || export_to.iter().any(is_meant)
 }

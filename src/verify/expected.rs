@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::proxy::Proxy;
+use super::proxy::ProxyState;
 use crate::{
     istio::{Endpoint, LocalityLbSetting},
     model::GatewayAddress,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The gateways that an istiod knows, by network: those of the clusters whose proxies it serves.
-pub type Gateways = BTreeMap<String, GatewayAddress>;
+pub type NetworkGateways = BTreeMap<String, GatewayAddress>;
 
 /// An endpoint that a proxy must have.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,12 @@ pub(super) struct Expected {
 
 /// What a proxy must have of a port of a host. One that asks for some networks alone has no endpoint that names another, and
 /// divides its traffic among the rest.
-pub(super) fn endpoints(host: &PlannedHost<'_>, port_name: &str, proxy: &Proxy, gateways: &Gateways) -> Vec<Expected> {
+pub(super) fn endpoints(
+    host: &PlannedHost<'_>,
+    port_name: &str,
+    proxy: &ProxyState,
+    gateways: &NetworkGateways,
+) -> Vec<Expected> {
     let policy = &host.objects.destination_rule.spec.traffic_policy;
     let setting = policy.load_balancer.locality_lb_setting.clone().unwrap_or_default();
     let all = &host.objects.service_entry.spec.endpoints;
@@ -65,7 +70,7 @@ pub(super) fn endpoints(host: &PlannedHost<'_>, port_name: &str, proxy: &Proxy, 
 
 /// Whether a proxy has an endpoint. Regions that `distribute` does not name for a client get nothing, and Istio leaves their
 /// endpoints out.
-fn is_seen(endpoint: &Endpoint, proxy: &Proxy, setting: &LocalityLbSetting) -> bool {
+fn is_seen(endpoint: &Endpoint, proxy: &ProxyState, setting: &LocalityLbSetting) -> bool {
     let networks = &proxy.networks;
     let distributed =
         proxy.locality.as_deref().and_then(|from| setting.distribute.iter().find(|one| is_at(&one.from, from)));
@@ -77,7 +82,7 @@ fn is_seen(endpoint: &Endpoint, proxy: &Proxy, setting: &LocalityLbSetting) -> b
 fn priorities(
     host: &PlannedHost<'_>,
     seen: &[&Endpoint],
-    proxy: &Proxy,
+    proxy: &ProxyState,
     setting: &LocalityLbSetting,
 ) -> Vec<Option<u32>> {
     let plan = host.objects;

@@ -8,4 +8,4 @@ mod expected;
 pub mod proxy;
 
 pub use compare::{Difference, HostReport, PortReport, Reach, Row, of_host};
-pub use expected::Gateways;
+pub use expected::NetworkGateways;

@@ -18,7 +18,7 @@ pub enum DumpError {
 
 /// What one proxy has.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Proxy {
+pub struct ProxyState {
     /// Id of its node, such as `sidecar~10.1.0.5~orders-0.orders~orders.svc.cluster.local`; empty where the dump does not say.
     pub id: String,
     /// Cluster of the mesh (metadata `CLUSTER_ID`).
@@ -65,7 +65,7 @@ pub struct UpstreamEndpoint {
     pub trouble: Option<&'static str>,
 }
 
-impl Proxy {
+impl ProxyState {
     /// Reads a config dump.
     ///
     /// # Errors
@@ -230,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_dump_of_something_else_is_refused() {
-        assert_eq!(Proxy::parse(&json!({"a": 1})), Err(DumpError::NoConfigs));
-        assert_eq!(Proxy::parse(&json!({"configs": []})), Err(DumpError::NoClusters));
+        assert_eq!(ProxyState::parse(&json!({"a": 1})), Err(DumpError::NoConfigs));
+        assert_eq!(ProxyState::parse(&json!({"configs": []})), Err(DumpError::NoClusters));
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
             {"@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
              "dynamic_endpoint_configs": [{"endpoint_config": eds}]},
         ]});
-        let mut proxy = Proxy::parse(&dump).unwrap();
+        let mut proxy = ProxyState::parse(&dump).unwrap();
         assert_eq!((proxy.cluster.as_deref(), proxy.namespace.as_deref()), (Some("east"), Some("orders")));
         assert_eq!(proxy.locality.as_deref(), Some("us-west/us-west-2a"));
         let of = |host: &str| (host.to_owned(), 80);

@@ -2,6 +2,7 @@
 //! nothing is left open or passes by not running, and citations lead to headings of this repository.
 
 mod rooms;
+mod sizes;
 mod source;
 
 use std::{

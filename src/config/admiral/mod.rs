@@ -99,7 +99,7 @@ pub fn from_admiral(words: &[String], strict: bool) -> Result<String, AdmiralFla
         return Err(AdmiralFlagErrors(problems));
     }
 
-    let mut file = File::default();
+    let mut file = SettingsFile::default();
     for flag in FLAGS {
         let was_given = given.flags.iter().any(|(of, _)| of.name == flag.name);
         if let Err(why) = file.take(flag, &values, was_given) {
@@ -122,7 +122,7 @@ pub fn from_admiral(words: &[String], strict: bool) -> Result<String, AdmiralFla
 
 /// The settings file while it is made.
 #[derive(Default)]
-struct File {
+struct SettingsFile {
     settings: Settings,
     /// What there is to say about a setting, by field.
     comments: BTreeMap<&'static str, &'static str>,
@@ -132,7 +132,7 @@ struct File {
     as_default: Vec<&'static str>,
 }
 
-impl File {
+impl SettingsFile {
     fn take(&mut self, flag: &'static Flag, values: &Values, was_given: bool) -> Result<(), FlagError> {
         let value = values.0.get(flag.name).map(Vec::as_slice).unwrap_or_default();
         let setting = match fate(flag) {

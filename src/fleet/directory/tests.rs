@@ -196,7 +196,7 @@ fn the_sample_is_in_order() {
     let fleet = crate::fleet::file::load(directory.path()).unwrap();
     let registry = Registry::new(Arc::new(Settings::default()));
     for cluster in fleet.clusters {
-        let crate::fleet::file::Place::Directory(path) = cluster.place else { panic!("directories") };
+        let crate::fleet::file::ObjectSource::Directory(path) = cluster.place else { panic!("directories") };
         let cluster = DirectoryCluster::new(cluster.name, path, Observer::new(registry.settings().clone(), false));
         let loaded = cluster.load();
         assert_eq!(problems(&loaded), Vec::<String>::new());

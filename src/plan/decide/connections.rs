@@ -110,7 +110,7 @@ fn time(field: &str, text: Option<&str>, problems: &mut Vec<String>) -> Option<S
 }
 
 /// Istio's rules for tunnels (Istio source, `validateTunnelSettings`).
-fn tunnel(tunnel: &crate::api::Tunnel) -> Result<Tunnel, String> {
+fn tunnel(tunnel: &crate::api::TunnelSettings) -> Result<Tunnel, String> {
     let protocol = tunnel.protocol.as_deref().map(str::trim).filter(|protocol| !protocol.is_empty());
     if let Some(other) = protocol.filter(|protocol| !["CONNECT", "POST"].contains(protocol)) {
         return Err(format!("has the protocol {other:?}, which is neither CONNECT nor POST"));

@@ -23,7 +23,7 @@ const MAX_LABEL_VALUE_CHARS: usize = 63;
 /// Longest name of a plugin, in characters: leaves room for both hashes and a version in an object name.
 const MAX_PLUGIN_CHARS: usize = 150;
 
-type Found = (ClusterName, Arc<PolicyObject<RoutingPolicySpec>>);
+type PolicyInForce = (ClusterName, Arc<PolicyObject<RoutingPolicySpec>>);
 
 /// Adds the filters of a service to its decision.
 pub(super) fn add(service: &ServiceInput, settings: &Settings, decision: &mut ServiceDecision) {
@@ -83,8 +83,8 @@ fn without_clients(service: &ServiceInput) -> (NoteKind, String) {
 }
 
 /// The policies that count: of those that would have the same filters, the newest, then the first by cluster and name.
-fn in_force<'a>(service: &'a ServiceInput, decision: &mut ServiceDecision) -> Vec<&'a Found> {
-    let mut by_name: BTreeMap<(String, &str), Vec<&Found>> = BTreeMap::new();
+fn in_force<'a>(service: &'a ServiceInput, decision: &mut ServiceDecision) -> Vec<&'a PolicyInForce> {
+    let mut by_name: BTreeMap<(String, &str), Vec<&PolicyInForce>> = BTreeMap::new();
     for found in &service.routing_policies {
         let name = (found.1.spec.plugin.trim().to_ascii_lowercase(), &*found.1.id.name);
         by_name.entry(name).or_default().push(found);
