@@ -51,7 +51,7 @@ pub(super) fn regions_of(registry: &Registry, state: &ClusterState) -> Vec<Arc<s
     regions
 }
 
-/// The services that may be told of an [`Absence`] in a cluster: where it is decides that.
+/// The services that may have a note about an [`Absence`] in a cluster: where it is decides that.
 pub(super) fn keys_absent_from(registry: &Registry, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
     let left_out = {
         let state = registry.fleet.get(cluster).filter(|state| state.freshness.watches(Kind::Service));

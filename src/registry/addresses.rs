@@ -49,7 +49,7 @@ impl HostState {
         self.entries.values().filter_map(|entry| entry.address).chain(offered).chain(self.address).collect()
     }
 
-    /// The services that what stands of it was written for.
+    /// The services that its objects were written for.
     fn written_for(&self) -> impl Iterator<Item = &ServiceKey> {
         let offered = self.offers.values().filter_map(|offer| offer.service.as_ref());
         self.entries.values().filter_map(|entry| entry.service.as_ref()).chain(offered)
@@ -222,7 +222,7 @@ impl AddressBook {
         }
     }
 
-    /// Makes `hosts` the whole list that `key` asks for. `runs` tells whether a service still runs anywhere.
+    /// Makes `hosts` the whole list that `key` asks for. `runs` answers whether a service still runs anywhere.
     pub(super) fn claim(&mut self, key: &ServiceKey, hosts: &[Host], runs: &dyn Fn(&ServiceKey) -> bool) -> Claimed {
         let mut outcome = Claimed::default();
         let held_before = self.held_by(key);
@@ -268,7 +268,7 @@ impl AddressBook {
         outcome
     }
 
-    /// Keeps a host that nobody holds, and of which nothing stands, for the service whose default host it is.
+    /// Keeps a host that nobody holds, and that has no objects, for the service whose default host it is.
     pub(super) fn reserve(&mut self, host: &Host, owner: &ServiceKey) {
         let state = self.hosts.entry(host.clone()).or_default();
         if state.holder.is_none() && state.entries.is_empty() && state.written_for().next().is_none() {
@@ -312,14 +312,14 @@ impl AddressBook {
         for address in state.entries.values().filter_map(|entry| entry.address) {
             *votes.entry(address).or_default() += 1;
         }
-        let standing: Vec<Ipv4Addr> = {
+        let written: Vec<Ipv4Addr> = {
             let mut by_votes: Vec<_> = votes.into_iter().collect();
             by_votes.sort_by_key(|(address, votes)| (std::cmp::Reverse(*votes), *address));
             by_votes.into_iter().map(|(address, _)| address).collect()
         };
         // Where Istio gives addresses, those that clients know already stay.
         let reference = self.reference.get(&host.service_entry_name()).filter(|_| self.range.is_some());
-        let remembered = offered.into_iter().chain(standing).chain(reference.copied());
+        let remembered = offered.into_iter().chain(written).chain(reference.copied());
         let mut found = None;
         for address in remembered {
             if self.taken.get(&address).is_none_or(|holder| holder == host) {
@@ -386,12 +386,12 @@ impl AddressBook {
         asked.iter().filter(holds).cloned().collect()
     }
 
-    /// The service that holds a host, else the one that what stands of it was written for; and the host as it spells it.
+    /// The service that holds a host, else the one that its objects were written for; and the host as that service writes it.
     pub(super) fn holder_of(&self, host: &Host) -> Option<(ServiceKey, Host)> {
-        let (spelled, state) = self.hosts.get_key_value(host)?;
+        let (display_host, state) = self.hosts.get_key_value(host)?;
         let key = state.holder.clone().or_else(|| state.written_for().next().cloned())?;
         let claimed = self.claims.get(&key).into_iter().flatten().find(|claimed| *claimed == host);
-        Some((key, claimed.unwrap_or(spelled).clone()))
+        Some((key, claimed.unwrap_or(display_host).clone()))
     }
 
     /// Whether some service holds a host.
@@ -575,7 +575,7 @@ mod tests {
         book.remove_offer(&west, &id("first"), &host("a.global"));
         book.remove_offer(&west, &id("second"), &host("a.global"));
         assert_eq!(address(&mut book, "a"), Some(Ipv4Addr::new(10, 77, 0, 1)));
-        // The address that it had before is free once nothing stands with it.
+        // The address that it had before is free once no object has it.
         assert_eq!(book.taken.get(&own), Some(&host("a.global")));
         book.remove_entry(&west, &host("a.global"));
         assert_eq!(book.taken.get(&own), None);

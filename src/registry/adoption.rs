@@ -53,10 +53,10 @@ fn first<'a>(candidates: &[&'a Arc<Written>], sync_namespace: &str) -> Option<&'
 }
 
 /// What becomes of the hand-written objects for a host that has this address.
-fn resolve(standing: &OutputIndex, host: &Host, address: Option<Ipv4Addr>, sync_namespace: &str) -> Resolved {
+fn resolve(outputs: &OutputIndex, host: &Host, address: Option<Ipv4Addr>, sync_namespace: &str) -> Resolved {
     let key = host.as_str().to_ascii_lowercase();
     let of_kind = |kind: Kind| -> Vec<&Arc<Written>> {
-        let all = standing.hand_written(&key).filter(|written| written.id.kind == kind);
+        let all = outputs.hand_written(&key).filter(|written| written.id.kind == kind);
         all.filter(|written| handed_over(written).is_some_and(|adoption| adoption.host.as_ref() == Some(host)))
             .collect()
     };
@@ -102,9 +102,9 @@ impl OutputQueries<'_> {
                 .adoption
                 .as_ref()
                 .is_some_and(|adoption| matches!(adoption.stage, AdoptionStage::Recalled | AdoptionStage::Declined));
-            let beside =
+            let is_in_sync_namespace =
                 written.owner == Owner::Foreign && *written.id.namespace == *self.registry.settings.sync_namespace;
-            written.id.kind == Kind::ServiceEntry && written.id != *wanted && (stays || beside)
+            written.id.kind == Kind::ServiceEntry && written.id != *wanted && (stays || is_in_sync_namespace)
         };
         let host = host.to_ascii_lowercase();
         state.outputs.hand_written(&host).filter(is_in_the_way).map(|written| written.id.clone()).min()
@@ -128,7 +128,7 @@ pub(super) fn reclassify(registry: &Registry, cluster: &ClusterName, object: &Ob
     }
 }
 
-/// Adds to each claim what was handed over for its host; tells what was handed over and stays.
+/// Adds to each claim what was handed over for its host; answers what was handed over and stays.
 pub(super) fn with_adopted(
     registry: &Registry,
     claims: &mut [crate::plan::input::Claim],
@@ -159,7 +159,7 @@ pub(super) fn note_left(registry: &Registry, key: &ServiceKey, left: Vec<(Cluste
     registry.notes.put(NoteSource::Fleet(format!("adoption for {key}")), left.into_iter().map(note).collect());
 }
 
-/// Notes what keeps an object that was handed over from being taken over, as far as the object alone tells.
+/// Notes what keeps an object that was handed over from being taken over, as far as the object alone says.
 pub(super) fn note_adoption(registry: &Registry, cluster: &ClusterName, written: &Written) {
     let reason = written.adoption.as_ref().and_then(|adoption| match &adoption.stage {
         AdoptionStage::Impossible(reason) => Some(reason),
@@ -169,12 +169,12 @@ pub(super) fn note_adoption(registry: &Registry, cluster: &ClusterName, written:
     notes::note_object(registry, cluster, &written.id, NoteKind::NotAdopted, message);
 }
 
-/// The namespaces other than the sync namespace in which the entry for a host stands, or is about to.
+/// The namespaces other than the sync namespace in which the entry for a host is, or is about to be.
 pub(super) fn entry_namespaces(registry: &Registry, state: &ClusterState, host: &Host) -> BTreeSet<Arc<str>> {
     let sync_namespace = &*registry.settings.sync_namespace;
-    let standing = &state.outputs;
+    let outputs = &state.outputs;
     let own = ObjectId::new(Kind::ServiceEntry, sync_namespace, &host.service_entry_name());
-    let has_own = standing.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
+    let has_own = outputs.get(&own).is_some_and(|own| own.owner == Owner::Tradewind);
     let counts = |written: &&Arc<Written>| {
         let stage = written.adoption.as_ref().map(|adoption| &adoption.stage);
         match stage {
@@ -184,7 +184,7 @@ pub(super) fn entry_namespaces(registry: &Registry, state: &ClusterState, host: 
         }
     };
     let key = host.as_str().to_ascii_lowercase();
-    let entries = standing.hand_written(&key);
+    let entries = outputs.hand_written(&key);
     let entries = entries.filter(|written| written.id.kind == Kind::ServiceEntry).filter(counts);
     entries.map(|written| written.id.namespace.clone()).filter(|of| **of != *sync_namespace).collect()
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, hash::Hash, sync::Arc};
 
 use super::{
-    fleet::Fleet,
+    fleet::ClusterStates,
     locks::{Rank, RankedMap},
 };
 use crate::model::{ClusterName, Identity, ServiceKey};
@@ -97,7 +97,7 @@ impl ServiceIndex {
     }
 
     /// Brings the indexes of a service in line with the state of one cluster.
-    pub(super) fn refresh_service(&self, fleet: &Fleet, key: &ServiceKey, cluster: &ClusterName) {
+    pub(super) fn refresh_service(&self, fleet: &ClusterStates, key: &ServiceKey, cluster: &ClusterName) {
         // Under the entry lock: whether it is anywhere and whether it is listed must agree.
         let mut services = self.services_of.get_or_insert_with(key.identity.clone(), BTreeSet::new);
         let is_anywhere = self.clusters_of.refresh(key, cluster, || {
@@ -115,14 +115,14 @@ impl ServiceIndex {
     }
 
     /// Brings the index of identities in line with whether workloads or clients of one run in a cluster.
-    pub(super) fn refresh_identity(&self, fleet: &Fleet, identity: &Identity, cluster: &ClusterName) {
+    pub(super) fn refresh_identity(&self, fleet: &ClusterStates, identity: &Identity, cluster: &ClusterName) {
         self.running.refresh(identity, cluster, || {
             fleet.get(cluster).is_some_and(|state| state.workloads.identities().has(identity))
         });
     }
 
     /// Brings the indexes of policies in line with whether those of a cluster name a service.
-    pub(super) fn refresh_policies(&self, fleet: &Fleet, key: &ServiceKey, cluster: &ClusterName) {
+    pub(super) fn refresh_policies(&self, fleet: &ClusterStates, key: &ServiceKey, cluster: &ClusterName) {
         self.named.refresh(key, cluster, || fleet.get(cluster).is_some_and(|state| state.policies.any_names(key)));
         self.named_for_routing.refresh(&key.identity, cluster, || {
             let of_identity = |named: &ServiceKey| named.identity == key.identity;

@@ -14,7 +14,7 @@ use super::{
     Queries, Registry, Trigger, client_namespaces,
     cluster_state::ClusterState,
     dirty,
-    locks::{Guard, Rank, RankedRwLock},
+    locks::{Rank, RankedGuard, RankedRwLock},
     topology_notes,
 };
 use crate::{
@@ -39,7 +39,7 @@ impl Default for ControlPlanes {
 
 impl ControlPlanes {
     /// The remote clusters, each with those that serve it.
-    pub(super) fn read(&self) -> Guard<RwLockReadGuard<'_, Remotes>> {
+    pub(super) fn read(&self) -> RankedGuard<RwLockReadGuard<'_, Remotes>> {
         self.0.read()
     }
 
@@ -79,7 +79,7 @@ pub(super) fn remotes_of(registry: &Registry, cluster: &ClusterName) -> Vec<Clus
     remotes.iter().filter(|(_, planes)| planes.contains(cluster)).map(|(remote, _)| remote.clone()).collect()
 }
 
-/// Looks again at who serves whom, and plans everything again where that changed.
+/// Refreshes who serves whom, and plans everything again where that changed.
 pub(super) fn refresh(registry: &Registry, of: &ClusterName) {
     let mut named: Remotes = BTreeMap::new();
     for state in registry.fleet.iter().filter(|state| state.freshness.watches(Kind::ServiceEntry)) {
@@ -148,7 +148,7 @@ pub(super) fn note_of_control_planes(registry: &Registry, state: &ClusterState) 
 }
 
 /// Whether it is not known who runs in a remote cluster, or where.
-pub(super) fn is_unread(registry: &Registry, remote: &ClusterName) -> bool {
+fn is_unread(registry: &Registry, remote: &ClusterName) -> bool {
     registry.fleet.get(remote).is_none_or(|state| {
         state.freshness.is_loading()
             || !state.coverage().dependents()
@@ -167,7 +167,7 @@ pub(super) fn at_control_planes(
     registry: &Registry,
     key: &ServiceKey,
     targets: Vec<Target>,
-    standing: &[ClusterName],
+    written_in: &[ClusterName],
 ) -> Vec<Target> {
     let remotes = registry.control_planes.read().clone();
     if remotes.is_empty() {
@@ -186,7 +186,7 @@ pub(super) fn at_control_planes(
     }
     // What was written for a cluster that cannot be read stays as it is.
     let unread: Vec<&ClusterName> = remotes.keys().filter(|remote| is_unread(registry, remote)).collect();
-    for plane in standing.iter().filter(|_| !unread.is_empty()) {
+    for plane in written_in.iter().filter(|_| !unread.is_empty()) {
         let written = registry.fleet.get(plane).map(|state| state.outputs.of(key)).unwrap_or_default();
         let read_there = |remote: &&&ClusterName| written.iter().any(|of| of.recalled.read_in.contains(**remote));
         if let Some(remote) = unread.iter().find(read_there) {
@@ -197,7 +197,7 @@ pub(super) fn at_control_planes(
     gathered.into_values().collect()
 }
 
-/// The ids of what stands for a service where it is to be left as it is.
+/// The ids of the objects of a service where they are to be left as they are.
 pub(super) fn kept_at_control_planes(
     registry: &Registry,
     key: &ServiceKey,
@@ -249,8 +249,8 @@ pub(super) fn sidecar_units(registry: &Registry, cluster: &ClusterName) -> Vec<W
     }
     registry.fleet.get(cluster).map_or_else(Vec::new, |state| {
         let clients = state.workloads.client_namespaces().cloned();
-        let standing = state.outputs.ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
-        let namespaces: BTreeSet<Arc<str>> = clients.chain(standing).collect();
+        let written = state.outputs.ids(Kind::Sidecar).into_iter().map(|id| id.namespace);
+        let namespaces: BTreeSet<Arc<str>> = clients.chain(written).collect();
         namespaces.iter().flat_map(|namespace| sidecars_of(registry, cluster, namespace)).collect()
     })
 }

@@ -8,7 +8,7 @@ use super::{
     Registry, control_planes, dependency_notes,
     dependency_proxies::Proxies,
     dirty::{self, Trigger},
-    locks::{Guard, Rank, RankedMutex, RankedRwLock},
+    locks::{Rank, RankedGuard, RankedMutex, RankedRwLock},
     queries,
 };
 use crate::model::{ClusterName, DependencyDecl, Identity, ObjectId, WorkKey, nearest};
@@ -33,7 +33,7 @@ pub(super) struct Dependencies {
     named_by: HashMap<Identity, BTreeSet<(ClusterName, ObjectId)>>,
     /// The Dependencies whose source no cluster runs, as of their last review.
     idle: BTreeMap<(ClusterName, ObjectId), Identity>,
-    /// Who stands before whom.
+    /// Who is whose proxy.
     pub(super) proxies: Proxies,
 }
 
@@ -54,11 +54,11 @@ impl Default for DependencyGraph {
 }
 
 impl DependencyGraph {
-    pub(super) fn read(&self) -> Guard<RwLockReadGuard<'_, Dependencies>> {
+    pub(super) fn read(&self) -> RankedGuard<RwLockReadGuard<'_, Dependencies>> {
         self.all.read()
     }
 
-    pub(super) fn write(&self) -> Guard<RwLockWriteGuard<'_, Dependencies>> {
+    pub(super) fn write(&self) -> RankedGuard<RwLockWriteGuard<'_, Dependencies>> {
         self.all.write()
     }
 
@@ -183,7 +183,7 @@ impl Dependencies {
 }
 
 /// The identity that is probably meant by a source that no cluster runs. One that differs by digits alone is none: numbered
-/// clients are told apart by them, and a client may be declared before it is deployed.
+/// clients differ by them, and a client may be declared before it is deployed.
 pub(super) fn similar_source<'a>(
     source: &Identity,
     running: impl IntoIterator<Item = &'a Identity>,

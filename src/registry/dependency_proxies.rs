@@ -1,7 +1,7 @@
 //! Which identity is the proxy of which, from all DependencyProxies together (Admiral,
 //! docs/admiral-behaviour.md#dependencyproxy).
 //!
-//! Who depends on the destination thereby depends on the proxy. Decides who stands before whom and under which hosts; never
+//! Who depends on the destination thereby depends on the proxy. Decides who is whose proxy and under which hosts; never
 //! what is written for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::{
 
 /// One DependencyProxy as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Proxy {
+pub(super) struct ProxyDecl {
     pub(super) destination: Identity,
     /// The service that takes the calls.
     pub(super) proxy: ServiceKey,
@@ -32,7 +32,7 @@ pub(super) struct Proxy {
 pub(super) fn read(
     configured: &PolicyObject<DependencyProxySpec>,
     settings: &Settings,
-) -> (Option<Proxy>, Vec<String>) {
+) -> (Option<ProxyDecl>, Vec<String>) {
     if configured.ignored {
         return (None, Vec::new());
     }
@@ -73,18 +73,18 @@ pub(super) fn read(
             Err(error) => problems.push(format!("the prefix {prefix:?}: {error}; it is ignored")),
         }
     }
-    (Some(Proxy { destination: identity, proxy: by, hosts }), problems)
+    (Some(ProxyDecl { destination: identity, proxy: by, hosts }), problems)
 }
 
 /// All DependencyProxies. They are few, so each question goes through them all.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
-    all: BTreeMap<(ClusterName, ObjectId), Proxy>,
+    all: BTreeMap<(ClusterName, ObjectId), ProxyDecl>,
 }
 
 impl Proxies {
     /// Answers what the object said before.
-    fn set(&mut self, of: (ClusterName, ObjectId), now: Option<Proxy>) -> Option<Proxy> {
+    fn set(&mut self, of: (ClusterName, ObjectId), now: Option<ProxyDecl>) -> Option<ProxyDecl> {
         match now {
             Some(proxy) => self.all.insert(of, proxy),
             None => self.all.remove(&of),
@@ -100,12 +100,12 @@ impl Proxies {
         self.all.values().filter(move |found| found.proxy.identity == *proxy).map(|found| &found.destination)
     }
 
-    /// The identities that stand before a destination.
+    /// The proxies of a destination.
     pub(super) fn before<'a>(&'a self, destination: &'a Identity) -> impl Iterator<Item = &'a Identity> {
         self.all.values().filter(move |found| found.destination == *destination).map(|found| &found.proxy.identity)
     }
 
-    /// The hosts under which somebody stands before a destination.
+    /// The hosts of the proxies of a destination.
     pub(super) fn hosts_before<'a>(&'a self, destination: &'a Identity) -> impl Iterator<Item = &'a Host> {
         self.all.values().filter(move |found| found.destination == *destination).flat_map(|found| &found.hosts)
     }
@@ -117,7 +117,7 @@ impl Proxies {
 
     /// The services that take the calls of a host.
     pub(super) fn taking<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a ServiceKey> {
-        let takes = move |found: &&Proxy| found.hosts.iter().any(|of| of.as_str() == host);
+        let takes = move |found: &&ProxyDecl| found.hosts.iter().any(|of| of.as_str() == host);
         self.all.values().filter(takes).map(|found| &found.proxy)
     }
 
@@ -125,9 +125,9 @@ impl Proxies {
     pub(super) fn of<'a>(
         &'a self,
         key: &'a ServiceKey,
-    ) -> impl Iterator<Item = (&'a (ClusterName, ObjectId), &'a Proxy, Option<&'a (ClusterName, ObjectId)>)> {
+    ) -> impl Iterator<Item = (&'a (ClusterName, ObjectId), &'a ProxyDecl, Option<&'a (ClusterName, ObjectId)>)> {
         self.all.iter().filter(move |(_, found)| found.proxy == *key).map(|(at, found)| {
-            let shares = |other: &Proxy| other.hosts.iter().any(|host| found.hosts.contains(host));
+            let shares = |other: &ProxyDecl| other.hosts.iter().any(|host| found.hosts.contains(host));
             let earlier = self.all.range(..at).find(|(_, other)| shares(other)).map(|(at, _)| at);
             (at, found, earlier)
         })
@@ -135,13 +135,13 @@ impl Proxies {
 }
 
 /// Replaces what one DependencyProxy says, and marks whom it concerns.
-pub(super) fn set_proxy(registry: &Registry, cluster: &ClusterName, id: &ObjectId, now: Option<Proxy>) {
+pub(super) fn set_proxy(registry: &Registry, cluster: &ClusterName, id: &ObjectId, now: Option<ProxyDecl>) {
     let mut dependencies = registry.dependencies.write();
     let before = dependencies.proxies.set((cluster.clone(), id.clone()), now.clone());
     if before == now {
         return;
     }
-    let changed: Vec<Proxy> = before.into_iter().chain(now).collect();
+    let changed: Vec<ProxyDecl> = before.into_iter().chain(now).collect();
     // Another object may have waited for a host.
     let mut keys: BTreeSet<ServiceKey> = dependencies.proxies.keys().cloned().collect();
     let sources: BTreeSet<Identity> =
@@ -169,7 +169,7 @@ mod tests {
         model::Kind,
     };
 
-    fn said(destination: &str, suffix: &str, prefixes: &[&str], proxy: &str) -> (Option<Proxy>, Vec<String>) {
+    fn said(destination: &str, suffix: &str, prefixes: &[&str], proxy: &str) -> (Option<ProxyDecl>, Vec<String>) {
         let configured = PolicyObject {
             id: ObjectId::new(Kind::DependencyProxy, "admiral", "x"),
             created_seconds: 0,

@@ -84,10 +84,10 @@ impl fmt::Display for Because {
     }
 }
 
-type Waiting = HashMap<WorkKey, Because>;
+type WaitingUnits = HashMap<WorkKey, Because>;
 
 /// Adds units to those that wait; answers whether one was new.
-fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (WorkKey, Because)>) -> bool {
+fn enter(waiting: &mut WaitingUnits, units: impl IntoIterator<Item = (WorkKey, Because)>) -> bool {
     let before = waiting.len();
     for (unit, because) in units {
         match waiting.entry(unit) {
@@ -101,18 +101,18 @@ fn enter(waiting: &mut Waiting, units: impl IntoIterator<Item = (WorkKey, Becaus
 /// The units that wait to be planned.
 #[derive(Debug)]
 pub struct DirtyQueue {
-    units: RankedMutex<Waiting>,
+    units: RankedMutex<WaitingUnits>,
     changed: Notify,
     /// Those of which only pods changed: they may wait for more of the same burst of events.
-    bursting: RankedMutex<Waiting>,
+    bursting: RankedMutex<WaitingUnits>,
 }
 
 impl Default for DirtyQueue {
     fn default() -> Self {
         Self {
-            units: RankedMutex::new(Rank::Queue, Waiting::new()),
+            units: RankedMutex::new(Rank::Queue, WaitingUnits::new()),
             changed: Notify::new(),
-            bursting: RankedMutex::new(Rank::Queue, Waiting::new()),
+            bursting: RankedMutex::new(Rank::Queue, WaitingUnits::new()),
         }
     }
 }

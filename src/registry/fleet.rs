@@ -11,7 +11,7 @@ use super::{
     cluster_state::{ClusterState, Effects},
     dirty::Trigger,
     effects,
-    locks::{Guard, Rank, RankedIter, RankedMap, RankedRwLock},
+    locks::{Rank, RankedGuard, RankedIter, RankedMap, RankedRwLock},
 };
 use crate::{
     config::Settings,
@@ -20,7 +20,7 @@ use crate::{
 
 /// The clusters of the fleet.
 #[derive(Debug)]
-pub(super) struct Fleet {
+pub(super) struct ClusterStates {
     states: RankedMap<ClusterName, ClusterState>,
     /// Cluster names by their label value.
     labels: RankedMap<String, ClusterName>,
@@ -29,7 +29,7 @@ pub(super) struct Fleet {
     istio_namespaces: RankedRwLock<Arc<IstioNamespaces>>,
 }
 
-impl Fleet {
+impl ClusterStates {
     pub(super) fn new(settings: &Settings) -> Self {
         let nlb_clusters = settings.nlb_enabled_clusters.iter().cloned().collect();
         let istio_namespaces = Arc::new(IstioNamespaces::new(&settings.istio_namespace));
@@ -66,11 +66,11 @@ impl Fleet {
         self.states.contains_key(cluster)
     }
 
-    pub(super) fn get(&self, cluster: &ClusterName) -> Option<Guard<Ref<'_, ClusterName, ClusterState>>> {
+    pub(super) fn get(&self, cluster: &ClusterName) -> Option<RankedGuard<Ref<'_, ClusterName, ClusterState>>> {
         self.states.get(cluster)
     }
 
-    pub(super) fn get_mut(&self, cluster: &ClusterName) -> Option<Guard<RefMut<'_, ClusterName, ClusterState>>> {
+    pub(super) fn get_mut(&self, cluster: &ClusterName) -> Option<RankedGuard<RefMut<'_, ClusterName, ClusterState>>> {
         self.states.get_mut(cluster)
     }
 

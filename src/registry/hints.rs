@@ -47,7 +47,7 @@ impl Registry {
 }
 
 impl Queries<'_> {
-    /// Every note in force, sorted, each with what may have been meant where that can be told.
+    /// Every note in force, sorted, each with what may have been meant where that can be found.
     #[must_use]
     pub fn notes_with_hints(&self) -> Vec<Note> {
         let mut notes = self.registry.notes.all();
@@ -59,13 +59,13 @@ impl Queries<'_> {
     }
 }
 
-pub(super) fn hint(registry: &Registry, note: &Note) -> Option<String> {
+fn hint(registry: &Registry, note: &Note) -> Option<String> {
     match note.kind {
         NoteKind::PolicyUnmatched => {
             let key = note.service.as_ref()?;
             let is_at_home = AT_HOME.iter().any(|kind| note.object.kind == *kind);
-            let beside = is_at_home.then(|| beside_policy(registry, key, note)).flatten();
-            let named = beside.or_else(|| elsewhere(registry, key, is_at_home));
+            let near = is_at_home.then(|| beside_policy(registry, key, note)).flatten();
+            let named = near.or_else(|| elsewhere(registry, key, is_at_home));
             let named = named.or_else(|| nearest_identity(registry, &key.identity));
             named.or_else(|| is_at_home.then(|| running_in_namespace(registry, note)).flatten())
         }
@@ -83,7 +83,7 @@ pub(super) fn hint(registry: &Registry, note: &Note) -> Option<String> {
 }
 
 /// The same identity in another environment of the policy's namespace, or another identity of almost the same name.
-pub(super) fn beside_policy(registry: &Registry, key: &ServiceKey, note: &Note) -> Option<String> {
+fn beside_policy(registry: &Registry, key: &ServiceKey, note: &Note) -> Option<String> {
     let state = registry.fleet.get(&note.object.cluster)?;
     let here: BTreeSet<ServiceKey> = state.workloads.keys_in(&note.object.namespace);
     drop(state);
@@ -98,14 +98,14 @@ pub(super) fn beside_policy(registry: &Registry, key: &ServiceKey, note: &Note) 
 }
 
 /// The services that the policy's namespace does run.
-pub(super) fn running_in_namespace(registry: &Registry, note: &Note) -> Option<String> {
+fn running_in_namespace(registry: &Registry, note: &Note) -> Option<String> {
     let here = registry.fleet.get(&note.object.cluster)?.workloads.keys_in(&note.object.namespace);
     let verb = if here.len() == 1 { "runs" } else { "run" };
     (!here.is_empty()).then(|| format!("{} {verb} there", listed(here.iter().map(ToString::to_string))))
 }
 
 /// Where the service runs, or the others of its identity.
-pub(super) fn elsewhere(registry: &Registry, key: &ServiceKey, is_at_home: bool) -> Option<String> {
+fn elsewhere(registry: &Registry, key: &ServiceKey, is_at_home: bool) -> Option<String> {
     let mut running: BTreeMap<ServiceKey, BTreeMap<Arc<str>, BTreeSet<ClusterName>>> = BTreeMap::new();
     for found in queries::keys_of(registry, &key.identity) {
         for cluster in registry.index.clusters_of.of(&found).iter() {
@@ -139,7 +139,7 @@ pub(super) fn elsewhere(registry: &Registry, key: &ServiceKey, is_at_home: bool)
 }
 
 /// An identity that runs and has almost the same name.
-pub(super) fn nearest_identity(registry: &Registry, identity: &Identity) -> Option<String> {
+fn nearest_identity(registry: &Registry, identity: &Identity) -> Option<String> {
     let running: BTreeSet<Identity> = registry.index.running.keys().into_iter().collect();
     let hint = did_you_mean(identity.as_str(), running.iter().map(Identity::as_str));
     hint.strip_prefix("; ").map(str::to_owned)

@@ -78,14 +78,15 @@ impl Queries<'_> {
     }
 }
 
-/// The hosts of a service: those it holds, or those that stand while its policy cannot be read and it claims none.
+/// The hosts of a service: those it holds, or those that were written while its policy cannot be read and it claims none.
 pub(super) fn hosts_of(registry: &Registry, key: &ServiceKey) -> BTreeSet<Host> {
-    let standing = registry.index.clusters_of.of(key);
-    if policy_match::unreadable_policy(registry, &policy_match::policies_in_force(registry, &standing, key)).is_none() {
+    let written_in = registry.index.clusters_of.of(key);
+    if policy_match::unreadable_policy(registry, &policy_match::policies_in_force(registry, &written_in, key)).is_none()
+    {
         return registry.hosts.lock().held_by(key).into_iter().collect();
     }
     let mut hosts = BTreeSet::new();
-    for cluster in standing.iter() {
+    for cluster in written_in.iter() {
         let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         let entries = written.iter().filter(|written| written.id.kind == Kind::ServiceEntry);
         hosts.extend(entries.filter_map(|entry| Host::parse(entry.host.as_deref()?).ok()));

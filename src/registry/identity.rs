@@ -52,7 +52,7 @@ impl Classified {
         matches!(self, Self::Service(_) | Self::Invalid(_))
     }
 
-    /// The service that it names, where it has no sidecar: a policy that counts on it is told so.
+    /// The service that it names, where it has no sidecar: a policy that counts on it gets a note.
     pub(super) fn left_out(&self) -> Option<&ServiceKey> {
         match self {
             Self::LeftOut { key, .. } => key.as_ref(),
@@ -93,7 +93,7 @@ pub(super) fn classify(workload: &Workload, namespace: Option<NamespaceMarks>, s
     match (sidecar, key) {
         (Ok(()), Ok(key)) => Classified::Service(key),
         (Ok(()), Err(error)) => Classified::Invalid(error),
-        // Without the annotation it takes no part, and need not be told so.
+        // Without the annotation it takes no part, and needs no note.
         (Err(LeftOut::NoAnnotation), _) => Classified::Ignored,
         (Err(why), key) => Classified::LeftOut { why, key: key.ok() },
     }
@@ -118,7 +118,7 @@ fn marked_identity<'a>(workload: &'a Workload, settings: &Settings) -> Option<&'
 /// The identity of a client, by the rules of workloads, with or without a sidecar; its environment does not matter.
 ///
 /// # Errors
-/// When the identity cannot stand inside a host.
+/// When the identity cannot be part of a host.
 pub(super) fn of_client(client: &Workload, settings: &Settings) -> Result<Option<Identity>, NameError> {
     let identity = marked_identity(client, settings);
     let known_by = |identity| partitioned(identity, &client.template_labels, &client.template_annotations, settings);
@@ -136,7 +136,7 @@ pub(super) fn environment_of<'a>(labels: &'a Labels, annotations: &'a Labels, se
 
 /// A kind of policy that names services.
 pub(super) trait PolicySelector: Sized {
-    /// Where the identity stands, and the environment beside the annotation.
+    /// Where the identity is, and the environment besides the annotation.
     const BY: PolicyLabels;
     /// Whether one that names no partition is for every partition of its service too (Admiral,
     /// docs/admiral-behaviour.md#partitions).
@@ -155,7 +155,7 @@ pub(super) trait PolicySelector: Sized {
 
 /// By which labels a kind of policy names its service.
 pub(super) enum PolicyLabels {
-    /// By the identity label of policies; `env` counts beside the environment's own key (Admiral,
+    /// By the identity label of policies; `env` counts besides the environment's own key (Admiral,
     /// docs/admiral-behaviour.md#globaltrafficpolicy).
     Policies,
     /// As workloads do, without `env` (Admiral, docs/admiral-behaviour.md#envoyfilters).

@@ -194,7 +194,7 @@ impl LeftOut {
         matches!(self, Self::Ambient | Self::NotTrue | Self::NotMarked)
     }
 
-    /// Whether a client is told: a Job often has no sidecar on purpose.
+    /// Whether a client gets a note: a Job often has no sidecar on purpose.
     pub(super) fn is_for_clients(self, of: Kind, pods: PodMarks) -> bool {
         // A CronJob of the ambient mesh leaves many Jobs behind.
         self == Self::Ambient && of != Kind::Job || self != Self::NoAnnotation && pods.asks()

@@ -14,7 +14,7 @@ use dashmap::mapref::one::Ref;
 use super::{
     Registry,
     cluster_state::ClusterState,
-    locks::{Guard, Rank, RankedMap},
+    locks::{Rank, RankedGuard, RankedMap},
 };
 use crate::{
     model::{ClusterName, GatewayAddress, Kind, Locality, PublishedEndpoint, ServiceKey, Variant, Written},
@@ -59,7 +59,7 @@ impl Default for LastKnownOutputs {
 
 impl LastKnownOutputs {
     /// What was last known of a cluster.
-    pub(super) fn get(&self, cluster: &ClusterName) -> Option<Guard<Ref<'_, String, LastKnownCluster>>> {
+    pub(super) fn get(&self, cluster: &ClusterName) -> Option<RankedGuard<Ref<'_, String, LastKnownCluster>>> {
         self.0.get(&cluster.label_value())
     }
 
@@ -123,7 +123,7 @@ impl LastKnownCluster {
         let local = at_home.first().map(|(_, shown)| last_known(&shown.endpoints));
         Some(LastKnownService {
             workload: most_frequent(abroad.iter().flat_map(|(_, shown)| &shown.endpoints).filter_map(kind))
-                // In a cluster where a Rollout runs beside another kind, the endpoints of others carry no kind.
+                // In a cluster where a Rollout runs next to another kind, the endpoints of others have no kind.
                 .or_else(|| most_frequent(endpoints().filter_map(kind).filter(|kind| *kind != Kind::Rollout)))
                 .or_else(|| most_frequent(endpoints().filter_map(kind)))
                 .unwrap_or(Kind::Deployment),
@@ -176,7 +176,7 @@ fn kind(endpoint: &PublishedEndpoint) -> Option<Kind> {
     endpoint.workload
 }
 
-/// Where a gateway places its cluster. A pod stands in a zone of its own.
+/// Where a gateway places its cluster. A pod has a zone of its own.
 fn place(endpoint: &PublishedEndpoint) -> Option<Locality> {
     endpoint.locality.clone().filter(|_| !endpoint.direct)
 }
@@ -185,7 +185,7 @@ fn region(endpoint: &PublishedEndpoint) -> Option<Locality> {
     endpoint.locality.as_ref().map(|locality| Locality::region(&locality.region))
 }
 
-/// Where a local endpoint places its cluster. A machine may stand elsewhere.
+/// Where a local endpoint places its cluster. A machine may be elsewhere.
 fn place_of_cluster(endpoint: &PublishedEndpoint) -> Option<Locality> {
     let is_machine = matches!(endpoint.workload, Some(Kind::WorkloadEntry | Kind::ServiceEntry));
     endpoint.locality.clone().filter(|_| !is_machine && !endpoint.direct)
@@ -202,7 +202,7 @@ impl EntryView {
     }
 }
 
-/// Local endpoints as they were written, each with what it counted beside the others: the endpoints of Rollouts in one
+/// Local endpoints as they were written, each with what it counted relative to the others: the endpoints of Rollouts in one
 /// namespace are one workload, every other endpoint is a workload of its own.
 fn last_known(endpoints: &[PublishedEndpoint]) -> Vec<LastKnownEndpoint> {
     // service.namespace.svc.domain

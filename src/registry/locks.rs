@@ -106,12 +106,12 @@ use held::Held;
 
 /// What a lock guards, while it is held.
 #[derive(Debug)]
-pub(super) struct Guard<G> {
+pub(super) struct RankedGuard<G> {
     guard: G,
     _held: Held,
 }
 
-impl<G: Deref> Deref for Guard<G> {
+impl<G: Deref> Deref for RankedGuard<G> {
     type Target = G::Target;
 
     fn deref(&self) -> &G::Target {
@@ -119,7 +119,7 @@ impl<G: Deref> Deref for Guard<G> {
     }
 }
 
-impl<G: DerefMut> DerefMut for Guard<G> {
+impl<G: DerefMut> DerefMut for RankedGuard<G> {
     fn deref_mut(&mut self) -> &mut G::Target {
         &mut self.guard
     }
@@ -137,9 +137,9 @@ impl<T> RankedMutex<T> {
         Self { rank, inner: Mutex::new(value) }
     }
 
-    pub(super) fn lock(&self) -> Guard<MutexGuard<'_, T>> {
+    pub(super) fn lock(&self) -> RankedGuard<MutexGuard<'_, T>> {
         let held = Held::take(self.rank);
-        Guard { guard: self.inner.lock(), _held: held }
+        RankedGuard { guard: self.inner.lock(), _held: held }
     }
 }
 
@@ -155,14 +155,14 @@ impl<T> RankedRwLock<T> {
         Self { rank, inner: RwLock::new(value) }
     }
 
-    pub(super) fn read(&self) -> Guard<RwLockReadGuard<'_, T>> {
+    pub(super) fn read(&self) -> RankedGuard<RwLockReadGuard<'_, T>> {
         let held = Held::take(self.rank);
-        Guard { guard: self.inner.read(), _held: held }
+        RankedGuard { guard: self.inner.read(), _held: held }
     }
 
-    pub(super) fn write(&self) -> Guard<RwLockWriteGuard<'_, T>> {
+    pub(super) fn write(&self) -> RankedGuard<RwLockWriteGuard<'_, T>> {
         let held = Held::take(self.rank);
-        Guard { guard: self.inner.write(), _held: held }
+        RankedGuard { guard: self.inner.write(), _held: held }
     }
 }
 
@@ -178,20 +178,20 @@ impl<K: Eq + Hash, V> RankedMap<K, V> {
         Self { rank, inner: DashMap::new() }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<Guard<Ref<'_, K, V>>> {
+    pub(super) fn get(&self, key: &K) -> Option<RankedGuard<Ref<'_, K, V>>> {
         let held = Held::take(self.rank);
-        Some(Guard { guard: self.inner.get(key)?, _held: held })
+        Some(RankedGuard { guard: self.inner.get(key)?, _held: held })
     }
 
-    pub(super) fn get_mut(&self, key: &K) -> Option<Guard<RefMut<'_, K, V>>> {
+    pub(super) fn get_mut(&self, key: &K) -> Option<RankedGuard<RefMut<'_, K, V>>> {
         let held = Held::take(self.rank);
-        Some(Guard { guard: self.inner.get_mut(key)?, _held: held })
+        Some(RankedGuard { guard: self.inner.get_mut(key)?, _held: held })
     }
 
     /// The value of a key, made by `make` where there is none.
-    pub(super) fn get_or_insert_with(&self, key: K, make: impl FnOnce() -> V) -> Guard<RefMut<'_, K, V>> {
+    pub(super) fn get_or_insert_with(&self, key: K, make: impl FnOnce() -> V) -> RankedGuard<RefMut<'_, K, V>> {
         let held = Held::take(self.rank);
-        Guard { guard: self.inner.entry(key).or_insert_with(make), _held: held }
+        RankedGuard { guard: self.inner.entry(key).or_insert_with(make), _held: held }
     }
 
     pub(super) fn contains_key(&self, key: &K) -> bool {

@@ -76,7 +76,7 @@ use cluster_index::ServiceIndex;
 use cluster_state::ClusterState;
 use control_planes::ControlPlanes;
 use dependencies::DependencyGraph;
-use fleet::Fleet;
+use fleet::ClusterStates;
 use last_known::LastKnownOutputs;
 use locks::{Rank, RankedMutex};
 use operations::Operations;
@@ -91,7 +91,7 @@ use startup::Startup;
 pub struct Registry {
     settings: Arc<Settings>,
     /// What is known of each cluster.
-    fleet: Fleet,
+    fleet: ClusterStates,
     /// Which clusters to ask about a service, an identity or a policy.
     index: ServiceIndex,
     /// Who declares to call whom.
@@ -118,7 +118,7 @@ impl Registry {
     pub fn new(settings: Arc<Settings>) -> Self {
         let range = (settings.addresses == AddressSource::Tradewind).then_some(settings.address_range);
         Self {
-            fleet: Fleet::new(&settings),
+            fleet: ClusterStates::new(&settings),
             index: ServiceIndex::default(),
             dependencies: DependencyGraph::default(),
             operations: Operations::default(),

@@ -8,7 +8,7 @@ use super::{Registry, control_planes, dirty::Trigger, topology_notes};
 use crate::model::{ClusterName, Kind, ServiceKey, WorkKey};
 
 /// The networks of the other clusters that are published to; none for one that names none.
-pub(super) fn other_networks(registry: &Registry, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
+fn other_networks(registry: &Registry, cluster: &ClusterName) -> BTreeSet<Option<Arc<str>>> {
     let members = registry.fleet.iter().filter(|state| {
         state.name() != cluster && state.freshness.watches(Kind::ServiceEntry) && !state.freshness.is_loading()
     });

@@ -1,7 +1,7 @@
 //! What operators switched while the controller runs: TradewindConfigs, all together, and the identities that the settings
 //! exclude.
 //!
-//! Decides what is left as it stands; planning goes on meanwhile, so that views show what would come.
+//! Decides what is left as it is; planning goes on meanwhile, so that views show what would come.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +82,7 @@ impl OutputQueries<'_> {
         self.registry.settings.read_only || self.registry.operations.is_read_only()
     }
 
-    /// Whether what stands of a unit in a cluster is to be left as it is.
+    /// Whether the objects of a unit in a cluster are to be left as they are.
     #[must_use]
     pub fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool {
         let holder = match unit {
@@ -104,7 +104,7 @@ impl OutputQueries<'_> {
     }
 }
 
-pub(super) fn is_suspended_for(registry: &Registry, cluster: &ClusterName, key: Option<&ServiceKey>) -> bool {
+fn is_suspended_for(registry: &Registry, cluster: &ClusterName, key: Option<&ServiceKey>) -> bool {
     let excluded = &registry.settings.excluded_identity_list;
     key.is_some_and(|key| excluded.iter().any(|one| one.eq_ignore_ascii_case(key.identity.as_str())))
         || suspensions(&registry.operations.0.read()).any(|(_, suspension)| covers(suspension, key, cluster))

@@ -46,7 +46,7 @@ pub(super) fn matching<S: PolicyKind>(
             continue;
         }
         for (config, is_for_partitions) in naming_in::<S>(&state.policies, key, plain) {
-            // Where the workloads beside it cannot be read, a policy that was in force stays so.
+            // Where the workloads of its cluster cannot be read, a policy that was in force stays so.
             let stays = || !state.coverage().workloads() && in_force.contains(&config.id.in_cluster(state.name()));
             let covers = || {
                 let is_home = |partition: &ServiceKey| state.workloads.runs_in(partition, &config.id.namespace);
@@ -75,7 +75,7 @@ pub(super) fn matching<S: PolicyKind>(
     sorted(matching)
 }
 
-/// The policies of one kind that name a service, wherever they stand.
+/// The policies of one kind that name a service, wherever they are.
 pub(super) fn naming<S: PolicyKind>(
     registry: &Registry,
     &NamedService { key, plain, ref clusters }: &NamedService<'_>,
@@ -90,9 +90,9 @@ pub(super) fn naming<S: PolicyKind>(
 }
 
 /// The policies by which the service's objects were written.
-pub(super) fn policies_in_force(registry: &Registry, standing: &[ClusterName], key: &ServiceKey) -> InForce {
+pub(super) fn policies_in_force(registry: &Registry, written_in: &[ClusterName], key: &ServiceKey) -> InForce {
     let mut policies = BTreeSet::new();
-    for cluster in standing {
+    for cluster in written_in {
         let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         for written in written {
             // Filters stay by themselves where their policy cannot be read.

@@ -1,4 +1,4 @@
-//! Lifts one host out of the registry with all that users said about it, and tells which hosts have to be looked at.
+//! One host as planning takes it, with all that users said about it; and which hosts have to be planned.
 //!
 //! Decides what is known of users' routes and of who is reached under additional suffixes; never what is copied.
 
@@ -15,7 +15,7 @@ use crate::{
 const ROUTES: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
 
 impl Queries<'_> {
-    /// Every host with routes that may be copied, or with copies of ours.
+    /// Every host with routes that may be copied, or with managed copies.
     #[must_use]
     pub fn routed_hosts(&self) -> BTreeSet<Arc<str>> {
         let mut hosts = BTreeSet::new();
@@ -34,7 +34,7 @@ impl Inputs<'_> {
     pub fn routes(&self, host: &Arc<str>) -> Option<HostInput> {
         self.registry.ready().ok()?;
         let published = published(self.registry, host)
-            .and_then(|(key, spelled)| Some((self.registry.inputs().service(&key)?, spelled)));
+            .and_then(|(key, display_host)| Some((self.registry.inputs().service(&key)?, display_host)));
         let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         for state in self.registry.fleet.iter() {
             if !state.freshness.watches(Kind::ServiceEntry) {
@@ -82,8 +82,8 @@ fn doubt_users_route(registry: &Registry, one: &mut HostRoute, copies: &[Arc<Wri
     }
 }
 
-/// The service that a host belongs to, and the host as it spells it.
-pub(super) fn published(registry: &Registry, host: &str) -> Option<(ServiceKey, Host)> {
+/// The service that a host belongs to, and the host as that service writes it.
+fn published(registry: &Registry, host: &str) -> Option<(ServiceKey, Host)> {
     let host = Host::parse(host).ok()?;
     registry.hosts.lock().holder_of(&host)
 }
@@ -94,7 +94,7 @@ pub(super) fn holder_of(registry: &Registry, host: &str) -> Option<ServiceKey> {
 }
 
 /// The origin of a copy, where its cluster belongs to the fleet and its objects of that kind were never listed.
-pub(super) fn unreadable_origin(registry: &Registry, copy: &Written) -> Option<ObjectPath> {
+fn unreadable_origin(registry: &Registry, copy: &Written) -> Option<ObjectPath> {
     let origin = copy.origin.as_ref()?.object()?;
     let state = registry.fleet.get(&origin.cluster)?;
     (!state.freshness.knows(copy.id.kind)).then(|| origin.clone())
@@ -108,21 +108,21 @@ pub(super) fn routed_hosts_in(registry: &Registry, cluster: &ClusterName) -> Vec
     state.user_routes.routes().hosts(&registry.settings.hostname_suffix).cloned().collect()
 }
 
-/// The hosts of a service of which users said something, or copies stand.
+/// The hosts of a service of which users said something, or copies exist.
 pub(super) fn routed_hosts_of(registry: &Registry, key: &ServiceKey) -> Vec<Arc<str>> {
     host_claims::hosts_of(registry, key).iter().filter_map(|host| routed(registry, host)).collect()
 }
 
-/// A host, where users said something of it, or copies stand.
+/// A host, where users said something of it, or copies exist.
 pub(super) fn routed(registry: &Registry, host: &Host) -> Option<Arc<str>> {
     let host: Arc<str> = host.as_str().to_ascii_lowercase().into();
-    let minds = |state: &ClusterState| {
-        let standing = &state.outputs;
+    let tracks = |state: &ClusterState| {
+        let outputs = &state.outputs;
         state.user_routes.routes().has(&host)
-            || standing.has_routes_for(&host)
-            || standing.hand_written(&host).next().is_some()
+            || outputs.has_routes_for(&host)
+            || outputs.hand_written(&host).next().is_some()
     };
-    registry.fleet.iter().any(|state| minds(&state)).then_some(host)
+    registry.fleet.iter().any(|state| tracks(&state)).then_some(host)
 }
 
 /// Whether a service is reached under the additional suffixes.
@@ -143,7 +143,7 @@ pub(super) fn additional_hosts(registry: &Registry, key: &ServiceKey) -> Additio
     }
 }
 
-pub(super) fn asks_for_additional_hosts(registry: &Registry, key: &ServiceKey) -> bool {
+fn asks_for_additional_hosts(registry: &Registry, key: &ServiceKey) -> bool {
     let mut clusters: BTreeSet<ClusterName> = registry.index.clusters_of.of(key).iter().cloned().collect();
     clusters.extend(last_known::clusters_with(registry, key));
     let mut half_known = false;
@@ -154,11 +154,11 @@ pub(super) fn asks_for_additional_hosts(registry: &Registry, key: &ServiceKey) -
         }
         half_known |= !state.coverage().workloads() || state.freshness.is_loading();
     }
-    // The workload that asks for it may be the one that cannot be read: what was written tells.
+    // The workload that asks for it may be the one that cannot be read: what was written says it.
     half_known && clusters.iter().any(|cluster| stands_additionally(registry, cluster, key))
 }
 
-pub(super) fn stands_additionally(registry: &Registry, cluster: &ClusterName, key: &ServiceKey) -> bool {
+fn stands_additionally(registry: &Registry, cluster: &ClusterName, key: &ServiceKey) -> bool {
     let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
     let is_additional = |host: &str| {
         let mut suffixes = registry.settings.additional_endpoint_suffixes.iter();

@@ -27,7 +27,7 @@ pub struct Inputs<'a> {
 }
 
 impl Queries<'_> {
-    /// Every service that runs, or has objects of ours, or runs in a cluster that cannot be read.
+    /// Every service that runs, or has managed objects, or runs in a cluster that cannot be read.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceKey> {
         let mut services: BTreeSet<ServiceKey> = self.registry.index.clusters_of.keys();
@@ -78,7 +78,7 @@ impl Queries<'_> {
 }
 
 impl OutputQueries<'_> {
-    /// The objects of ours for a unit in a cluster.
+    /// The managed objects for a unit in a cluster.
     #[must_use]
     pub fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         let Some(state) = self.registry.fleet.get(cluster) else { return Vec::new() };
@@ -90,7 +90,7 @@ impl OutputQueries<'_> {
         }
     }
 
-    /// The clusters in which objects of ours for a service or a host stand.
+    /// The clusters with managed objects for a service or a host.
     #[must_use]
     pub fn clusters_holding(&self, unit: &WorkKey) -> BTreeSet<ClusterName> {
         let holding = |clusters: &[ClusterName]| {
@@ -110,7 +110,7 @@ impl OutputQueries<'_> {
         self.registry.fleet.get(cluster)?.outputs.get(id)
     }
 
-    /// Every object of ours in a cluster.
+    /// Every managed object in a cluster.
     #[must_use]
     pub fn owned(&self, cluster: &ClusterName) -> Vec<Arc<Written>> {
         let Some(state) = self.registry.fleet.get(cluster) else { return Vec::new() };
@@ -119,7 +119,7 @@ impl OutputQueries<'_> {
         owned
     }
 
-    /// Number of objects of ours in a cluster.
+    /// Number of managed objects in a cluster.
     #[must_use]
     pub fn owned_count(&self, cluster: &ClusterName) -> usize {
         self.registry.fleet.get(cluster).map_or(0, |state| state.outputs.owned_count())
@@ -132,7 +132,7 @@ impl OutputQueries<'_> {
         self.registry.fleet.get(cluster).is_some_and(|state| state.is_rollout_route(id))
     }
 
-    /// Whether it is known what stands in a cluster, so that differences can be told.
+    /// Whether the written objects of a cluster are known, so that differences can be found.
     #[must_use]
     pub fn can_write(&self, cluster: &ClusterName) -> bool {
         self.registry.fleet.get(cluster).is_some_and(|state| {
@@ -141,7 +141,7 @@ impl OutputQueries<'_> {
         })
     }
 
-    /// Whether all is known that could make an object of ours wanted in a cluster.
+    /// Whether all is known that could make an managed object wanted in a cluster.
     #[must_use]
     pub fn may_remove(&self, cluster: &ClusterName) -> bool {
         self.registry.ready().is_ok()
@@ -189,8 +189,8 @@ pub(super) fn keys_running_in(registry: &Registry, cluster: &ClusterName) -> BTr
     keys
 }
 
-/// Those, and the services with objects of ours there.
-pub(super) fn keys_in(registry: &Registry, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
+/// Those, and the services with managed objects there.
+fn keys_in(registry: &Registry, cluster: &ClusterName) -> BTreeSet<ServiceKey> {
     let mut keys = keys_running_in(registry, cluster);
     if let Some(state) = registry.fleet.get(cluster) {
         keys.extend(state.outputs.keys().cloned());

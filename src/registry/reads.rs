@@ -1,7 +1,7 @@
 //! What cannot be read now, cluster by cluster, and why.
 //!
-//! Watched kinds have their [`KindState`](super::KindState). RoutingInputs them there are the reads that a fleet begins with
-//! (cluster Secrets, the address ConfigMap) and lists that have had no answer yet. Decides how failures are told: a cause
+//! Watched kinds have their [`KindState`](super::KindState). Besides them there are the reads that a fleet begins with
+//! (cluster Secrets, the address ConfigMap) and lists that have had no answer yet. Decides how failures are reported: a cause
 //! that affects a whole cluster is one note on the cluster, a missing right or definition is one note per kind.
 
 use std::{

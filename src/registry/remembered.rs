@@ -14,18 +14,18 @@ use crate::{
     plan::input::Remembered,
 };
 
-/// What stands of a service in all clusters. Where the objects differ, what most of them say counts.
+/// What the objects of a service remember, in all clusters. Where the objects differ, what most of them say counts.
 /// `plain` is the key without partition.
 pub(super) fn remembered(
     registry: &Registry,
-    standing: &[ClusterName],
+    written_in: &[ClusterName],
     key: &ServiceKey,
     plain: &ServiceKey,
     keep_case: bool,
 ) -> Remembered {
     let mut votes: BTreeMap<Host, BTreeMap<Arc<str>, usize>> = BTreeMap::new();
     let (mut subject_names, mut policy_regions) = (BTreeSet::new(), BTreeMap::<Host, BTreeSet<Arc<str>>>::new());
-    for cluster in standing {
+    for cluster in written_in {
         let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         for written in written {
             subject_names.extend(written.recalled.subject_names.iter().cloned());
@@ -49,7 +49,7 @@ pub(super) fn remembered(
 }
 
 /// Admiral's DestinationRules name no service: they are found by the name for the default host.
-pub(super) fn of_admiral(
+fn of_admiral(
     registry: &Registry,
     key: &ServiceKey,
     keep_case: bool,
@@ -77,7 +77,7 @@ pub(super) fn yield_to_owners(registry: &Registry, key: &ServiceKey, hosts: &[Ho
 }
 
 /// The service that is published somewhere and has this default host.
-pub(super) fn owner_by_name(registry: &Registry, host: &Host) -> Option<ServiceKey> {
+fn owner_by_name(registry: &Registry, host: &Host) -> Option<ServiceKey> {
     let text = host.as_str();
     let name = text.strip_suffix(&registry.settings.hostname_suffix)?.strip_suffix('.')?;
     name.match_indices('.').find_map(|(at, _)| {

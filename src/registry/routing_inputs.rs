@@ -1,4 +1,4 @@
-//! What decides the objects of a service beside its ServiceEntries and DestinationRules: its clients, its proxies, the
+//! What decides the objects of a service besides its ServiceEntries and DestinationRules: its clients, its proxies, the
 //! VirtualServices of users, and what must stay because its reason cannot be read now.
 //!
 //! Decides what is known and what is not; never what is written.
@@ -24,7 +24,7 @@ fn rules_wanted(settings: &Settings) -> bool {
 }
 
 impl Queries<'_> {
-    /// Every namespace that has, or may want, rules of ours.
+    /// Every namespace that has, or may want, managed rules.
     #[must_use]
     pub fn all_ruled_namespaces(&self) -> BTreeSet<(ClusterName, Arc<str>)> {
         let units =
@@ -43,12 +43,12 @@ impl Inputs<'_> {
     #[must_use]
     pub fn namespace_rules(&self, cluster: &ClusterName, namespace: &str) -> Option<RuledNamespace> {
         self.registry.ready().ok()?;
-        let (keys, standing, domain) = {
+        let (keys, written, domain) = {
             let state = self.registry.fleet.get(cluster)?;
             let wanted = rules_wanted(&self.registry.settings) && !self.registry.control_planes.is_remote(cluster);
             let keys = if wanted { state.workloads.keys_in(namespace) } else { BTreeSet::new() };
-            let standing = state.outputs.of_namespace(namespace);
-            (keys, standing.iter().map(|written| written.id.clone()).collect(), state.domain())
+            let rules = state.outputs.of_namespace(namespace);
+            (keys, rules.iter().map(|rule| rule.id.clone()).collect(), state.domain())
         };
         Some(RuledNamespace {
             cluster: cluster.clone(),
@@ -56,40 +56,40 @@ impl Inputs<'_> {
             istio_namespace: self.registry.fleet.istio_namespace(cluster),
             services: keys.iter().filter_map(|key| self.registry.inputs().service(key)).collect(),
             domain,
-            written: standing,
+            written,
         })
     }
 }
 
-/// What decides the objects of a service beside its hosts.
+/// What decides the objects of a service besides its hosts.
 ///
 /// `plain` is its identity without a partition, under which users know it.
 pub(super) fn routing_inputs(
     registry: &Registry,
     key: &ServiceKey,
     plain: &Identity,
-    standing: &[ClusterName],
+    written_in: &[ClusterName],
     has_policies: bool,
 ) -> RoutingInputs {
     let settings = &registry.settings;
-    let mut beside = RoutingInputs { proxied: proxied(registry, key), ..RoutingInputs::default() };
+    let mut inputs = RoutingInputs { proxied: proxied(registry, key), ..RoutingInputs::default() };
     if settings.enable_routing_policy {
         if has_policies {
-            beside.clients = clients_of(registry, &key.identity);
-            beside.clients_unread = if beside.clients.is_empty() { absence::unread_clusters(registry) } else { None };
+            inputs.clients = clients_of(registry, &key.identity);
+            inputs.clients_unread = if inputs.clients.is_empty() { absence::unread_clusters(registry) } else { None };
         }
-        keep_filters(registry, key, standing, &mut beside.kept);
+        keep_filters(registry, key, written_in, &mut inputs.kept);
     }
     if settings.enable_vs_routing_in_cluster {
-        routes_of(registry, key, plain, standing, &mut beside);
+        routes_of(registry, key, plain, written_in, &mut inputs);
     }
-    beside.kept.sort();
-    beside
+    inputs.kept.sort();
+    inputs
 }
 
 /// Notes about DependencyProxies whose proxy is not there.
-pub(super) fn missing_proxy(registry: &Registry, key: &ServiceKey, beside: &RoutingInputs) -> Vec<Note> {
-    if beside.proxied.is_empty() {
+pub(super) fn missing_proxy(registry: &Registry, key: &ServiceKey, inputs: &RoutingInputs) -> Vec<Note> {
+    if inputs.proxied.is_empty() {
         return Vec::new();
     }
     let (kind, message) = match absence::unread_clusters(registry) {
@@ -105,7 +105,7 @@ pub(super) fn missing_proxy(registry: &Registry, key: &ServiceKey, beside: &Rout
             ),
         ),
     };
-    let missing = beside.proxied.iter().map(|proxied| Note {
+    let missing = inputs.proxied.iter().map(|proxied| Note {
         kind,
         object: proxied.id.in_cluster(&proxied.cluster),
         service: Some(key.clone()),
@@ -114,7 +114,7 @@ pub(super) fn missing_proxy(registry: &Registry, key: &ServiceKey, beside: &Rout
     missing.collect()
 }
 
-pub(super) fn clients_of(registry: &Registry, identity: &Identity) -> Vec<(ClusterName, String)> {
+fn clients_of(registry: &Registry, identity: &Identity) -> Vec<(ClusterName, String)> {
     let dependents = registry.dependencies.read().sources_of(identity);
     let mut clients: Vec<(ClusterName, String)> = Vec::new();
     for dependent in &dependents {
@@ -132,14 +132,14 @@ pub(super) fn clients_of(registry: &Registry, identity: &Identity) -> Vec<(Clust
     clients
 }
 
-/// EnvoyFilters whose RoutingPolicy stands in a cluster whose RoutingPolicies are not known.
-pub(super) fn keep_filters(
+/// EnvoyFilters whose RoutingPolicy is in a cluster whose RoutingPolicies are not known.
+fn keep_filters(
     registry: &Registry,
     key: &ServiceKey,
-    standing: &[ClusterName],
+    written_in: &[ClusterName],
     kept: &mut Vec<(ClusterName, ObjectId)>,
 ) {
-    for cluster in standing {
+    for cluster in written_in {
         let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
             let policy = filter.policies.iter().find(|policy| policy.kind == Kind::RoutingPolicy);
@@ -152,12 +152,12 @@ pub(super) fn keep_filters(
 }
 
 /// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
-pub(super) fn routes_of(
+fn routes_of(
     registry: &Registry,
     key: &ServiceKey,
     plain: &Identity,
-    standing: &[ClusterName],
-    beside: &mut RoutingInputs,
+    written_in: &[ClusterName],
+    inputs: &mut RoutingInputs,
 ) {
     let tail = format!("{}.{}", plain.folded(), registry.settings.hostname_suffix);
     let unread = last_known::clusters_with(registry, key);
@@ -173,31 +173,31 @@ pub(super) fn routes_of(
         if !runs && registry.settings.propagate == Propagate::Off {
             continue;
         }
-        beside.routes_unknown |= state.freshness.is_loading()
+        inputs.routes_unknown |= state.freshness.is_loading()
             || !state.freshness.knows(Kind::VirtualService)
             || (runs && !state.coverage().workloads());
         if let Some(id) = state.user_routes.hosts().of_tail(&tail) {
             let found = (state.name().clone(), id.clone());
-            if beside.users_route.as_ref().is_none_or(|first| found < *first) {
-                beside.users_route = Some(found);
+            if inputs.users_route.as_ref().is_none_or(|first| found < *first) {
+                inputs.users_route = Some(found);
             }
         }
         if runs && registry.settings.enable_custom_vs_merge {
             let custom = state.user_routes.merged_for(plain.folded());
-            beside.custom.extend(custom.into_iter().map(|route| (state.name().clone(), route)));
+            inputs.custom.extend(custom.into_iter().map(|route| (state.name().clone(), route)));
         }
     }
-    beside.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
-    if beside.routes_unknown {
-        for cluster in standing {
+    inputs.custom.sort_by(|(a, x), (b, y)| (a, &x.id).cmp(&(b, &y.id)));
+    if inputs.routes_unknown {
+        for cluster in written_in {
             let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
             let routes = written.iter().filter(|written| is_in_cluster(&written.id));
-            beside.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
+            inputs.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
         }
     }
 }
 
-pub(super) fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
+fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
     let dependencies = registry.dependencies.read();
     let mut proxied = Vec::new();
     for ((cluster, id), proxy, earlier) in dependencies.proxies.of(key) {
@@ -225,7 +225,7 @@ pub(super) fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
     proxied
 }
 
-pub(super) fn taken_by_user(registry: &Registry, hosts: &[Host]) -> Option<String> {
+fn taken_by_user(registry: &Registry, hosts: &[Host]) -> Option<String> {
     let taken = registry.fleet.iter().flat_map(|state| {
         let taken = hosts.iter().filter_map(|host| Some((host, state.user_routes.hosts().of_host(host.as_str())?)));
         taken.map(|(host, id)| (host.clone(), state.name().clone(), id.clone())).collect::<Vec<_>>()
@@ -298,7 +298,7 @@ pub(super) fn ruled_namespaces(registry: &Registry, key: &ServiceKey) -> BTreeSe
     namespaces
 }
 
-/// The namespaces of a cluster that have, or may want, rules of ours.
+/// The namespaces of a cluster that have, or may want, managed rules.
 pub(super) fn namespace_units(registry: &Registry, cluster: &ClusterName) -> BTreeSet<WorkKey> {
     let Some(state) = registry.fleet.get(cluster) else { return BTreeSet::new() };
     let mut namespaces: BTreeSet<Arc<str>> = BTreeSet::new();
@@ -322,13 +322,13 @@ pub(super) fn moved_namespaces(
     namespaces.iter().map(|namespace| WorkKey::Namespace(cluster.clone(), namespace.clone())).collect()
 }
 
-/// Whether an object of ours routes inside its cluster.
+/// Whether an managed object routes inside its cluster.
 fn is_in_cluster(id: &ObjectId) -> bool {
     id.kind == Kind::VirtualService && id.name.ends_with(IN_CLUSTER_SUFFIX)
 }
 
 impl Dependencies {
-    /// Identities that call `destination`: by declaration, or because it stands before what they declare to call.
+    /// Identities that call `destination`: by declaration, or because it is the proxy of what they declare to call.
     pub(super) fn sources_of(&self, destination: &Identity) -> Vec<Identity> {
         let mut sources: BTreeSet<Identity> = self.declared_sources_of(destination).into_iter().collect();
         let behind: BTreeSet<&Identity> = self.proxies.behind(destination).collect();
@@ -340,7 +340,7 @@ impl Dependencies {
         sources.into_iter().collect()
     }
 
-    /// Identities that `source` calls: by declaration, or because they stand before what it declares to call.
+    /// Identities that `source` calls: by declaration, or because they are the proxies of what it declares to call.
     pub(super) fn destinations_of(&self, source: &Identity) -> Vec<Identity> {
         let declared = self.declared_destinations_of(source);
         let before = declared.iter().flat_map(|destination| self.proxies.before(destination)).cloned();

@@ -33,7 +33,7 @@ impl Inputs<'_> {
         let registry = self.registry;
         registry.ready().ok()?;
         let written_in = registry.index.clusters_of.of(key);
-        let mut running = Running::read(registry, key, &written_in);
+        let mut running = RunningService::read(registry, key, &written_in);
         let dependents = registry.dependencies.read().sources_of(&key.identity);
         let declared = !dependents.is_empty();
         let mut notes = running.agree_on_ports(key);
@@ -84,7 +84,7 @@ impl Inputs<'_> {
 
 /// Where a service runs, and what is wrong with it there.
 #[derive(Default)]
-struct Running {
+struct RunningService {
     /// How the oldest of its workloads writes its key.
     names: Option<DisplayKey>,
     sources: Vec<Source>,
@@ -93,7 +93,7 @@ struct Running {
     parked: BTreeMap<ClusterName, Parked>,
 }
 
-impl Running {
+impl RunningService {
     /// Reads the clusters that have something of the service, and those that cannot be read and had it.
     fn read(registry: &Registry, key: &ServiceKey, written_in: &[ClusterName]) -> Self {
         let mut clusters: BTreeSet<ClusterName> = written_in.iter().cloned().collect();

@@ -84,7 +84,7 @@ pub(super) fn try_start(registry: &Registry) {
 }
 
 /// What the first plan waits for, in words. What fails is named before what merely has not come yet.
-pub(super) fn waiting_for(registry: &Registry) -> Option<String> {
+fn waiting_for(registry: &Registry) -> Option<String> {
     if !registry.startup.is_listed() {
         let hub = registry.queries().reads_in(&ClusterName::hub());
         let failing: Vec<&Unread> = hub.unread.iter().filter(|unread| unread.target.comes_first()).collect();

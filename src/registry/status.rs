@@ -60,6 +60,6 @@ pub struct ClusterStatus {
     pub workloads: usize,
     /// Number of services that run there.
     pub services: usize,
-    /// Number of objects of ours.
+    /// Number of managed objects.
     pub written: usize,
 }

@@ -1,7 +1,7 @@
-//! What stands in the clusters comes in: as observed, or as the API server answered a write of ours.
+//! Written objects of the clusters come in: as observed, or as the API server answered a write of Tradewind's.
 //!
-//! Decides which units an object of ours concerns, and what it tells of hosts, addresses and clusters that cannot
-//! be read. It never decides what should stand there.
+//! Decides which units an managed object concerns, and what it says about hosts, addresses and clusters that cannot
+//! be read. It never decides what should be there.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,12 +19,12 @@ use crate::{
 };
 
 impl Registry {
-    /// What the API server answered to a write of ours: kept like an observed object, without planning again.
+    /// What the API server answered to a write of Tradewind's: kept like an observed object, without planning again.
     pub fn wrote(&self, cluster: &ClusterName, written: Written) {
         put_written(self, cluster, written, false);
     }
 
-    /// An object of ours was deleted by us.
+    /// An managed object was deleted by us.
     pub fn wrote_delete(&self, cluster: &ClusterName, id: &ObjectId) {
         remove_written(self, cluster, id);
     }

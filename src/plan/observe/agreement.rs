@@ -79,7 +79,7 @@ pub(crate) fn settle(
     culprits
 }
 
-/// What tells that Services of one cluster with one main port are the service, the more the greater: that they are not for operators,
+/// What shows that Services of one cluster with one main port are the service, the more the greater: that they are not for operators,
 /// then how many other clusters have the port, then that not even their names may say so.
 fn evidence(sources: &[Source], at: usize, backends: &[&Backend], identity: &Identity) -> (bool, usize, bool) {
     let others = sources.iter().enumerate().filter(|(other, _)| *other != at);

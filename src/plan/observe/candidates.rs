@@ -1,4 +1,4 @@
-//! Several Services that lead to the pods of one workload: which of them stands for it.
+//! Several Services that lead to the pods of one workload: which of them represents it.
 //!
 //! Decides their order: Admiral's, the oldest (docs/admiral-behaviour.md#services-of-a-workload), apart from how a Service is addressed.
 //! Only where that makes one for metrics or administration the first, one for clients comes before it; of several that with
@@ -94,7 +94,7 @@ pub(crate) fn sort(candidates: &mut [Candidate<'_>], offers: &[Offer], identity:
     !is_settled && may_change(candidates, identity)
 }
 
-/// Whether the first of sorted ones has others beside it that the ports of other workloads may put first.
+/// Whether the first of sorted ones has rivals that the ports of other workloads may put first.
 fn may_change(candidates: &[Candidate<'_>], identity: &Identity) -> bool {
     let Some((first, others)) = candidates.split_first() else { return false };
     let Some(main) = first.main() else { return false };

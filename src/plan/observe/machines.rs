@@ -1,4 +1,4 @@
-//! Virtual machines as endpoints: what a WorkloadEntry or ServiceEntry offers where no Service stands before it.
+//! Virtual machines as endpoints: what a WorkloadEntry or ServiceEntry offers where no Service leads to it.
 //!
 //! Decides which of its ports and addresses are published; never which service it belongs to.
 
@@ -74,7 +74,7 @@ fn number_at(port: &ServicePort, at: &MachineAddress) -> u16 {
     at.ports.get(&port.name).copied().unwrap_or(own)
 }
 
-/// Why an object that stands for machines by a selector only contributes nothing.
+/// Why an object that represents machines by a selector only contributes nothing.
 pub(crate) fn selects_nothing(workload: &Workload) -> Option<(ObjectId, String)> {
     let by_selector = workload.id.kind == Kind::ServiceEntry
         && workload.machines.as_deref().is_some_and(|machines| !machines.selector.is_empty());

@@ -3,7 +3,7 @@
 mod inbound;
 
 pub(crate) use inbound::Inbound;
-use inbound::{Target, port_number};
+use inbound::{PodTarget, port_number};
 
 use crate::{
     model::{Addressing, LocalService, NoteKind, ServicePort, TargetPort},
@@ -119,9 +119,9 @@ pub(crate) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result
     }
     let headless = service.addressing.headless;
     let of_target = captured.iter().filter_map(|port| match (inbound.target(port), headless) {
-        (Target::Known(_), _) | (Target::Unknown, false) => None,
-        (Target::Missing, false) => Some(format!("{}; Kubernetes has no endpoint for it", leads(port, inbound))),
-        (Target::Missing | Target::Unknown, true) => {
+        (PodTarget::Known(_), _) | (PodTarget::Unknown, false) => None,
+        (PodTarget::Missing, false) => Some(format!("{}; Kubernetes has no endpoint for it", leads(port, inbound))),
+        (PodTarget::Missing | PodTarget::Unknown, true) => {
             Some(format!("{}; pods are called at {}, as it is headless", leads(port, inbound), port.number))
         }
     });
@@ -131,7 +131,7 @@ pub(crate) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result
         .into_iter()
         .map(|(_, port)| port)
         .collect();
-    let leads_nowhere = !headless && inbound.target(captured[main]) == Target::Missing;
+    let leads_nowhere = !headless && inbound.target(captured[main]) == PodTarget::Missing;
     Ok(Published { ports, hint, leads_nowhere, questions })
 }
 
@@ -150,11 +150,11 @@ fn addressing_questions(service: &LocalService) -> impl Iterator<Item = String> 
 fn leads(port: &ServicePort, inbound: &Inbound<'_>) -> String {
     let number = port.number;
     match (inbound.target(port), &port.target) {
-        (Target::Missing, TargetPort::Name(name)) => {
+        (PodTarget::Missing, TargetPort::Name(name)) => {
             format!("port {number} leads to {name:?}, which is the name of no container port of the workload")
         }
-        (Target::Known(target), TargetPort::Name(name)) => format!("port {number} leads to {target} ({name})"),
-        (Target::Known(target), TargetPort::Number(_)) => format!("port {number} leads to {target}"),
+        (PodTarget::Known(target), TargetPort::Name(name)) => format!("port {number} leads to {target} ({name})"),
+        (PodTarget::Known(target), TargetPort::Number(_)) => format!("port {number} leads to {target}"),
         (_, TargetPort::Name(name)) => {
             format!("port {number} leads to {name:?}, and the containers of the workload are not known")
         }

@@ -37,7 +37,7 @@ pub(crate) fn weights(
             continue;
         };
         let home = Home { namespace: &id.namespace, domain: routes.domain };
-        let reader = ServedCluster { canary, istio, reference, route: &route, home: &home };
+        let reader = WeightReader { canary, istio, reference, route: &route, home: &home };
         let of_route = ObjectId::new(Kind::VirtualService, namespace, name);
         match reader.read() {
             Ok((weights, remark)) => return (weights, remark.map(|message| (of_route, message)).into_iter().collect()),
@@ -52,7 +52,7 @@ pub(crate) fn weights(
 }
 
 /// One VirtualService and what the Rollout says of it.
-struct ServedCluster<'a> {
+struct WeightReader<'a> {
     canary: &'a Canary,
     istio: &'a IstioRouting,
     reference: &'a RouteRef,
@@ -61,15 +61,15 @@ struct ServedCluster<'a> {
 }
 
 /// A route with weights, and what is questionable about the choice.
-type Found<'a> = (&'a Value, Option<String>);
+type WeightedRule<'a> = (&'a Value, Option<String>);
 
-impl<'a> ServedCluster<'a> {
+impl<'a> WeightReader<'a> {
     /// The weights of both Services, or why there are none.
     fn read(&self) -> Result<([u64; 2], Option<String>), String> {
         let mut problem = None;
         for found in [self.http(), self.tls(), self.tcp()] {
             let weights = found.and_then(|found| {
-                let read = |(rule, remark): Found<'a>| {
+                let read = |(rule, remark): WeightedRule<'a>| {
                     let (weights, unfollowed) = self.weights_in(rule)?;
                     let remarks: Vec<String> = remark.into_iter().chain(unfollowed).collect();
                     Ok((weights, (!remarks.is_empty()).then(|| remarks.join("; it "))))
@@ -90,7 +90,7 @@ impl<'a> ServedCluster<'a> {
     }
 
     /// The first that is named, else the only one, else the first without a name. What Argo puts there itself does not count.
-    fn http(&self) -> Result<Option<Found<'a>>, String> {
+    fn http(&self) -> Result<Option<WeightedRule<'a>>, String> {
         let (http, names) = (self.rules("http"), &self.reference.routes);
         let has_name = |http: &Value, name: &str| http.get("name").and_then(Value::as_str) == Some(name);
         if !names.is_empty() {
@@ -120,7 +120,7 @@ impl<'a> ServedCluster<'a> {
         }
     }
 
-    fn tls(&self) -> Result<Option<Found<'a>>, String> {
+    fn tls(&self) -> Result<Option<WeightedRule<'a>>, String> {
         let wanted: Vec<Matched<'_>> = self
             .reference
             .tls
@@ -131,7 +131,7 @@ impl<'a> ServedCluster<'a> {
         matching(self.rules("tls"), "TLS", &wanted, || shown().map(|text| text.trim().to_owned()).collect())
     }
 
-    fn tcp(&self) -> Result<Option<Found<'a>>, String> {
+    fn tcp(&self) -> Result<Option<WeightedRule<'a>>, String> {
         let wanted: Vec<Matched<'_>> = self.reference.tcp.iter().map(|port| (*port, Vec::new())).collect();
         matching(self.rules("tcp"), "TCP", &wanted, || self.reference.tcp.iter().map(u64::to_string).collect())
     }
@@ -206,7 +206,7 @@ fn matching<'a>(
     protocol: &str,
     wanted: &[Matched<'_>],
     shown: impl Fn() -> Vec<String>,
-) -> Result<Option<Found<'a>>, String> {
+) -> Result<Option<WeightedRule<'a>>, String> {
     if wanted.is_empty() {
         return match rules {
             [] => Ok(None),
@@ -244,7 +244,7 @@ fn whole_number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(of_float)
 }
 
-/// Where a Rollout stands.
+/// Where a Rollout is.
 struct Home<'a> {
     namespace: &'a str,
     /// What the names of its cluster end with.

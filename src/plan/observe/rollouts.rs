@@ -3,7 +3,7 @@
 //!
 //! Decides by the Rollout's strategy, the Services that select its pods and the VirtualService that holds its weights
 //! (`rollout_weights`). A Service for a version under trial never gets all traffic, unless the weights say so. It never decides
-//! what the weights mean beside a traffic policy.
+//! what the weights mean together with a traffic policy.
 
 use std::sync::Arc;
 

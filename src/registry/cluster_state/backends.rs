@@ -1,12 +1,12 @@
 //! The Services behind which the pods of a service run in one cluster (Admiral,
 //! docs/admiral-behaviour.md#services-of-a-workload), and its machines.
 //!
-//! Decides which Service stands for which workload, what each counts beside the others, and what keeps some from counting.
+//! Decides which Service represents which workload, what each counts relative to the others, and what keeps some from counting.
 //! What the strategy of a Rollout says is decided by `rollouts`, what a machine offers by `machines`.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use super::{ClusterState, WorkloadProblem, slices::ServiceName};
+use super::{ClusterState, WorkloadProblem, slices::NamespacedName};
 use crate::{
     model::{Identity, Kind, NoteKind, ObjectId, ServiceKey, Variant, Workload},
     plan::{
@@ -30,7 +30,7 @@ const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 pub(in crate::registry) struct Backends {
     /// By variant, sorted by namespace and name.
     of: BTreeMap<Variant, Vec<Backend>>,
-    /// The kind of workload that stands for all of them: another than a Rollout where there is one.
+    /// The kind of workload that represents all of them: another than a Rollout where there is one.
     pub(in crate::registry) workload: Option<Kind>,
     /// The workloads behind them, sorted, where none has pods that can serve; empty where one has.
     pub(in crate::registry) unavailable: Vec<ObjectId>,
@@ -39,7 +39,7 @@ pub(in crate::registry) struct Backends {
     pub(in crate::registry) parked: Option<Parked>,
     /// Namespace and name of those in whose place another Service of the same workload would count if it had the ports of the
     /// service.
-    open: BTreeSet<ServiceName>,
+    open: BTreeSet<NamespacedName>,
 }
 
 impl Backends {
@@ -74,7 +74,7 @@ impl Backends {
 /// Services under way to be [`Backends`]: a Service counts once, for the first workload that takes it.
 #[derive(Default)]
 struct BackendsBuilder {
-    open: BTreeSet<ServiceName>,
+    open: BTreeSet<NamespacedName>,
     of: BTreeMap<Variant, BTreeMap<machines::At, Backend>>,
     /// The machines that have a weight.
     weights: BTreeMap<machines::At, u32>,
@@ -321,7 +321,7 @@ struct Selecting<'a> {
     is_open: bool,
 }
 
-fn name_of(candidate: &Candidate<'_>) -> ServiceName {
+fn name_of(candidate: &Candidate<'_>) -> NamespacedName {
     (candidate.service.id.namespace.clone(), candidate.service.id.name.clone())
 }
 

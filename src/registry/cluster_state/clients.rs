@@ -20,7 +20,7 @@ type Name = (Kind, Arc<str>);
 
 /// The clients of one cluster.
 #[derive(Debug, Default)]
-pub(in crate::registry) struct Clients {
+pub(in crate::registry) struct ClientIndex {
     by_namespace: HashMap<Arc<str>, OfNamespace>,
     /// Those whose identity cannot be.
     invalid: HashMap<ObjectId, NameError>,
@@ -72,7 +72,7 @@ pub(in crate::registry) struct ClientChange {
     pub(in crate::registry) now: Option<Identity>,
 }
 
-impl Clients {
+impl ClientIndex {
     /// Takes a client as it is now.
     pub(in crate::registry) fn put(
         &mut self,
@@ -161,7 +161,7 @@ impl Clients {
         client.why_left_out(id.kind)
     }
 
-    /// The clients that [`Clients::why_left_out`] answers for.
+    /// The clients that [`ClientIndex::why_left_out`] answers for.
     pub(in crate::registry) fn left_out(&self) -> impl Iterator<Item = ObjectId> {
         self.by_namespace.iter().flat_map(|(namespace, here)| {
             let left_out = here.clients.iter().filter(|((of, _), client)| client.why_left_out(*of).is_some());

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::slices::ServiceName;
+use super::slices::NamespacedName;
 use crate::model::{GatewayAddress, GatewayService, Kind, LocalService, ObjectId};
 
 /// A Service that may be a gateway.
@@ -24,15 +24,15 @@ pub(in crate::registry) type Apps = Vec<Arc<str>>;
 
 /// The gateway Services of one cluster.
 #[derive(Debug, Default)]
-pub(in crate::registry) struct Gateways {
-    candidates: BTreeMap<ServiceName, GatewayCandidate>,
+pub(in crate::registry) struct GatewayServices {
+    candidates: BTreeMap<NamespacedName, GatewayCandidate>,
     /// By label: the address that counted last, kept while a Service with the label has none.
     last: HashMap<Arc<str>, GatewayAddress>,
     /// The address by which others reached the cluster before the restart.
     last_known: Option<GatewayAddress>,
 }
 
-impl Gateways {
+impl GatewayServices {
     /// Whether keeping the Service as it is now changes nothing.
     pub(in crate::registry) fn holds(&self, service: &LocalService) -> bool {
         self.candidates.get(&at(&service.id)) == candidate(service).as_ref()
@@ -64,7 +64,7 @@ impl Gateways {
         }
     }
 
-    fn with<'a>(&'a self, app: &str) -> impl Iterator<Item = (&'a ServiceName, &'a GatewayCandidate)> {
+    fn with<'a>(&'a self, app: &str) -> impl Iterator<Item = (&'a NamespacedName, &'a GatewayCandidate)> {
         self.candidates.iter().filter(move |(_, candidate)| *candidate.service.app == *app)
     }
 
@@ -91,7 +91,7 @@ impl Gateways {
     }
 
     /// The newest gateway Service with an address, of the preferred label if there is one.
-    fn in_use(&self, apps: &[Arc<str>]) -> Option<(&ServiceName, &GatewayCandidate)> {
+    fn in_use(&self, apps: &[Arc<str>]) -> Option<(&NamespacedName, &GatewayCandidate)> {
         apps.iter().find_map(|app| {
             let with_address = self.with(app).filter(|(_, candidate)| candidate.service.address.is_some());
             with_address.max_by_key(|(at, candidate)| (candidate.created_seconds, *at))
@@ -99,7 +99,7 @@ impl Gateways {
     }
 
     /// Where other clusters reach this one: the newest gateway Service with an address, of the preferred label if there is
-    /// one; else the address that counted last while a gateway Service stands without one.
+    /// one; else the address that counted last while a gateway Service has none.
     pub(in crate::registry) fn address(&self, apps: &[Arc<str>]) -> Option<&GatewayAddress> {
         let newest = self.in_use(apps).and_then(|(_, candidate)| candidate.service.address.as_ref());
         let last = || apps.iter().find_map(|app| self.last.get(app));
@@ -139,7 +139,7 @@ impl Gateways {
     }
 }
 
-fn at(id: &ObjectId) -> ServiceName {
+fn at(id: &ObjectId) -> NamespacedName {
     (id.namespace.clone(), id.name.clone())
 }
 

@@ -1,4 +1,4 @@
-//! What stands in one cluster of the kinds that Tradewind writes, whoever made it.
+//! The objects in one cluster of the kinds that Tradewind writes, whoever made them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,19 +16,19 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::registry) struct OutputIndex {
     objects: HashMap<ObjectId, Arc<Written>>,
-    /// Those of ours.
+    /// Managed ones.
     by_service: HashMap<ServiceKey, BTreeSet<ObjectId>>,
     /// Sidecars of a namespace, whoever made them.
     sidecars: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// Rules of ours for all Services of a namespace.
     rules: HashMap<Arc<str>, BTreeSet<ObjectId>>,
-    /// Copies of ours, and VirtualServices of others, by their host in lower case.
+    /// Managed copies, and VirtualServices of others, by their host in lower case.
     by_host: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// ServiceEntries and DestinationRules that were made by hand, also those that were taken over, by their hosts in lower case.
     hand_written: HashMap<Arc<str>, BTreeSet<ObjectId>>,
-    /// Clusters whose proxies read objects of ours, where they are others than this one, with the number of these.
+    /// Clusters whose proxies read managed objects, where they are others than this one, with the number of these.
     read_in: BTreeMap<ClusterName, usize>,
-    /// Number of objects of ours.
+    /// Number of managed objects.
     owned: usize,
 }
 
@@ -115,12 +115,12 @@ impl OutputIndex {
         self.by_service.contains_key(key)
     }
 
-    /// The clusters whose proxies read objects of ours, where they are others than this one.
+    /// The clusters whose proxies read managed objects, where they are others than this one.
     pub(in crate::registry) fn read_in(&self) -> impl Iterator<Item = &ClusterName> {
         self.read_in.keys()
     }
 
-    /// Services of which objects of ours stand there.
+    /// Services with managed objects there.
     pub(in crate::registry) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
         self.by_service.keys()
     }
@@ -135,7 +135,7 @@ impl OutputIndex {
         self.routes_for(host).filter(|written| written.owner == Owner::Tradewind).cloned().collect()
     }
 
-    /// The VirtualServices for a host in a namespace, other than ours.
+    /// The VirtualServices for a host in a namespace, other than managed ones.
     pub(in crate::registry) fn others_routes(&self, host: &str, namespace: &str) -> Vec<ObjectId> {
         let others = self.routes_for(host).filter(|written| written.owner != Owner::Tradewind);
         others.filter(|written| *written.id.namespace == *namespace).map(|written| written.id.clone()).collect()
@@ -150,7 +150,7 @@ impl OutputIndex {
         self.by_host.get(host).into_iter().flatten().filter_map(|id| self.objects.get(id))
     }
 
-    /// Every host of which copies stand there.
+    /// Every host with copies there.
     pub(in crate::registry) fn copied_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_host.iter().filter_map(|(host, ids)| {
             let is_copy = |id| self.objects.get(id).is_some_and(|written| written.owner == Owner::Tradewind);
@@ -158,7 +158,7 @@ impl OutputIndex {
         })
     }
 
-    /// The rules of ours for all Services of a namespace.
+    /// The managed rules for all Services of a namespace.
     pub(in crate::registry) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Written>> {
         let ids = self.rules.get(namespace).into_iter().flatten();
         ids.filter_map(|id| self.get(id)).collect()
@@ -179,7 +179,7 @@ impl OutputIndex {
         })
     }
 
-    /// Number of objects of ours.
+    /// Number of managed objects.
     pub(in crate::registry) fn owned_count(&self) -> usize {
         self.owned
     }
@@ -193,7 +193,7 @@ impl OutputIndex {
     }
 }
 
-/// The host of a copy of ours, or of a VirtualService of somebody else's.
+/// The host of a managed copy, or of a VirtualService of somebody else's.
 pub(in crate::registry) fn routed_host(written: &Written) -> Option<Arc<str>> {
     let matters = match written.owner {
         Owner::Tradewind => written.origin.is_some(),

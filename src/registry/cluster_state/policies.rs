@@ -131,8 +131,8 @@ impl Policies {
 
     /// The services that policies of any kind name.
     pub(in crate::registry) fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
-        let beside = self.outliers.keys().chain(self.connections.keys()).chain(self.slow_starts.keys());
-        self.traffic.keys().chain(beside).chain(self.routing.keys())
+        let others = self.outliers.keys().chain(self.connections.keys()).chain(self.slow_starts.keys());
+        self.traffic.keys().chain(others).chain(self.routing.keys())
     }
 }
 

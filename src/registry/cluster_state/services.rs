@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     remove_from,
-    slices::{ServiceName, Slices},
+    slices::{NamespacedName, Slices},
 };
 use crate::{
     model::{EndpointSlice, Kind, Labels, LocalService, ObjectId, Workload},
@@ -27,9 +27,9 @@ const ISTIOD: &str = "istiod";
 /// The Services of one cluster.
 #[derive(Debug, Default)]
 pub(in crate::registry) struct Services {
-    all: BTreeMap<ServiceName, LocalService>,
+    all: BTreeMap<NamespacedName, LocalService>,
     /// Those that lead to an istiod.
-    istiods: BTreeSet<ServiceName>,
+    istiods: BTreeSet<NamespacedName>,
     /// Names by the hash of (namespace, first pair of the selector).
     by_pair: HashMap<u64, BTreeSet<Arc<str>>>,
     slices: Slices,
@@ -74,7 +74,7 @@ impl Services {
         ServiceChange { of_istiod: self.istiods.remove(&at), touched: vec![service] }
     }
 
-    pub(super) fn get(&self, at: &ServiceName) -> Option<&LocalService> {
+    pub(super) fn get(&self, at: &NamespacedName) -> Option<&LocalService> {
         self.all.get(at)
     }
 
@@ -124,7 +124,7 @@ impl Services {
         self.with_selector(&changed)
     }
 
-    fn with_selector(&self, names: &[ServiceName]) -> Vec<LocalService> {
+    fn with_selector(&self, names: &[NamespacedName]) -> Vec<LocalService> {
         let services = names.iter().filter_map(|at| self.all.get(at));
         services.filter(|service| !service.selector.is_empty()).cloned().collect()
     }
@@ -149,7 +149,7 @@ fn is_istiod(service: &LocalService) -> bool {
     service.selector.get("app").is_some_and(|app| app == ISTIOD)
 }
 
-fn name_of(id: &ObjectId) -> ServiceName {
+fn name_of(id: &ObjectId) -> NamespacedName {
     (id.namespace.clone(), id.name.clone())
 }
 

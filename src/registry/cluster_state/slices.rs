@@ -15,17 +15,17 @@ use crate::{
 };
 
 /// Namespace and name of a Service.
-pub(in crate::registry) type ServiceName = (Arc<str>, Arc<str>);
+pub(in crate::registry) type NamespacedName = (Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
 pub(in crate::registry) struct Slices {
-    of: HashMap<ServiceName, BTreeMap<ObjectId, EndpointSlice>>,
+    of: HashMap<NamespacedName, BTreeMap<ObjectId, EndpointSlice>>,
     service_of: HashMap<ObjectId, Arc<str>>,
 }
 
 impl Slices {
     /// Keeps a slice; answers the Services whose pods are others now.
-    pub(in crate::registry) fn put(&mut self, slice: EndpointSlice) -> Vec<ServiceName> {
+    pub(in crate::registry) fn put(&mut self, slice: EndpointSlice) -> Vec<NamespacedName> {
         let at = (slice.id.namespace.clone(), slice.service.clone());
         if self.of.get(&at).and_then(|slices| slices.get(&slice.id)) == Some(&slice) {
             return Vec::new();
@@ -41,7 +41,7 @@ impl Slices {
     }
 
     /// Forgets a slice; answers the Services whose pods are others now.
-    pub(in crate::registry) fn remove(&mut self, id: &ObjectId) -> Vec<ServiceName> {
+    pub(in crate::registry) fn remove(&mut self, id: &ObjectId) -> Vec<NamespacedName> {
         let Some(service) = self.service_of.remove(id) else { return Vec::new() };
         let at = (id.namespace.clone(), service);
         if let Some(slices) = self.of.get_mut(&at) {

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::gateways::{Apps, Gateways};
+use super::gateways::{Apps, GatewayServices};
 use crate::{
     config::Settings,
     istio::keys,
@@ -34,7 +34,7 @@ pub(in crate::registry) struct ClusterTopology {
     nodes: HashMap<Arc<str>, Option<Locality>>,
     /// Number of nodes at each locality.
     localities: BTreeMap<Option<Locality>, usize>,
-    gateways: Gateways,
+    gateways: GatewayServices,
     /// Labels `app` of its gateways.
     apps: Apps,
     /// Whether it is reached through the other gateway, where that has an address.
@@ -122,7 +122,7 @@ impl ClusterTopology {
         Self {
             nodes: HashMap::new(),
             localities: BTreeMap::new(),
-            gateways: Gateways::default(),
+            gateways: GatewayServices::default(),
             apps: vec![app.clone()],
             prefers_nlb: false,
             domain: None,
@@ -223,7 +223,7 @@ impl ClusterTopology {
         &self.control_planes
     }
 
-    /// The network that it stands in. While its Namespaces are not known, what was written before counts.
+    /// The network that it is in. While its Namespaces are not known, what was written before counts.
     pub(in crate::registry) fn network(&self, is_known: bool) -> Option<Arc<str>> {
         self.network.clone().or_else(|| self.last_known_network.clone().filter(|_| !is_known))
     }

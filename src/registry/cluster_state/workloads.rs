@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Effects,
-    clients::{ClientChange, Clients},
+    clients::{ClientChange, ClientIndex},
     identity_index::IdentityIndex,
     remove_from,
     rollout_references::{RefersTo, RolloutReferences, deployment, routes_of, template_of},
@@ -51,7 +51,7 @@ pub(in crate::registry) struct Workloads {
     by_namespace: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     identities: IdentityIndex,
     /// Those that serve nothing.
-    clients: Clients,
+    clients: ClientIndex,
     references: RolloutReferences,
     /// Workloads of which only their namespace could say whether they have a sidecar, and does not.
     undecided: usize,
@@ -76,7 +76,7 @@ impl Workloads {
             by_service: HashMap::new(),
             by_namespace: HashMap::new(),
             identities: IdentityIndex::default(),
-            clients: Clients::default(),
+            clients: ClientIndex::default(),
             references: RolloutReferences::default(),
             undecided: 0,
         }

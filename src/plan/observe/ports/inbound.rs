@@ -48,7 +48,7 @@ enum Include {
 
 /// Where a Service port leads in a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum PodTarget {
     /// This container port.
     Known(u16),
     /// A named container port, and the containers are not known.
@@ -130,38 +130,38 @@ impl<'a> Inbound<'a> {
     }
 
     /// Where a Service port leads (Kubernetes, `pkg/api/v1/pod/util.go`, `FindPort`).
-    pub(super) fn target(&self, port: &ServicePort) -> Target {
+    pub(super) fn target(&self, port: &ServicePort) -> PodTarget {
         let name = match &port.target {
-            TargetPort::Number(number) => return Target::Known(*number),
+            TargetPort::Number(number) => return PodTarget::Known(*number),
             TargetPort::Name(name) => name,
         };
         let in_template = self.named.and_then(|named| named.get(name)).copied();
         let known = in_template.or_else(|| port_number(name)).or_else(|| (name == INJECTED.0).then_some(INJECTED.1));
         match known {
-            Some(number) => Target::Known(number),
-            None if self.named.is_none() => Target::Unknown,
-            None => Target::Missing,
+            Some(number) => PodTarget::Known(number),
+            None if self.named.is_none() => PodTarget::Unknown,
+            None => PodTarget::Missing,
         }
     }
 
     /// Number of the container port that a Service port leads to, or its own where that is not known.
     pub(super) fn target_number(&self, port: &ServicePort) -> u16 {
         match self.target(port) {
-            Target::Known(number) => number,
-            Target::Unknown | Target::Missing => port.number,
+            PodTarget::Known(number) => number,
+            PodTarget::Unknown | PodTarget::Missing => port.number,
         }
     }
 
     /// Whether the sidecar captures what comes in by a Service port. What it does not capture gets no mutual TLS.
     pub(super) fn captures(&self, port: &ServicePort) -> bool {
         match (&self.include, self.target(port)) {
-            (Include::Listed(numbers), Target::Unknown) => !numbers.is_empty(),
+            (Include::Listed(numbers), PodTarget::Unknown) => !numbers.is_empty(),
             (Include::Listed(numbers), _) => {
                 let number = self.target_number(port);
                 numbers.contains(&number) && !OWN_PORTS.contains(&number)
             }
-            (Include::All, Target::Known(number)) => !self.exclude.contains(&number),
-            (Include::Unknown, _) | (Include::All, Target::Unknown | Target::Missing) => true,
+            (Include::All, PodTarget::Known(number)) => !self.exclude.contains(&number),
+            (Include::Unknown, _) | (Include::All, PodTarget::Unknown | PodTarget::Missing) => true,
         }
     }
 }
