@@ -37,7 +37,7 @@ bench: parts ## Three real clusters, 300 services; then the planner alone
 	$(CARGO) bench --locked --bench planner
 
 golden: ## Rewrite the golden files and the generated pages; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages --test cli
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test golden --test reference_pages --test house_rules --test cli
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test differential
 	cp crds/*.yaml charts/tradewind/crds/
 	cp $(addprefix crds/admiral.io_,$(addsuffix .yaml,globaltrafficpolicies outlierdetections clientconnectionconfigs routingpolicies)) charts/tradewind-member/crds/

@@ -262,6 +262,7 @@ fn foreign(object: &Object) -> Value {
     manifest
 }
 
+// Invariant: Each changed object is written once, and an idle fleet sees no write.
 #[tokio::test]
 async fn each_object_is_written_once_and_only_when_it_changes() {
     let [cluster, ..] = support::shared().await;
@@ -296,6 +297,7 @@ async fn each_object_is_written_once_and_only_when_it_changes() {
     assert!(bench.notes().is_empty(), "{:?}", bench.notes());
 }
 
+// Invariant: Only managed objects are changed or removed.
 #[tokio::test]
 async fn an_object_that_appeared_meanwhile_is_never_overwritten() {
     let [cluster, ..] = support::shared().await;
@@ -318,6 +320,7 @@ async fn an_object_that_appeared_meanwhile_is_never_overwritten() {
     }
 }
 
+// Invariant: Only managed objects are changed or removed.
 #[tokio::test]
 async fn a_foreign_object_is_left_alone_and_noted() {
     let [cluster, ..] = support::shared().await;
@@ -405,6 +408,7 @@ async fn what_somebody_adds_to_our_fields_is_taken_back_once() {
     assert!(bench.notes().is_empty(), "{:?}", bench.notes());
 }
 
+// Invariant: After a conflict the unit is planned again; a write is never resent.
 #[tokio::test]
 async fn a_state_that_was_not_compared_with_is_never_overwritten_nor_deleted() {
     let [cluster, ..] = support::shared().await;

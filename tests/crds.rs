@@ -70,6 +70,8 @@ async fn cluster() -> TestCluster {
     cluster
 }
 
+// Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
+// an API server refuses, with the same reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wrong_in_our_words() {
     let cluster = cluster().await;
@@ -273,6 +275,8 @@ fn errors_of(yaml: &str) -> Vec<Value> {
     findings
 }
 
+// Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
+// an API server refuses, with the same reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_out_of_range_are_refused_as_a_real_api_server_refuses_them() {
     let cluster = TestCluster::start("cluster-1").await;
@@ -309,6 +313,8 @@ async fn numbers_out_of_range_are_refused_as_a_real_api_server_refuses_them() {
 
 /// The second judge over the same files: what the server refuses, lint refuses, for the same field and in the same
 /// words; what the server takes, lint takes.
+// Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
+// an API server refuses, with the same reason.
 #[test]
 fn lint_judges_every_manifest_as_a_real_api_server_does() {
     let lint = |path: &Path| {

@@ -143,6 +143,9 @@ fn objects(hosts: &[HostPlan]) -> Vec<Object> {
 }
 
 proptest! {
+    // Invariant: Only managed objects are changed or removed.
+    // Invariant: A hand-written object is taken over only where its owner hands it over, in place, and is given back as
+    // it is then.
     #[test]
     fn only_our_objects_are_written_over_or_removed(
         standing in vec(

@@ -122,6 +122,7 @@ async fn each_write_is_one_line(controller: &Controller) {
     assert!(!PAYMENTS.iter().flatten().any(|address| log.contains(address)), "{log}");
 }
 
+// Invariant: Each changed object is written once, and an idle fleet sees no write.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cluster_reaches_payments_with_one_write_per_object() {
     let clusters = start_three().await;

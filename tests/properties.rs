@@ -481,6 +481,8 @@ proptest! {
     #![proptest_config(config())]
 
     /// What is planned again after an event is all that the event changes.
+    // Invariant: An event marks the units that it can affect, and no others.
+    // Invariant: Applying makes no choices: planning after applying changes nothing.
     #[test]
     fn every_event_marks_what_it_changes(settings in settings(), story in story(true)) {
         let mut fleet = Fleet::new(settings);
@@ -494,6 +496,7 @@ proptest! {
     }
 
     /// Whatever happened on the way, the same fleet is planned the same; what was written in between included.
+    // Invariant: Planning is deterministic: neither the order of events nor the way to a state matters.
     #[test]
     fn the_way_does_not_matter(settings in settings(), story in story(false), seed in any::<u64>()) {
         let mut fleet = Fleet::new(settings);
@@ -505,6 +508,7 @@ proptest! {
     }
 
     /// A cluster that leaves and comes back leaves no trace.
+    // Invariant: Planning is deterministic: neither the order of events nor the way to a state matters.
     #[test]
     fn a_cluster_that_comes_back_finds_everything_as_it_was(settings in settings(), story in story(false), at in 0..CLUSTERS.len()) {
         let mut fleet = Fleet::new(settings);
@@ -521,6 +525,7 @@ proptest! {
 
     /// From every cluster, the first tier splits exactly as the policy says, whatever its weights sum to and however many
     /// clusters and endpoints there are: regions that run nothing leave their share to the others, in proportion.
+    // Invariant: Traffic is split by the weights of the policy, from every cluster.
     #[test]
     fn weights_are_what_the_policy_says(
         clusters in vec((select(&REGIONS[..]), 1..4_usize), 1..7),

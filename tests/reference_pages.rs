@@ -17,11 +17,13 @@ const PAGES: &[Page] = &[
     ("docs/reference/settings.md", config::reference_page),
 ];
 
+// Invariant: Generated pages and CRDs match the code.
 #[test]
 fn reference_pages_are_current() {
     check(PAGES.iter().map(|(path, generate)| ((*path).to_owned(), generate())));
 }
 
+// Invariant: Generated pages and CRDs match the code.
 #[test]
 fn crds_are_current() {
     check(crd_files());

@@ -238,6 +238,8 @@ fn everything() -> Vec<Kind> {
 
 const HOST: &str = "stage.payments.global";
 
+// Invariant: Nothing is planned before the whole fleet was listed, written before its cluster is known, or removed
+// before all of the cluster is known.
 #[test]
 fn nothing_is_planned_before_the_whole_fleet_was_listed() {
     let fleet = payments();
@@ -261,6 +263,8 @@ fn nothing_is_planned_before_the_whole_fleet_was_listed() {
     assert_eq!(addresses(&world.wanted(), "cluster-1", HOST).unwrap(), ["192.0.2.2", "192.0.2.3"]);
 }
 
+// Invariant: Nothing is planned before the whole fleet was listed, written before its cluster is known, or removed
+// before all of the cluster is known.
 #[test]
 fn unreadable_dependencies_hold_up_the_first_plan() {
     let world = World::new(Settings::default());
@@ -275,6 +279,7 @@ fn unreadable_dependencies_hold_up_the_first_plan() {
     assert_eq!(world.registry.ready(), Ok(()));
 }
 
+// Invariant: A restart changes nothing, and what was missed while the controller was down is swept.
 #[test]
 fn a_restart_changes_nothing() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
@@ -285,6 +290,7 @@ fn a_restart_changes_nothing() {
     assert_eq!(world.write_back(), 0);
 }
 
+// Invariant: A restart changes nothing, and what was missed while the controller was down is swept.
 #[test]
 fn a_cluster_that_cannot_be_read_after_a_restart_keeps_its_endpoints() {
     let (settings, fleet) = (Settings::default(), payments());
@@ -309,6 +315,7 @@ fn a_cluster_that_cannot_be_read_after_a_restart_keeps_its_endpoints() {
     assert!(!has_note(&world.picture(), NoteKind::ClusterUnreachable));
 }
 
+// Invariant: A policy that cannot be read stays in force.
 #[test]
 fn a_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
@@ -328,6 +335,7 @@ fn a_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
     assert!(addresses(&world.wanted(), "cluster-1", HOST).unwrap().contains(&"192.0.2.22".to_owned()));
 }
 
+// Invariant: Nothing is removed because a cluster could not be read.
 #[test]
 fn one_kind_that_cannot_be_read_keeps_its_endpoints_everywhere() {
     let settings = Settings::default();
@@ -349,6 +357,7 @@ fn one_kind_that_cannot_be_read_keeps_its_endpoints_everywhere() {
     assert!(addresses(&now, "cluster-4", HOST).unwrap().iter().any(|a| a.contains("svc.cluster.local")));
 }
 
+// Invariant: Nothing is removed because a cluster could not be read.
 #[test]
 fn a_cluster_that_is_lost_while_running_stays_as_it_was() {
     let settings = Settings::default();
@@ -558,6 +567,7 @@ fn a_client_serves_no_dependency_until_a_workload_of_its_identity_comes_beside_i
     assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
 }
 
+// Invariant: An event marks the units that it can affect, and no others.
 #[test]
 fn an_event_marks_what_it_changes_and_nothing_else() {
     let fleet = with(payments(), "cluster-2", &(runs("greeting") + &runs("reports")));
@@ -602,6 +612,7 @@ fn an_event_that_is_older_than_the_servers_answer_changes_nothing() {
     assert_eq!(world.write_back(), 0);
 }
 
+// Invariant: An address outlives a restart and ends with its host.
 #[test]
 fn addresses_outlive_a_restart_and_end_with_their_host() {
     let settings = Settings::default();
@@ -741,6 +752,7 @@ fn a_restart_repeats_no_copy_and_takes_away_those_whose_origin_went_meanwhile() 
     assert_eq!(gone.write_back(), 2);
 }
 
+// Invariant: Copies of users' routes are written once per change, and outlive a restart without their origin.
 #[test]
 fn copies_of_a_route_that_cannot_be_read_after_a_restart_stay_and_follow_when_it_can() {
     let settings = Settings::default();
@@ -817,6 +829,7 @@ fn a_route_of_its_own_takes_the_place_of_the_copy_and_gives_it_back() {
     assert!(!has_note(&world.picture(), NoteKind::RouteOutranked));
 }
 
+// Invariant: A kind that is not served is known to be empty, and is found once it is served.
 #[test]
 fn a_cluster_that_does_not_serve_virtual_services_gets_none_until_it_does() {
     let mut world = running(&Settings::default(), &payments());
@@ -957,6 +970,7 @@ fn policies_that_shape_rules_come_change_and_go() {
     assert_eq!(shape(&world.wanted(), "cluster-1"), plain);
 }
 
+// Invariant: A policy that cannot be read stays in force.
 #[test]
 fn a_shaping_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
     for (kind, text) in [

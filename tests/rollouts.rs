@@ -348,6 +348,8 @@ fn a_deployment_that_only_holds_a_template_counts_once_it_does_no_more() {
     assert_eq!(questions(&world), 1);
 }
 
+// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// after a restart.
 #[test]
 fn whatever_cannot_be_read_after_a_restart_everything_stays() {
     let template = template(2, "new", "payments");
@@ -435,6 +437,8 @@ fn a_client_comes_and_goes_and_so_does_what_it_depends_on() {
     assert!(!world.picture().notes.iter().any(|note| note.kind == NoteKind::ServiceMissing));
 }
 
+// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// after a restart.
 #[test]
 fn clients_that_cannot_be_read_may_be_there_and_those_that_are_not_served_are_not() {
     let settings = Settings { without_dependency: WithoutDependency::None, ..Settings::default() };

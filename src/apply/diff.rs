@@ -280,6 +280,7 @@ mod tests {
         desired.objects().map(|object| Arc::new(written(object))).collect()
     }
 
+    // Invariant: No proxy sees a state that neither the old nor the new policy means.
     #[test]
     fn a_new_host_comes_with_its_rule_in_place_and_then_nothing_changes() {
         let desired = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
@@ -287,6 +288,7 @@ mod tests {
         assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<ObjectWrite>>::new());
     }
 
+    // Invariant: No proxy sees a state that neither the old nor the new policy means.
     #[test]
     fn tiers_come_after_their_rule_and_leave_before_it() {
         let plain = Desired::hosts(&[host_plan("a.global", "1", false)]);
@@ -295,6 +297,7 @@ mod tests {
         assert_eq!(steps(&compare(&plain, &standing(&tiers))), [["update ServiceEntry", "update DestinationRule"]]);
     }
 
+    // Invariant: Only managed objects are changed or removed.
     #[test]
     fn what_is_no_longer_wanted_goes_host_first_and_only_ours() {
         let old = standing(&Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));

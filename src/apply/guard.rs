@@ -269,6 +269,7 @@ mod tests {
         assert_eq!(guard.judge(OWNED, true, late), Verdict::Cleared(vec![unit("a")]));
     }
 
+    // Invariant: A mass removal waits for an operator.
     #[test]
     fn a_mass_removal_is_withheld_whole_and_released_by_its_id_only() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
@@ -310,6 +311,7 @@ mod tests {
         assert!(guard.cleared(&unit("a")).is_empty());
     }
 
+    // Invariant: A mass removal waits for an operator.
     #[test]
     fn a_trickle_counts_as_one_pass_until_the_window_has_gone() {
         let (mut guard, start) = (Guard::new(BUDGET), Instant::now());

@@ -226,6 +226,7 @@ mod tests {
         watched.until("a removed file's objects go", |w| !w.runs("reports")).await;
     }
 
+    // Invariant: A directory that is added to a fleet joins it, and one that vanishes is unknown, not empty.
     #[tokio::test]
     async fn a_vanished_directory_removes_nothing_and_is_followed_when_it_is_back() {
         let watched = Watched::start(&[("a.yaml", &workload("orders"))]);

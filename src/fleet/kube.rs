@@ -270,6 +270,7 @@ impl Sink for KindSink {
 mod tests {
     use super::*;
 
+    // Invariant: One bad thing harms only itself.
     #[tokio::test]
     async fn a_watch_that_panics_is_told_of_and_begins_anew() {
         let (mut begun, mut told) = (0, 0);

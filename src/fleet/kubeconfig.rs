@@ -548,6 +548,7 @@ mod tests {
         assert!(reason.contains("carries a user or password") && !reason.contains("hunter2"), "{reason}");
     }
 
+    // Invariant: No message contains a credential.
     #[test]
     fn broken_yaml_is_named_by_line_and_never_quoted() {
         let reason = refusal("current-context: a\nusers:\n- name: u\n  user: {token: hunter2\nclusters: ]\n");
@@ -572,6 +573,7 @@ mod tests {
         assert!(pem.contains("client certificate"), "{pem}");
     }
 
+    // Invariant: No message contains a credential.
     #[tokio::test]
     async fn local_files_are_trusted_and_their_errors_quote_nothing() {
         let dir = tempfile::tempdir().unwrap();
@@ -587,6 +589,7 @@ mod tests {
         assert!(error.contains("does not parse") && !error.contains("hunter2"), "{error}");
     }
 
+    // Invariant: No message contains a credential.
     #[test]
     fn fingerprints_follow_the_bytes_and_show_nothing() {
         assert_eq!(Fingerprint::of(b"a"), Fingerprint::of(b"a"));

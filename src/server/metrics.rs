@@ -252,6 +252,7 @@ mod tests {
         (metrics, registry)
     }
 
+    // Invariant: The metrics are those of their table, with its labels.
     #[test]
     fn the_table_is_what_is_registered() {
         let (metrics, registry) = metrics();

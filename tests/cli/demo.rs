@@ -168,6 +168,7 @@ fn a_demo_whose_reader_goes_ends_quietly() {
     }
 }
 
+// Invariant: A directory that is added to a fleet joins it, and one that vanishes is unknown, not empty.
 #[test]
 fn a_directory_that_is_added_joins_the_fleet_and_one_that_vanishes_is_not_empty() {
     let fleet = fleet();

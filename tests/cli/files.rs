@@ -48,6 +48,8 @@ fn policy(head: &str, weight: &str) -> String {
 
 const HEAD: &str = "apiVersion: admiral.io/v1alpha1\nkind: GlobalTrafficPolicy";
 
+// Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
+// an API server refuses, with the same reason.
 #[test]
 fn lint_and_render_refuse_the_same_with_the_line_and_what_to_do() {
     for (name, content, line, words) in [
@@ -159,6 +161,8 @@ fn lint_and_render_refuse_the_same_with_the_line_and_what_to_do() {
     }
 }
 
+// Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
+// an API server refuses, with the same reason.
 #[test]
 fn lint_and_render_take_the_same() {
     let json = |head: &str, tail: &str| {
@@ -405,6 +409,7 @@ fn files_in(directory: &Path) -> usize {
     fs::read_dir(directory).expect("a directory").count()
 }
 
+// Invariant: A mass removal waits for an operator.
 #[test]
 fn many_files_go_only_when_they_are_released() {
     let (fleet, out) = (fleet_of(6), tempfile::tempdir().expect("a directory"));

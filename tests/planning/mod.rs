@@ -271,6 +271,8 @@ fn decided(plan: &ServicePlan) -> impl Iterator<Item = ((ClusterName, String), V
 
 /// What must hold of every picture: no two ServiceEntries of a cluster share a host or an address, and a host has one
 /// address in all clusters.
+// Invariant: No two ServiceEntries of a cluster have the same host or the same address; a host has one address in all
+// clusters. [`assert_sound` in every golden case and property]
 pub fn assert_sound(objects: &Objects) {
     let mut hosts = BTreeMap::new();
     let mut addresses = BTreeMap::new();

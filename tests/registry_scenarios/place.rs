@@ -55,6 +55,8 @@ fn restarted_in_order(
     settled(world)
 }
 
+// Invariant: A gateway keeps its last address while its Service exists, also over a restart; a cluster keeps its domain
+// and gateway while its Namespaces cannot be read.
 #[test]
 fn a_gateway_without_address_keeps_its_last_one_over_a_restart_in_any_order() {
     let settings = Settings::default();
@@ -160,6 +162,8 @@ fn what_a_cluster_tells_of_itself_is_planned_again_when_it_changes() {
     assert_eq!(world.picture(), before);
 }
 
+// Invariant: A gateway keeps its last address while its Service exists, also over a restart; a cluster keeps its domain
+// and gateway while its Namespaces cannot be read.
 #[test]
 fn what_a_cluster_told_of_itself_stays_while_its_namespaces_cannot_be_read_after_a_restart() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
@@ -244,6 +248,8 @@ fn an_entry_that_moves_out_of_the_mesh_and_back_is_an_endpoint_only_inside() {
     assert!(!has_note(&world.picture(), NoteKind::MachineUnusable));
 }
 
+// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// after a restart.
 #[test]
 fn machines_that_cannot_be_read_after_a_restart_stay_where_they_were() {
     let settings = Settings::default();
@@ -321,6 +327,8 @@ fn a_workload_moves_from_partition_to_partition() {
     assert_eq!(world.write_back(), 0);
 }
 
+// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// after a restart.
 #[test]
 fn a_partitioned_service_stays_what_it_was_while_it_cannot_be_read_after_a_restart() {
     let settings = Settings {

@@ -54,6 +54,8 @@ fn push(world: &World, name: &str, text: &str) {
     }
 }
 
+// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// planned once.
 #[test]
 fn pods_come_and_go_and_a_burst_of_them_is_planned_once() {
     let mut world = running(&direct(), &flat());
@@ -180,6 +182,8 @@ fn by_weight() -> Manifests {
     )
 }
 
+// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// planned once.
 #[test]
 fn pods_of_a_cluster_that_cannot_be_read_after_a_restart_stay() {
     for fleet in [flat(), by_weight()] {
@@ -227,6 +231,8 @@ fn what_changed_meanwhile_follows_when_the_cluster_can_be_read() {
     assert_eq!(seen_by(&world, "cluster-1")[2..], ["10.3.0.2", "10.3.0.3", "10.3.0.9"]);
 }
 
+// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// planned once.
 #[test]
 fn a_cluster_whose_namespaces_cannot_be_read_after_a_restart_goes_on_reaching_pods() {
     let fleet = flat();
@@ -251,6 +257,8 @@ fn what_was_written_by_the_gateway_stays_so_while_pods_cannot_be_read() {
     assert_eq!(seen_by(&world, "cluster-1").len(), 5);
 }
 
+// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// planned once.
 #[test]
 fn the_setting_may_be_taken_back_while_a_cluster_is_away() {
     let fleet = flat();

@@ -63,6 +63,7 @@ fn a_primary_that_goes_is_primary_again_when_it_comes_back() {
     assert_eq!(world.picture(), before);
 }
 
+// Invariant: The primary region and the subject names outlive a restart.
 #[test]
 fn a_primary_outlives_a_restart_also_when_its_cluster_cannot_be_read() {
     let settings = active_passive();
@@ -121,6 +122,7 @@ metadata: {name: istio-system, annotations: {tradewind.io/trust-domain: east.exa
     assert_eq!(names(&world), [DEFAULT]);
 }
 
+// Invariant: The primary region and the subject names outlive a restart.
 #[test]
 fn subject_names_stay_while_the_accounts_or_the_trust_domain_cannot_be_read() {
     let settings = by_service_accounts();

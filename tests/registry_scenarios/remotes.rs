@@ -32,6 +32,8 @@ fn gateways(world: &World) -> Option<Vec<String>> {
     addresses(&world.wanted(), "cluster-1", HOST)
 }
 
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
+// what is true for all of them, and stays while one of them cannot be read.
 #[test]
 fn a_cluster_becomes_a_remote_and_is_none_any_more() {
     let settings = narrow();
@@ -84,6 +86,8 @@ fn with_text(fleet: &Manifests, name: &str, text: &str, instead: &str) -> Manife
     fleet
 }
 
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
+// what is true for all of them, and stays while one of them cannot be read.
 #[test]
 fn what_was_written_for_a_remote_that_cannot_be_read_after_a_restart_stays() {
     let (settings, fleet) = (narrow(), remote());
@@ -127,6 +131,8 @@ fn a_remote_that_is_lost_while_running_changes_nothing() {
     assert_eq!(world.picture().objects, before);
 }
 
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
+// what is true for all of them, and stays while one of them cannot be read.
 #[test]
 fn a_remote_needs_none_of_istios_kinds_and_counts_as_a_source() {
     let istio = [Kind::ServiceEntry, Kind::DestinationRule, Kind::VirtualService, Kind::EnvoyFilter, Kind::Sidecar];

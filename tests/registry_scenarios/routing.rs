@@ -78,6 +78,8 @@ fn write(world: &mut World) -> usize {
     changes
 }
 
+// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
+// read.
 #[test]
 fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_controller_was_down() {
     let settings = routing_policies();
@@ -107,6 +109,10 @@ fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_c
     assert!(standing(&world, Kind::EnvoyFilter).is_empty());
 }
 
+// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
+// read.
+// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// after a restart.
 #[test]
 fn filters_stay_while_the_cluster_of_their_policy_cannot_be_read() {
     let settings = routing_policies();
@@ -149,6 +155,8 @@ fn filters_of_a_service_that_runs_nowhere_follow_its_clients() {
     assert!(standing(&world, Kind::EnvoyFilter).is_empty());
 }
 
+// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
+// read.
 #[test]
 fn a_proxy_comes_with_its_object_and_goes_with_it() {
     let settings = Settings { without_dependency: WithoutDependency::None, ..Settings::default() };
@@ -199,6 +207,9 @@ fn a_proxy_that_is_not_there_is_told_of_and_counts_when_it_comes() {
     assert!(told(&world) && standing(&world, Kind::VirtualService).is_empty());
 }
 
+// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
+// read.
+// Invariant: What an option made goes when the option is switched off.
 #[test]
 fn routing_inside_clusters_that_is_switched_off_leaves_nothing_behind() {
     let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
@@ -233,6 +244,10 @@ fn a_users_route_ends_routing_inside_clusters_and_its_end_brings_it_back() {
     assert_eq!(rules(&world), 2);
 }
 
+// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
+// read.
+// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// after a restart.
 #[test]
 fn routing_inside_clusters_stays_while_users_routes_cannot_be_read() {
     let (settings, fleet) = (in_cluster(), with(payments(), "cluster-3", &policy("us-east", "us-west")));

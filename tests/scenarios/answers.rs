@@ -41,6 +41,7 @@ async fn throttling_and_server_errors_pass() {
     assert!(writes.values().all(|count| *count == 1), "{writes:#?}");
 }
 
+// Invariant: Nothing is removed because a cluster could not be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_credentials_remove_nothing() {
     let world = World::shared().await;
@@ -65,6 +66,7 @@ async fn revoked_credentials_remove_nothing() {
     unnoted(&controller, "cluster-unreachable", &["cluster-3"]).await;
 }
 
+// Invariant: One bad thing harms only itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_without_rights_harms_no_other_and_is_picked_up_later() {
     let world = World::shared().await;
@@ -148,6 +150,7 @@ async fn a_broken_watch_is_taken_up_where_it_stopped() {
 }
 
 /// Neither the end of the rights on Secrets nor their return moves a cluster.
+// Invariant: Nothing is removed because a cluster could not be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_that_cannot_be_read_remove_nothing() {
     let world = World::shared().await;
@@ -207,6 +210,7 @@ fn istio_definitions(serves_v1: bool) -> Vec<Value> {
 }
 
 /// A cluster that was just made: no definition of ours, and an Istio that is too old.
+// Invariant: One bad thing harms only itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_are_missed_one_by_one_and_picked_up_when_they_come() {
     let cluster = TestCluster::start("cluster-1").await;

@@ -236,6 +236,7 @@ async fn a_removed_cluster_is_cleaned_when_asked_to() {
 }
 
 /// Addresses are remembered by what is written, equal everywhere and different for each host.
+// Invariant: An address outlives a restart and ends with its host.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_outlives_the_controller() {
     let world = World::shared().await;

@@ -69,6 +69,7 @@ async fn policies(world: &World<'_>, west: i32, east: i32) {
     world.clusters[1].apply(policies).await;
 }
 
+// Invariant: Applying makes no choices: planning after applying changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_controller_is_carried_on_by_the_next() {
     let world = World::shared().await;
@@ -123,6 +124,7 @@ async fn a_killed_controller_is_carried_on_by_the_next() {
 }
 
 /// What was wanted away while nobody was there is swept by the next life, and what stayed is not touched.
+// Invariant: A restart changes nothing, and what was missed while the controller was down is swept.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_while_the_controller_was_down_is_made_good() {
     let world = World::shared().await;

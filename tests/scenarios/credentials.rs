@@ -121,6 +121,7 @@ async fn bad_secrets_are_refused_with_a_reason() {
 }
 
 /// A cluster that was never reached is a member all the same: nothing of it goes.
+// Invariant: Nothing is removed because a cluster could not be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_broken_at_the_start_removes_nothing() {
     let world = World::shared().await;

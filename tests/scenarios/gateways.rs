@@ -24,6 +24,8 @@ async fn has_address(cluster: &TestCluster, name: &str, address: &str) {
     cluster.apply_status(&gateway.to_string()).await;
 }
 
+// Invariant: A gateway keeps its last address while its Service exists, also over a restart; a cluster keeps its domain
+// and gateway while its Namespaces cannot be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_comes_moves_and_goes_freezes_nobody_and_leaves_no_empty_address() {
     let world = World::shared().await;

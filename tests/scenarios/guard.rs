@@ -57,6 +57,7 @@ async fn all_gone(world: &World<'_>, cluster: usize) {
     .await;
 }
 
+// Invariant: A mass removal waits for an operator.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mass_removal_waits_until_an_operator_releases_it() {
     let world = World::shared().await;

@@ -151,6 +151,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
+// Invariant: Migrating from Admiral and back changes no endpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_from_the_reference_and_back_no_endpoint_changes() {
     let world = World::shared().await;
@@ -250,6 +251,7 @@ async fn over_from_the_reference_and_back_no_endpoint_changes() {
     assert!(code == 0 && summary.contains("0 endpoints change"), "{summary}");
 }
 
+// Invariant: Migrating from Admiral and back changes no endpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_changed_meanwhile_is_not_handed_back() {
     let world = World::shared().await;

@@ -68,6 +68,7 @@ async fn get(world: &World<'_>, kind: &str, name: &str) -> Option<Value> {
     world.clusters[0].get_json(kind, world.sync_namespace().as_str(), name).await
 }
 
+// Invariant: Only managed objects are changed or removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_object_of_the_same_name_is_left_alone_until_it_goes() {
     let world = World::shared().await;
@@ -179,6 +180,8 @@ async fn say(world: &World<'_>, object: &Value, adopt: Option<&str>) {
     api.patch("by-hand", &PatchParams::default(), &Patch::Merge(&annotation)).await.expect("it may be annotated");
 }
 
+// Invariant: A hand-written object is taken over only where its owner hands it over, in place, and is given back as it
+// is then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hand_written_entry_is_taken_over_in_place_when_its_owner_says_so_and_given_back() {
     // The annotation is for whoever reads it, and the shared clusters have many controllers.

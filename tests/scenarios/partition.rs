@@ -72,6 +72,7 @@ async fn keeps_then_follows(mode: Mode) {
     unnoted(&controller, "cluster-unreachable", &["cluster-3"]).await;
 }
 
+// Invariant: Nothing is removed because a cluster could not be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_refuses_connections_keeps_its_endpoints() {
     keeps_then_follows(Mode::Refuse).await;
@@ -102,6 +103,7 @@ async fn what_a_cut_watch_missed_is_noticed() {
 }
 
 /// A whole API server: stopped and started, then frozen. The others are as quick as ever.
+// Invariant: One bad thing harms only itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_is_down_or_frozen_slows_nobody() {
     let clusters = own_clusters().await;
@@ -145,12 +147,14 @@ async fn a_cluster_that_is_down_or_frozen_slows_nobody() {
 }
 
 /// Connections that stand and carry nothing. The controller starts into it, which a watch of a minute would not show.
+// Invariant: Nothing is removed because a cluster could not be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_network_is_a_partition() {
     keeps_then_follows(Mode::Hang).await;
 }
 
 /// A policy that cannot be read is still the one by which its service's objects were written.
+// Invariant: A policy that cannot be read stays in force.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_of_a_cluster_out_of_reach_stays_in_force() {
     let world = World::shared().await;

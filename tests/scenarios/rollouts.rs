@@ -61,6 +61,7 @@ async fn weighs(world: &World<'_>, cluster: usize, expected: &[(&str, u64)]) {
     .await;
 }
 
+// Invariant: A kind that is not served is known to be empty, and is found once it is served.
 #[tokio::test(flavor = "multi_thread")]
 async fn rollouts_come_after_their_definition_replace_a_deployment_and_change_their_strategy() {
     let clusters = own_clusters().await;

@@ -54,6 +54,7 @@ fn once(writes: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
     writes.into_iter().map(|write| (write, 1)).collect()
 }
 
+// Invariant: Copies of users' routes are written once per change, and outlive a restart without their origin.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_is_copied_once_per_change_and_never_touched_itself() {
     let world = World::shared().await;
@@ -119,6 +120,7 @@ async fn a_route_is_copied_once_per_change_and_never_touched_itself() {
     world.clusters[1].apply(vec![freed]).await;
 }
 
+// Invariant: Copies of users' routes are written once per change, and outlive a restart without their origin.
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_outlive_a_restart_without_their_origin_and_then_follow_it() {
     let world = World::shared().await;

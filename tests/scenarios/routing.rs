@@ -114,6 +114,9 @@ async fn a_dependency_proxy_leads_clients_to_the_proxy_while_it_stands() {
     .await;
 }
 
+// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
+// read.
+// Invariant: What an option made goes when the option is switched off.
 #[tokio::test(flavor = "multi_thread")]
 async fn routing_inside_clusters_that_is_switched_off_leaves_nothing_behind() {
     let world = World::shared().await;

@@ -27,6 +27,7 @@ async fn lists(world: &World<'_>, expected: &[String]) -> Value {
     .await
 }
 
+// Invariant: Only managed objects are changed or removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_sidecar_gets_our_hosts_and_keeps_its_own() {
     let world = World::shared().await;

@@ -41,6 +41,7 @@ async fn a_pair_is_written_in_order_once_and_then_nothing_is_sent() {
     assert_eq!(world.requests().len(), 2);
 }
 
+// Invariant: Each changed object is written once, and an idle fleet sees no write.
 #[tokio::test]
 async fn wishes_that_come_during_a_write_become_one() {
     let world = World::new();
@@ -57,6 +58,7 @@ async fn wishes_that_come_during_a_write_become_one() {
     assert_eq!(verbs, ["create", "create", "update", "update"], "contents 2 and 3 were never sent");
 }
 
+// Invariant: No proxy sees a state that neither the old nor the new policy means.
 #[tokio::test]
 async fn the_second_of_a_pair_waits_for_the_first_and_other_hosts_go_on() {
     let world = World::new();
@@ -106,6 +108,7 @@ async fn a_withdrawn_wish_is_never_written_and_its_note_goes() {
     world.until("no note", |world| world.notes().is_empty()).await;
 }
 
+// Invariant: After a conflict the unit is planned again; a write is never resent.
 #[tokio::test]
 async fn a_conflict_is_planned_again_and_never_resent() {
     let world = World::new();
@@ -166,6 +169,7 @@ async fn a_cluster_that_takes_no_writes_is_noted_once_and_only_where_it_can_be_r
     }
 }
 
+// Invariant: One bad thing harms only itself.
 #[tokio::test]
 async fn one_object_that_keeps_failing_does_not_stop_the_others() {
     let world = World::new();
@@ -207,6 +211,8 @@ async fn removals_come_settled_after_what_replaces_them_and_host_first() {
     );
 }
 
+// Invariant: Nothing is planned before the whole fleet was listed, written before its cluster is known, or removed
+// before all of the cluster is known.
 #[tokio::test]
 async fn nothing_is_written_before_the_cluster_is_known_nor_removed_before_all_is() {
     let world = World::new();
@@ -318,6 +324,7 @@ async fn read_only_and_dry_run_send_nothing_and_count_what_differs() {
     }
 }
 
+// Invariant: What operators suspend is neither written nor removed; `readOnly` is checked before every write.
 #[tokio::test]
 async fn what_is_suspended_stays_as_it_is_and_a_run_under_way_ends_at_once() {
     let world = World::new();
@@ -351,6 +358,7 @@ async fn what_is_suspended_stays_as_it_is_and_a_run_under_way_ends_at_once() {
     assert_eq!(world.requests().iter().filter(|request| request.contains(" b.")).count(), 1);
 }
 
+// Invariant: One bad thing harms only itself.
 #[tokio::test]
 async fn a_sick_cluster_slows_nobody_else() {
     let (sick, well) = (World::new(), World::new());

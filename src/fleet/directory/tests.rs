@@ -144,6 +144,7 @@ fn made_up_versions_follow_the_content_and_uids_do_not() {
     assert_ne!(first.1, second.1);
 }
 
+// Invariant: Nothing is removed because a cluster could not be read.
 #[test]
 fn an_empty_or_missing_directory_is_unknown_and_not_empty() {
     let fixture = fixture(&[("a.yaml", &node("a", "west"))]);

@@ -403,6 +403,7 @@ mod tests {
         }
     }
 
+    // Invariant: Traffic is split by the weights of the policy, from every cluster.
     #[test]
     fn weights_become_percent_that_sum_to_100() {
         assert_eq!(scaled(&[90, 10]), [90, 10]);
