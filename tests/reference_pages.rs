@@ -77,19 +77,33 @@ fn crd_files() -> impl Iterator<Item = (String, String)> {
 /// The reference page of notes, in Markdown.
 fn notes_page() -> String {
     let mut page = "\
-<!-- Generated from src/model/note.rs by tests/reference_pages.rs. Do not edit. -->
+<!-- Generated from src/model/note.rs and src/model/condition.rs by tests/reference_pages.rs. Do not edit. -->
 # Notes
 
 A note says what is wrong with one object, and what to do about it. It names the cluster, kind, namespace and name of the object
 that has to change, and it goes away by itself once that object is right. It never holds up anything else. The code is
 stable: it stands in log lines, in JSON views, and as the label `kind` of the metric that counts notes.
 
-| Code | What it means, and what happens instead | What to do |
-|---|---|---|
+An error is not in force, cannot be read or cannot be written until somebody acts; a warning has no effect, or another than it
+seems; an info may be meant so. The condition is what the note would be in the status of its object: type, status and reason.
+Tradewind writes no status yet.
+
+| Code | Severity | Condition | What it means, and what happens instead | What to do |
+|---|---|---|---|---|
 "
     .to_owned();
     for kind in NoteKind::ALL {
-        let cells = [format!("`{}`", kind.code()), kind.meaning().to_owned(), kind.remedy().to_owned()];
+        let mut severities: Vec<String> = kind.forms().iter().map(|kind| kind.severity().to_string()).collect();
+        severities.sort();
+        severities.dedup();
+        let conditions: Vec<String> = kind.forms().iter().map(|kind| kind.condition().to_string()).collect();
+        let cells = [
+            format!("`{}`", kind.code()),
+            severities.join(", "),
+            conditions.join("; "),
+            kind.meaning().to_owned(),
+            kind.remedy().to_owned(),
+        ];
         page += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     page

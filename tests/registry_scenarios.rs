@@ -35,7 +35,7 @@ use planning::{Objects, Picture, World, cluster, key, manifests};
 use tradewind::{
     config::{Settings, SidecarInjection, Sidecars, WithoutDependency},
     istio::Object,
-    model::{ClusterName, Kind, NoteKind, ObjectId, Observed, ServiceKey, WorkKey},
+    model::{ClusterName, DependencyFault, Kind, NoteKind, ObjectId, Observed, ServiceKey, WorkKey},
 };
 
 const REASON: &str = "connection refused";
@@ -228,8 +228,12 @@ fn addresses(objects: &Objects, name: &str, host: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Nobody runs what a Dependency names.
+const UNSERVED: NoteKind = NoteKind::DependencyQuestionable(DependencyFault::Destination);
+
+/// Whether there is a note of the same code.
 fn has_note(picture: &Picture, kind: NoteKind) -> bool {
-    picture.notes.iter().any(|note| note.kind == kind)
+    picture.notes.iter().any(|note| note.kind.code() == kind.code())
 }
 
 fn everything() -> Vec<Kind> {
@@ -409,7 +413,7 @@ fn a_cluster_that_leaves_takes_its_endpoints_along() {
     world.leave(&cluster("cluster-1"));
     world.settle();
     assert!(!world.registry.inputs().service(&key("payments", "stage")).unwrap().declared);
-    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(!has_note(&world.picture(), UNSERVED));
 }
 
 #[test]
@@ -546,12 +550,12 @@ fn a_dependency_on_nobody_is_told_without_any_other_event_and_no_longer_than_it_
     }
     assert!(world.registry.queue().changed().now_or_never().is_some(), "planning is woken");
     world.settle();
-    assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(has_note(&world.picture(), UNSERVED));
     delete(&mut world, "cluster-1", &text);
-    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(!has_note(&world.picture(), UNSERVED));
     apply(&mut world, "cluster-1", &text);
     apply(&mut world, "cluster-2", &runs("nowhere"));
-    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(!has_note(&world.picture(), UNSERVED));
 }
 
 #[test]
@@ -560,11 +564,11 @@ fn a_client_serves_no_dependency_until_a_workload_of_its_identity_comes_beside_i
     let job = workload("Job", "batches", "stage").replace("apps/v1", "batch/v1");
     apply(&mut world, "cluster-2", &job);
     apply(&mut world, "cluster-1", &dependency("reports", "batches"));
-    assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(has_note(&world.picture(), UNSERVED));
     apply(&mut world, "cluster-2", &runs("batches"));
-    assert!(!has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(!has_note(&world.picture(), UNSERVED));
     delete(&mut world, "cluster-2", &runs("batches"));
-    assert!(has_note(&world.picture(), NoteKind::DependencyQuestionable));
+    assert!(has_note(&world.picture(), UNSERVED));
 }
 
 // Invariant: An event marks the units that it can affect, and no others.

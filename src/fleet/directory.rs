@@ -21,7 +21,10 @@ use serde_json::{Value, json};
 use super::{observe::Observer, pruned_object::pruned};
 use crate::{
     manifest::{self, Broken, Crds, DocumentObject, Located, Mistyped, Typed, file},
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, Observed, ReadCause, ReadFailure},
+    model::{
+        ClusterName, DependencyFault, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, Observed, ReadCause,
+        ReadFailure,
+    },
     registry::{NoteSource, Registry},
 };
 
@@ -469,7 +472,7 @@ impl DirectoryProblem {
             let kind = match id.kind {
                 Kind::TradewindConfig => NoteKind::SuspensionQuestionable,
                 Kind::TrafficConfig => NoteKind::PolicyQuestionable,
-                _ => NoteKind::DependencyQuestionable,
+                _ => NoteKind::DependencyQuestionable(DependencyFault::Namespace),
             };
             return Note { kind, object: id.in_cluster(cluster), service: None, message: self.message.clone() };
         }

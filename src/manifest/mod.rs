@@ -19,7 +19,6 @@ pub(crate) mod words;
 
 use std::{cell::OnceCell, fmt};
 
-use serde::Serialize;
 use serde_json::Value;
 
 use self::lines::Lines;
@@ -29,26 +28,8 @@ pub(crate) use self::{
     stored::as_stored,
     text::{Broken, Document, documents},
 };
+pub use crate::model::Severity;
 use crate::model::{Kind, MalformedObject};
-
-/// How bad a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// An API server refuses it, or nobody can read it.
-    Error,
-    /// It is taken, and has no effect or another than it seems.
-    Warning,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        })
-    }
-}
 
 /// One thing that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]

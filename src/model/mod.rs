@@ -5,6 +5,7 @@
 
 mod adoption;
 mod alias;
+mod condition;
 mod folded;
 mod host;
 mod host_override;
@@ -30,6 +31,7 @@ mod work_key;
 
 pub use adoption::{Adoption, AdoptionStage};
 pub use alias::gateway_of_partition;
+pub use condition::{ConditionStatus, ConditionType, NoteCondition, Severity};
 pub use host::{Host, HostError, MAX_HOST_CHARS};
 pub use host_override::{HostOverride, Visibility, covers_suffix, wildcard_end};
 pub use istio_namespaces::IstioNamespaces;
@@ -40,7 +42,7 @@ pub use malformed::MalformedObject;
 pub(crate) use names::{AIR, listed_clusters, without_air};
 pub use names::{ClusterName, Environment, Identity, NameError, ServiceKey, cluster_domain};
 pub use nearest::{did_you_mean, nearest};
-pub use note::{Note, NoteKind};
+pub use note::{DependencyFault, Note, NoteKind};
 pub use now::Now;
 pub use object_path::{CopyOrigin, ObjectKind, ObjectPath, ObjectPathError};
 pub use observed::{

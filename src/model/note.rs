@@ -1,13 +1,13 @@
 //! Notes: what is wrong with one object, in words for its owner. A note never blocks anything else.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde::Serialize;
 
 use super::{ObjectPath, ServiceKey};
 
 /// One thing that its owner should know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Note {
     /// What sort of thing.
     pub kind: NoteKind,
@@ -20,43 +20,104 @@ pub struct Note {
     pub message: String,
 }
 
+/// Notes are listed by code, then by object.
+impl Ord for Note {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let of_code = self.kind.position().cmp(&other.kind.position());
+        of_code
+            .then_with(|| self.object.cmp(&other.object))
+            .then_with(|| self.service.cmp(&other.service))
+            .then_with(|| self.message.cmp(&other.message))
+            .then_with(|| self.kind.cmp(&other.kind))
+    }
+}
+
+impl PartialOrd for Note {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}. {}", self.kind.code(), self.object, self.message, self.kind.remedy())
     }
 }
 
+/// What is wrong with a Dependency or a DependencyProxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DependencyFault {
+    /// An entry of its own: it is on itself, on nothing, or on what cannot be an identity.
+    Entry,
+    /// Nobody runs a destination.
+    Destination,
+    /// Nobody runs the source, and something of almost the same name runs.
+    Source,
+    /// The proxy does not run, or is not published everywhere.
+    Proxy,
+    /// It is in a namespace where none is read.
+    Namespace,
+}
+
+impl DependencyFault {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Entry, Self::Destination, Self::Source, Self::Proxy, Self::Namespace];
+}
+
 macro_rules! note_kinds {
-    ($($(#[doc = $meaning:literal])+ $kind:ident, $code:literal, $remedy:literal;)+) => {
+    ($($(#[doc = $meaning:literal])+ $kind:ident $(($data:ty = $first:expr))?, $code:literal, $remedy:literal;)+) => {
         /// Every sort of note, with its code (stable; used in metrics) and its remedy.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum NoteKind {
-            $($(#[doc = $meaning])+ $kind,)+
+            $($(#[doc = $meaning])+ $kind $(($data))?,)+
+        }
+
+        /// The place of a code among all of them.
+        #[derive(PartialEq, Eq, PartialOrd, Ord)]
+        enum CodeOrder {
+            $($kind,)+
         }
 
         impl NoteKind {
-            /// All kinds, in the order of the reference page.
-            pub const ALL: &[Self] = &[$(Self::$kind),+];
+            fn position(self) -> CodeOrder {
+                match self { $(Self::$kind { .. } => CodeOrder::$kind,)+ }
+            }
+
+            /// One of each code, in the order of the reference page.
+            pub const ALL: &[Self] = &[$(Self::$kind $(($first))?),+];
 
             /// Stable code, used in metrics and JSON.
             #[must_use]
             pub fn code(self) -> &'static str {
-                match self { $(Self::$kind => $code,)+ }
+                match self { $(Self::$kind { .. } => $code,)+ }
             }
 
             /// What it means and what happens instead.
             #[must_use]
             pub fn meaning(self) -> &'static str {
-                match self { $(Self::$kind => concat!($($meaning),+).trim_ascii(),)+ }
+                match self { $(Self::$kind { .. } => concat!($($meaning),+).trim_ascii(),)+ }
             }
 
             /// What to do about it.
             #[must_use]
             pub fn remedy(self) -> &'static str {
-                match self { $(Self::$kind => $remedy,)+ }
+                match self { $(Self::$kind { .. } => $remedy,)+ }
             }
         }
     };
+}
+
+impl NoteKind {
+    /// The kinds of its code: itself, or one for each thing that it may be about.
+    #[must_use]
+    pub fn forms(self) -> Vec<Self> {
+        match self {
+            Self::DependencyQuestionable(_) => {
+                DependencyFault::ALL.iter().copied().map(Self::DependencyQuestionable).collect()
+            }
+            kind => vec![kind],
+        }
+    }
 }
 
 note_kinds! {
@@ -137,7 +198,7 @@ note_kinds! {
     /// The policy of a service cannot be read since the restart; its objects are kept as they are.
     PolicyUnreadable, "policy-unreadable", "Restore the policy's cluster, or remove the cluster from the fleet.";
     /// A Dependency is on itself, on nothing, or on an identity that nobody runs; its source is almost the name of a workload that runs; or it is in a namespace where none is read.
-    DependencyQuestionable, "dependency-questionable", "Correct the Dependency, or deploy what it names.";
+    DependencyQuestionable(DependencyFault = DependencyFault::Entry), "dependency-questionable", "Correct the Dependency, or deploy what it names.";
     /// A VirtualService or DestinationRule of a user is not copied into the other clusters, although it is for a published host or asks for it.
     RouteNotCopied, "route-not-copied", "See the message, or mark it with the label tradewind.io/propagate: \"false\".";
     /// Another VirtualService or DestinationRule for the same host is copied into the other clusters.

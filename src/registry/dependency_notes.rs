@@ -3,7 +3,7 @@
 //! Decides nothing: a client or a service may be declared before it is deployed.
 
 use super::{HintBudget, Registry, absence, dependencies::similar_source, last_known, notes::NoteSource, queries};
-use crate::model::{ClusterName, Identity, Note, NoteKind, ObjectId};
+use crate::model::{ClusterName, DependencyFault, Identity, Note, NoteKind, ObjectId};
 
 /// A note about the source of a Dependency that no cluster runs, where one of almost the same name runs. Without such a
 /// name there is nothing to say: a client may be declared before it is deployed.
@@ -21,7 +21,7 @@ fn review_source(
     }
     let similar = similar_source(&source, running)?;
     Some(Note {
-        kind: NoteKind::DependencyQuestionable,
+        kind: NoteKind::DependencyQuestionable(DependencyFault::Source),
         object: of.1.in_cluster(&of.0),
         service: None,
         message: format!(
@@ -38,7 +38,11 @@ pub(super) fn review_dependencies(registry: &Registry) {
         return;
     }
     let unread = absence::unread_clusters(registry);
-    let kind = if unread.is_none() { NoteKind::DependencyQuestionable } else { NoteKind::WorkloadsUnknown };
+    let kind = if unread.is_none() {
+        NoteKind::DependencyQuestionable(DependencyFault::Destination)
+    } else {
+        NoteKind::WorkloadsUnknown
+    };
     let running: Vec<Identity> = registry.index.running.keys().into_iter().collect();
     let mut hints = HintBudget::default();
     for of in unreviewed {

@@ -10,7 +10,9 @@ use std::{
 };
 
 use super::{NoteSource, Queries, Registry, absence, dependency_notes::runs_nowhere, queries};
-use crate::model::{ClusterName, Environment, Identity, Kind, Note, NoteKind, ServiceKey, did_you_mean, nearest};
+use crate::model::{
+    ClusterName, DependencyFault, Environment, Identity, Kind, Note, NoteKind, ServiceKey, did_you_mean, nearest,
+};
 
 /// Notes that get a hint each time all are read, or in one pass of planning: to compare a name with those of ten thousand
 /// services takes milliseconds.
@@ -37,7 +39,7 @@ impl Registry {
     pub fn put_notes(&self, source: NoteSource, notes: Vec<Note>, budget: &mut HintBudget) {
         self.notes.put_explained(source, notes, |note| {
             // A search that finds nothing takes as long as one that does.
-            if [NoteKind::PolicyUnmatched, NoteKind::DependencyQuestionable].contains(&note.kind) {
+            if matches!(note.kind, NoteKind::PolicyUnmatched | NoteKind::DependencyQuestionable(_)) {
                 budget.0 = budget.0.checked_sub(1)?;
             }
             let hint = hint(self, note)?;
@@ -69,7 +71,7 @@ fn hint(registry: &Registry, note: &Note) -> Option<String> {
             let named = named.or_else(|| nearest_identity(registry, &key.identity));
             named.or_else(|| is_at_home.then(|| running_in_namespace(registry, note)).flatten())
         }
-        NoteKind::DependencyQuestionable | NoteKind::WorkloadsUnknown => {
+        NoteKind::DependencyQuestionable(DependencyFault::Destination) | NoteKind::WorkloadsUnknown => {
             let unread = absence::unread_clusters(registry);
             let dependencies = registry.dependencies.read();
             let named = dependencies.all().find(|((cluster, id), _)| id.in_cluster(cluster) == note.object)?;

@@ -13,7 +13,7 @@ use super::{
     status::KindState,
     writing,
 };
-use crate::model::{ClusterName, Kind, NoteKind, ObjectId, Observed, Workload};
+use crate::model::{ClusterName, DependencyFault, Kind, NoteKind, ObjectId, Observed, Workload};
 
 impl Registry {
     /// An object was added or changed.
@@ -99,13 +99,25 @@ fn put(registry: &Registry, cluster: &ClusterName, id: &ObjectId, object: Observ
         }
         Observed::Dependency(declared) => {
             let (counted, problems) = dependencies::read(&declared);
-            notes::note_object(registry, cluster, id, NoteKind::DependencyQuestionable, problems);
+            notes::note_object(
+                registry,
+                cluster,
+                id,
+                NoteKind::DependencyQuestionable(DependencyFault::Entry),
+                problems,
+            );
             dependencies::set_dependency(registry, cluster, id, counted);
             Effects::default()
         }
         Observed::DependencyProxy(configured) => {
             let (counted, problems) = dependency_proxies::read(&configured, settings);
-            notes::note_object(registry, cluster, id, NoteKind::DependencyQuestionable, problems);
+            notes::note_object(
+                registry,
+                cluster,
+                id,
+                NoteKind::DependencyQuestionable(DependencyFault::Entry),
+                problems,
+            );
             dependency_proxies::set_proxy(registry, cluster, id, counted);
             Effects::default()
         }

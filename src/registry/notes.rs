@@ -125,12 +125,12 @@ impl NoteBook {
         all.into_iter().collect()
     }
 
-    /// Number of notes of each kind.
+    /// Number of notes of each code.
     #[must_use]
-    pub fn counts(&self) -> BTreeMap<NoteKind, usize> {
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for note in self.all() {
-            *counts.entry(note.kind).or_default() += 1;
+            *counts.entry(note.kind.code()).or_default() += 1;
         }
         counts
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{Propagate, Settings},
     istio::IN_CLUSTER_SUFFIX,
-    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey},
+    model::{ClusterName, DependencyFault, Host, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey},
     plan::input::{Proxied, RoutingInputs, RuledNamespace},
 };
 
@@ -94,7 +94,7 @@ pub(super) fn missing_proxy(registry: &Registry, key: &ServiceKey, inputs: &Rout
     }
     let (kind, message) = match absence::unread_clusters(registry) {
         None => (
-            NoteKind::DependencyQuestionable,
+            NoteKind::DependencyQuestionable(DependencyFault::Proxy),
             format!("no cluster offers the proxy {key}; its hosts count as soon as one does"),
         ),
         Some(clusters) => (

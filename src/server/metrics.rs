@@ -182,7 +182,8 @@ impl Collector for RegistryCollector {
             })
         });
         let counts = self.registry.notes().counts();
-        let notes = NoteKind::ALL.iter().map(|kind| (vec![kind.code()], counts.get(kind).copied().unwrap_or_default()));
+        let notes =
+            NoteKind::ALL.iter().map(|kind| (vec![kind.code()], counts.get(kind.code()).copied().unwrap_or_default()));
         [
             count(&CLUSTERS, clusters.len()),
             family(&SYNC_STATE, states),

@@ -186,13 +186,16 @@ fn a_destination_that_may_run_in_a_cluster_that_was_never_read_is_not_the_depend
     assert_eq!(of_dependency(&world), []);
     world.registry.deregister(&east);
     world.settle();
-    assert_eq!(of_dependency(&world)[0].0, NoteKind::DependencyQuestionable);
+    assert_eq!(of_dependency(&world)[0].0, NoteKind::DependencyQuestionable(DependencyFault::Destination));
     world.registry.register(&east);
     world.settle();
     assert_eq!(of_dependency(&world)[0].0, NoteKind::WorkloadsUnknown);
     // A slip in the name keeps its hint, whether or not all is known.
     let typo = with(payments(), "cluster-2", &dependency("payments", "order"));
-    for (cut_off, kind) in [("", NoteKind::DependencyQuestionable), ("cluster-3", NoteKind::WorkloadsUnknown)] {
+    for (cut_off, kind) in [
+        ("", NoteKind::DependencyQuestionable(DependencyFault::Destination)),
+        ("cluster-3", NoteKind::WorkloadsUnknown),
+    ] {
         let world = started(&Settings::default(), &typo, cut_off, &everything());
         let notes = world.registry.queries().notes_with_hints();
         let note = notes.iter().find(|note| note.object.kind == Kind::Dependency).unwrap();
@@ -224,7 +227,9 @@ fn clients_and_proxies_that_may_run_in_a_cluster_that_was_never_read_are_not_mis
         assert_eq!(of(&world, "RoutingPolicy"), kind, "{cut_off}");
     }
     let fleet = with(payments(), "cluster-1", &routing::proxy("payments", "relay"));
-    for (cut_off, kind) in [("cluster-3", NoteKind::WorkloadsUnknown), ("", NoteKind::DependencyQuestionable)] {
+    for (cut_off, kind) in
+        [("cluster-3", NoteKind::WorkloadsUnknown), ("", NoteKind::DependencyQuestionable(DependencyFault::Proxy))]
+    {
         let world = started(&Settings::default(), &fleet, cut_off, &[Kind::Deployment]);
         assert_eq!(of(&world, "DependencyProxy"), Some(kind), "{cut_off}");
     }

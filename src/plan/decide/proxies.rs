@@ -9,7 +9,7 @@ use super::{
     visibility,
 };
 use crate::{
-    model::{Host, Note, NoteKind},
+    model::{DependencyFault, Host, Note, NoteKind},
     plan::input::{Proxied, Target},
 };
 
@@ -27,7 +27,12 @@ pub(super) fn add(context: &Context<'_>, decision: &mut ServiceDecision) {
                 "the proxy's host {proxy} is not published in {}; there its hosts lead nowhere",
                 unreached.join(", ")
             );
-            decision.notes.push(note(context, proxied, NoteKind::DependencyQuestionable, message));
+            decision.notes.push(note(
+                context,
+                proxied,
+                NoteKind::DependencyQuestionable(DependencyFault::Proxy),
+                message,
+            ));
         }
     }
 }
