@@ -56,7 +56,7 @@ pub(super) fn keys_absent_from(registry: &Registry, cluster: &ClusterName) -> BT
     let left_out = {
         let state = registry.fleet.get(cluster).filter(|state| state.freshness.watches(Kind::Service));
         let Some(state) = state else { return BTreeSet::new() };
-        state.coverage().has_read_workloads().then(|| state.workloads.keys_left_out())
+        state.coverage().has_read_workloads().then(|| state.workloads.left_out().keys())
     };
     left_out.unwrap_or_else(|| registry.index.named.keys())
 }

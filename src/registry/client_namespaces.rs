@@ -36,15 +36,7 @@ impl Inputs<'_> {
             self.registry.fleet.get(of).map(|state| state.workloads.identities().in_namespace(namespace))
         };
         let clients: BTreeSet<Identity> = read_in.iter().filter_map(identities).flatten().collect();
-        let (destinations, mut hosts): (BTreeSet<Identity>, BTreeSet<Host>) = {
-            let dependencies = self.registry.dependencies.read();
-            let destinations: BTreeSet<_> =
-                clients.iter().flat_map(|client| dependencies.destinations_of(client)).collect();
-            // A route for a host that the Sidecar leaves out never reaches the client's proxy.
-            let proxied = destinations.iter().flat_map(|destination| dependencies.proxies.hosts_before(destination));
-            let proxied = proxied.cloned().collect();
-            (destinations, proxied)
-        };
+        let (destinations, mut hosts) = called_by(self.registry, &clients);
         let keys: Vec<ServiceKey> =
             destinations.iter().flat_map(|identity| queries::keys_of(self.registry, identity)).collect();
         let (of_services, further_ports) = published_hosts(self.registry, &keys);
@@ -68,6 +60,17 @@ impl Inputs<'_> {
             local_services: local_services.into_iter().collect(),
         })
     }
+}
+
+/// What some identities call, and the hosts of the proxies of these: a route for a host that the Sidecar leaves out never
+/// reaches the client's proxy.
+fn called_by(registry: &Registry, clients: &BTreeSet<Identity>) -> (BTreeSet<Identity>, BTreeSet<Host>) {
+    let dependencies = registry.dependencies.read();
+    let destinations: BTreeSet<Identity> =
+        clients.iter().flat_map(|client| dependencies.destinations_of(client)).collect();
+    let proxied = destinations.iter().flat_map(|destination| dependencies.proxies.hosts_before(destination));
+    let hosts = proxied.cloned().collect();
+    (destinations, hosts)
 }
 
 /// The hosts of some services; and those with further ports, where these matter, with them.

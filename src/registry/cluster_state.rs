@@ -242,7 +242,7 @@ impl ClusterState {
     pub(super) fn put_route(&mut self, route: Route) -> Effects {
         let (id, mut effects) = (route.id.clone(), Effects::default());
         if self.user_routes.put(route, &mut effects) {
-            effects.services.extend(self.workloads.split_by(&id));
+            effects.services.extend(self.workloads.rollouts().split_by(&id));
         }
         effects
     }
@@ -250,7 +250,7 @@ impl ClusterState {
     pub(super) fn remove_route(&mut self, id: &ObjectId) -> Effects {
         let mut effects = Effects::default();
         if self.user_routes.remove(id, &mut effects) {
-            effects.services.extend(self.workloads.split_by(id));
+            effects.services.extend(self.workloads.rollouts().split_by(id));
         }
         effects
     }
@@ -311,17 +311,6 @@ impl ClusterState {
         pods
     }
 
-    /// Whether a Rollout of the cluster names the VirtualService as the one with its weights: then it is Argo's, and no
-    /// user's route (Admiral, docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
-    pub(super) fn is_rollout_route(&self, id: &ObjectId) -> bool {
-        self.workloads.references().of_route(id).next().is_some()
-    }
-
-    /// The Rollouts that take their pod template from a Deployment.
-    pub(super) fn rollouts_with_template(&self) -> BTreeSet<ObjectId> {
-        self.workloads.references().with_template()
-    }
-
     /// Why a service that the cluster may run makes no endpoint there.
     pub(super) fn why_absent(&self, key: &ServiceKey) -> Option<AbsenceReason> {
         if self.freshness.is_loading() {
@@ -333,7 +322,7 @@ impl ClusterState {
         if let Some(workload) = self.workloads.of(key).map(|workload| &workload.id).min() {
             return Some(AbsenceReason::NoEndpoint(workload.clone()));
         }
-        let left_out = self.workloads.left_out_of(key).filter(|(_, why)| self.coverage().is_certain(*why));
+        let left_out = self.workloads.left_out().of(key).filter(|(_, why)| self.coverage().is_certain(*why));
         left_out.map(|(id, _)| id).min().cloned().map(AbsenceReason::LeftOut)
     }
 }

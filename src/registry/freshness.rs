@@ -85,11 +85,12 @@ pub(super) fn set_kind(registry: &Registry, cluster: &ClusterName, kind: Kind, n
     reads::note_reads(registry, cluster);
     topology_notes::note_topology(registry, cluster);
     if changed && kind == Kind::Deployment {
-        let rollouts = registry.fleet.get(cluster).map(|state| state.rollouts_with_template()).unwrap_or_default();
+        let rollouts =
+            registry.fleet.get(cluster).map(|state| state.workloads.rollouts().with_template()).unwrap_or_default();
         rollouts.iter().for_each(|rollout| notes::note_workload(registry, cluster, rollout));
     }
     if changed && kind == Kind::Namespace {
-        let without = registry.fleet.get(cluster).map(|state| state.workloads.without_sidecar()).unwrap_or_default();
+        let without = registry.fleet.get(cluster).map(|state| state.workloads.left_out().ids()).unwrap_or_default();
         without.iter().for_each(|workload| notes::note_workload(registry, cluster, workload));
     }
     startup::try_start(registry);

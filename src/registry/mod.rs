@@ -192,7 +192,7 @@ impl Registry {
     pub fn deregister(&self, cluster: &ClusterName) {
         let planes = self.control_planes.of(cluster);
         let Some(state) = self.fleet.remove(cluster) else { return };
-        self.forget_declarations(cluster);
+        forget_declarations(self, cluster);
         self.hosts.lock().forget_cluster(cluster);
         self.last_known.forget(cluster);
         self.set_istio_namespace(cluster, None);
@@ -200,7 +200,7 @@ impl Registry {
         self.reads.forget(cluster);
         networks::note_networks(self);
         control_planes::refresh(self, cluster);
-        let services = self.forget_in_indexes(cluster, &state);
+        let services = forget_in_indexes(self, cluster, &state);
         startup::try_start(self);
         let trigger = Trigger::Cluster(cluster.clone());
         dirty::mark_everything(self, &trigger);
@@ -208,30 +208,6 @@ impl Registry {
         dirty::mark_for(self, services.into_iter().map(WorkKey::Service).chain(hosts), &trigger);
         let sidecars = control_planes::sidecars_at(self, &planes, state.workloads.client_namespaces());
         dirty::mark_for(self, sidecars, &trigger);
-    }
-
-    /// Forgets what a cluster declares for the whole fleet.
-    fn forget_declarations(&self, cluster: &ClusterName) {
-        let declared = self.dependencies.read().of_cluster(cluster);
-        declared.iter().for_each(|id| dependencies::set_dependency(self, cluster, id, None));
-        let configs = self.operations.ids(cluster);
-        configs.iter().for_each(|id| operations::set_operations(self, cluster, id, None));
-        let proxies = self.dependencies.read().proxies.of_cluster(cluster);
-        proxies.iter().for_each(|id| dependency_proxies::set_proxy(self, cluster, id, None));
-    }
-
-    /// Takes a cluster that left out of the indexes; answers the services that were found there.
-    fn forget_in_indexes(&self, cluster: &ClusterName, state: &ClusterState) -> BTreeSet<ServiceKey> {
-        let found = state.workloads.service_keys().chain(state.outputs.keys()).chain(state.policies.keys());
-        let found: BTreeSet<ServiceKey> = found.cloned().collect();
-        for key in &found {
-            self.index.refresh_service(&self.fleet, key, cluster);
-            self.index.refresh_policies(&self.fleet, key, cluster);
-        }
-        for identity in state.workloads.identities().all() {
-            self.index.refresh_identity(&self.fleet, &identity, cluster);
-        }
-        found
     }
 
     /// Every cluster has been registered once.
@@ -249,4 +225,28 @@ impl Registry {
     pub fn mark(&self, units: impl IntoIterator<Item = WorkKey>) {
         dirty::mark_for(self, units, &Trigger::Retry);
     }
+}
+
+/// Forgets what a cluster declares for the whole fleet.
+fn forget_declarations(registry: &Registry, cluster: &ClusterName) {
+    let declared = registry.dependencies.read().of_cluster(cluster);
+    declared.iter().for_each(|id| dependencies::set_dependency(registry, cluster, id, None));
+    let configs = registry.operations.ids(cluster);
+    configs.iter().for_each(|id| operations::set_operations(registry, cluster, id, None));
+    let proxies = registry.dependencies.read().proxies.of_cluster(cluster);
+    proxies.iter().for_each(|id| dependency_proxies::set_proxy(registry, cluster, id, None));
+}
+
+/// Takes a cluster that left out of the indexes; answers the services that were found there.
+fn forget_in_indexes(registry: &Registry, cluster: &ClusterName, state: &ClusterState) -> BTreeSet<ServiceKey> {
+    let found = state.workloads.service_keys().chain(state.outputs.keys()).chain(state.policies.keys());
+    let found: BTreeSet<ServiceKey> = found.cloned().collect();
+    for key in &found {
+        registry.index.refresh_service(&registry.fleet, key, cluster);
+        registry.index.refresh_policies(&registry.fleet, key, cluster);
+    }
+    for identity in state.workloads.identities().all() {
+        registry.index.refresh_identity(&registry.fleet, &identity, cluster);
+    }
+    found
 }

@@ -50,7 +50,7 @@ impl Inputs<'_> {
             routes.extend(state.user_routes.routes().of(host).into_iter().map(|route| HostRoute {
                 cluster: state.name().clone(),
                 domain: state.domain(),
-                of_rollout: state.is_rollout_route(&route.id),
+                of_rollout: state.workloads.rollouts().own_route(&route.id),
                 route,
             }));
             copies.extend(state.outputs.copies_of(host));

@@ -129,7 +129,7 @@ impl OutputQueries<'_> {
     /// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
     #[must_use]
     pub fn is_rollout_route(&self, cluster: &ClusterName, id: &ObjectId) -> bool {
-        self.registry.fleet.get(cluster).is_some_and(|state| state.is_rollout_route(id))
+        self.registry.fleet.get(cluster).is_some_and(|state| state.workloads.rollouts().own_route(id))
     }
 
     /// Whether the written objects of a cluster are known, so that differences can be found.

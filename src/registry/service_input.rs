@@ -50,9 +50,8 @@ impl Inputs<'_> {
         let routing_policies = policy_match::naming(registry, &named);
         let targets = targets::targets(registry, key, &running.sources, &written_in, &dependents);
         let targets = control_planes::at_control_planes(registry, key, targets, &written_in);
-        let has_routing_policies = !routing_policies.is_empty();
-        let mut routing =
-            routing_inputs::routing_inputs(registry, key, &names.plain, &written_in, has_routing_policies);
+        let has_policies = !routing_policies.is_empty();
+        let mut routing = routing_inputs::routing_inputs(registry, key, &names.plain, &written_in, has_policies);
         routing.kept.extend(control_planes::kept_at_control_planes(registry, key, &targets));
         if running.sources.is_empty() {
             notes.extend(routing_inputs::missing_proxy(registry, key, &routing));

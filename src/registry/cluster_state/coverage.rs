@@ -76,13 +76,13 @@ impl Coverage<'_> {
 
     /// Whether a workload of the service may have a sidecar because of its namespace, which is not known.
     pub(in crate::registry) fn doubts_sidecars_of(self, key: &ServiceKey) -> bool {
-        self.doubts_sidecars() && self.0.workloads.left_out_of(key).any(|(_, why)| why.depends_on_namespace())
+        self.doubts_sidecars() && self.0.workloads.left_out().of(key).any(|(_, why)| why.depends_on_namespace())
     }
 
     /// Whether what is known of the Rollouts of a service may not be all that there is.
     pub(in crate::registry) fn doubts_rollouts_of(self, key: &ServiceKey) -> bool {
-        let no_template = || !self.knows(Kind::Deployment) && self.0.workloads.references().any_with_template();
-        let no_weights = || !self.knows(Kind::VirtualService) && self.0.workloads.splits_by_routes(key);
+        let no_template = || !self.knows(Kind::Deployment) && self.0.workloads.rollouts().any_with_template();
+        let no_weights = || !self.knows(Kind::VirtualService) && self.0.workloads.rollouts().name_routes_for(key);
         !self.knows(Kind::Rollout) || no_template() || no_weights()
     }
 

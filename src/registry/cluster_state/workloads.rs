@@ -329,12 +329,6 @@ impl Workloads {
         is_available(workload) || self.template_holder(workload).is_some_and(|holder| is_available(&holder.workload))
     }
 
-    /// Whether some Rollout of a service names a VirtualService with its weights.
-    pub(super) fn splits_by_routes(&self, key: &ServiceKey) -> bool {
-        let mut rollouts = self.of(key).filter_map(|workload| workload.rollout.as_ref());
-        rollouts.any(|rollout| !rollout.routes().is_empty())
-    }
-
     // ---- services, namespaces and identities ----
 
     pub(in crate::registry) fn service_keys(&self) -> impl Iterator<Item = &ServiceKey> {
@@ -392,14 +386,9 @@ impl Workloads {
         records.filter(is_selected).filter_map(|record| record.service().cloned()).collect()
     }
 
-    pub(super) fn references(&self) -> &RolloutReferences {
-        &self.references
-    }
-
-    /// The services of the Rollouts that name the VirtualService as one with their weights.
-    pub(super) fn split_by(&self, route: &ObjectId) -> BTreeSet<ServiceKey> {
-        let rollouts = self.references.of_route(route);
-        rollouts.filter_map(|rollout| self.records.get(rollout)?.service().cloned()).collect()
+    /// The Rollouts, by what they refer to.
+    pub(in crate::registry) fn rollouts(&self) -> Rollouts<'_> {
+        Rollouts(self)
     }
 
     // ---- those without a sidecar ----
@@ -409,24 +398,9 @@ impl Workloads {
         self.undecided + self.clients.undecided()
     }
 
-    /// The workloads of a service that have no sidecar, and why, in no order.
-    pub(super) fn left_out_of(&self, key: &ServiceKey) -> impl Iterator<Item = (&ObjectId, LeftOut)> {
-        self.records.values().filter_map(move |record| match &record.classified {
-            Classified::LeftOut { why, key: Some(of) } if of == key => Some((&record.workload.id, *why)),
-            _ => None,
-        })
-    }
-
-    /// The services that workloads without a sidecar name.
-    pub(in crate::registry) fn keys_left_out(&self) -> BTreeSet<ServiceKey> {
-        self.records.values().filter_map(|record| record.classified.left_out().cloned()).collect()
-    }
-
-    /// The workloads and clients that have no sidecar.
-    pub(in crate::registry) fn without_sidecar(&self) -> Vec<ObjectId> {
-        let is_left_out = |record: &&Record| matches!(record.classified, Classified::LeftOut { .. });
-        let workloads = self.records.values().filter(is_left_out).map(|record| record.workload.id.clone());
-        workloads.chain(self.clients.left_out()).collect()
+    /// The workloads that have no sidecar.
+    pub(in crate::registry) fn left_out(&self) -> LeftOutWorkloads<'_> {
+        LeftOutWorkloads(self)
     }
 
     fn is_noted(&self, id: &ObjectId) -> bool {
@@ -445,6 +419,65 @@ impl Workloads {
             Classified::LeftOut { why, .. } => Doubt::LeftOut(*why),
             Classified::Service(_) | Classified::Ignored => Doubt::Counts(&record.workload),
         })
+    }
+}
+
+/// The Rollouts of one cluster, by what they refer to.
+pub(in crate::registry) struct Rollouts<'a>(&'a Workloads);
+
+impl Rollouts<'_> {
+    /// Whether some Rollout of a service names a VirtualService with its weights.
+    pub(super) fn name_routes_for(&self, key: &ServiceKey) -> bool {
+        let mut rollouts = self.0.of(key).filter_map(|workload| workload.rollout.as_ref());
+        rollouts.any(|rollout| !rollout.routes().is_empty())
+    }
+
+    /// The services of the Rollouts that name the VirtualService as one with their weights.
+    pub(super) fn split_by(&self, route: &ObjectId) -> BTreeSet<ServiceKey> {
+        let rollouts = self.0.references.of_route(route);
+        rollouts.filter_map(|rollout| self.0.records.get(rollout)?.service().cloned()).collect()
+    }
+
+    /// Whether a Rollout names the VirtualService as the one with its weights: then it is Argo's, and no user's route (Admiral,
+    /// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
+    pub(in crate::registry) fn own_route(&self, id: &ObjectId) -> bool {
+        self.0.references.of_route(id).next().is_some()
+    }
+
+    /// Those that take their pod template from a Deployment.
+    pub(in crate::registry) fn with_template(&self) -> BTreeSet<ObjectId> {
+        self.0.references.with_template()
+    }
+
+    /// Whether any takes its pod template from a Deployment.
+    pub(super) fn any_with_template(&self) -> bool {
+        self.0.references.any_with_template()
+    }
+}
+
+/// The workloads of one cluster that have no sidecar.
+#[derive(Clone, Copy)]
+pub(in crate::registry) struct LeftOutWorkloads<'a>(&'a Workloads);
+
+impl<'a> LeftOutWorkloads<'a> {
+    /// Those of a service, and why, in no order.
+    pub(super) fn of(self, key: &ServiceKey) -> impl Iterator<Item = (&'a ObjectId, LeftOut)> {
+        self.0.records.values().filter_map(move |record| match &record.classified {
+            Classified::LeftOut { why, key: Some(of) } if of == key => Some((&record.workload.id, *why)),
+            _ => None,
+        })
+    }
+
+    /// The services that they name.
+    pub(in crate::registry) fn keys(&self) -> BTreeSet<ServiceKey> {
+        self.0.records.values().filter_map(|record| record.classified.left_out().cloned()).collect()
+    }
+
+    /// Their ids, and those of clients without a sidecar.
+    pub(in crate::registry) fn ids(&self) -> Vec<ObjectId> {
+        let is_left_out = |record: &&Record| matches!(record.classified, Classified::LeftOut { .. });
+        let workloads = self.0.records.values().filter(is_left_out).map(|record| record.workload.id.clone());
+        workloads.chain(self.0.clients.left_out()).collect()
     }
 }
 
@@ -577,8 +610,8 @@ mod tests {
         let effects = put(&mut workloads, workload(Kind::Deployment, "one", "pay", false));
         assert!(!workloads.runs(&key("pay")) && workloads.undecided() == 1);
         assert_eq!(effects.services, [key("pay")].into(), "a policy for it is told so");
-        assert_eq!(workloads.left_out_of(&key("pay")).count(), 1);
-        assert_eq!(workloads.keys_left_out(), [key("pay")].into());
+        assert_eq!(workloads.left_out().of(&key("pay")).count(), 1);
+        assert_eq!(workloads.left_out().keys(), [key("pay")].into());
         let mut injected = crate::model::Namespace::new("shop");
         injected.mesh_labels.insert("istio-injection".into(), "enabled".into());
         let now = Some(NamespaceMarks::of("shop", Some(&injected)));
