@@ -11,7 +11,7 @@
 //! In every cluster that runs a service Admiral also writes a VirtualService and a DestinationRule for routes inside the
 //! cluster, whatever its flags. They are there where a case is about them (`in-cluster/*`, `slow-start/*`), and nowhere else.
 //!
-//! From all of them a table in `docs/compatibility.md` is generated (`UPDATE_GOLDEN=1 cargo test --test differential`).
+//! From all of them a table in `docs/differences.md` is generated (`UPDATE_GOLDEN=1 cargo test --test differential`).
 
 mod golden_case;
 mod planning;
@@ -31,7 +31,7 @@ use serde_json::Value;
 
 /// Fewer cases than this would mean that they are not found.
 const MIN_CASES: usize = 150;
-const PAGE: &str = "docs/compatibility.md";
+const PAGE: &str = "docs/differences.md";
 const BEGIN: &str = "<!-- generated: cases, by tests/differential.rs. Do not edit. -->";
 const END: &str = "<!-- generated: end -->";
 
