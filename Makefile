@@ -13,11 +13,11 @@ build: ## The release binary, target/release/tradewind
 demo: ## The payments story on an embedded sample fleet
 	$(CARGO) run --locked -- demo
 
-test: parts ## Every test, on real kube-apiservers too
-	$(CARGO) test --locked
+test: ## Every test, in three stages: without a cluster, on real API servers, in the mesh lab
+	CARGO="$(CARGO)" .ci/test
 
-test-fast: ## The inner loop: unit, golden and property tests
-	$(CARGO) test --locked --lib --test golden --test differential --test properties --test registry_scenarios --test ownership --test rollouts --test rest --test cli --test house_rules --test reference_pages
+test-fast: ## The inner loop: the first stage alone
+	CARGO="$(CARGO)" .ci/test fast
 
 lab: parts ## Four clusters, real istiods, Envoys and requests: prints what was counted
 	$(CARGO) test --locked --test lab

@@ -106,7 +106,7 @@ impl Compared {
     }
 
     fn compare(&self) -> Result<Vec<Difference>, String> {
-        let admiral = Notation::of("admiral").parse(self.case.admiral.as_deref().unwrap_or_default())?;
+        let admiral = Notation::admiral().parse(self.case.admiral.as_deref().unwrap_or_default())?;
         let mut world = Fleet::load(&self.case)?.world();
         world.settle();
         let planned = world.picture().objects;

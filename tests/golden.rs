@@ -112,7 +112,7 @@ fn in_short(picture: &Picture) -> Result<String, String> {
     if !decided.is_empty() {
         return Err(format!("decided, but no ServiceEntry has it: {decided:?}"));
     }
-    let notation = Notation::of("tradewind");
+    let notation = Notation::tradewind();
     let short: Vec<Planned<'_>> =
         planned.iter().map(|(cluster, object, decided)| Planned { cluster, object: object.clone(), decided }).collect();
     let text = notation.render(&short);
@@ -249,7 +249,7 @@ fn field_names(path: &str, value: &Value, into: &mut BTreeSet<String>) {
 
 /// Objects unlike all that are planned today come through the notation unchanged.
 fn the_notation_keeps_what_nobody_foresaw() -> Result<(), String> {
-    let notation = Notation::of("tradewind");
+    let notation = Notation::tradewind();
     let entry = json!({
         "apiVersion": "networking.istio.io/v9", "kind": "ServiceEntry", "status": {"conditions": []},
         "metadata": {"name": "a.global-se", "namespace": "x", "generation": 7, "labels": {}, "annotations": {"": "", "a.b/c": "true"}},

@@ -187,7 +187,7 @@ impl Case {
     pub fn objects(&self) -> Result<BTreeMap<String, Vec<Value>>, String> {
         let (_, sections) = sections(&self.generated);
         let planned = sections.into_iter().find_map(|(name, text)| (name == PLANNED).then_some(text));
-        let parsed = Notation::of("tradewind").parse(planned.unwrap_or_default());
+        let parsed = Notation::tradewind().parse(planned.unwrap_or_default());
         let mut objects = BTreeMap::<String, Vec<Value>>::new();
         for (cluster, object) in parsed.map_err(|why| format!("{}: {why}", self.name))? {
             objects.entry(cluster).or_default().push(object);

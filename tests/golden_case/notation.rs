@@ -30,12 +30,13 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
+    sync::LazyLock,
 };
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use table::{endpoints, table};
-use yaml::write_value;
+use yaml::{read_value, write_value};
 
 use crate::planning::DecidedEndpoint;
 
@@ -50,9 +51,18 @@ const SHORT_METADATA: [&str; 2] = ["labels", "annotations"];
 /// Keys with which a path begins that is not in the spec.
 const TOP: [&str; 6] = ["apiVersion", "kind", "metadata", "spec", "labels", "annotations"];
 /// The defaults by which objects are shortened.
+#[derive(Deserialize)]
+#[serde(transparent)]
 pub struct Notation {
     layers: Vec<Layer>,
 }
+
+/// Those who write, each with defaults.
+static WRITERS: LazyLock<BTreeMap<String, Notation>> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/defaults.yaml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+});
 
 /// Fields of all objects whose kind and name fit.
 #[derive(Deserialize)]
@@ -69,6 +79,13 @@ pub struct Planned<'a> {
     pub cluster: &'a str,
     pub object: Value,
     pub decided: &'a [DecidedEndpoint],
+}
+
+/// What need not be written of an object.
+struct Defaults {
+    object: Value,
+    /// Of each endpoint.
+    endpoint: Value,
 }
 
 /// What a block is about.
@@ -90,17 +107,18 @@ enum Entry {
 }
 
 impl Notation {
-    /// Reads the defaults of those who write: `tradewind` or `admiral`.
-    pub fn of(writer: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/defaults.yaml");
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut all: BTreeMap<String, Vec<Layer>> =
-            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self { layers: all.remove(writer).unwrap_or_else(|| panic!("{}: no {writer}", path.display())) }
+    /// The notation of what Tradewind writes.
+    pub fn tradewind() -> &'static Self {
+        &WRITERS["tradewind"]
     }
 
-    /// The defaults of an object, and those of each of its endpoints.
-    fn defaults(&self, heading: &Heading) -> (Value, Value) {
+    /// The notation of what Admiral writes.
+    pub fn admiral() -> &'static Self {
+        &WRITERS["admiral"]
+    }
+
+    /// The defaults of an object.
+    fn defaults(&self, heading: &Heading) -> Defaults {
         let of_kind = self.layers.iter().filter_map(|layer| {
             let (kind, name) = layer.of.split_once(' ').expect("`of:` is KIND NAME");
             (kind == "*" || kind == heading.kind).then_some((name, &layer.object))
@@ -119,18 +137,23 @@ impl Notation {
         object["metadata"]["namespace"] = heading.namespace.clone().into();
         let endpoints = object["spec"].as_object_mut().and_then(|spec| spec.remove("endpoints"));
         let endpoint = endpoints.and_then(|mut endpoints| endpoints.get_mut(0).map(Value::take));
-        (object, endpoint.unwrap_or_else(|| json!({})))
+        itemize(&mut object);
+        Defaults { object, endpoint: endpoint.unwrap_or_else(|| json!({})) }
     }
 
     /// Objects in short.
     pub fn render(&self, objects: &[Planned<'_>]) -> String {
-        let mut blocks = BTreeMap::<Heading, Vec<(&str, Vec<Entry>)>>::new();
+        let mut by_heading = BTreeMap::<Heading, Vec<&Planned<'_>>>::new();
         for planned in objects {
-            let heading = Heading::of(&planned.object);
-            let entries = self.entries(&heading, planned);
-            blocks.entry(heading).or_default().push((planned.cluster, entries));
+            by_heading.entry(Heading::of(&planned.object)).or_default().push(planned);
         }
-        let mut blocks: Vec<_> = blocks.into_iter().collect();
+        type OfClusters<'a> = Vec<(&'a str, Vec<Entry>)>;
+        let mut blocks: Vec<(Heading, OfClusters<'_>)> = Vec::new();
+        for (heading, planned) in by_heading {
+            let defaults = self.defaults(&heading);
+            let clusters = planned.into_iter().map(|planned| (planned.cluster, defaults.entries(planned)));
+            blocks.push((heading, clusters.collect()));
+        }
         blocks.sort_by_key(|(heading, _)| KINDS.iter().position(|kind| *kind == heading.kind).unwrap_or(KINDS.len()));
         let mut text = String::new();
         for (heading, clusters) in blocks {
@@ -160,25 +183,6 @@ impl Notation {
         text
     }
 
-    fn entries(&self, heading: &Heading, planned: &Planned<'_>) -> Vec<Entry> {
-        let (mut defaults, endpoint) = self.defaults(heading);
-        let mut object = planned.object.clone();
-        itemize(&mut defaults);
-        itemize(&mut object);
-        let endpoints = object["spec"].as_object_mut().and_then(|spec| spec.remove("endpoints"));
-        let mut entries = Vec::new();
-        differences(&defaults, &object, &mut Vec::new(), &mut entries);
-        match endpoints {
-            Some(Value::Array(endpoints)) if !endpoints.is_empty() || !planned.decided.is_empty() => {
-                entries.push(Entry::Table(table(&endpoints, planned.decided, &endpoint, &main_port(&object))));
-            }
-            Some(other) => entries.push(Entry::Field(vec!["spec".into(), "endpoints".into()], other)),
-            None if planned.decided.is_empty() => {}
-            None => entries.push(Entry::Table(table(&[], planned.decided, &endpoint, ""))),
-        }
-        entries
-    }
-
     /// The whole objects of a text, each with its cluster.
     pub fn parse(&self, text: &str) -> Result<Vec<(String, Value)>, String> {
         let mut objects = Vec::new();
@@ -205,18 +209,39 @@ impl Notation {
                 }
             }
             read(&clusters, &common)?;
+            let defaults = self.defaults(&heading);
             for (cluster, entries) in entries {
-                let object = self.object(&heading, entries).map_err(|why| format!("{}: {why}", block[0]))?;
+                let object = defaults.with(entries).map_err(|why| format!("{}: {why}", block[0]))?;
                 objects.push((cluster, object));
             }
         }
         Ok(objects)
     }
+}
 
-    /// The whole object of a block.
-    fn object(&self, heading: &Heading, entries: Vec<Entry>) -> Result<Value, String> {
-        let (mut object, endpoint) = self.defaults(heading);
+impl Defaults {
+    /// What differs from the defaults.
+    fn entries(&self, planned: &Planned<'_>) -> Vec<Entry> {
+        let mut object = planned.object.clone();
         itemize(&mut object);
+        let endpoints = object["spec"].as_object_mut().and_then(|spec| spec.remove("endpoints"));
+        let mut entries = Vec::new();
+        differences(&self.object, &object, &mut Vec::new(), &mut entries);
+        match endpoints {
+            Some(Value::Array(endpoints)) if !endpoints.is_empty() || !planned.decided.is_empty() => {
+                let main_port = main_port(&object);
+                entries.push(Entry::Table(table(&endpoints, planned.decided, &self.endpoint, &main_port)));
+            }
+            Some(other) => entries.push(Entry::Field(vec!["spec".into(), "endpoints".into()], other)),
+            None if planned.decided.is_empty() => {}
+            None => entries.push(Entry::Table(table(&[], planned.decided, &self.endpoint, ""))),
+        }
+        entries
+    }
+
+    /// The whole object.
+    fn with(&self, entries: Vec<Entry>) -> Result<Value, String> {
+        let mut object = self.object.clone();
         let mut rows = None;
         for entry in entries {
             match entry {
@@ -226,7 +251,7 @@ impl Notation {
             }
         }
         if let Some(rows) = rows {
-            object["spec"]["endpoints"] = endpoints(&rows, &endpoint, &main_port(&object))?.into();
+            object["spec"]["endpoints"] = endpoints(&rows, &self.endpoint, &main_port(&object))?.into();
         }
         unitemize(&mut object);
         Ok(object)
@@ -313,7 +338,7 @@ impl Entry {
             } else if let Some(at) = field_end(line) {
                 let (path, value) = (path_of(&line[..at])?, line[at + 1..].trim());
                 let value = [&[value], &part[1..]].concat().join("\n");
-                let value = serde_saphyr::from_str(&value).map_err(|error| format!("{line:?}: {error}"))?;
+                let value = read_value(&value).map_err(|error| format!("{line:?}: {error}"))?;
                 entries.push(Self::Field(path, value));
             } else {
                 let row: Vec<String> =

@@ -103,6 +103,27 @@ fn nothing_is_left_open_and_no_test_is_ignored() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// `.ci/test` names the tests of each stage; one that it does not name would not run.
+#[test]
+fn every_test_is_in_one_stage() {
+    let root = root();
+    let script = read(&root.join(".ci/test"));
+    let mut staged = Vec::new();
+    for stage in ["fast", "servers", "lab"] {
+        let named = script.lines().find_map(|line| line.strip_prefix(stage)?.strip_prefix("=\"")?.strip_suffix('"'));
+        staged.extend(named.expect("a line names the tests of the stage").split(' ').map(str::to_owned));
+    }
+    staged.sort();
+    let entries = fs::read_dir(root.join("tests")).expect("can be listed").map(|entry| entry.expect("can be listed"));
+    let mut tests: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file())
+        .map(|path| path.file_stem().expect("a test has a name").to_string_lossy().into_owned())
+        .collect();
+    tests.sort();
+    assert_eq!(staged, tests);
+}
+
 /// Citations `docs/….md#heading` in any file, and relative links of Markdown pages.
 // Invariant: Citations and links lead to files and headings of this repository.
 #[test]

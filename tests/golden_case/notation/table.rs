@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{remove, set, yaml::flow};
+use super::{
+    remove, set,
+    yaml::{flow, read_value},
+};
 use crate::planning::DecidedEndpoint;
 
 /// Columns that are no fields of an endpoint.
@@ -103,7 +106,7 @@ pub fn endpoints(rows: &[Vec<String>], default: &Value, main_port: &str) -> Resu
             match cell(name) {
                 "-" if name == "labels" => {}
                 "-" => remove(&mut endpoint, &path),
-                text => set(&mut endpoint, &path, parsed(text)?),
+                text => set(&mut endpoint, &path, read_value(text)?),
             }
         }
         if cell("labels") == "-" && endpoint["labels"].as_object().is_none_or(serde_json::Map::is_empty) {
@@ -112,7 +115,7 @@ pub fn endpoints(rows: &[Vec<String>], default: &Value, main_port: &str) -> Resu
         let mut address = cell("address");
         if !columns.iter().any(|name| name == "ports") {
             let (before, port) = address.rsplit_once(':').ok_or_else(|| format!("{address:?} has no port"))?;
-            endpoint["ports"][main_port] = parsed(port)?;
+            endpoint["ports"][main_port] = read_value(port)?;
             address = before.trim_start_matches('[').trim_end_matches(']');
         }
         endpoint["address"] = address.into();
@@ -122,10 +125,6 @@ pub fn endpoints(rows: &[Vec<String>], default: &Value, main_port: &str) -> Resu
         endpoints.push(endpoint);
     }
     Ok(endpoints)
-}
-
-fn parsed(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| format!("{text:?}: {error}"))
 }
 
 fn plain(value: &Value) -> String {

@@ -6,6 +6,22 @@ use serde_json::Value;
 
 /// Longest line of a value; longer ones are broken.
 const MAX_WIDTH: usize = 120;
+
+/// Reads a value. Words and numbers, which are most of them, need no parser.
+pub fn read_value(text: &str) -> Result<Value, String> {
+    if let Ok(number) = text.parse::<u32>()
+        && number.to_string() == text
+    {
+        return Ok(number.into());
+    }
+    let is_word = text.starts_with(|char: char| char.is_ascii_alphabetic())
+        && text.chars().all(|char| char.is_ascii_alphanumeric() || "-./_".contains(char));
+    if is_word && scalar(text) == text {
+        return Ok(text.into());
+    }
+    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+}
+
 /// Writes a value behind `head`, broken into lines where it is long. `indent` is that of `head`.
 pub fn write_value(head: &str, indent: usize, value: &Value, into: &mut String) {
     let flat = flow(value);
