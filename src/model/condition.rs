@@ -100,12 +100,6 @@ pub struct NoteCondition {
     pub reason: &'static str,
 }
 
-impl NoteCondition {
-    const fn of(aspect: ConditionType, status: ConditionStatus, reason: &'static str) -> Self {
-        Self { aspect, status, reason }
-    }
-}
-
 /// `Accepted=False (Outranked)`.
 impl fmt::Display for NoteCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,108 +107,92 @@ impl fmt::Display for NoteCondition {
     }
 }
 
-impl NoteKind {
-    /// The condition that the note is, on its object.
-    #[must_use]
-    pub fn condition(self) -> NoteCondition {
-        use {ConditionStatus as Is, ConditionType as Of};
-        let (aspect, status, reason) = match self {
-            Self::ClusterRefused => (Of::Accepted, Is::False, "InvalidCluster"),
-            Self::ObjectMalformed => (Of::Accepted, Is::False, "Malformed"),
-            Self::HostInvalid => (Of::Accepted, Is::False, "InvalidHost"),
-            Self::HostTaken => (Of::Accepted, Is::False, "HostTaken"),
-            Self::ServiceUnusable => (Of::Accepted, Is::False, "UnsupportedService"),
-            Self::MachineUnusable => (Of::Accepted, Is::False, "UnsupportedMachine"),
-            Self::WorkloadNotInjected => (Of::Accepted, Is::False, "NoSidecar"),
-            Self::WorkloadAmbient => (Of::Accepted, Is::False, "AmbientWorkload"),
-            Self::PolicyWithoutIdentity => (Of::Accepted, Is::False, "NoIdentity"),
-            Self::PolicyUnmatched => (Of::Accepted, Is::False, "NoMatchingWorkload"),
-            Self::PolicyOutranked | Self::RouteOutranked => (Of::Accepted, Is::False, "Outranked"),
-            Self::PolicyAdjusted => (Of::Accepted, Is::True, "Adjusted"),
-            Self::SuspensionQuestionable => (Of::Accepted, Is::False, "EmptySuspension"),
-            Self::DependencyQuestionable(DependencyFault::Namespace) => {
-                (Of::Accepted, Is::False, "NamespaceNotWatched")
+macro_rules! conditions {
+    ($($($kind:ident $(($fault:ident))?)|+ => $aspect:ident = $status:ident, $reason:literal, $severity:ident;)+) => {
+        impl NoteKind {
+            /// The condition that the note is, on its object.
+            #[must_use]
+            pub fn condition(self) -> NoteCondition {
+                let (aspect, status, reason) = match self {$(
+                    $(Self::$kind $((DependencyFault::$fault))?)|+ => {
+                        (ConditionType::$aspect, ConditionStatus::$status, $reason)
+                    }
+                )+};
+                NoteCondition { aspect, status, reason }
             }
-            Self::RouteNotCopied => (Of::Accepted, Is::False, "NotCopied"),
-            Self::NotAdopted => (Of::Accepted, Is::False, "NotAdopted"),
-            Self::SidecarUnmergeable => (Of::Accepted, Is::False, "UnmergeableSidecar"),
 
-            Self::ServiceMissing => (Of::ResolvedRefs, Is::False, "ServiceNotFound"),
-            Self::DependencyQuestionable(DependencyFault::Destination) => {
-                (Of::ResolvedRefs, Is::False, "DestinationNotFound")
+            /// How bad it is.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self {$(
+                    $(Self::$kind $((DependencyFault::$fault))?)|+ => Severity::$severity,
+                )+}
             }
-            Self::DependencyQuestionable(DependencyFault::Source) => (Of::ResolvedRefs, Is::False, "SourceNotFound"),
-            Self::DependencyQuestionable(DependencyFault::Proxy) => (Of::ResolvedRefs, Is::False, "ProxyNotFound"),
-            Self::RegionUnavailable => (Of::ResolvedRefs, Is::False, "RegionUnavailable"),
-            Self::RegionUnknown => (Of::ResolvedRefs, Is::False, "RegionUnknown"),
-            Self::IstioNamespaceQuestionable => (Of::ResolvedRefs, Is::False, "IstioNamespaceNotFound"),
-            Self::WorkloadsUnknown => (Of::ResolvedRefs, Is::Unknown, "WorkloadsUnknown"),
-
-            Self::DependencyQuestionable(DependencyFault::Entry) => (Of::PartiallyInvalid, Is::True, "InvalidEntry"),
-            Self::PolicyQuestionable => (Of::PartiallyInvalid, Is::True, "InvalidPolicy"),
-            Self::RolloutQuestionable => (Of::PartiallyInvalid, Is::True, "InvalidRollout"),
-            Self::ServiceQuestionable => (Of::PartiallyInvalid, Is::True, "InvalidService"),
-            Self::PortUncaptured => (Of::PartiallyInvalid, Is::True, "PortNotCaptured"),
-            Self::InboundPortsInvalid => (Of::PartiallyInvalid, Is::True, "InvalidInboundPorts"),
-            Self::GatewayQuestionable => (Of::PartiallyInvalid, Is::True, "InvalidGateway"),
-            Self::ClusterFactInvalid => (Of::PartiallyInvalid, Is::True, "InvalidAnnotation"),
-            Self::RouteQuestionable => (Of::PartiallyInvalid, Is::True, "MeaningDiffers"),
-
-            Self::HostContested => (Of::Conflicted, Is::True, "HostContested"),
-            Self::RuleOverridden => (Of::Conflicted, Is::True, "RuleOverridden"),
-            Self::PortsDiffer => (Of::Conflicted, Is::True, "PortsDiffer"),
-            Self::RegionsSeveral => (Of::Conflicted, Is::True, "SeveralRegions"),
-            Self::NameShared => (Of::Conflicted, Is::True, "NameShared"),
-            Self::ObjectForeign => (Of::Conflicted, Is::True, "NotManaged"),
-            Self::AddressConflict => (Of::Conflicted, Is::True, "AddressConflict"),
-
-            Self::Suspended => (Of::Programmed, Is::False, "Suspended"),
-            Self::SyncNamespaceMissing => (Of::Programmed, Is::False, "NamespaceNotFound"),
-            Self::WriteFailed => (Of::Programmed, Is::False, "WriteFailed"),
-            Self::RemovalsWithheld => (Of::Programmed, Is::False, "RemovalsWithheld"),
-            Self::PlanRefused => (Of::Programmed, Is::False, "PlanRefused"),
-            Self::PlanningFailed => (Of::Programmed, Is::False, "PlanningFailed"),
-            Self::PodsTooMany => (Of::Programmed, Is::True, "TooManyPods"),
-            Self::PolicyUnreadable | Self::RouteUnreadable => (Of::Programmed, Is::Unknown, "SourceUnreadable"),
-
-            Self::WorkloadsUnavailable => (Of::Available, Is::False, "NoReadyWorkload"),
-            Self::ClusterUnreachable => (Of::Reachable, Is::False, "ClusterUnreachable"),
-            Self::KindUnreadable => (Of::Reachable, Is::False, "KindUnreadable"),
-            Self::GatewayMissing => (Of::Reachable, Is::False, "NoGatewayAddress"),
-            Self::GatewayPortMissing => (Of::Reachable, Is::False, "NoGatewayPort"),
-        };
-        NoteCondition::of(aspect, status, reason)
-    }
-
-    /// How bad it is.
-    #[must_use]
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::ClusterRefused
-            | Self::ClusterUnreachable
-            | Self::KindUnreadable
-            | Self::ObjectMalformed
-            | Self::HostInvalid
-            | Self::HostTaken
-            | Self::PolicyWithoutIdentity
-            | Self::DependencyQuestionable(DependencyFault::Namespace)
-            | Self::InboundPortsInvalid
-            | Self::GatewayMissing
-            | Self::GatewayPortMissing
-            | Self::SyncNamespaceMissing
-            | Self::WriteFailed
-            | Self::RemovalsWithheld
-            | Self::PlanRefused
-            | Self::PlanningFailed => Severity::Error,
-            Self::WorkloadsUnavailable
-            | Self::RuleOverridden
-            | Self::PortUncaptured
-            | Self::Suspended
-            | Self::PodsTooMany
-            | Self::PolicyAdjusted => Severity::Info,
-            _ => Severity::Warning,
         }
-    }
+    };
+}
+
+conditions! {
+    ClusterRefused => Accepted = False, "InvalidCluster", Error;
+    ObjectMalformed => Accepted = False, "Malformed", Error;
+    HostInvalid => Accepted = False, "InvalidHost", Error;
+    HostTaken => Accepted = False, "HostTaken", Error;
+    ServiceUnusable => Accepted = False, "UnsupportedService", Warning;
+    MachineUnusable => Accepted = False, "UnsupportedMachine", Warning;
+    WorkloadNotInjected => Accepted = False, "NoSidecar", Warning;
+    WorkloadAmbient => Accepted = False, "AmbientWorkload", Warning;
+    PolicyWithoutIdentity => Accepted = False, "NoIdentity", Error;
+    PolicyUnmatched => Accepted = False, "NoMatchingWorkload", Warning;
+    PolicyOutranked | RouteOutranked => Accepted = False, "Outranked", Warning;
+    PolicyAdjusted => Accepted = True, "Adjusted", Info;
+    SuspensionQuestionable => Accepted = False, "EmptySuspension", Warning;
+    DependencyQuestionable(Namespace) => Accepted = False, "NamespaceNotWatched", Error;
+    RouteNotCopied => Accepted = False, "NotCopied", Warning;
+    NotAdopted => Accepted = False, "NotAdopted", Warning;
+    SidecarUnmergeable => Accepted = False, "UnmergeableSidecar", Warning;
+
+    ServiceMissing => ResolvedRefs = False, "ServiceNotFound", Warning;
+    DependencyQuestionable(Destination) => ResolvedRefs = False, "DestinationNotFound", Warning;
+    DependencyQuestionable(Source) => ResolvedRefs = False, "SourceNotFound", Warning;
+    DependencyQuestionable(Proxy) => ResolvedRefs = False, "ProxyNotFound", Warning;
+    RegionUnavailable => ResolvedRefs = False, "RegionUnavailable", Warning;
+    RegionUnknown => ResolvedRefs = False, "RegionUnknown", Warning;
+    IstioNamespaceQuestionable => ResolvedRefs = False, "IstioNamespaceNotFound", Warning;
+    WorkloadsUnknown => ResolvedRefs = Unknown, "WorkloadsUnknown", Warning;
+
+    DependencyQuestionable(Entry) => PartiallyInvalid = True, "InvalidEntry", Warning;
+    PolicyQuestionable => PartiallyInvalid = True, "InvalidPolicy", Warning;
+    RolloutQuestionable => PartiallyInvalid = True, "InvalidRollout", Warning;
+    ServiceQuestionable => PartiallyInvalid = True, "InvalidService", Warning;
+    PortUncaptured => PartiallyInvalid = True, "PortNotCaptured", Info;
+    InboundPortsInvalid => PartiallyInvalid = True, "InvalidInboundPorts", Error;
+    GatewayQuestionable => PartiallyInvalid = True, "InvalidGateway", Warning;
+    ClusterFactInvalid => PartiallyInvalid = True, "InvalidAnnotation", Warning;
+    RouteQuestionable => PartiallyInvalid = True, "MeaningDiffers", Warning;
+
+    HostContested => Conflicted = True, "HostContested", Warning;
+    RuleOverridden => Conflicted = True, "RuleOverridden", Info;
+    PortsDiffer => Conflicted = True, "PortsDiffer", Warning;
+    RegionsSeveral => Conflicted = True, "SeveralRegions", Warning;
+    NameShared => Conflicted = True, "NameShared", Warning;
+    ObjectForeign => Conflicted = True, "NotManaged", Warning;
+    AddressConflict => Conflicted = True, "AddressConflict", Warning;
+
+    Suspended => Programmed = False, "Suspended", Info;
+    SyncNamespaceMissing => Programmed = False, "NamespaceNotFound", Error;
+    WriteFailed => Programmed = False, "WriteFailed", Error;
+    RemovalsWithheld => Programmed = False, "RemovalsWithheld", Error;
+    PlanRefused => Programmed = False, "PlanRefused", Error;
+    PlanningFailed => Programmed = False, "PlanningFailed", Error;
+    PodsTooMany => Programmed = True, "TooManyPods", Info;
+    PolicyUnreadable | RouteUnreadable => Programmed = Unknown, "SourceUnreadable", Warning;
+
+    WorkloadsUnavailable => Available = False, "NoReadyWorkload", Info;
+
+    ClusterUnreachable => Reachable = False, "ClusterUnreachable", Error;
+    KindUnreadable => Reachable = False, "KindUnreadable", Error;
+    GatewayMissing => Reachable = False, "NoGatewayAddress", Error;
+    GatewayPortMissing => Reachable = False, "NoGatewayPort", Error;
 }
 
 #[cfg(test)]
