@@ -63,9 +63,9 @@ mod held {
 
     /// A lock that this thread holds.
     #[derive(Debug)]
-    pub(in crate::registry) struct Held(Rank);
+    pub(in crate::registry) struct HeldRank(Rank);
 
-    impl Held {
+    impl HeldRank {
         pub(in crate::registry) fn take(rank: Rank) -> Self {
             HELD.with_borrow_mut(|held| {
                 let highest = held.iter().max();
@@ -76,7 +76,7 @@ mod held {
         }
     }
 
-    impl Drop for Held {
+    impl Drop for HeldRank {
         fn drop(&mut self) {
             HELD.with_borrow_mut(|held| {
                 if let Some(at) = held.iter().rposition(|rank| *rank == self.0) {
@@ -92,9 +92,9 @@ mod held {
     use super::Rank;
 
     #[derive(Debug)]
-    pub(in crate::registry) struct Held;
+    pub(in crate::registry) struct HeldRank;
 
-    impl Held {
+    impl HeldRank {
         #[inline]
         pub(in crate::registry) fn take(_: Rank) -> Self {
             Self
@@ -102,13 +102,13 @@ mod held {
     }
 }
 
-use held::Held;
+use held::HeldRank;
 
 /// What a lock guards, while it is held.
 #[derive(Debug)]
 pub(super) struct RankedGuard<G> {
     guard: G,
-    _held: Held,
+    _held: HeldRank,
 }
 
 impl<G: Deref> Deref for RankedGuard<G> {
@@ -138,7 +138,7 @@ impl<T> RankedMutex<T> {
     }
 
     pub(super) fn lock(&self) -> RankedGuard<MutexGuard<'_, T>> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         RankedGuard { guard: self.inner.lock(), _held: held }
     }
 }
@@ -156,12 +156,12 @@ impl<T> RankedRwLock<T> {
     }
 
     pub(super) fn read(&self) -> RankedGuard<RwLockReadGuard<'_, T>> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         RankedGuard { guard: self.inner.read(), _held: held }
     }
 
     pub(super) fn write(&self) -> RankedGuard<RwLockWriteGuard<'_, T>> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         RankedGuard { guard: self.inner.write(), _held: held }
     }
 }
@@ -179,49 +179,49 @@ impl<K: Eq + Hash, V> RankedMap<K, V> {
     }
 
     pub(super) fn get(&self, key: &K) -> Option<RankedGuard<Ref<'_, K, V>>> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         Some(RankedGuard { guard: self.inner.get(key)?, _held: held })
     }
 
     pub(super) fn get_mut(&self, key: &K) -> Option<RankedGuard<RefMut<'_, K, V>>> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         Some(RankedGuard { guard: self.inner.get_mut(key)?, _held: held })
     }
 
     /// The value of a key, made by `make` where there is none.
     pub(super) fn get_or_insert_with(&self, key: K, make: impl FnOnce() -> V) -> RankedGuard<RefMut<'_, K, V>> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         RankedGuard { guard: self.inner.entry(key).or_insert_with(make), _held: held }
     }
 
     pub(super) fn contains_key(&self, key: &K) -> bool {
-        let _held = Held::take(self.rank);
+        let _held = HeldRank::take(self.rank);
         self.inner.contains_key(key)
     }
 
     pub(super) fn insert(&self, key: K, value: V) -> Option<V> {
-        let _held = Held::take(self.rank);
+        let _held = HeldRank::take(self.rank);
         self.inner.insert(key, value)
     }
 
     pub(super) fn remove(&self, key: &K) -> Option<V> {
-        let _held = Held::take(self.rank);
+        let _held = HeldRank::take(self.rank);
         self.inner.remove(key).map(|(_, value)| value)
     }
 
     pub(super) fn remove_if(&self, key: &K, is_to_go: impl FnOnce(&V) -> bool) {
-        let _held = Held::take(self.rank);
+        let _held = HeldRank::take(self.rank);
         self.inner.remove_if(key, |_, value| is_to_go(value));
     }
 
     pub(super) fn retain(&self, mut stays: impl FnMut(&K) -> bool) {
-        let _held = Held::take(self.rank);
+        let _held = HeldRank::take(self.rank);
         self.inner.retain(|key, _| stays(key));
     }
 
     /// All entries, in no order. The map counts as locked until the iterator is dropped.
     pub(super) fn iter(&self) -> RankedIter<'_, K, V> {
-        let held = Held::take(self.rank);
+        let held = HeldRank::take(self.rank);
         RankedIter { inner: self.inner.iter(), _held: held }
     }
 }
@@ -229,7 +229,7 @@ impl<K: Eq + Hash, V> RankedMap<K, V> {
 /// See [`RankedMap::iter`].
 pub(super) struct RankedIter<'a, K, V> {
     inner: Iter<'a, K, V>,
-    _held: Held,
+    _held: HeldRank,
 }
 
 impl<'a, K: Eq + Hash, V> Iterator for RankedIter<'a, K, V> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::{Source, crate_sources};
 
 /// Type names that several modules of the crate use.
-const SHARED_NAMES: &[&str] = &["Fleet", "Guard", "Held", "Running", "ServedCluster", "State", "Target", "Waiting"];
+const SHARED_NAMES: &[&str] = &["State"];
 
 /// Lines between the line with `fn` and the closing brace that fit on a screen.
 const MAX_FUNCTION_LINES: usize = 60;
@@ -19,7 +19,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 const MAX_METHODS: usize = 30;
 
 /// Types with more.
-const LARGE_TYPES: &[&str] = &["ClusterState", "Registry", "Workloads"];
+const LARGE_TYPES: &[&str] = &["Registry"];
 
 // Invariant: A file can be read in one sitting and a function on one screen; no type has more than thirty methods; a
 // type's name is unique.

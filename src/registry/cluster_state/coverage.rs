@@ -71,7 +71,7 @@ impl Coverage<'_> {
 
     /// Whether workloads or clients may have a sidecar because of their namespace, which is not known.
     pub(in crate::registry) fn doubts_sidecars(self) -> bool {
-        self.0.workloads.undecided() > 0 && !self.knows(Kind::Namespace)
+        self.0.workloads.left_out().undecided() > 0 && !self.knows(Kind::Namespace)
     }
 
     /// Whether a workload of the service may have a sidecar because of its namespace, which is not known.

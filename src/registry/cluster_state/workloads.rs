@@ -98,7 +98,7 @@ impl Workloads {
             self.count_client(change, effects);
             return Vec::new();
         }
-        let mut workload = self.with_template(workload);
+        let mut workload = with_template(workload, self);
         let known = self.records.get(&workload.id).map(|record| &record.workload);
         if workload.availability == Availability::Starting {
             // A rolling update stays what it was; a scale-up counts from its first ready pod.
@@ -111,7 +111,7 @@ impl Workloads {
         let id = workload.id.clone();
         self.classify(workload, marks, settings, effects);
         self.follow_template(&id, before.as_ref(), marks, settings, effects);
-        self.changed_routes(before.as_ref(), &id)
+        changed_routes(before.as_ref(), self.records.get(&id).map(|record| &record.workload))
     }
 
     /// A workload or client is gone. Answers as [`Workloads::put`].
@@ -129,7 +129,7 @@ impl Workloads {
         }
         let before = self.take(id, effects);
         self.follow_template(id, before.as_ref(), marks, settings, effects);
-        self.changed_routes(before.as_ref(), id)
+        changed_routes(before.as_ref(), None)
     }
 
     /// Classifies again what runs in a namespace that says something else now.
@@ -142,11 +142,11 @@ impl Workloads {
     ) {
         let ids: Vec<ObjectId> = self.records.keys().filter(|id| id.namespace == *namespace).cloned().collect();
         for id in ids {
-            let was_noted = self.is_noted(&id);
+            let was_noted = is_noted(self, &id);
             if let Some(workload) = self.take(&id, effects) {
                 self.classify(workload, marks, settings, effects);
             }
-            if was_noted || self.is_noted(&id) {
+            if was_noted || is_noted(self, &id) {
                 effects.noted.insert(id);
             }
         }
@@ -221,20 +221,6 @@ impl Workloads {
         effects.sidecars.insert(namespace);
     }
 
-    /// A Rollout with the pod template of the Deployment that it refers to.
-    fn with_template(&self, mut workload: Workload) -> Workload {
-        if template_of(&workload).is_some() {
-            let holder = self.template_holder(&workload).map(|record| &record.workload);
-            workload.template_labels = holder.map_or_else(Labels::new, |holder| holder.template_labels.clone());
-            workload.template_annotations =
-                holder.map_or_else(Labels::new, |holder| holder.template_annotations.clone());
-            workload.named_ports = holder.and_then(|holder| holder.named_ports.clone());
-            workload.host_network = holder.is_some_and(|holder| holder.host_network);
-            workload.service_accounts = holder.map_or_else(Vec::new, |holder| holder.service_accounts.clone());
-        }
-        workload
-    }
-
     fn template_holder(&self, workload: &Workload) -> Option<&Record> {
         self.records.get(&deployment(&template_of(workload)?))
     }
@@ -260,18 +246,11 @@ impl Workloads {
         }
         for id in tied {
             if let Some(workload) = self.take(&id, effects) {
-                let workload = self.with_template(workload);
+                let workload = with_template(workload, self);
                 self.classify(workload, marks, settings, effects);
                 effects.noted.insert(id);
             }
         }
-    }
-
-    fn changed_routes(&self, before: Option<&Workload>, id: &ObjectId) -> Vec<RefersTo> {
-        let now = self.records.get(id).map(|record| &record.workload);
-        let (before, now): (BTreeSet<RefersTo>, BTreeSet<RefersTo>) =
-            (before.into_iter().flat_map(routes_of).collect(), now.into_iter().flat_map(routes_of).collect());
-        before.symmetric_difference(&now).cloned().collect()
     }
 
     // ---- one service ----
@@ -393,18 +372,9 @@ impl Workloads {
 
     // ---- those without a sidecar ----
 
-    /// Number of workloads and clients of which only their namespace could say whether they have a sidecar.
-    pub(super) fn undecided(&self) -> usize {
-        self.undecided + self.clients.undecided()
-    }
-
     /// The workloads that have no sidecar.
     pub(in crate::registry) fn left_out(&self) -> LeftOutWorkloads<'_> {
         LeftOutWorkloads(self)
-    }
-
-    fn is_noted(&self, id: &ObjectId) -> bool {
-        self.records.get(id).is_some_and(|record| record.classified.is_noted())
     }
 
     /// What may keep a workload or client from counting.
@@ -420,6 +390,31 @@ impl Workloads {
             Classified::Service(_) | Classified::Ignored => Doubt::Counts(&record.workload),
         })
     }
+}
+
+/// A Rollout with the pod template of the Deployment that it refers to.
+fn with_template(mut workload: Workload, others: &Workloads) -> Workload {
+    if template_of(&workload).is_some() {
+        let holder = others.template_holder(&workload).map(|record| &record.workload);
+        workload.template_labels = holder.map_or_else(Labels::new, |holder| holder.template_labels.clone());
+        workload.template_annotations = holder.map_or_else(Labels::new, |holder| holder.template_annotations.clone());
+        workload.named_ports = holder.and_then(|holder| holder.named_ports.clone());
+        workload.host_network = holder.is_some_and(|holder| holder.host_network);
+        workload.service_accounts = holder.map_or_else(Vec::new, |holder| holder.service_accounts.clone());
+    }
+    workload
+}
+
+/// Whether a note says why a workload belongs to no service.
+fn is_noted(workloads: &Workloads, id: &ObjectId) -> bool {
+    workloads.records.get(id).is_some_and(|record| record.classified.is_noted())
+}
+
+/// The VirtualServices that a Rollout began or ceased to name.
+fn changed_routes(before: Option<&Workload>, now: Option<&Workload>) -> Vec<RefersTo> {
+    let (before, now): (BTreeSet<RefersTo>, BTreeSet<RefersTo>) =
+        (before.into_iter().flat_map(routes_of).collect(), now.into_iter().flat_map(routes_of).collect());
+    before.symmetric_difference(&now).cloned().collect()
 }
 
 /// The Rollouts of one cluster, by what they refer to.
@@ -466,6 +461,11 @@ impl<'a> LeftOutWorkloads<'a> {
             Classified::LeftOut { why, key: Some(of) } if of == key => Some((&record.workload.id, *why)),
             _ => None,
         })
+    }
+
+    /// Number of workloads and clients of which only their namespace could say whether they have a sidecar.
+    pub(super) fn undecided(&self) -> usize {
+        self.0.undecided + self.0.clients.undecided()
     }
 
     /// The services that they name.
@@ -608,7 +608,7 @@ mod tests {
     fn only_its_namespace_can_say_whether_an_unmarked_workload_counts() {
         let mut workloads = store();
         let effects = put(&mut workloads, workload(Kind::Deployment, "one", "pay", false));
-        assert!(!workloads.runs(&key("pay")) && workloads.undecided() == 1);
+        assert!(!workloads.runs(&key("pay")) && workloads.left_out().undecided() == 1);
         assert_eq!(effects.services, [key("pay")].into(), "a policy for it is told so");
         assert_eq!(workloads.left_out().of(&key("pay")).count(), 1);
         assert_eq!(workloads.left_out().keys(), [key("pay")].into());
@@ -617,7 +617,7 @@ mod tests {
         let now = Some(NamespaceMarks::of("shop", Some(&injected)));
         let mut effects = Effects::default();
         workloads.reclassify(&"shop".into(), now, &Settings::default(), &mut effects);
-        assert!(workloads.runs(&key("pay")) && workloads.undecided() == 0 && effects.noted.len() == 1);
+        assert!(workloads.runs(&key("pay")) && workloads.left_out().undecided() == 0 && effects.noted.len() == 1);
     }
 
     #[test]
