@@ -18,7 +18,7 @@ use super::{
     report::{Ending, ObjectOutcome, Report},
     store::{Outcome, WriteError, whole},
     write::{ObjectWrite, Verb, Write},
-    writer::{ClusterWriter, Held},
+    writer::{ClusterWriter, Deferred},
 };
 use crate::{
     istio::Object,
@@ -302,7 +302,7 @@ impl Run<'_> {
             return None;
         }
         if !known.may_remove(&writer.cluster) {
-            state.held.insert(unit.clone(), Held::UntilRemovable(None));
+            state.held.insert(unit.clone(), Deferred::UntilRemovable(None));
             return None;
         }
         let there = known.written_of(&writer.cluster, unit);
@@ -326,10 +326,10 @@ impl Run<'_> {
             return;
         }
         if held_back {
-            state.held.insert(self.unit.clone(), Held::UntilRemovable(Some(Arc::clone(desired))));
+            state.held.insert(self.unit.clone(), Deferred::UntilRemovable(Some(Arc::clone(desired))));
         } else if self.report.ending() == Ending::Refused {
             let due = Instant::now() + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
-            state.held.insert(self.unit.clone(), Held::Until(due, Arc::clone(desired)));
+            state.held.insert(self.unit.clone(), Deferred::Until(due, Arc::clone(desired)));
         }
     }
 

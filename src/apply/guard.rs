@@ -40,7 +40,7 @@ impl Budget {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum RemovalState {
     /// Waits to be judged.
     Pending,
     /// May happen.
@@ -55,7 +55,7 @@ enum State {
 struct Removal {
     unit: WorkKey,
     uid: Arc<str>,
-    state: State,
+    state: RemovalState,
 }
 
 /// Removals that passed together.
@@ -120,7 +120,7 @@ impl Guard {
             if known.is_some_and(|known| known.uid == written.uid && known.unit == *unit) {
                 continue;
             }
-            let removal = Removal { unit: unit.clone(), uid: written.uid.clone(), state: State::Pending };
+            let removal = Removal { unit: unit.clone(), uid: written.uid.clone(), state: RemovalState::Pending };
             self.removals.insert(written.id.clone(), removal);
             self.first_wish.get_or_insert(now);
             self.last_wish = Some(now);
@@ -139,12 +139,12 @@ impl Guard {
         }
         let recent: usize = self.passed.iter().map(|passed| passed.count).sum();
         let base = self.passed.front().map_or(owned, |first| first.owned_before);
-        let pending = self.count(State::Pending);
+        let pending = self.count(RemovalState::Pending);
         if self.withheld.is_none() && self.budget.allows(pending + recent, base) {
             self.passed.push_back(Passed { at: now, count: pending, owned_before: owned });
-            return Verdict::Cleared(self.turn(&[State::Pending], State::Cleared));
+            return Verdict::Cleared(self.turn(&[RemovalState::Pending], RemovalState::Cleared));
         }
-        self.turn(&[State::Pending, State::Cleared], State::Withheld);
+        self.turn(&[RemovalState::Pending, RemovalState::Cleared], RemovalState::Withheld);
         let id = self.name_of_withheld();
         self.withheld = Some(Batch { id: id.clone(), owned: base });
         if self.consent.as_ref() == Some(&id) {
@@ -169,7 +169,7 @@ impl Guard {
 
     /// The removals of a unit that may happen now.
     pub(super) fn cleared(&self, unit: &WorkKey) -> Vec<ObjectId> {
-        let is_cleared = |removal: &Removal| matches!(removal.state, State::Cleared | State::Released);
+        let is_cleared = |removal: &Removal| matches!(removal.state, RemovalState::Cleared | RemovalState::Released);
         let of_unit = self.removals.iter().filter(|(_, removal)| removal.unit == *unit && is_cleared(removal));
         of_unit.map(|(id, _)| id.clone()).collect()
     }
@@ -188,16 +188,16 @@ impl Guard {
     /// What is withheld, and its objects.
     pub(super) fn withheld(&self) -> Option<(&Batch, Vec<ObjectId>)> {
         let batch = self.withheld.as_ref()?;
-        let withheld = self.removals.iter().filter(|(_, removal)| removal.state == State::Withheld);
+        let withheld = self.removals.iter().filter(|(_, removal)| removal.state == RemovalState::Withheld);
         Some((batch, withheld.map(|(id, _)| id.clone()).collect()))
     }
 
     fn let_go(&mut self) -> Vec<WorkKey> {
         self.withheld = None;
-        self.turn(&[State::Withheld], State::Released)
+        self.turn(&[RemovalState::Withheld], RemovalState::Released)
     }
 
-    fn turn(&mut self, from: &[State], to: State) -> Vec<WorkKey> {
+    fn turn(&mut self, from: &[RemovalState], to: RemovalState) -> Vec<WorkKey> {
         let mut units = Vec::new();
         for removal in self.removals.values_mut().filter(|removal| from.contains(&removal.state)) {
             removal.state = to;
@@ -208,15 +208,15 @@ impl Guard {
         units
     }
 
-    fn count(&self, state: State) -> usize {
+    fn count(&self, state: RemovalState) -> usize {
         self.removals.values().filter(|removal| removal.state == state).count()
     }
 
     fn forget_empty(&mut self) {
-        if self.count(State::Withheld) == 0 {
+        if self.count(RemovalState::Withheld) == 0 {
             self.withheld = None;
         }
-        if self.count(State::Pending) == 0 {
+        if self.count(RemovalState::Pending) == 0 {
             (self.first_wish, self.last_wish) = (None, None);
         }
     }
@@ -224,7 +224,7 @@ impl Guard {
     /// The uids are part of it: a release never covers objects that were made after it.
     fn name_of_withheld(&self) -> String {
         let mut hasher = DefaultHasher::new();
-        for (id, removal) in self.removals.iter().filter(|(_, removal)| removal.state == State::Withheld) {
+        for (id, removal) in self.removals.iter().filter(|(_, removal)| removal.state == RemovalState::Withheld) {
             (id, &removal.uid).hash(&mut hasher);
         }
         format!("{:012x}", hasher.finish() >> 16)

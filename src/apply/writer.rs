@@ -48,7 +48,7 @@ pub(super) struct Shared {
 
 /// Work that waits for something other than its turn.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum Deferred {
     /// For all to be known that a removal rests on.
     UntilRemovable(Option<Arc<Desired>>),
     /// For a refused content to be worth another request.
@@ -56,12 +56,12 @@ pub(super) enum Held {
 }
 
 /// What the writer of a cluster knows; never locked over an await.
-pub(super) struct State {
+pub(super) struct WriterState {
     pub(super) queue: Queue,
     pub(super) guard: Guard,
     pub(super) backoff: Backoff,
     pub(super) memories: HashMap<WorkKey, Memory>,
-    pub(super) held: HashMap<WorkKey, Held>,
+    pub(super) held: HashMap<WorkKey, Deferred>,
     drift: usize,
     replans: HashMap<WorkKey, Instant>,
     /// Those who wait for this cluster's write of a unit.
@@ -69,24 +69,24 @@ pub(super) struct State {
     withheld_noted: Option<(String, usize)>,
 }
 
-impl State {
+impl WriterState {
     /// Queues what waited for something that is there now.
     fn resume_held(&mut self, may_remove: bool, now: Instant) {
         let due: Vec<WorkKey> = self
             .held
             .iter()
             .filter(|(_, held)| match held {
-                Held::UntilRemovable(_) => may_remove,
-                Held::Until(due, _) => *due <= now,
+                Deferred::UntilRemovable(_) => may_remove,
+                Deferred::Until(due, _) => *due <= now,
             })
             .map(|(unit, _)| unit.clone())
             .collect();
         for unit in due {
             match self.held.remove(&unit) {
-                Some(Held::UntilRemovable(Some(desired)) | Held::Until(_, desired)) => {
+                Some(Deferred::UntilRemovable(Some(desired)) | Deferred::Until(_, desired)) => {
                     self.queue.submit(unit, desired, now, now);
                 }
-                Some(Held::UntilRemovable(None)) => self.queue.requeue(unit, now),
+                Some(Deferred::UntilRemovable(None)) => self.queue.requeue(unit, now),
                 None => {}
             }
         }
@@ -118,8 +118,8 @@ impl State {
         let waits = (!can_write && self.queue.len() > 0)
             || (!may_remove && (self.guard.judge_at(false).is_some() || !self.held.is_empty()));
         let held_until = self.held.values().filter_map(|held| match held {
-            Held::Until(due, _) => Some(*due),
-            Held::UntilRemovable(_) => None,
+            Deferred::Until(due, _) => Some(*due),
+            Deferred::UntilRemovable(_) => None,
         });
         let times = [
             self.queue.next_due().filter(|due| *due > now && can_write),
@@ -136,7 +136,7 @@ pub(super) struct ClusterWriter {
     pub(super) cluster: ClusterName,
     pub(super) shared: Arc<Shared>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<WriterState>,
     pub(super) wake: Notify,
     pub(super) stop: CancellationToken,
     pub(super) sync_namespace: SyncNamespace,
@@ -147,7 +147,7 @@ pub(super) struct ClusterWriter {
 impl ClusterWriter {
     pub(super) fn new(cluster: ClusterName, shared: Arc<Shared>, store: Arc<dyn Store>) -> Self {
         let budget = Budget { percent: shared.settings.max_removal_percent, floor: shared.settings.max_removal_floor };
-        let state = State {
+        let state = WriterState {
             queue: Queue::default(),
             guard: Guard::new(budget),
             backoff: Backoff::default(),

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::{Source, crate_sources};
 
 /// Type names that several modules of the crate use.
-const SHARED_NAMES: &[&str] = &["State"];
+const SHARED_NAMES: &[&str] = &[];
 
 /// Lines between the line with `fn` and the closing brace that fit on a screen.
 const MAX_FUNCTION_LINES: usize = 60;
 
-/// Longer functions: file and name.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+/// Longer functions: file and name. It is a table in the form of a `match`.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[("src/model/condition.rs", "condition")];
 
 /// Methods of one type, in all its `impl` blocks.
 const MAX_METHODS: usize = 30;
