@@ -77,7 +77,7 @@ impl Bench {
             Box::new(move |_: &ClusterName| Arc::new(store(&client, &observer, &settings)) as Arc<dyn Store>)
         };
         let writers = Writers::new(WritersConfig {
-            known: registry.clone(),
+            view: registry.clone(),
             stores,
             settings: Arc::clone(&settings),
             metrics: ApplyMetrics::register(&prometheus::Registry::new()).expect("fresh metrics"),

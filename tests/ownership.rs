@@ -8,7 +8,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tradewind::{
-    apply::{Desired, Known, Verb, preview},
+    apply::{ClusterView, Desired, Verb, preview},
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster, file},
     istio::{Object, Owner, keys},
@@ -46,7 +46,7 @@ fn cluster() -> ClusterName {
 #[derive(Default)]
 struct Standing(BTreeMap<ObjectId, Arc<Written>>);
 
-impl Known for Standing {
+impl ClusterView for Standing {
     fn written_of(&self, _: &ClusterName, _: &WorkKey) -> Vec<Arc<Written>> {
         self.0.values().cloned().collect()
     }

@@ -1,7 +1,7 @@
 //! Desired × observed → changes, for one unit in one cluster. Pure.
 //!
-//! Decides what to write, over what, and in which order, so that no proxy sees a state that neither the old nor the new
-//! policy means. Never decides whether a removal may happen: that is the guard's.
+//! Decides what is written, over which observed state, and in which order, so that no proxy sees a state that neither the old
+//! nor the new policy describes. Whether a removal may happen is decided by [`super::guard`].
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -12,23 +12,23 @@ use crate::{
     plan::{Desired, HostObjects, WantedObject as Wanted},
 };
 
-/// What the comparison gets to see.
-pub(super) struct View<'a> {
-    /// What stands in the cluster for the unit.
+/// The observed state that a plan is compared with.
+pub(super) struct DiffInputs<'a> {
+    /// The objects of the unit in the cluster.
     pub(super) of_unit: &'a [Arc<Written>],
-    /// Any object of the cluster, whoever made it.
+    /// Finds any object of the cluster, managed or not.
     pub(super) find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
-    /// The hand-written entry beside which an entry of ours is not made for a host.
+    /// Finds the hand-written entry for a host because of which no managed entry is created.
     pub(super) in_the_way: &'a dyn Fn(&ObjectId, &str) -> Option<ObjectId>,
-    /// Whether (object, wanted digest, observed digest) was seen to be as near as it gets.
+    /// Whether writing an object again would not bring its observed digest nearer to the planned one.
     pub(super) settled: &'a dyn Fn(&ObjectId, u64, u64) -> bool,
     /// Whether Admiral's objects are taken over.
     pub(super) adopt_admiral: bool,
-    /// Whether all is known that a removal rests on.
+    /// Whether everything is known that a removal depends on.
     pub(super) may_remove: bool,
 }
 
-/// Something that stands in the way of one object.
+/// Why one object is left as it is, or stays different from the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Obstacle {
     pub(super) id: ObjectId,
@@ -36,23 +36,23 @@ pub(super) struct Obstacle {
     pub(super) message: String,
 }
 
-/// What has to happen.
+/// The writes and removals that bring a cluster to the plan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Changes {
     /// Groups are independent of each other; within one, each change waits for the success of the one before.
     pub(super) groups: Vec<Vec<ObjectWrite>>,
-    /// What stands there and is no longer wanted, in the order in which it has to go.
+    /// The objects that are no longer wanted, in the order in which they are removed.
     pub(super) removals: Vec<Arc<Written>>,
-    /// What is left alone, and why.
+    /// The objects that are left as they are, and why.
     pub(super) obstacles: Vec<Obstacle>,
     /// Every object that is wanted, whether it changes or not.
     pub(super) wanted: HashSet<ObjectId>,
-    /// Whether hosts of ours stay in a Sidecar only because not enough is known to take them out.
-    pub(super) held_back: bool,
+    /// Whether unwanted hosts stay in a Sidecar until everything is known that a removal depends on.
+    pub(super) waits_for_removal: bool,
 }
 
-/// Compares what is wanted with what stands there.
-pub(super) fn diff(desired: &Desired, view: &View<'_>) -> Changes {
+/// Compares a plan with the observed objects.
+pub(super) fn diff(desired: &Desired, view: &DiffInputs<'_>) -> Changes {
     let mut changes = Changes::default();
     for wanted in &desired.wanted {
         let group = match wanted {
@@ -99,12 +99,12 @@ struct Compared {
 }
 
 impl Changes {
-    fn host(&mut self, pair: &HostObjects, view: &View<'_>) -> Vec<ObjectWrite> {
+    fn host(&mut self, pair: &HostObjects, view: &DiffInputs<'_>) -> Vec<ObjectWrite> {
         let (id, host) = (pair.service_entry.id(), pair.service_entry.host().unwrap_or_default());
         if (view.find)(&id).is_none()
             && let Some(other) = (view.in_the_way)(&id, host)
         {
-            // What stands of ours for the host belongs to that entry now, such as the rule that was made for it.
+            // Managed objects for the host, such as a rule, belong to that entry now.
             let of_host = view.of_unit.iter().filter(|written| written.is_for(host));
             self.wanted.extend(of_host.map(|written| written.id.clone()));
             let message = format!("is an entry for {host}; it is left alone, and Tradewind makes none beside it");
@@ -113,7 +113,7 @@ impl Changes {
         }
         let entry = self.object(&pair.service_entry, view);
         if entry.foreign {
-            // Our rule would change how somebody else's host behaves.
+            // A managed rule would change how another owner's host behaves.
             self.wanted.insert(pair.destination_rule.id());
             return Vec::new();
         }
@@ -125,16 +125,17 @@ impl Changes {
         pair.into_iter().flatten().collect()
     }
 
-    fn object(&mut self, object: &Object, view: &View<'_>) -> Compared {
+    fn object(&mut self, object: &Object, view: &DiffInputs<'_>) -> Compared {
         let id = object.id();
         self.wanted.insert(id.clone());
         let Some(over) = (view.find)(&id) else {
             let change = Some(ObjectWrite::Create { object: object.clone() });
             return Compared { change, exists: false, foreign: false };
         };
-        let is_handed_over = object.is_adopted() && over.adoption.as_ref().is_some_and(|said| said.is_handed_over());
+        let is_handed_over =
+            object.is_adopted() && over.adoption.as_ref().is_some_and(|adoption| adoption.is_handed_over());
         let change = match over.owner {
-            // It is given back, and nothing else is done to it.
+            // It is given back and otherwise left unchanged.
             Owner::Tradewind if is_recalled(&over) => {
                 return Compared { change: None, exists: true, foreign: true };
             }
@@ -161,24 +162,24 @@ impl Changes {
         Compared { change, exists: true, foreign: false }
     }
 
-    /// A Sidecar of ours for a whole namespace, which may have one only (Istio documentation, `Sidecar`).
-    fn sidecar(&mut self, object: &Object, view: &View<'_>) -> Vec<ObjectWrite> {
+    /// A managed Sidecar for a whole namespace, which may have only one (Istio documentation, `Sidecar`).
+    fn sidecar(&mut self, object: &Object, view: &DiffInputs<'_>) -> Vec<ObjectWrite> {
         let id = object.id();
         let other = others_sidecar(&id, view);
         if let Some(other) = &other {
             self.wanted.insert(id.clone());
-            let stands = (view.find)(&id).is_some_and(|standing| standing.owner == Owner::Tradewind);
-            let then = if stands { "Istio takes one of the two" } else { "Tradewind makes none beside it" };
+            let exists = (view.find)(&id).is_some_and(|written| written.owner == Owner::Tradewind);
+            let then = if exists { "Istio takes one of the two" } else { "Tradewind makes none beside it" };
             let message = format!("is for the whole namespace, as Tradewind's {} is; {then}", id.name);
             self.obstacles.push(Obstacle { id: other.clone(), kind: NoteKind::SidecarUnmergeable, message });
-            if !stands {
+            if !exists {
                 return Vec::new();
             }
         }
         self.object(object, view).change.into_iter().collect()
     }
 
-    fn merge(&mut self, id: &ObjectId, hosts: &[EgressHost], view: &View<'_>) -> Option<ObjectWrite> {
+    fn merge(&mut self, id: &ObjectId, hosts: &[EgressHost], view: &DiffInputs<'_>) -> Option<ObjectWrite> {
         self.wanted.insert(id.clone());
         let Some(over) = (view.find)(id) else {
             // A namespace without a Sidecar sees everything: there is nothing to add to.
@@ -193,7 +194,7 @@ impl Changes {
         let sidecar = over.sidecar.as_ref()?;
         let mut hosts = hosts.to_vec();
         if !view.may_remove {
-            self.held_back |= add_missing(&mut hosts, &sidecar.added());
+            self.waits_for_removal |= add_missing(&mut hosts, &sidecar.added());
         }
         let unmergeable = if sidecar.has_selector {
             "has a workload selector, so it is not the whole namespace's"
@@ -213,17 +214,17 @@ fn is_recalled(written: &Written) -> bool {
     written.owner == Owner::Tradewind && written.adoption.as_ref().is_some_and(|adoption| adoption.is_recalled())
 }
 
-/// Another Sidecar for the whole namespace that is not ours.
-fn others_sidecar(id: &ObjectId, view: &View<'_>) -> Option<ObjectId> {
+/// Another Sidecar for the whole namespace that is not managed.
+fn others_sidecar(id: &ObjectId, view: &DiffInputs<'_>) -> Option<ObjectId> {
     let is_whole = |written: &&Arc<Written>| written.sidecar.as_ref().is_some_and(|sidecar| !sidecar.has_selector);
     let others = view.of_unit.iter().filter(|written| written.owner != Owner::Tradewind && written.id != *id);
     others.filter(is_whole).map(|written| written.id.clone()).min()
 }
 
-/// Keeps the hosts that stand there, in their places. Tells whether any had been unwanted.
-fn add_missing(hosts: &mut Vec<EgressHost>, standing: &[EgressHost]) -> bool {
+/// Adds the hosts that are in the Sidecar already, in their present order. Returns whether any of them was unwanted.
+fn add_missing(hosts: &mut Vec<EgressHost>, present: &[EgressHost]) -> bool {
     let mut any = false;
-    for kept in standing {
+    for kept in present {
         match hosts.iter_mut().find(|wanted| wanted.host == kept.host) {
             Some(wanted) => {
                 any |= !kept.ports.is_subset(&wanted.ports);
@@ -235,11 +236,11 @@ fn add_missing(hosts: &mut Vec<EgressHost>, standing: &[EgressHost]) -> bool {
             }
         }
     }
-    hosts.sort_by_key(|wanted| standing.iter().position(|kept| kept.host == wanted.host).unwrap_or(usize::MAX));
+    hosts.sort_by_key(|wanted| present.iter().position(|kept| kept.host == wanted.host).unwrap_or(usize::MAX));
     any
 }
 
-/// What is said of an object that stays different after all was tried.
+/// The obstacle of an object that stays different from the plan after it was written and taken over.
 pub(super) fn unsettled(id: ObjectId) -> Obstacle {
     let message =
         "is changed by something else whenever it is written (an admission webhook, or a default of the CRD), \
@@ -262,9 +263,9 @@ mod tests {
         of_unit: &'a [Arc<Written>],
         find: &'a dyn Fn(&ObjectId) -> Option<Arc<Written>>,
         adopt_admiral: bool,
-    ) -> View<'a> {
+    ) -> DiffInputs<'a> {
         let (settled, in_the_way) = (&|_: &_, _, _| false, &|_: &_, _: &_| None);
-        View { of_unit, find, in_the_way, settled, adopt_admiral, may_remove: true }
+        DiffInputs { of_unit, find, in_the_way, settled, adopt_admiral, may_remove: true }
     }
 
     fn compare(desired: &Desired, standing: &[Arc<Written>]) -> Changes {
@@ -399,7 +400,7 @@ mod tests {
         let find = |id: &ObjectId| recalled.iter().find(|w| w.id == *id).cloned();
         let entry = recalled[0].id.clone();
         let in_the_way = |_: &ObjectId, host: &str| (host == "a.global").then(|| entry.clone());
-        let changes = diff(&desired, &View { in_the_way: &in_the_way, ..view(&recalled, &find, false) });
+        let changes = diff(&desired, &DiffInputs { in_the_way: &in_the_way, ..view(&recalled, &find, false) });
         assert_eq!(steps(&changes), [["give back ServiceEntry"], ["give back DestinationRule"]]);
         assert!(changes.removals.is_empty());
         assert_eq!(changes.obstacles[0].id, entry);
@@ -412,7 +413,7 @@ mod tests {
         assert_eq!(steps(&compare(&desired, &own)), [["give back ServiceEntry"], ["give back DestinationRule"]]);
         // A rule that was made for the entry stays with it.
         let rule = Arc::new(Written { host: Some("a.global".into()), ..(*standing(&desired)[1]).clone() });
-        let kept = diff(&desired, &View { in_the_way: &in_the_way, ..view(&[rule], &|_| None, false) });
+        let kept = diff(&desired, &DiffInputs { in_the_way: &in_the_way, ..view(&[rule], &|_| None, false) });
         assert!(kept.groups.is_empty() && kept.removals.is_empty(), "{kept:?}");
     }
 
@@ -422,7 +423,7 @@ mod tests {
         let before = standing(&Desired::hosts(&[host_plan("a.global", "1", false)]));
         let find = |id: &ObjectId| before.iter().find(|w| w.id == *id).cloned();
         let in_the_way = |_: &ObjectId, _: &str| Some(ObjectId::new(Kind::ServiceEntry, "sync", "by-hand"));
-        let changes = diff(&desired, &View { in_the_way: &in_the_way, ..view(&before, &find, false) });
+        let changes = diff(&desired, &DiffInputs { in_the_way: &in_the_way, ..view(&before, &find, false) });
         assert_eq!(steps(&changes), [["update ServiceEntry", "update DestinationRule"]]);
     }
 
@@ -434,7 +435,7 @@ mod tests {
         assert_eq!(steps(&compare(&desired, &objects)), [["update ServiceEntry"]]);
         let find = |id: &ObjectId| objects.iter().find(|w| w.id == *id).cloned();
         let settled = |_: &ObjectId, _: u64, observed: u64| observed == 7;
-        let changes = diff(&desired, &View { settled: &settled, ..view(&objects, &find, false) });
+        let changes = diff(&desired, &DiffInputs { settled: &settled, ..view(&objects, &find, false) });
         assert!(changes.groups.is_empty());
         assert_eq!(changes.obstacles[0].kind, NoteKind::WriteFailed);
     }
@@ -452,9 +453,9 @@ mod tests {
         assert!(compare(&desired(&["s/a"]), &merged).groups.is_empty());
         assert_eq!(steps(&compare(&desired(&["s/b"]), &merged)), [["merge Sidecar"]]);
         let find = |id: &ObjectId| merged.iter().find(|w| w.id == *id).cloned();
-        let unsure = View { may_remove: false, ..view(&merged, &find, false) };
+        let unsure = DiffInputs { may_remove: false, ..view(&merged, &find, false) };
         let fewer = diff(&desired(&[]), &unsure);
-        assert!(fewer.groups.is_empty() && fewer.held_back);
+        assert!(fewer.groups.is_empty() && fewer.waits_for_removal);
         assert_eq!(compare(&Desired::nothing(), &merged).removals.len(), 1, "ours go out with the unit");
 
         let selector = Arc::new(Written {

@@ -1,6 +1,6 @@
 //! Writing to a directory: one file per object, for GitOps and for looking at.
 //!
-//! Decides nothing. Only files that hold an object with our mark are ever replaced or removed. A file appears whole or
+//! Decides nothing. Only files of managed objects are ever replaced or removed. A file appears whole or
 //! not at all, and the same object always gives the same bytes.
 
 use std::{
@@ -56,15 +56,15 @@ pub struct DirectoryOutput {
 pub struct Synced {
     /// Files written.
     pub written: usize,
-    /// Files left as they were, because they held the same.
+    /// Files left unchanged, because they have the same content.
     pub unchanged: usize,
-    /// Files of ours before.
+    /// Managed files before the run.
     pub owned: usize,
-    /// Files of ours that are not wanted any more, sorted. They are still there.
+    /// Managed files that are no longer wanted, sorted. They still exist.
     pub unwanted: Vec<PathBuf>,
 }
 
-/// Most files that go from the directory of a cluster without being asked for, however few it holds. Below the floor for live
+/// Most files that are removed from the directory of a cluster without a release, however few it has. Below the floor for live
 /// clusters: a run that lost a source has nothing but this to stop it, and the directory of a small cluster is not more.
 const FILES_FLOOR: usize = 5;
 
@@ -85,11 +85,11 @@ impl DirectoryOutput {
         Self { out: out.to_owned() }
     }
 
-    /// Writes `objects` into `<out>/<cluster>`. Files of ours that are no longer wanted are named and stay.
+    /// Writes `objects` into `<out>/<cluster>`. Managed files that are no longer wanted are listed and stay.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or stands in the way without our mark; names the file. What could be written
-    /// has been.
+    /// When a file cannot be read or written, or an unmanaged file has the name; the error names the file. The other files
+    /// are written.
     pub fn write<'a>(
         &self,
         cluster: &ClusterName,
@@ -97,7 +97,7 @@ impl DirectoryOutput {
     ) -> io::Result<Synced> {
         let directory = self.out.join(cluster.as_str());
         fs::create_dir_all(&directory).map_err(|error| named(&directory, &error))?;
-        let before = our_files(&directory)?;
+        let before = managed_files(&directory)?;
         let mut synced = Synced { owned: before.len(), ..Synced::default() };
         let mut wanted = BTreeSet::new();
         let mut failure = None;
@@ -126,7 +126,7 @@ impl DirectoryOutput {
         Ok(format!("{:012x}", hasher.finish() >> 16))
     }
 
-    /// Removes files of ours.
+    /// Removes managed files.
     ///
     /// # Errors
     /// When a file cannot be removed; names it. Those before it are gone.
@@ -134,7 +134,7 @@ impl DirectoryOutput {
         files.into_iter().try_for_each(|file| fs::remove_file(file).map_err(|error| named(file, &error)))
     }
 
-    /// The sub-directories that hold files of ours and are those of no cluster, with the number of these files.
+    /// The sub-directories with managed files that belong to no cluster, with the number of these files.
     ///
     /// # Errors
     /// When a directory cannot be read; names it.
@@ -152,7 +152,7 @@ impl DirectoryOutput {
             if is_cluster || !entry.path().is_dir() || name.to_string_lossy().starts_with('.') {
                 continue;
             }
-            let files = our_files(&entry.path())?.len();
+            let files = managed_files(&entry.path())?.len();
             if files > 0 {
                 left.push((entry.path(), files));
             }
@@ -162,11 +162,11 @@ impl DirectoryOutput {
     }
 }
 
-/// Brings one file to a content. Tells whether it had to be written.
+/// Writes one file, unless it has that content already. Returns whether it was written.
 fn bring(file: &Path, text: &str) -> io::Result<bool> {
     match read_file(file)? {
-        Some(standing) if standing == text => return Ok(false),
-        Some(standing) if !is_marked(&standing) => {
+        Some(present) if present == text => return Ok(false),
+        Some(present) if !is_marked(&present) => {
             let message = format!("{} was not made by Tradewind and stands in the way", file.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
@@ -183,12 +183,12 @@ impl DirectoryStore {
         Self { directory: directory.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// What stands there with our mark, to begin with.
+    /// The managed objects in the directory at the start.
     ///
     /// # Errors
-    /// When a file of ours cannot be read.
+    /// When a managed file cannot be read.
     pub fn load(&self) -> Outcome<Vec<Written>> {
-        let files = our_files(&self.directory).map_err(|error| unreadable(&error))?;
+        let files = managed_files(&self.directory).map_err(|error| unreadable(&error))?;
         let read = |file: &PathBuf| {
             let text = read_file(file).map_err(|error| unreadable(&error))?.unwrap_or_default();
             self.observe(from_yaml(&text).map_err(|error| unreadable(&named(file, &error)))?)
@@ -210,7 +210,7 @@ impl DirectoryStore {
         self.observe(manifest)
     }
 
-    /// Files have no uid and no resourceVersion: the name and a counter stand in.
+    /// Files have no uid and no resourceVersion: the name and a counter take their place.
     fn observe(&self, mut manifest: Value) -> Outcome<Written> {
         let kind = Kind::WRITTEN.iter().copied().find(|kind| manifest["kind"] == kind.as_str());
         let kind = kind.ok_or_else(|| WriteError::Unreadable("another kind".to_owned()))?;
@@ -240,7 +240,7 @@ impl DirectoryStore {
         }
     }
 
-    /// The file stays, as its owner's.
+    /// Removes the marks; the file stays.
     fn unmark(&self, over: &Written) -> Outcome<Written> {
         let file = self.directory.join(file_name(&over.id, over.adoption.is_some()));
         let text = read_file(&file).map_err(|error| failed(&error))?;
@@ -249,7 +249,7 @@ impl DirectoryStore {
         self.write_file(&file, give_back::bare(manifest))
     }
 
-    /// Only a Sidecar that stands in this directory can be merged into.
+    /// Merges into a Sidecar of this directory; others cannot be reached.
     fn merge(&self, over: &Written, hosts: &[EgressHost]) -> Outcome<Written> {
         let file = self.directory.join(file_name(&over.id, false));
         let text = read_file(&file).map_err(|error| failed(&error))?;
@@ -264,7 +264,7 @@ impl Store for DirectoryStore {
     fn write<'a>(&'a self, write: &'a Write) -> BoxFuture<'a, Outcome<Option<Written>>> {
         ready(match write {
             Write::Object(write) => self.write_object(write).map(Some),
-            // Files say what is wanted. What became of it is for the API server that they are applied to.
+            // Files are applied to an API server later, which keeps the status.
             Write::Status(_) => Ok(None),
             Write::Delete(over) => self.remove(over).map(|()| None),
         })
@@ -277,8 +277,8 @@ impl Store for DirectoryStore {
 
     fn owned(&self) -> BoxFuture<'_, Outcome<Vec<Written>>> {
         let owned = self.load();
-        let ours = |one: &Written| one.owner == Owner::Tradewind || is_merged(one);
-        ready(owned.map(|all| all.into_iter().filter(ours).collect())).boxed()
+        let is_managed = |one: &Written| one.owner == Owner::Tradewind || is_merged(one);
+        ready(owned.map(|all| all.into_iter().filter(is_managed).collect())).boxed()
     }
 }
 
@@ -305,8 +305,8 @@ fn is_marked(text: &str) -> bool {
     from_yaml(text).is_ok_and(marked)
 }
 
-/// The files with our mark, sorted. A directory that does not exist has none.
-fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+/// The files of managed objects, sorted. A directory that does not exist has none.
+fn managed_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -316,11 +316,14 @@ fn our_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let file = entry.map_err(|error| named(directory, &error))?.path();
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let may_be_ours =
+        let may_be_managed =
             Kind::WRITTEN.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
         // Something else than a file is nobody's object, and a pipe would be waited for without end.
         let is_file = || fs::metadata(&file).is_ok_and(|metadata| metadata.is_file());
-        if may_be_ours && name.ends_with(".yaml") && is_file() && read_file(&file)?.is_some_and(|text| is_marked(&text))
+        if may_be_managed
+            && name.ends_with(".yaml")
+            && is_file()
+            && read_file(&file)?.is_some_and(|text| is_marked(&text))
         {
             files.push(file);
         }
@@ -340,13 +343,13 @@ fn read_file(file: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Through a file next to it and a rename, so that nobody ever reads half of it.
+/// Writes a temporary file and renames it, so that no reader sees half of it.
 fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let beside = file.with_file_name(format!(".{name}.new"));
-    fs::write(&beside, text).and_then(|()| fs::rename(&beside, file)).map_err(|error| {
-        // Nothing to be done about a leftover on a disk that refuses writes.
-        let _ = fs::remove_file(&beside);
+    let temporary = file.with_file_name(format!(".{name}.new"));
+    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, file)).map_err(|error| {
+        // A disk that refuses writes may keep the temporary file.
+        let _ = fs::remove_file(&temporary);
         named(file, &error)
     })
 }

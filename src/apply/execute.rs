@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Desired, backoff,
-    diff::{Changes, View, diff, unsettled},
+    diff::{Changes, DiffInputs, diff, unsettled},
     memory::{Memory, Refused},
     queue::Work,
     report::{Ending, ObjectOutcome, Report},
@@ -32,18 +32,18 @@ struct Run<'a> {
     unit: &'a WorkKey,
     work: &'a Work,
     memory: Memory,
-    /// What led to this run.
+    /// The event that led to this run.
     because: Because,
     report: Report,
 }
 
 /// Why an object is written, for the log.
 struct Why {
-    /// In words, where no change says it.
+    /// The reason, where no change shows it.
     reason: Option<&'static str>,
     /// What changes in it.
     changed: Option<String>,
-    /// What led to that.
+    /// The event that led to the write.
     because: Because,
 }
 
@@ -55,16 +55,16 @@ impl ClusterWriter {
         Run { writer: self, unit, work, memory, because, report: Report::default() }.execute().await
     }
 
-    /// Whether an operator wants nothing of the unit written now. Asked before each write: a long run ends at once.
+    /// Whether an operator wants no writes of the unit now. Checked before each write, so that a long run ends at once.
     fn is_barred(&self, unit: &WorkKey) -> bool {
-        self.shared.known.is_read_only() || self.shared.known.is_suspended(&self.cluster, unit)
+        self.shared.view.is_read_only() || self.shared.view.is_suspended(&self.cluster, unit)
     }
 }
 
 impl Run<'_> {
     async fn execute(mut self) -> Ending {
         if self.is_suspended() {
-            // Whoever ends the suspension, or lets writes go on, has the unit planned again.
+            // The end of the suspension, or of read-only mode, marks the unit again.
             self.want_removed(&[]);
             self.writer.remember(self.unit, Memory::default());
             return Ending::Done;
@@ -83,7 +83,7 @@ impl Run<'_> {
 
     /// Whether nothing of the unit is even compared. In read-only mode, what differs is still counted.
     fn is_suspended(&self) -> bool {
-        let is_suspended = || self.writer.shared.known.is_suspended(&self.writer.cluster, self.unit);
+        let is_suspended = || self.writer.shared.view.is_suspended(&self.writer.cluster, self.unit);
         self.writer.is_barred(self.unit) && (self.work.desired.is_none() || is_suspended())
     }
 
@@ -92,42 +92,42 @@ impl Run<'_> {
         self.memory.keep(&changes.wanted);
         changes.obstacles.iter().cloned().for_each(|obstacle| self.report.obstruct(obstacle));
         let shared = &self.writer.shared;
-        if shared.known.is_read_only() || shared.settings.dry_run {
+        if shared.view.is_read_only() || shared.settings.dry_run {
             self.want_removed(&[]);
             self.log_dry_run(&changes);
             return;
         }
-        // That a part of them is gone is news by itself, and not the reason.
+        // The removal of one object triggers further runs; the reason stays the original event.
         let removing = self.memory.removing.take().unwrap_or_else(|| self.because.clone());
         self.memory.removing = (!changes.removals.is_empty()).then_some(removing);
         self.want_removed(&changes.removals);
         self.write_all(changes.groups).await;
         if self.report.is_clean() && !self.writer.stop.is_cancelled() {
             self.measure_latency();
-            // What replaces them is there.
+            // Their replacements exist now.
             self.remove_cleared().await;
         }
         self.memory.drift = self.report.differing();
-        self.hold(desired, changes.held_back);
+        self.defer(desired, changes.waits_for_removal);
     }
 
     fn compare(&self, desired: &Desired) -> Changes {
-        let (known, cluster) = (&self.writer.shared.known, &self.writer.cluster);
+        let (view, cluster) = (&self.writer.shared.view, &self.writer.cluster);
         diff(
             desired,
-            &View {
-                of_unit: &known.written_of(cluster, self.unit),
-                find: &|id| known.written(cluster, id),
-                in_the_way: &|id, host| known.entry_in_the_way(cluster, id, host),
+            &DiffInputs {
+                of_unit: &view.written_of(cluster, self.unit),
+                find: &|id| view.written(cluster, id),
+                in_the_way: &|id, host| view.entry_in_the_way(cluster, id, host),
                 settled: &|id, wanted, observed| self.memory.settled.get(id) == Some(&(wanted, observed)),
                 adopt_admiral: self.writer.shared.settings.adopt_admiral,
-                may_remove: known.may_remove(cluster),
+                may_remove: view.may_remove(cluster),
             },
         )
     }
 
     fn want_removed(&self, removals: &[Arc<Written>]) {
-        self.writer.state.lock().guard.want(self.unit, removals, Instant::now());
+        self.writer.state.lock().guard.set_removals(self.unit, removals, Instant::now());
     }
 
     /// Read-only mode counts what differs; a dry run also logs it, once per content.
@@ -211,7 +211,7 @@ impl Run<'_> {
         };
         if let ObjectWrite::Create { object } | ObjectWrite::Update { object, .. } = write {
             let over = Arc::new(written.clone());
-            let reason = Some("fields of others are next to ours");
+            let reason = Some("another manager wrote into the managed fields");
             let why = Why { reason, changed: None, because: self.because.clone() };
             let again = self.send(&ObjectWrite::TakeOver { object, over }.into(), why).await?;
             written = again.unwrap_or(written);
@@ -225,14 +225,14 @@ impl Run<'_> {
 
     /// Sends one write, enters the answer into backoff, metrics and log, and shows the registry what is there now.
     async fn send(&self, write: &Write, why: Why) -> Outcome<Option<Written>> {
-        let (known, cluster) = (&self.writer.shared.known, &self.writer.cluster);
+        let (view, cluster) = (&self.writer.shared.view, &self.writer.cluster);
         let started = Instant::now();
         let answer = self.writer.store.write(write).await;
         self.record(write, &why, started.elapsed(), answer.as_ref().err());
         let written = answer?;
         match (&written, write) {
-            (Some(written), _) => known.wrote(cluster, written.clone()),
-            (None, Write::Delete(over)) => known.wrote_delete(cluster, &over.id),
+            (Some(written), _) => view.wrote(cluster, written.clone()),
+            (None, Write::Delete(over)) => view.wrote_delete(cluster, &over.id),
             (None, Write::Object(_) | Write::Status(_)) => {}
         }
         Ok(written)
@@ -287,12 +287,12 @@ impl Run<'_> {
         }
     }
 
-    /// Decides the next removal under one lock, so that no condition changes while another one is looked at: no newer plan
-    /// waits, which may want the object again; nothing is suspended; the guard clears it, and a later judgement did not
-    /// withhold it; all is known that removals rest on; and it is still there.
+    /// Decides the next removal under one lock, so that no condition changes while another one is checked: no newer plan
+    /// waits, which may want the object again; the unit is not suspended; the guard clears it, and a later judgement did not
+    /// withhold it; everything is known that a removal depends on; and the object still exists.
     fn next_removal(&mut self, tried: &mut HashSet<ObjectId>) -> Option<Write> {
         let Self { writer, unit, .. } = *self;
-        let known = &writer.shared.known;
+        let view = &writer.shared.view;
         let mut state = writer.state.lock();
         if state.queue.has_newer(unit) || writer.stop.is_cancelled() || writer.is_barred(unit) {
             return None;
@@ -301,11 +301,11 @@ impl Run<'_> {
         if cleared.is_empty() {
             return None;
         }
-        if !known.may_remove(&writer.cluster) {
-            state.held.insert(unit.clone(), Deferred::UntilRemovable(None));
+        if !view.may_remove(&writer.cluster) {
+            state.deferred.insert(unit.clone(), Deferred::UntilRemovable(None));
             return None;
         }
-        let there = known.written_of(&writer.cluster, unit);
+        let there = view.written_of(&writer.cluster, unit);
         for id in cleared {
             tried.insert(id.clone());
             match there.iter().find(|written| written.id == id).and_then(Write::removal) {
@@ -319,25 +319,25 @@ impl Run<'_> {
         None
     }
 
-    /// Keeps what is wanted for later, where it cannot be brought about now and nothing newer waits.
-    fn hold(&self, desired: &Arc<Desired>, held_back: bool) {
+    /// Keeps the plan for later, where it cannot be applied in full now and nothing newer waits.
+    fn defer(&self, desired: &Arc<Desired>, waits_for_removal: bool) {
         let mut state = self.writer.state.lock();
         if state.queue.has_newer(self.unit) {
             return;
         }
-        if held_back {
-            state.held.insert(self.unit.clone(), Deferred::UntilRemovable(Some(Arc::clone(desired))));
+        if waits_for_removal {
+            state.deferred.insert(self.unit.clone(), Deferred::UntilRemovable(Some(Arc::clone(desired))));
         } else if self.report.ending() == Ending::Refused {
             let due = Instant::now() + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
-            state.held.insert(self.unit.clone(), Deferred::Until(due, Arc::clone(desired)));
+            state.deferred.insert(self.unit.clone(), Deferred::Until(due, Arc::clone(desired)));
         }
     }
 
     /// Notes that a cluster takes no writes, once for all its objects, unless it cannot be read either: then that is noted.
     fn note_unwritable(&self) {
-        let (writer, known) = (self.writer, &self.writer.shared.known);
+        let (writer, view) = (self.writer, &self.writer.shared.view);
         let error = match self.report.unanswered() {
-            Some(error) => Some(error).filter(|_| !known.is_unreachable(&writer.cluster)),
+            Some(error) => Some(error).filter(|_| !view.is_unreachable(&writer.cluster)),
             None if self.report.changed_something() || self.report.is_clean() => None,
             None => return,
         };
@@ -348,15 +348,15 @@ impl Run<'_> {
                 service: None,
                 message: format!("objects cannot be written: {error}; they are written when the cluster answers"),
             };
-            known.note(&writer.cluster, &all_writes(), error.map(note).into_iter().collect());
+            view.note(&writer.cluster, &all_writes(), error.map(note).into_iter().collect());
         }
     }
 
-    /// Notes what is in the way, and takes back what no longer is. After a mere removal, only about what was removed.
+    /// Updates the notes about the objects of the unit. After a run of removals alone, only those about the removed objects.
     fn update_notes(&mut self) {
         let (writer, report) = (self.writer, &self.report);
         let is_whole_unit = self.work.desired.is_some();
-        // What waits for its turn keeps what was said of it.
+        // Objects that still wait keep their notes.
         let is_over = |id: &&ObjectId| {
             let as_it_should_be = match is_whole_unit {
                 true => !report.has_failed(id),
@@ -366,20 +366,20 @@ impl Run<'_> {
         };
         let over: Vec<ObjectId> = self.memory.noted.iter().filter(is_over).cloned().collect();
         for id in over {
-            writer.shared.known.note(&writer.cluster, &id, Vec::new());
+            writer.shared.view.note(&writer.cluster, &id, Vec::new());
             self.memory.noted.remove(&id);
         }
         for obstacle in report.obstacles() {
             let object = obstacle.id.in_cluster(&writer.cluster);
             let service = self.unit.service().cloned();
             let note = Note { kind: obstacle.kind, object, service, message: obstacle.message.clone() };
-            writer.shared.known.note(&writer.cluster, &obstacle.id, vec![note]);
+            writer.shared.view.note(&writer.cluster, &obstacle.id, vec![note]);
             self.memory.noted.insert(obstacle.id.clone());
         }
     }
 }
 
-/// What notes about all writes into a cluster are kept under.
+/// The id under which notes about all writes to a cluster are kept.
 fn all_writes() -> ObjectId {
     whole(Kind::Namespace, "")
 }

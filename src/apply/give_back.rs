@@ -1,6 +1,6 @@
 //! Giving an object that was taken over back to its owner.
 //!
-//! Only marks go: what the object says stays as it is, so that no request notices. Tradewind no longer manages any of its
+//! Only the marks are removed: the spec stays unchanged, so that no request notices. Tradewind no longer manages any of its
 //! fields, and an annotation keeps it from being taken over again by itself.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(super) fn patch(live: &Value, owned: &OwnedKeys) -> Value {
         only_over(metadata["resourceVersion"].as_str().unwrap_or_default()),
         {"op": "add", "path": "/metadata/labels", "value": labels},
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
-        {"op": "add", "path": "/metadata/managedFields", "value": ownership::let_go(managers)},
+        {"op": "add", "path": "/metadata/managedFields", "value": ownership::released(managers)},
     ])
 }
 

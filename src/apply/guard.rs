@@ -1,6 +1,6 @@
 //! The guard: which removals of one cluster may happen now. Pure; the time is passed in.
 //!
-//! A removal waits until the cluster's wishes have settled, then passes if it and its recent like stay within the budget.
+//! A removal waits until the plans for the cluster have settled, then passes if it and the recent removals stay within the budget.
 //! Otherwise every removal that is still outstanding is withheld until an operator releases exactly these, or until they
 //! are wanted again. Never looks at what an object is; never lets a removal pass because time went by.
 
@@ -13,7 +13,7 @@ use std::{
 
 use crate::model::{ObjectId, WorkKey, Written};
 
-/// Quiet after the last new wish before removals are judged: what belongs to one pass arrives within milliseconds, and
+/// Quiet time after the last new removal before removals are judged: what belongs to one pass arrives within milliseconds, and
 /// a replacement that is on its way gets there first.
 pub(super) const QUIET_SECONDS: u64 = 1;
 
@@ -23,10 +23,10 @@ pub(super) const SETTLE_SECONDS: u64 = 20;
 /// Removals of this long ago still count against the budget, so that a mass removal cannot slip through as a trickle.
 pub(super) const WINDOW_SECONDS: u64 = 60;
 
-/// How much may be removed without being asked.
+/// How much may be removed without a release.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
-    /// Share of the objects of ours in the cluster, in percent.
+    /// Share of the managed objects in the cluster, in percent.
     pub(super) percent: u32,
     /// Always allowed, so that small clusters are not in the way.
     pub(super) floor: usize,
@@ -45,7 +45,7 @@ enum RemovalState {
     Pending,
     /// May happen.
     Cleared,
-    /// May happen: an operator said so.
+    /// May happen: an operator released it.
     Released,
     /// Waits for an operator.
     Withheld,
@@ -73,7 +73,7 @@ pub(super) enum Verdict {
     Unchanged,
     /// The removals of these units may happen.
     Cleared(Vec<WorkKey>),
-    /// Everything outstanding is withheld.
+    /// All outstanding removals are withheld.
     Withheld,
 }
 
@@ -83,18 +83,18 @@ pub(super) struct Guard {
     budget: Budget,
     removals: BTreeMap<ObjectId, Removal>,
     passed: VecDeque<Passed>,
-    first_wish: Option<Instant>,
-    last_wish: Option<Instant>,
+    first_request: Option<Instant>,
+    last_request: Option<Instant>,
     withheld: Option<Batch>,
-    consent: Option<String>,
+    released_id: Option<String>,
 }
 
-/// What is withheld, as an operator is told of it.
+/// The withheld removals, as an operator sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Batch {
     /// Names exactly this set of objects.
     pub(super) id: String,
-    /// Objects of ours in the cluster at the time.
+    /// Managed objects in the cluster at the time.
     pub(super) owned: usize,
 }
 
@@ -104,15 +104,15 @@ impl Guard {
             budget,
             removals: BTreeMap::new(),
             passed: VecDeque::new(),
-            first_wish: None,
-            last_wish: None,
+            first_request: None,
+            last_request: None,
             withheld: None,
-            consent: None,
+            released_id: None,
         }
     }
 
-    /// Replaces what a unit wants removed: what it wants again is dropped from every list.
-    pub(super) fn want(&mut self, unit: &WorkKey, removals: &[Arc<Written>], now: Instant) {
+    /// Replaces the removals that a unit wants; objects that it wants again are dropped from every list.
+    pub(super) fn set_removals(&mut self, unit: &WorkKey, removals: &[Arc<Written>], now: Instant) {
         let wanted: HashSet<&ObjectId> = removals.iter().map(|written| &written.id).collect();
         self.removals.retain(|id, removal| removal.unit != *unit || wanted.contains(id));
         for written in removals {
@@ -122,8 +122,8 @@ impl Guard {
             }
             let removal = Removal { unit: unit.clone(), uid: written.uid.clone(), state: RemovalState::Pending };
             self.removals.insert(written.id.clone(), removal);
-            self.first_wish.get_or_insert(now);
-            self.last_wish = Some(now);
+            self.first_request.get_or_insert(now);
+            self.last_request = Some(now);
         }
         self.forget_empty();
     }
@@ -133,7 +133,7 @@ impl Guard {
         if self.judge_at(busy).is_none_or(|at| at > now) {
             return Verdict::Unchanged;
         }
-        (self.first_wish, self.last_wish) = (None, None);
+        (self.first_request, self.last_request) = (None, None);
         while self.passed.front().is_some_and(|passed| now.duration_since(passed.at).as_secs() >= WINDOW_SECONDS) {
             self.passed.pop_front();
         }
@@ -142,29 +142,29 @@ impl Guard {
         let pending = self.count(RemovalState::Pending);
         if self.withheld.is_none() && self.budget.allows(pending + recent, base) {
             self.passed.push_back(Passed { at: now, count: pending, owned_before: owned });
-            return Verdict::Cleared(self.turn(&[RemovalState::Pending], RemovalState::Cleared));
+            return Verdict::Cleared(self.move_state(&[RemovalState::Pending], RemovalState::Cleared));
         }
-        self.turn(&[RemovalState::Pending, RemovalState::Cleared], RemovalState::Withheld);
+        self.move_state(&[RemovalState::Pending, RemovalState::Cleared], RemovalState::Withheld);
         let id = self.name_of_withheld();
         self.withheld = Some(Batch { id: id.clone(), owned: base });
-        if self.consent.as_ref() == Some(&id) {
-            return Verdict::Cleared(self.let_go());
+        if self.released_id.as_ref() == Some(&id) {
+            return Verdict::Cleared(self.release_withheld());
         }
         Verdict::Withheld
     }
 
-    /// When [`Guard::judge`] has something to say; absent without pending removals.
+    /// When [`Guard::judge`] can judge; `None` without pending removals.
     pub(super) fn judge_at(&self, busy: bool) -> Option<Instant> {
-        let at_latest = self.first_wish? + Duration::from_secs(SETTLE_SECONDS);
-        let when_quiet = self.last_wish? + Duration::from_secs(QUIET_SECONDS);
+        let at_latest = self.first_request? + Duration::from_secs(SETTLE_SECONDS);
+        let when_quiet = self.last_request? + Duration::from_secs(QUIET_SECONDS);
         Some(if busy { at_latest } else { when_quiet.min(at_latest) })
     }
 
     /// Lets exactly what is withheld under `id` go. An id that names nothing yet is remembered: it may be older than a
     /// restart. Returns the units whose turn it is.
     pub(super) fn release(&mut self, id: &str) -> Option<Vec<WorkKey>> {
-        self.consent = Some(id.to_owned());
-        self.withheld.as_ref().is_some_and(|batch| batch.id == id).then(|| self.let_go())
+        self.released_id = Some(id.to_owned());
+        self.withheld.as_ref().is_some_and(|batch| batch.id == id).then(|| self.release_withheld())
     }
 
     /// The removals of a unit that may happen now.
@@ -192,12 +192,12 @@ impl Guard {
         Some((batch, withheld.map(|(id, _)| id.clone()).collect()))
     }
 
-    fn let_go(&mut self) -> Vec<WorkKey> {
+    fn release_withheld(&mut self) -> Vec<WorkKey> {
         self.withheld = None;
-        self.turn(&[RemovalState::Withheld], RemovalState::Released)
+        self.move_state(&[RemovalState::Withheld], RemovalState::Released)
     }
 
-    fn turn(&mut self, from: &[RemovalState], to: RemovalState) -> Vec<WorkKey> {
+    fn move_state(&mut self, from: &[RemovalState], to: RemovalState) -> Vec<WorkKey> {
         let mut units = Vec::new();
         for removal in self.removals.values_mut().filter(|removal| from.contains(&removal.state)) {
             removal.state = to;
@@ -217,7 +217,7 @@ impl Guard {
             self.withheld = None;
         }
         if self.count(RemovalState::Pending) == 0 {
-            (self.first_wish, self.last_wish) = (None, None);
+            (self.first_request, self.last_request) = (None, None);
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn removals_wait_for_quiet_and_then_pass_within_the_budget() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..10), now);
+        guard.set_removals(&unit("a"), &objects(0..10), now);
         assert_eq!(guard.judge(OWNED, false, now), Verdict::Unchanged);
         assert!(guard.cleared(&unit("a")).is_empty());
         assert_eq!(guard.judge(OWNED, true, settled(now)), Verdict::Unchanged, "updates go first");
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn steady_change_cannot_hold_removals_up_for_good() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..1), now);
+        guard.set_removals(&unit("a"), &objects(0..1), now);
         let late = now + Duration::from_secs(SETTLE_SECONDS);
         assert_eq!(guard.judge(OWNED, true, late), Verdict::Cleared(vec![unit("a")]));
     }
@@ -273,8 +273,8 @@ mod tests {
     #[test]
     fn a_mass_removal_is_withheld_whole_and_released_by_its_id_only() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..8), now);
-        guard.want(&unit("b"), &objects(8..11), now);
+        guard.set_removals(&unit("a"), &objects(0..8), now);
+        guard.set_removals(&unit("b"), &objects(8..11), now);
         assert_eq!(guard.judge(OWNED, false, settled(now)), Verdict::Withheld);
         let id = guard.withheld().unwrap().0.id.clone();
         assert_eq!(guard.withheld().unwrap().1.len(), 11);
@@ -286,12 +286,12 @@ mod tests {
     }
 
     #[test]
-    fn later_wishes_join_what_is_withheld_under_a_new_id() {
+    fn later_removals_join_the_withheld_ones_under_a_new_id() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..11), now);
+        guard.set_removals(&unit("a"), &objects(0..11), now);
         guard.judge(OWNED, false, settled(now));
         let id = guard.withheld().unwrap().0.id.clone();
-        guard.want(&unit("b"), &objects(11..12), settled(now));
+        guard.set_removals(&unit("b"), &objects(11..12), settled(now));
         assert_eq!(guard.judge(OWNED, false, settled(settled(now))), Verdict::Withheld);
         assert_eq!(guard.release(&id), None, "the operator saw another set");
         assert_eq!(guard.withheld().unwrap().1.len(), 12);
@@ -300,14 +300,14 @@ mod tests {
     #[test]
     fn what_is_wanted_again_is_dropped_and_the_rest_keeps_its_id() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..11), now);
+        guard.set_removals(&unit("a"), &objects(0..11), now);
         guard.judge(OWNED, false, settled(now));
         let id = guard.withheld().unwrap().0.id.clone();
-        guard.want(&unit("a"), &objects(0..2), settled(now));
+        guard.set_removals(&unit("a"), &objects(0..2), settled(now));
         assert_eq!(guard.withheld().unwrap().1.len(), 2);
         assert!(guard.release(&id).is_some());
         assert_eq!(guard.cleared(&unit("a")).len(), 2);
-        guard.want(&unit("a"), &[], settled(now));
+        guard.set_removals(&unit("a"), &[], settled(now));
         assert!(guard.cleared(&unit("a")).is_empty());
     }
 
@@ -315,28 +315,28 @@ mod tests {
     #[test]
     fn a_trickle_counts_as_one_pass_until_the_window_has_gone() {
         let (mut guard, start) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..6), start);
+        guard.set_removals(&unit("a"), &objects(0..6), start);
         assert!(matches!(guard.judge(OWNED, false, settled(start)), Verdict::Cleared(_)));
         objects(0..6).iter().for_each(|written| guard.done(&written.id));
         let soon = start + Duration::from_secs(30);
-        guard.want(&unit("b"), &objects(6..11), soon);
+        guard.set_removals(&unit("b"), &objects(6..11), soon);
         assert_eq!(guard.judge(OWNED - 6, false, settled(soon)), Verdict::Withheld);
 
         let mut guard = Guard::new(BUDGET);
-        guard.want(&unit("a"), &objects(0..6), start);
+        guard.set_removals(&unit("a"), &objects(0..6), start);
         guard.judge(OWNED, false, settled(start));
         objects(0..6).iter().for_each(|written| guard.done(&written.id));
         let later = start + Duration::from_secs(WINDOW_SECONDS + QUIET_SECONDS);
-        guard.want(&unit("b"), &objects(6..11), later);
+        guard.set_removals(&unit("b"), &objects(6..11), later);
         assert!(matches!(guard.judge(OWNED, false, settled(later)), Verdict::Cleared(_)));
     }
 
     #[test]
     fn what_was_cleared_and_has_not_happened_is_withheld_with_the_rest() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..6), now);
+        guard.set_removals(&unit("a"), &objects(0..6), now);
         guard.judge(OWNED, false, settled(now));
-        guard.want(&unit("b"), &objects(6..20), settled(now));
+        guard.set_removals(&unit("b"), &objects(6..20), settled(now));
         assert_eq!(guard.judge(OWNED, false, settled(settled(now))), Verdict::Withheld);
         assert!(guard.cleared(&unit("a")).is_empty());
         assert_eq!(guard.withheld().unwrap().1.len(), 20);
@@ -345,13 +345,13 @@ mod tests {
     #[test]
     fn a_release_outlives_a_restart_but_never_covers_objects_made_later() {
         let (mut before, now) = (Guard::new(BUDGET), Instant::now());
-        before.want(&unit("a"), &objects(0..11), now);
+        before.set_removals(&unit("a"), &objects(0..11), now);
         before.judge(OWNED, false, settled(now));
         let id = before.withheld().unwrap().0.id.clone();
 
         let mut after = Guard::new(BUDGET);
         assert_eq!(after.release(&id), None);
-        after.want(&unit("a"), &objects(0..11), now);
+        after.set_removals(&unit("a"), &objects(0..11), now);
         assert_eq!(after.judge(OWNED, false, settled(now)), Verdict::Cleared(vec![unit("a")]));
 
         let mut again = Guard::new(BUDGET);
@@ -360,14 +360,14 @@ mod tests {
             .iter()
             .map(|written| Arc::new(Written { uid: format!("{}-new", written.uid).into(), ..(**written).clone() }))
             .collect();
-        again.want(&unit("a"), &made_later, now);
+        again.set_removals(&unit("a"), &made_later, now);
         assert_eq!(again.judge(OWNED, false, settled(now)), Verdict::Withheld);
     }
 
     #[test]
     fn small_clusters_have_the_floor() {
         let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
-        guard.want(&unit("a"), &objects(0..4), now);
+        guard.set_removals(&unit("a"), &objects(0..4), now);
         assert_eq!(guard.judge(4, false, settled(now)), Verdict::Cleared(vec![unit("a")]));
     }
 }

@@ -1,6 +1,6 @@
-//! Giving our objects in a live cluster to Admiral: the way back.
+//! Handing the managed objects of a live cluster back to Admiral.
 //!
-//! Only the marks change: who made an object, and what Tradewind remembers on it. What it says stays as it is.
+//! Only marks and Tradewind's annotations change; specs stay unchanged.
 
 use serde_json::{Value, json};
 
@@ -15,15 +15,15 @@ use crate::{
 };
 
 /// Annotations that only Tradewind reads.
-const OUR_ANNOTATIONS: &str = "tradewind.io/";
+const TRADEWIND_ANNOTATIONS: &str = "tradewind.io/";
 
 impl KubeStore {
-    /// The objects of a kind in a namespace that carry our mark, as the server has them; none where the kind is not
+    /// The managed objects of a kind in a namespace, as the server has them; none where the kind is not
     /// installed.
     ///
     /// # Errors
     /// As every request.
-    pub async fn ours(&self, kind: Kind, namespace: &str) -> Outcome<Vec<Value>> {
+    pub async fn managed_objects(&self, kind: Kind, namespace: &str) -> Outcome<Vec<Value>> {
         let (mut listed, managed) = (Vec::new(), managed());
         let taken = self.for_each(kind, Some(namespace), Some(&managed), |item| {
             listed.push(item);
@@ -35,7 +35,7 @@ impl KubeStore {
         }
     }
 
-    /// Marks an object of ours as Admiral's, over exactly the state that is given.
+    /// Marks a managed object as Admiral's, over exactly the state that is given.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] when it changed meanwhile; otherwise as every request.
@@ -66,8 +66,8 @@ pub fn handed_back(metadata: &Value) -> Value {
     }
     patch.push(json!({"op": "add", "path": path("annotations", keys::CREATED_BY), "value": keys::ADMIRAL}));
     let annotations = metadata["annotations"].as_object().into_iter().flatten().map(|(key, _)| key);
-    let ours = annotations.filter(|key| key.starts_with(OUR_ANNOTATIONS));
-    patch.extend(ours.map(|key| json!({"op": "remove", "path": path("annotations", key)})));
+    let removed = annotations.filter(|key| key.starts_with(TRADEWIND_ANNOTATIONS));
+    patch.extend(removed.map(|key| json!({"op": "remove", "path": path("annotations", key)})));
     Value::Array(patch)
 }
 

@@ -71,7 +71,7 @@ impl KubeStore {
         }
     }
 
-    /// The same for a cluster whose Istio namespace is asked for before each list.
+    /// The same for a cluster whose Istio namespace is looked up before each list.
     #[must_use]
     pub fn with_istio_namespace(mut self, istio_namespace: IstioNamespace) -> Self {
         self.istio_namespace = istio_namespace;
@@ -94,7 +94,7 @@ impl KubeStore {
     }
 
     async fn apply(&self, mut manifest: Value, id: &ObjectId, force: bool) -> Outcome<Answer> {
-        // Its owner's: were it ours, too, its owner could not take it away.
+        // The annotation belongs to the object's owner: if Tradewind managed it too, the owner could not remove it.
         if let Some(annotations) = manifest["metadata"]["annotations"].as_object_mut() {
             annotations.remove(keys::ADOPT);
         }
@@ -122,11 +122,11 @@ impl KubeStore {
 
     async fn create_object(&self, object: &Object) -> Outcome<Written> {
         let id = object.id();
-        // Without force: fields of an object that appeared meanwhile are a conflict, not ours to overwrite.
+        // Without force: fields of an object that appeared meanwhile are a conflict and are not overwritten.
         let answer = self.apply(object.manifest(), &id, false).await?;
         let managers = managed_fields(&answer.body);
         if answer.status != StatusCode::CREATED && ownership::is_shared(managers) {
-            // It met an object that contradicts in nothing. Applying nothing takes exactly our fields out again.
+            // The apply merged into an object of the same content. Applying an empty object removes exactly our fields again.
             let nothing = json!({
                 "apiVersion": id.kind.api_version(),
                 "kind": id.kind.as_str(),
@@ -192,8 +192,8 @@ impl KubeStore {
         self.read(over.id.kind, &answer.body)
     }
 
-    /// Applies the status alone, as a field manager of its own: what others say in the status stays, and no other field of the
-    /// object is sent.
+    /// Applies the status alone, as a field manager of its own: fields of the status that others manage stay, and no other
+    /// field of the object is sent.
     async fn apply_status(&self, StatusWrite { id, resource_version, status }: &StatusWrite) -> Outcome<()> {
         let body = json!({
             "apiVersion": id.kind.api_version(),
@@ -223,17 +223,19 @@ impl KubeStore {
     }
 
     async fn list(&self, kind: Kind, namespace: Option<&str>, selector: Option<&str>) -> Outcome<Vec<Written>> {
-        // What stands elsewhere without our mark is a user's, or another installation's.
+        // Objects elsewhere without this installation's annotation belong to users or to another installation.
         let istio_namespace = (self.istio_namespace)();
-        let ours = [&*self.settings.sync_namespace, &*istio_namespace];
-        let may_be_ours = |item: &Value| {
+        let managed_namespaces = [&*self.settings.sync_namespace, &*istio_namespace];
+        let may_be_managed = |item: &Value| {
             let namespace = item["metadata"]["namespace"].as_str().unwrap_or_default();
             let written_by = &item["metadata"]["annotations"][keys::SYNC_NAMESPACE];
-            kind == Kind::Sidecar || ours.contains(&namespace) || *written_by == *self.settings.sync_namespace
+            kind == Kind::Sidecar
+                || managed_namespaces.contains(&namespace)
+                || *written_by == *self.settings.sync_namespace
         };
         let mut listed = Vec::new();
         self.for_each(kind, namespace, selector, |item| {
-            if may_be_ours(&item) {
+            if may_be_managed(&item) {
                 listed.push(self.read(kind, &item)?);
             }
             Ok(())
@@ -247,7 +249,7 @@ impl KubeStore {
         let mut owned = Vec::new();
         let istio_namespace = (self.istio_namespace)();
         for kind in self.settings.watched_kinds().into_iter().filter(|kind| Kind::WRITTEN.contains(kind)) {
-            // Hosts of ours may stand in a Sidecar that is somebody else's.
+            // A user's Sidecar may have hosts of Tradewind.
             let selector = Some(managed.as_str()).filter(|_| kind != Kind::Sidecar);
             let namespace = self.settings.watched_namespace(kind, &istio_namespace);
             let found = self.list(kind, namespace, selector).await?;
@@ -307,8 +309,8 @@ fn of(id: &ObjectId) -> Request {
     requests(id.kind, Some(&id.namespace))
 }
 
-/// The step of a JSON patch that ends it with a conflict where the object is not in this state any more. No `test`: a failing
-/// one is answered as if the patch itself were wrong.
+/// The step of a JSON patch that makes it conflict where the object is no longer in this state. A `test` step is not used: the
+/// API server answers a failing one as if the patch itself were wrong.
 pub(super) fn only_over(resource_version: &str) -> Value {
     json!({"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version})
 }

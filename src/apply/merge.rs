@@ -1,9 +1,9 @@
-//! Merging hosts of ours into a Sidecar that is somebody else's, and taking exactly them out again. Pure.
+//! Merging Tradewind's hosts into a user's Sidecar, and removing exactly these hosts again. Pure.
 //!
-//! Only host lists of egress listeners and our annotations are ever decided here. A host that the user has anyway is never ours.
+//! Only host lists of egress listeners and Tradewind's annotations are decided here. A host that the user lists anyway is never Tradewind's.
 //!
 //! The hosts go into the catch-all listener, the one without a port, because a listener with a port takes only services that have
-//! this port (Istio, `pilot/pkg/model/sidecar.go`, `needsPortMatch`). Where there is none, one with nothing but our hosts is put
+//! this port (Istio, `pilot/pkg/model/sidecar.go`, `needsPortMatch`). Where there is none, one with only Tradewind's hosts is put
 //! behind the others, and goes with the last of them: Istio wants it last (`pkg/config/validation/validation.go`, `ValidateSidecar`).
 //! It makes nothing else visible. On a port the listener for that port comes before the catch-all (`sidecar.go`,
 //! `GetEgressListenerForRDS`): where the user has a listener for port 80, under which every host is published, the hosts go there,
@@ -19,7 +19,7 @@ use crate::{
     plan::MAIN_PORT,
 };
 
-/// The annotations that say which hosts are ours: of the catch-all listener, of that for port 80, and of those for other ports.
+/// The annotations that list Tradewind's hosts: of the catch-all listener, of that for port 80, and of those for other ports.
 pub(super) const ANNOTATIONS: [&str; 3] =
     [keys::EGRESS_HOSTS, keys::EGRESS_HOSTS_OF_MAIN_PORT, keys::EGRESS_HOSTS_OF_PORTS];
 
@@ -30,11 +30,11 @@ pub(super) struct Merged {
     listeners: Vec<Vec<String>>,
     /// The hosts of a catch-all listener to be put behind them; empty for none.
     appended: Vec<String>,
-    /// The listener that goes, because it held nothing but ours.
+    /// The listener that is removed, because it had only Tradewind's hosts.
     dropped: Option<usize>,
-    /// What is ours in the catch-all listener and in that for port 80.
+    /// Tradewind's hosts in the catch-all listener and in the listener for port 80.
     ours: [Vec<String>; 2],
-    /// What is ours in the listeners for other ports.
+    /// Tradewind's hosts in the listeners for other ports.
     ours_of_ports: BTreeMap<u64, Vec<String>>,
 }
 
@@ -50,10 +50,10 @@ impl Merged {
     }
 }
 
-/// Replaces what was ours in a Sidecar by `wanted`.
+/// Replaces Tradewind's hosts in a Sidecar by `wanted`.
 ///
 /// # Errors
-/// Says why the Sidecar cannot take any. Taking ours out always works.
+/// Why the Sidecar cannot take any. Removing hosts always works.
 pub(super) fn merged(sidecar: &SidecarHosts, wanted: &[EgressHost]) -> Result<Merged, &'static str> {
     let hosts: Vec<String> = wanted.iter().map(|wanted| wanted.host.clone()).collect();
     let mut listeners: Vec<Vec<String>> = sidecar.listeners.iter().map(|listener| listener.hosts.clone()).collect();
@@ -119,7 +119,7 @@ fn merge_ports(
     ours_of_ports
 }
 
-/// A Sidecar, as a manifest, with `wanted` in place of what was ours.
+/// A Sidecar, as a manifest, with `wanted` in place of Tradewind's hosts.
 ///
 /// # Errors
 /// As [`merged`].
@@ -172,21 +172,21 @@ fn remove_last(hosts: &mut Vec<String>, host: &String) {
     }
 }
 
-/// The host list of a listener and which of it is ours.
+/// The host list of a listener, and which of the hosts are Tradewind's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Hosts {
-    /// All hosts: the user's in their order, then ours.
+    /// All hosts: the user's in their order, then Tradewind's.
     all: Vec<String>,
     /// Ours among them.
     ours: Vec<String>,
 }
 
 impl Hosts {
-    /// Replaces what was ours by `wanted`.
+    /// Replaces Tradewind's hosts by `wanted`.
     fn with(&self, wanted: &[String]) -> Self {
         let mut all = self.all.clone();
         for host in &self.ours {
-            // A host that stands twice has been added by the user too: one of them is ours.
+            // A host that is listed twice was added by the user too: one of the two is Tradewind's.
             remove_last(&mut all, host);
         }
         let mut ours: Vec<String> = Vec::new();
@@ -235,7 +235,7 @@ mod tests {
         egress.as_array().unwrap().iter().map(one).collect()
     }
 
-    /// Merges, and answers the listeners and what is ours; merging again must change nothing.
+    /// Merges, and returns the listeners and Tradewind's hosts; merging again must change nothing.
     fn merge(manifest: &Value, wanted: &[&str]) -> (Value, Vec<String>) {
         merge_with_ports(manifest, &egress(wanted))
     }

@@ -71,10 +71,10 @@ impl ApplyMetrics {
         Ok(metrics)
     }
 
-    /// Drops what is said of a cluster that left, so that no gauge speaks for it any more. Counters stay.
+    /// Drops the gauges of a cluster that left. Counters stay.
     pub(super) fn forget(&self, cluster: &ClusterName) {
         for gauge in [&self.queue_depth, &self.removals_withheld, &self.drift] {
-            // Absent where nothing was ever said of it.
+            // The series may never have been set.
             let _ = gauge.remove_label_values(&[cluster.as_str()]);
         }
     }

@@ -7,13 +7,13 @@
 //! same plan again sends nothing.
 
 mod backoff;
+mod cluster_view;
 mod diff;
 mod directory;
 mod execute;
 mod give_back;
 mod guard;
 mod hand_back;
-mod known;
 mod kube;
 mod kube_request;
 mod memory;
@@ -33,9 +33,9 @@ mod writer;
 mod writers;
 
 pub use crate::plan::Desired;
+pub use cluster_view::ClusterView;
 pub use directory::{DirectoryOutput, DirectoryStore, Synced};
 pub use hand_back::handed_back;
-pub use known::Known;
 pub use kube::{Connect, KubeStore};
 pub use metrics::ApplyMetrics;
 pub use preview::{Preview, Previewed, preview};

@@ -1,8 +1,8 @@
-//! Field ownership (`metadata.managedFields`): making all that Tradewind decides in an object ours. Pure.
+//! Field ownership (`metadata.managedFields`): making Tradewind the manager of every field that it decides. Pure.
 //!
-//! Server-side apply removes a field only when no other manager owns it. So a field that somebody else wrote would stay
-//! next to ours, and Istio refuses, for one, `distribute` next to `failover`. Taking over moves the whole spec and our
-//! own labels and annotations to our manager; the next apply then drops what is not wanted. Labels, annotations,
+//! Server-side apply removes a field only when no other manager owns it. So a field that another writer set would stay next
+//! to Tradewind's, and Istio refuses, for one, `distribute` next to `failover`. Taking over moves the whole spec, and the labels
+//! and annotations of Tradewind, to Tradewind's manager; the next apply then drops what is not wanted. Labels, annotations,
 //! finalizers and status of others stay with their owners.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::istio::{Metadata, OwnedKeys, keys};
 
-/// The managers of an object after everything that Tradewind decides became ours.
+/// The managers of an object after Tradewind took over every field that it decides.
 ///
 /// `annotations` are those of the object: a copy of a user's object names there which keys it has from it.
 pub(super) fn taken_over(
@@ -20,7 +20,7 @@ pub(super) fn taken_over(
     annotations: &BTreeMap<String, String>,
     api_version: &str,
 ) -> Vec<Value> {
-    let mut ours = Map::new();
+    let mut taken = Map::new();
     let mut others = Vec::new();
     for entry in managed_fields {
         let Some(fields) = entry.get("fieldsV1").and_then(Value::as_object).filter(|_| !is_status(entry)) else {
@@ -28,8 +28,8 @@ pub(super) fn taken_over(
             continue;
         };
         let (moved, kept) =
-            if is_ours(entry) { (fields.clone(), Map::new()) } else { split(fields, owned, annotations) };
-        unite(&mut ours, moved);
+            if is_tradewinds(entry) { (fields.clone(), Map::new()) } else { split(fields, owned, annotations) };
+        unite(&mut taken, moved);
         if !kept.is_empty() {
             let mut entry = entry.clone();
             entry["fieldsV1"] = Value::Object(kept);
@@ -41,24 +41,24 @@ pub(super) fn taken_over(
         "operation": "Apply",
         "apiVersion": api_version,
         "fieldsType": "FieldsV1",
-        "fieldsV1": ours,
+        "fieldsV1": taken,
     }));
     others
 }
 
-/// The managers of an object without ours: nobody manages what was ours alone, and it stays as it is.
-pub(super) fn let_go(managed_fields: &[Value]) -> Vec<Value> {
+/// The managers of an object without Tradewind's: fields that only Tradewind managed have no manager and stay unchanged.
+pub(super) fn released(managed_fields: &[Value]) -> Vec<Value> {
     managed_fields.iter().filter(|entry| entry["manager"] != keys::TRADEWIND || is_status(entry)).cloned().collect()
 }
 
-/// Whether anybody but us owns a field of the spec.
+/// Whether another manager owns a field of the spec.
 pub(super) fn is_shared(managed_fields: &[Value]) -> bool {
     managed_fields
         .iter()
-        .any(|entry| !is_ours(entry) && entry.pointer("/fieldsV1/f:spec").is_some() && !is_status(entry))
+        .any(|entry| !is_tradewinds(entry) && entry.pointer("/fieldsV1/f:spec").is_some() && !is_status(entry))
 }
 
-fn is_ours(entry: &Value) -> bool {
+fn is_tradewinds(entry: &Value) -> bool {
     entry["manager"] == keys::TRADEWIND && entry["operation"] == "Apply" && !is_status(entry)
 }
 

@@ -4,10 +4,9 @@ use serde_json::Value;
 
 use super::{
     Desired,
-    diff::{Obstacle, View, diff},
-    give_back,
-    known::Known,
-    merge,
+    cluster_view::ClusterView,
+    diff::{DiffInputs, Obstacle, diff},
+    give_back, merge,
     write::{ObjectWrite, Verb, Write},
 };
 use crate::{
@@ -22,9 +21,9 @@ pub struct Preview {
     pub id: ObjectId,
     /// What would be done.
     pub verb: Verb,
-    /// What stands there, as far as Tradewind decides it; absent when nothing does, or its content was not kept.
+    /// The present object, as far as Tradewind decides it; `None` when there is none, or its content was not kept.
     pub before: Option<Value>,
-    /// What would stand there; absent when it would go.
+    /// The object after the write; `None` when it would be removed.
     pub after: Option<Value>,
 }
 
@@ -33,29 +32,29 @@ pub struct Preview {
 pub struct Previewed {
     /// What would be written, in the order of writing.
     pub writes: Vec<Preview>,
-    /// What would be left alone, and why.
+    /// The objects that would be left unchanged, and why.
     pub notes: Vec<Note>,
 }
 
 /// What would be written into a cluster for one unit, and what would not.
 #[must_use]
 pub fn preview(
-    known: &dyn Known,
+    view: &dyn ClusterView,
     cluster: &ClusterName,
     unit: &WorkKey,
     desired: &Desired,
     adopt_admiral: bool,
 ) -> Previewed {
-    let of_unit = known.written_of(cluster, unit);
+    let of_unit = view.written_of(cluster, unit);
     let changes = diff(
         desired,
-        &View {
+        &DiffInputs {
             of_unit: &of_unit,
-            find: &|id| known.written(cluster, id),
-            in_the_way: &|id, host| known.entry_in_the_way(cluster, id, host),
+            find: &|id| view.written(cluster, id),
+            in_the_way: &|id, host| view.entry_in_the_way(cluster, id, host),
             settled: &|_, _, _| false,
             adopt_admiral,
-            may_remove: known.may_remove(cluster),
+            may_remove: view.may_remove(cluster),
         },
     );
     let content = |written: &Written| written.content.as_ref().map(|object| object.manifest());
@@ -90,13 +89,13 @@ pub fn preview(
     Previewed { writes: writes.chain(removals).collect(), notes }
 }
 
-/// An object without our marks.
+/// An object without Tradewind's marks.
 fn given_back(written: &Written) -> Option<Value> {
     // Labels and annotations of others are not kept of it.
     Some(give_back::bare(written.content.as_ref()?.manifest()))
 }
 
-/// A user's Sidecar with these hosts as ours.
+/// A user's Sidecar with these hosts of Tradewind.
 fn with_hosts(written: &Written, hosts: &[EgressHost]) -> Option<Value> {
     let sidecar = written.content.as_deref().filter(|content| matches!(content, Object::Sidecar(_)))?;
     merge::edited(&sidecar.manifest(), hosts).ok()

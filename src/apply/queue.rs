@@ -1,6 +1,6 @@
 //! The queue of one cluster: which unit's turn it is. Pure; the time is passed in.
 //!
-//! One entry per unit, so it is never longer than the number of units: newer wishes replace those that wait. A unit is
+//! One entry per unit, so it is never longer than the number of units: a newer plan replaces the one that waits. A unit is
 //! with one worker at a time, so that its writes keep their order. Never drops a unit that failed.
 
 use std::{
@@ -12,12 +12,12 @@ use std::{
 use crate::plan::Desired;
 use crate::{model::WorkKey, registry::Because};
 
-/// Why something is wanted now.
+/// The event that led to a plan.
 #[derive(Debug, Clone)]
 pub struct Occasion {
     /// When the event that led to it was noticed.
     pub since: Instant,
-    /// What that was.
+    /// The event.
     pub because: Because,
 }
 
@@ -30,18 +30,18 @@ impl From<Instant> for Occasion {
 /// What is to be done for a unit.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    /// What it should come to; absent where only removals that were cleared are due.
+    /// The plan; `None` where only cleared removals are due.
     pub(super) desired: Option<Arc<Desired>>,
-    /// When the oldest change that this answers was noticed.
+    /// When the oldest event that led to it was noticed.
     pub(super) since: Option<Instant>,
-    /// What that change was, and how many followed it; absent with `since`.
+    /// That event, and how many followed it; `None` with `since`.
     pub(super) because: Option<Because>,
     /// Failures in a row.
     pub(super) failures: u32,
 }
 
 impl Work {
-    /// What is wanted now, in place of what waits: the oldest event is the one that it answers.
+    /// A plan in place of the one that waits. It keeps the oldest event.
     fn of(desired: Arc<Desired>, occasion: Occasion, waiting: Option<&Self>) -> Self {
         let Occasion { mut since, mut because } = occasion;
         if let Some(older) = waiting.and_then(|work| work.since) {
@@ -56,24 +56,24 @@ impl Work {
 }
 
 #[derive(Debug)]
-struct Entry {
-    next: Option<(Work, Place)>,
+struct QueueEntry {
+    next: Option<(Work, TurnOrder)>,
     running: bool,
 }
 
-type Place = (Instant, u64);
+type TurnOrder = (Instant, u64);
 
 /// Units that wait, and units that are with a worker.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    entries: HashMap<WorkKey, Entry>,
-    turns: BTreeSet<(Place, WorkKey)>,
+    entries: HashMap<WorkKey, QueueEntry>,
+    turns: BTreeSet<(TurnOrder, WorkKey)>,
     sequence: u64,
     running: usize,
 }
 
 impl Queue {
-    /// Something is wanted for a unit. The same wish does not cut short the wait after a failure; another one does.
+    /// Queues a plan for a unit. The same plan does not cut short the wait after a failure; another one does.
     pub(super) fn submit(&mut self, unit: WorkKey, desired: Arc<Desired>, occasion: impl Into<Occasion>, now: Instant) {
         let waiting = self.take_waiting(&unit);
         let mut work = Work::of(desired, occasion.into(), waiting.as_ref().map(|(work, _)| work));
@@ -87,7 +87,7 @@ impl Queue {
         self.put(unit, work, due);
     }
 
-    /// As [`Queue::submit`], for a turn that comes at `due` unless it is brought forward. A newer wish does not put it off.
+    /// As [`Queue::submit`], for a turn that comes at `due` unless it is brought forward. A newer plan does not delay it.
     pub(super) fn submit_for(
         &mut self,
         unit: WorkKey,
@@ -111,7 +111,7 @@ impl Queue {
         }
     }
 
-    /// Removals of a unit may happen. What waits, waits on and does them with the rest.
+    /// Queues the removals of a unit that may happen. A plan that waits includes them.
     pub(super) fn requeue(&mut self, unit: WorkKey, now: Instant) {
         if self.entries.get(&unit).is_none_or(|entry| entry.next.is_none()) {
             self.put(unit, Work { desired: None, since: None, because: None, failures: 0 }, now);
@@ -127,7 +127,7 @@ impl Queue {
             .find(|(_, unit)| !self.entries.get(unit).is_some_and(|entry| entry.running))
             .map(|(_, unit)| unit.clone())?;
         let (work, _) = self.take_waiting(&unit)?;
-        self.entries.insert(unit.clone(), Entry { next: None, running: true });
+        self.entries.insert(unit.clone(), QueueEntry { next: None, running: true });
         self.running += 1;
         Some((unit, work))
     }
@@ -191,14 +191,14 @@ impl Queue {
     fn put(&mut self, unit: WorkKey, work: Work, due: Instant) {
         self.sequence += 1;
         let place = (due, self.sequence);
-        let entry = self.entries.entry(unit.clone()).or_insert(Entry { next: None, running: false });
+        let entry = self.entries.entry(unit.clone()).or_insert(QueueEntry { next: None, running: false });
         if let Some((_, old)) = entry.next.replace((work, place)) {
             self.turns.remove(&(old, unit.clone()));
         }
         self.turns.insert((place, unit));
     }
 
-    fn take_waiting(&mut self, unit: &WorkKey) -> Option<(Work, Place)> {
+    fn take_waiting(&mut self, unit: &WorkKey) -> Option<(Work, TurnOrder)> {
         let (work, place) = self.entries.get_mut(unit)?.next.take()?;
         self.turns.remove(&(place, unit.clone()));
         if !self.entries[unit].running {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_wish_replaces_the_one_that_waits_and_keeps_the_oldest_time() {
+    fn the_newest_plan_replaces_the_one_that_waits_and_keeps_the_oldest_time() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.submit(unit("a"), desired("1"), now, now);
         queue.submit(unit("a"), desired("2"), seconds(now, 1), seconds(now, 1));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_that_came_during_a_failed_write_is_not_lost() {
+    fn a_plan_that_came_during_a_failed_write_is_not_lost() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.submit(unit("a"), desired("1"), now, now);
         let (_, work) = queue.take(now).unwrap();

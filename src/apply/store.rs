@@ -1,4 +1,4 @@
-//! Where objects are written to: what a destination must be able to do, and how it says no.
+//! Destinations of writes: what each must be able to do, and its errors.
 //!
 //! Decides nothing; the two destinations are [`super::KubeStore`] and [`super::DirectoryStore`].
 
@@ -44,7 +44,7 @@ pub trait Store: Send + Sync + 'static {
 /// Why a write did not happen, or may not have happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// What stands there is not what the plan was compared with (409).
+    /// The object is not in the state that the plan was compared with (409).
     #[error("the object is not what it was when it was compared: {0}")]
     Conflict(String),
     /// The object itself is refused (400, 413, 422).
@@ -71,10 +71,10 @@ pub enum WriteError {
     /// No connection, or it broke; the write may have happened.
     #[error("the cluster cannot be reached: {0}")]
     Unreachable(String),
-    /// The answer, or what stands there, does not parse.
+    /// The answer, or the present object, does not parse.
     #[error("what stands in the cluster cannot be read: {0}")]
     Unreadable(String),
-    /// The namespace for our objects is missing and could not be created.
+    /// The sync namespace is missing and could not be created.
     #[error("the sync namespace is missing")]
     NoNamespace,
     /// Not tried: the same was refused or failed a moment ago.
@@ -119,7 +119,7 @@ impl WriteError {
     }
 }
 
-/// Whether the object is a user's Sidecar with hosts of ours: it is never deleted, only cleared of them.
+/// Whether the object is a user's Sidecar with hosts of Tradewind. It is never deleted; only these hosts are removed.
 pub(super) fn is_merged(written: &Written) -> bool {
     written.owner != crate::istio::Owner::Tradewind && written.sidecar.as_ref().is_some_and(SidecarHosts::has_ours)
 }

@@ -29,10 +29,10 @@ impl ClusterWriter {
     pub(super) async fn ensure_namespace(&self, id: &ObjectId) -> Outcome<()> {
         let name = &self.shared.settings.sync_namespace;
         let SyncNamespace { created, is_noted } = &self.sync_namespace;
-        if self.shared.known.has_namespace(&self.cluster, name) != Some(false) {
+        if self.shared.view.has_namespace(&self.cluster, name) != Some(false) {
             if is_noted.swap(false, Ordering::Relaxed) {
                 // Somebody else created it.
-                self.shared.known.note(&self.cluster, &whole(Kind::Namespace, name), Vec::new());
+                self.shared.view.note(&self.cluster, &whole(Kind::Namespace, name), Vec::new());
             }
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl ClusterWriter {
             }
         };
         is_noted.store(!notes.is_empty(), Ordering::Relaxed);
-        self.shared.known.note(&self.cluster, &whole(Kind::Namespace, name), notes);
+        self.shared.view.note(&self.cluster, &whole(Kind::Namespace, name), notes);
         answer.map_err(|_| WriteError::NoNamespace)
     }
 }

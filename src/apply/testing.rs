@@ -10,7 +10,9 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{ApplyMetrics, Desired, Known, ObjectWrite, Outcome, Store, Write, WriteError, Writers, WritersConfig};
+use super::{
+    ApplyMetrics, ClusterView, Desired, ObjectWrite, Outcome, Store, Write, WriteError, Writers, WritersConfig,
+};
 use crate::{
     config::Settings,
     istio::{
@@ -173,7 +175,7 @@ impl World {
         let store = Arc::clone(self);
         self.read_only.store(settings.read_only, Ordering::Relaxed);
         Writers::new(WritersConfig {
-            known: Arc::clone(self) as Arc<dyn Known>,
+            view: Arc::clone(self) as Arc<dyn ClusterView>,
             stores: Box::new(move |_| Arc::clone(&store) as Arc<dyn Store>),
             settings: Arc::new(settings),
             metrics: ApplyMetrics::register(&prometheus::Registry::new()).unwrap(),
@@ -303,7 +305,7 @@ impl Store for World {
     }
 }
 
-impl Known for World {
+impl ClusterView for World {
     fn written_of(&self, _: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         self.objects.lock().values().filter(|(of, _)| of == unit).map(|(_, written)| Arc::clone(written)).collect()
     }
@@ -382,7 +384,7 @@ impl Fleet {
     pub(super) fn writers(self: &Arc<Self>, settings: Settings) -> Writers {
         let stores = Arc::clone(self);
         Writers::new(WritersConfig {
-            known: Arc::clone(self) as Arc<dyn Known>,
+            view: Arc::clone(self) as Arc<dyn ClusterView>,
             stores: Box::new(move |cluster| Arc::clone(&stores.0[cluster]) as Arc<dyn Store>),
             settings: Arc::new(settings),
             metrics: ApplyMetrics::register(&prometheus::Registry::new()).unwrap(),
@@ -391,13 +393,13 @@ impl Fleet {
     }
 }
 
-impl Known for Fleet {
+impl ClusterView for Fleet {
     fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         self.0[cluster].written_of(cluster, unit)
     }
 
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>> {
-        Known::written(&*self.0[cluster], cluster, id)
+        ClusterView::written(&*self.0[cluster], cluster, id)
     }
 
     fn entry_in_the_way(&self, _: &ClusterName, _: &ObjectId, _: &str) -> Option<ObjectId> {
@@ -413,15 +415,15 @@ impl Known for Fleet {
     }
 
     fn can_write(&self, cluster: &ClusterName) -> bool {
-        Known::can_write(&*self.0[cluster], cluster)
+        ClusterView::can_write(&*self.0[cluster], cluster)
     }
 
     fn is_unreachable(&self, cluster: &ClusterName) -> bool {
-        Known::is_unreachable(&*self.0[cluster], cluster)
+        ClusterView::is_unreachable(&*self.0[cluster], cluster)
     }
 
     fn may_remove(&self, cluster: &ClusterName) -> bool {
-        Known::may_remove(&*self.0[cluster], cluster)
+        ClusterView::may_remove(&*self.0[cluster], cluster)
     }
 
     fn is_read_only(&self) -> bool {
@@ -433,7 +435,7 @@ impl Known for Fleet {
     }
 
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool> {
-        Known::has_namespace(&*self.0[cluster], cluster, name)
+        ClusterView::has_namespace(&*self.0[cluster], cluster, name)
     }
 
     fn wrote(&self, cluster: &ClusterName, written: Written) {

@@ -48,7 +48,7 @@ pub enum ObjectWrite {
         /// What is there.
         over: Arc<Written>,
     },
-    /// Takes Tradewind's marks off an object whose owner took it back, and leaves what it says as it is.
+    /// Takes Tradewind's marks off an object whose owner took it back, and leaves its spec unchanged.
     GiveBack {
         /// What is there.
         over: Arc<Written>,
@@ -162,7 +162,7 @@ impl ObjectWrite {
         }
     }
 
-    /// Why it is written, where [`ObjectWrite::summary`] does not say it.
+    /// Why it is written, where [`ObjectWrite::summary`] does not show it.
     pub(super) fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Create { .. } => Some("wanted and not there"),

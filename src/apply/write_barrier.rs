@@ -20,17 +20,17 @@ pub(super) const FIRST_SECONDS: u64 = 5;
 /// One plan's order.
 pub(super) struct WriteBarrier {
     unit: WorkKey,
-    state: Mutex<Waiting>,
+    state: Mutex<BarrierState>,
 }
 
-struct Waiting {
+struct BarrierState {
     first: BTreeSet<ClusterName>,
     behind: Vec<Weak<ClusterWriter>>,
 }
 
 impl WriteBarrier {
     pub(super) fn new(unit: WorkKey, first: BTreeSet<ClusterName>) -> Self {
-        Self { unit, state: Mutex::new(Waiting { first, behind: Vec::new() }) }
+        Self { unit, state: Mutex::new(BarrierState { first, behind: Vec::new() }) }
     }
 
     /// A cluster waits behind it.
@@ -66,12 +66,12 @@ mod tests {
     #[test]
     fn it_opens_with_the_last_of_those_who_come_first() {
         let [one, two] = ["one", "two"].map(|name| ClusterName::parse(name).unwrap());
-        let gate = WriteBarrier::new(unit("a"), BTreeSet::from([one.clone(), two.clone()]));
+        let barrier = WriteBarrier::new(unit("a"), BTreeSet::from([one.clone(), two.clone()]));
         for passes in [&cluster(), &one, &one] {
-            gate.pass(passes);
-            assert!(!gate.is_open(), "{passes}");
+            barrier.pass(passes);
+            assert!(!barrier.is_open(), "{passes}");
         }
-        gate.pass(&two);
-        assert!(gate.is_open());
+        barrier.pass(&two);
+        assert!(barrier.is_open());
     }
 }

@@ -1,8 +1,8 @@
 //! The writer of one cluster: a task that takes units in turn and hands each to a worker.
 //!
 //! Decides when a unit's turn is: not before its cluster is known, not during a pause, one worker per unit, removals when
-//! the guard says so. What is written was decided in `plan/`, what differs in [`super::diff`]. A sick cluster has a writer
-//! of its own, and so slows nobody else.
+//! the guard clears them. `plan/` decides what is written, [`super::diff`] what differs. Each cluster has a writer of its own,
+//! so that a sick one slows no other.
 
 use std::{
     collections::HashMap,
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Desired,
     backoff::{self, Backoff},
+    cluster_view::ClusterView,
     guard::{Budget, Guard, Verdict},
-    known::Known,
     memory::Memory,
     metrics::ApplyMetrics,
     queue::{Occasion, Queue, Work},
@@ -33,13 +33,13 @@ use crate::{
     model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, WorkKey},
 };
 
-/// While a cluster's state is not known, look again this often. Whoever changes it has its units planned again, which
-/// wakes the writer; this is for what only the writer remembers.
+/// While a cluster's state is not known, the writer checks again this often. When the state changes, units are planned again,
+/// which wakes the writer; the check is for work that only the writer remembers.
 const RECHECK_SECONDS: u64 = 5;
 
 /// What all writers share.
 pub(super) struct Shared {
-    pub(super) known: Arc<dyn Known>,
+    pub(super) view: Arc<dyn ClusterView>,
     pub(super) settings: Arc<Settings>,
     pub(super) metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions.
@@ -49,40 +49,40 @@ pub(super) struct Shared {
 /// Work that waits for something other than its turn.
 #[derive(Debug)]
 pub(super) enum Deferred {
-    /// For all to be known that a removal rests on.
+    /// For everything to be known that a removal depends on.
     UntilRemovable(Option<Arc<Desired>>),
     /// For a refused content to be worth another request.
     Until(Instant, Arc<Desired>),
 }
 
-/// What the writer of a cluster knows; never locked over an await.
+/// The state of a cluster's writer. Never locked over an await.
 pub(super) struct WriterState {
     pub(super) queue: Queue,
     pub(super) guard: Guard,
     pub(super) backoff: Backoff,
     pub(super) memories: HashMap<WorkKey, Memory>,
-    pub(super) held: HashMap<WorkKey, Deferred>,
+    pub(super) deferred: HashMap<WorkKey, Deferred>,
     drift: usize,
     replans: HashMap<WorkKey, Instant>,
-    /// Those who wait for this cluster's write of a unit.
-    gates: HashMap<WorkKey, Arc<WriteBarrier>>,
+    /// The barriers at which other clusters wait for this cluster's write of a unit.
+    barriers: HashMap<WorkKey, Arc<WriteBarrier>>,
     withheld_noted: Option<(String, usize)>,
 }
 
 impl WriterState {
     /// Queues what waited for something that is there now.
-    fn resume_held(&mut self, may_remove: bool, now: Instant) {
+    fn resume_deferred(&mut self, may_remove: bool, now: Instant) {
         let due: Vec<WorkKey> = self
-            .held
+            .deferred
             .iter()
-            .filter(|(_, held)| match held {
+            .filter(|(_, deferred)| match deferred {
                 Deferred::UntilRemovable(_) => may_remove,
                 Deferred::Until(due, _) => *due <= now,
             })
             .map(|(unit, _)| unit.clone())
             .collect();
         for unit in due {
-            match self.held.remove(&unit) {
+            match self.deferred.remove(&unit) {
                 Some(Deferred::UntilRemovable(Some(desired)) | Deferred::Until(_, desired)) => {
                     self.queue.submit(unit, desired, now, now);
                 }
@@ -113,11 +113,11 @@ impl WriterState {
         runs
     }
 
-    /// When something may have to be done that nobody announces.
+    /// When the writer must check again without being woken.
     fn wake_at(&self, can_write: bool, may_remove: bool, now: Instant) -> Option<Instant> {
         let waits = (!can_write && self.queue.len() > 0)
-            || (!may_remove && (self.guard.judge_at(false).is_some() || !self.held.is_empty()));
-        let held_until = self.held.values().filter_map(|held| match held {
+            || (!may_remove && (self.guard.judge_at(false).is_some() || !self.deferred.is_empty()));
+        let deferred_until = self.deferred.values().filter_map(|deferred| match deferred {
             Deferred::Until(due, _) => Some(*due),
             Deferred::UntilRemovable(_) => None,
         });
@@ -127,7 +127,7 @@ impl WriterState {
             self.guard.judge_at(can_write && self.queue.is_busy(now)).filter(|_| may_remove),
             waits.then(|| now + Duration::from_secs(RECHECK_SECONDS)),
         ];
-        times.into_iter().flatten().chain(self.replans.values().copied()).chain(held_until).min()
+        times.into_iter().flatten().chain(self.replans.values().copied()).chain(deferred_until).min()
     }
 }
 
@@ -152,10 +152,10 @@ impl ClusterWriter {
             guard: Guard::new(budget),
             backoff: Backoff::default(),
             memories: HashMap::new(),
-            held: HashMap::new(),
+            deferred: HashMap::new(),
             drift: 0,
             replans: HashMap::new(),
-            gates: HashMap::new(),
+            barriers: HashMap::new(),
             withheld_noted: None,
         };
         Self {
@@ -170,54 +170,54 @@ impl ClusterWriter {
         }
     }
 
-    /// Takes what the cluster should hold of a unit.
+    /// Queues the plan of a unit for the cluster.
     pub(super) fn submit(&self, unit: WorkKey, desired: Arc<Desired>, occasion: Occasion) {
         self.submit_first(unit, desired, occasion, None);
     }
 
-    /// As [`ClusterWriter::submit`], and others wait for it behind a gate.
+    /// As [`ClusterWriter::submit`], with a barrier at which other clusters wait for it.
     pub(super) fn submit_first(
         &self,
         unit: WorkKey,
         desired: Arc<Desired>,
         occasion: Occasion,
-        gate: Option<Arc<WriteBarrier>>,
+        barrier: Option<Arc<WriteBarrier>>,
     ) {
         let mut state = self.state.lock();
-        // A fresh plan is what these were waiting for.
+        // A new plan replaces deferred work.
         state.replans.remove(&unit);
-        state.held.remove(&unit);
-        state.gates.remove(&unit);
-        state.gates.extend(gate.map(|gate| (unit.clone(), gate)));
+        state.deferred.remove(&unit);
+        state.barriers.remove(&unit);
+        state.barriers.extend(barrier.map(|barrier| (unit.clone(), barrier)));
         state.queue.submit(unit, desired, occasion, Instant::now());
         drop(state);
         self.wake.notify_one();
     }
 
-    /// As [`ClusterWriter::submit`], behind those who come first, but no later than `due`.
+    /// As [`ClusterWriter::submit`], after the clusters that come first, but no later than `due`.
     pub(super) fn submit_behind(
         self: &Arc<Self>,
         unit: WorkKey,
         desired: Arc<Desired>,
         occasion: Occasion,
-        gate: &WriteBarrier,
+        barrier: &WriteBarrier,
         due: Instant,
     ) {
-        gate.waits(self);
+        barrier.waits(self);
         let mut state = self.state.lock();
         state.replans.remove(&unit);
-        state.held.remove(&unit);
-        state.gates.remove(&unit);
+        state.deferred.remove(&unit);
+        state.barriers.remove(&unit);
         state.queue.submit_for(unit.clone(), desired, occasion, due);
         drop(state);
         self.wake.notify_one();
-        // It may have opened meanwhile.
-        if gate.is_open() {
+        // The barrier may have opened meanwhile.
+        if barrier.is_open() {
             self.bring_forward(&unit);
         }
     }
 
-    /// The turn of a unit comes now.
+    /// Lets a unit run now.
     pub(super) fn bring_forward(&self, unit: &WorkKey) {
         self.state.lock().queue.bring_forward(unit, Instant::now());
         self.wake.notify_one();
@@ -225,27 +225,27 @@ impl ClusterWriter {
 
     /// Whether the cluster cannot be written to now.
     pub(super) fn is_sick(&self) -> bool {
-        !self.shared.known.can_write(&self.cluster) || self.state.lock().backoff.pause_until(Instant::now()).is_some()
+        !self.shared.view.can_write(&self.cluster) || self.state.lock().backoff.pause_until(Instant::now()).is_some()
     }
 
-    /// Nothing is wanted of a unit and nothing of it stands: drops what waits, and what was said of it.
+    /// Drops the waiting work and the notes of a unit that has no objects in the cluster and wants none.
     pub(super) fn withdraw(&self, unit: &WorkKey) {
-        if self.minds(unit) {
+        if self.tracks(unit) {
             self.submit(unit.clone(), Arc::new(Desired::nothing()), Instant::now().into());
         }
     }
 
-    /// Whether a unit waits, is under way, or has something said or remembered of it.
-    fn minds(&self, unit: &WorkKey) -> bool {
+    /// Whether a unit waits, is under way, or has notes or a memory.
+    fn tracks(&self, unit: &WorkKey) -> bool {
         let state = self.state.lock();
         state.queue.has(unit)
             || state.guard.has(unit)
             || state.memories.contains_key(unit)
-            || state.held.contains_key(unit)
+            || state.deferred.contains_key(unit)
             || state.replans.contains_key(unit)
     }
 
-    /// Lets go what was withheld under an id. Tells how many objects that are.
+    /// Releases the removals that were withheld under an id. Returns the number of objects.
     pub(super) fn release(&self, id: &str) -> Option<usize> {
         let mut state = self.state.lock();
         let objects = state.guard.withheld().map_or(0, |(_, objects)| objects.len());
@@ -268,14 +268,14 @@ impl ClusterWriter {
 
     /// Whether nothing will happen until something changes.
     pub(super) fn is_idle(&self) -> bool {
-        let can_write = self.shared.known.can_write(&self.cluster);
-        let may_remove = self.shared.known.may_remove(&self.cluster);
+        let can_write = self.shared.view.can_write(&self.cluster);
+        let may_remove = self.shared.view.may_remove(&self.cluster);
         let state = self.state.lock();
         let queued = if can_write { state.queue.len() } else { state.queue.running() };
         queued == 0 && state.replans.is_empty() && !(may_remove && state.guard.judge_at(false).is_some())
     }
 
-    /// Works until it is told to stop; then what is under way ends first.
+    /// Runs until it is stopped; runs under way end first.
     pub(super) async fn run(self: Arc<Self>) {
         let mut workers = JoinSet::new();
         let mut under_way: HashMap<tokio::task::Id, (WorkKey, Work)> = HashMap::new();
@@ -293,7 +293,7 @@ impl ClusterWriter {
                     let (task, ending) = match joined {
                         Ok((task, ending)) => (task, ending),
                         Err(error) => {
-                            tracing::error!(cluster = %self.cluster, %error, "a write ended by a bug; its unit is tried again");
+                            tracing::error!(cluster = %self.cluster, %error, "a worker panicked; its unit is tried again");
                             (error.id(), Ending::Retry)
                         }
                     };
@@ -310,14 +310,14 @@ impl ClusterWriter {
     /// Finds out whose turn it is now, and when to look again.
     fn step(&self) -> (Vec<(WorkKey, Work)>, Option<Instant>) {
         let now = Instant::now();
-        let known = &self.shared.known;
-        let (can_write, may_remove) = (known.can_write(&self.cluster), known.may_remove(&self.cluster));
-        let owned = known.owned_count(&self.cluster);
+        let view = &self.shared.view;
+        let (can_write, may_remove) = (view.can_write(&self.cluster), view.may_remove(&self.cluster));
+        let owned = view.owned_count(&self.cluster);
         let mut state = self.state.lock();
         let state = &mut *state;
 
         let replans = state.take_due_replans(now);
-        state.resume_held(may_remove, now);
+        state.resume_deferred(may_remove, now);
         let busy = can_write && state.queue.is_busy(now);
         if may_remove && let Verdict::Cleared(units) = state.guard.judge(owned, busy, now) {
             for unit in units {
@@ -330,7 +330,7 @@ impl ClusterWriter {
         ApplyMetrics::set(&self.shared.metrics.queue_depth, &self.cluster, state.queue.len());
         let wake_at = state.wake_at(can_write, may_remove, now);
         for unit in replans {
-            known.mark(unit);
+            view.mark(unit);
         }
         (runs, wake_at)
     }
@@ -339,9 +339,9 @@ impl ClusterWriter {
     fn settle(&self, unit: WorkKey, work: Work, ending: Ending) {
         let now = Instant::now();
         let mut state = self.state.lock();
-        // What is newer than the work that ended keeps its own gate.
+        // Newer work keeps its own barrier.
         let passes = matches!(ending, Ending::Done | Ending::Refused | Ending::Again) && !state.queue.has_newer(&unit);
-        let gate = if passes { state.gates.remove(&unit) } else { None };
+        let barrier = if passes { state.barriers.remove(&unit) } else { None };
         match ending {
             Ending::Done | Ending::Refused => state.queue.finish(&unit),
             Ending::Again => state.queue.retry(&unit, work, now),
@@ -361,8 +361,8 @@ impl ClusterWriter {
             }
         }
         drop(state);
-        if let Some(gate) = gate {
-            gate.pass(&self.cluster);
+        if let Some(barrier) = barrier {
+            barrier.pass(&self.cluster);
         }
     }
 
@@ -377,7 +377,7 @@ impl ClusterWriter {
         }
     }
 
-    /// Says what is withheld, whenever that changed.
+    /// Updates the note about withheld removals when they changed.
     fn note_withheld(&self) {
         let mut state = self.state.lock();
         let now = state.guard.withheld().map(|(batch, objects)| (batch.id.clone(), objects.len(), batch.owned));
@@ -391,7 +391,7 @@ impl ClusterWriter {
         ApplyMetrics::set(&self.shared.metrics.removals_withheld, &self.cluster, count);
         let notes = now.map(|(id, count, owned)| self.withheld_note(&id, count, owned)).into_iter().collect();
         let settings = &self.shared.settings;
-        self.shared.known.note(&self.cluster, &whole(Kind::ServiceEntry, &settings.sync_namespace), notes);
+        self.shared.view.note(&self.cluster, &whole(Kind::ServiceEntry, &settings.sync_namespace), notes);
     }
 
     fn withheld_note(&self, id: &str, count: usize, owned: usize) -> Note {

@@ -1,4 +1,4 @@
-//! All writers: one per cluster, made when something is first wanted there, ended when the cluster leaves.
+//! All writers: one per cluster, created with its first plan, ended when the cluster leaves.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Desired,
-    known::Known,
+    cluster_view::ClusterView,
     metrics::ApplyMetrics,
     queue::Occasion,
     store::Store,
@@ -34,21 +34,21 @@ const CLEAN_TIMEOUT_SECONDS: u64 = 60;
 /// which no cluster has do not pile up.
 const EARLY_RELEASES_MAX: usize = 1000;
 
-/// Makes the destination of a cluster.
+/// Creates the destination of a cluster.
 pub type Stores = Box<dyn Fn(&ClusterName) -> Arc<dyn Store> + Send + Sync>;
 
-/// Tells the name of the Secret that registers a cluster.
+/// Finds the name of the Secret that registers a cluster.
 pub type SecretNames = Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>;
 
-/// What the writers are made of.
+/// The parts of the writers.
 pub struct WritersConfig {
-    /// What is known of the clusters.
-    pub known: Arc<dyn Known>,
-    /// Where each cluster's objects are written to.
+    /// The observed state of the clusters.
+    pub view: Arc<dyn ClusterView>,
+    /// The destinations of writes.
     pub stores: Stores,
     /// Settings.
     pub settings: Arc<Settings>,
-    /// Where numbers go.
+    /// Metrics.
     pub metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions; absent for other forms of registration.
     pub secret_of: SecretNames,
@@ -79,7 +79,7 @@ pub struct Withheld {
     pub id: String,
     /// `Kind namespace/name` of each object.
     pub objects: Vec<String>,
-    /// Number of objects of ours in the cluster when they were judged.
+    /// Number of managed objects in the cluster when they were judged.
     pub owned: usize,
 }
 
@@ -111,9 +111,9 @@ impl Writers {
     /// No writer yet.
     #[must_use]
     pub fn new(config: WritersConfig) -> Self {
-        let WritersConfig { known, stores, settings, metrics, secret_of } = config;
+        let WritersConfig { view, stores, settings, metrics, secret_of } = config;
         Self {
-            shared: Arc::new(Shared { known, settings, metrics, secret_of }),
+            shared: Arc::new(Shared { view, settings, metrics, secret_of }),
             stores,
             running: Mutex::default(),
             cleaning: Mutex::default(),
@@ -123,10 +123,9 @@ impl Writers {
         }
     }
 
-    /// Takes what a cluster should hold of a unit; it replaces what was wanted before. `occasion`: the event that led
-    /// to it, and when it was noticed.
+    /// Queues the plan of a unit for a cluster; it replaces an earlier one. `occasion` is the event that led to it.
     pub fn submit(&self, cluster: &ClusterName, unit: WorkKey, desired: Desired, occasion: impl Into<Occasion>) {
-        // A drained room stays empty.
+        // After draining, nothing is queued.
         if !self.leaving.is_closed()
             && let Some(writer) = self.writer(cluster)
         {
@@ -140,43 +139,42 @@ impl Writers {
         &self,
         unit: &WorkKey,
         first: &BTreeSet<ClusterName>,
-        wishes: BTreeMap<ClusterName, Desired>,
+        desired: BTreeMap<ClusterName, Desired>,
         occasion: impl Into<Occasion>,
     ) {
         let occasion = occasion.into();
         if self.leaving.is_closed() {
             return;
         }
-        let wishes =
-            wishes.into_iter().filter_map(|(cluster, desired)| Some((self.writer(&cluster)?, Arc::new(desired))));
+        let desired =
+            desired.into_iter().filter_map(|(cluster, desired)| Some((self.writer(&cluster)?, Arc::new(desired))));
         let is_first = |writer: &ClusterWriter| first.contains(&writer.cluster) && !writer.is_sick();
-        let (ahead, behind): (Vec<_>, Vec<_>) = wishes.partition(|(writer, _)| is_first(writer));
+        let (ahead, behind): (Vec<_>, Vec<_>) = desired.partition(|(writer, _)| is_first(writer));
         if ahead.is_empty() {
             behind.into_iter().for_each(|(writer, desired)| writer.submit(unit.clone(), desired, occasion.clone()));
             return;
         }
-        let gate = WriteBarrier::new(unit.clone(), ahead.iter().map(|(writer, _)| writer.cluster.clone()).collect());
-        let gate = Arc::new(gate);
+        let barrier = WriteBarrier::new(unit.clone(), ahead.iter().map(|(writer, _)| writer.cluster.clone()).collect());
+        let barrier = Arc::new(barrier);
         for (writer, desired) in ahead {
-            writer.submit_first(unit.clone(), desired, occasion.clone(), Some(Arc::clone(&gate)));
+            writer.submit_first(unit.clone(), desired, occasion.clone(), Some(Arc::clone(&barrier)));
         }
         let due = Instant::now() + self.first_within;
         for (writer, desired) in behind {
-            writer.submit_behind(unit.clone(), desired, occasion.clone(), &gate, due);
+            writer.submit_behind(unit.clone(), desired, occasion.clone(), &barrier, due);
         }
     }
 
-    /// Nothing is wanted of a unit in a cluster, and nothing of it stands there: drops what waits, and what was said of it.
-    /// Makes no writer where none was needed so far.
+    /// Drops the waiting work and the notes of a unit that has no objects in a cluster and wants none. Creates no writer.
     pub fn withdraw(&self, cluster: &ClusterName, unit: &WorkKey) {
         let running = self.running.lock().get(cluster).map(|running| Arc::clone(&running.writer));
         running.into_iter().for_each(|writer| writer.withdraw(unit));
     }
 
-    /// As [`Writers::withdraw`] in every cluster for which there is no wish.
-    pub fn withdraw_beside(&self, unit: &WorkKey, wishes: &BTreeMap<ClusterName, Desired>) {
-        let beside = self.writers().into_iter().filter(|writer| !wishes.contains_key(&writer.cluster));
-        beside.for_each(|writer| writer.withdraw(unit));
+    /// As [`Writers::withdraw`] in every cluster that `desired` does not name.
+    pub fn withdraw_others(&self, unit: &WorkKey, desired: &BTreeMap<ClusterName, Desired>) {
+        let others = self.writers().into_iter().filter(|writer| !desired.contains_key(&writer.cluster));
+        others.for_each(|writer| writer.withdraw(unit));
     }
 
     /// Looks whether something that waited can happen now, as planning again does.
@@ -244,7 +242,7 @@ impl Writers {
         tokio::time::timeout(timeout, ended).await.is_ok()
     }
 
-    /// A cluster left the fleet: nothing more is written there. With `clean`, everything of ours is deleted, whatever its
+    /// A cluster left the fleet: nothing more is written there. With `clean`, every managed object is deleted, whatever their
     /// number, unless the cluster comes back meanwhile. Its connection must be there until the task has ended; it goes on
     /// where its handle is dropped. `None` when there is nothing to do.
     pub fn remove_cluster(&self, cluster: &ClusterName, clean: bool) -> Option<JoinHandle<()>> {
@@ -282,7 +280,7 @@ impl Writers {
             return Some(Arc::clone(&running.writer));
         }
         // A plan from before it left must not end its cleaning.
-        if !self.shared.known.has_cluster(cluster) {
+        if !self.shared.view.has_cluster(cluster) {
             return None;
         }
         if let Some(cleaning) = self.cleaning.lock().remove(cluster) {
@@ -303,10 +301,10 @@ fn in_words(id: &ObjectId) -> String {
     format!("{} {}/{}", id.kind.as_str(), id.namespace, id.name)
 }
 
-/// Takes everything of ours out of a cluster that left.
+/// Removes every managed object from a cluster that left.
 async fn clean(cluster: &ClusterName, store: &dyn Store, shared: &Shared, stop: &CancellationToken) {
     let settings = &shared.settings;
-    if shared.known.is_read_only() || settings.dry_run {
+    if shared.view.is_read_only() || settings.dry_run {
         tracing::info!(%cluster, "the cluster left and is not cleaned: nothing is written in this mode");
         return;
     }

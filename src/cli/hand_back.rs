@@ -190,7 +190,7 @@ impl HandBack<'_> {
                 let marked = || object["metadata"]["annotations"][keys::SYNC_NAMESPACE] == sync_namespace;
                 !is_routing || namespace == sync_namespace || marked()
             };
-            let ours = match self.ask(cluster, async || store.ours(kind, namespace).await).await {
+            let ours = match self.ask(cluster, async || store.managed_objects(kind, namespace).await).await {
                 Ok(ours) => ours.into_iter().filter(is_here).collect::<Vec<_>>(),
                 Err(error @ (WriteError::Unreachable(_) | WriteError::Timeout(_))) => {
                     self.missing.push(Missing::new(cluster, ALL_KINDS, error));

@@ -204,7 +204,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
 
     let metrics = Metrics::new()?;
     let writers = Arc::new(Writers::new(WritersConfig {
-        known: registry.clone(),
+        view: registry.clone(),
         stores: stores(fleet_file.clone(), clients, registry.clone(), observer.clone()),
         settings: settings.clone(),
         metrics: ApplyMetrics::register(metrics.prometheus())?,

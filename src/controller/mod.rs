@@ -151,7 +151,7 @@ fn hand_over(
         desired.entry(cluster).or_insert_with(Desired::nothing);
     }
     match unit.cluster() {
-        None => writers.withdraw_beside(unit, &desired),
+        None => writers.withdraw_others(unit, &desired),
         Some(cluster) if !desired.contains_key(cluster) => writers.withdraw(cluster, unit),
         Some(_) => {}
     }

@@ -265,21 +265,21 @@ async fn an_object_that_changed_meanwhile_is_not_handed_back() {
     let read = Arc::new(|_, _: &Value| Err(ReadBackError::Kind(Kind::ServiceEntry)));
     let store = KubeStore::new(Box::new(move || Some(client.clone())), read, &settings);
 
-    let listed = store.ours(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list");
+    let listed = store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list");
     assert_eq!(listed.len(), 1);
     entry["metadata"]["labels"]["team"] = json!("payments");
     cluster.apply(vec![entry]).await;
     let refused = store.hand_back(Kind::ServiceEntry, &listed[0]).await.expect_err("it is not what was read");
     assert!(matches!(refused, WriteError::Conflict(_)), "{refused}");
     assert_eq!(
-        store.ours(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list").len(),
+        store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list").len(),
         1,
         "it is ours as before"
     );
 
-    let again = store.ours(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list");
+    let again = store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list");
     store.hand_back(Kind::ServiceEntry, &again[0]).await.expect("it is what was read");
-    assert_eq!(store.ours(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list"), [Value::Null; 0]);
+    assert_eq!(store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list"), [Value::Null; 0]);
     let namespace = world.sync_namespace();
     let theirs = cluster.get_json(SERVICE_ENTRY, namespace.as_str(), ENTRY).await.expect("it stays");
     assert_eq!(theirs["metadata"]["labels"], json!({"admiral.io/env": "stage", "team": "payments"}));

@@ -1,4 +1,4 @@
-//! What writing reads of the registry, and what it tells it. Named here so that the writer is tested without one.
+//! What the writers read of the registry and report to it, as a trait, so that writers are tested without a registry.
 
 use std::sync::Arc;
 
@@ -7,41 +7,41 @@ use crate::{
     registry::{NoteSource, Registry},
 };
 
-/// The picture that writes are compared with.
-pub trait Known: Send + Sync + 'static {
-    /// What stands in a cluster for a unit: ours, and users' Sidecars that hold hosts of ours.
+/// The observed state that writes are compared with, and where their answers are reported.
+pub trait ClusterView: Send + Sync + 'static {
+    /// The objects of a unit in a cluster: managed objects, and users' Sidecars with hosts of Tradewind.
     fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>>;
     /// Any object of a cluster, whoever made it.
     fn written(&self, cluster: &ClusterName, id: &ObjectId) -> Option<Arc<Written>>;
-    /// The hand-written entry in a cluster beside which `wanted` is not made for a host.
+    /// The hand-written entry for a host because of which `wanted` is not created in a cluster.
     fn entry_in_the_way(&self, cluster: &ClusterName, wanted: &ObjectId, host: &str) -> Option<ObjectId>;
-    /// Number of objects of ours in a cluster.
+    /// Number of managed objects in a cluster.
     fn owned_count(&self, cluster: &ClusterName) -> usize;
     /// Whether a cluster belongs to the fleet.
     fn has_cluster(&self, cluster: &ClusterName) -> bool;
-    /// Whether what stands in a cluster is known, so that it can be compared with.
+    /// Whether the objects of a cluster are known, so that plans can be compared with them.
     fn can_write(&self, cluster: &ClusterName) -> bool;
     /// Whether a cluster as a whole cannot be read now.
     fn is_unreachable(&self, cluster: &ClusterName) -> bool;
-    /// Whether all is known that a removal rests on.
+    /// Whether everything is known that a removal depends on.
     fn may_remove(&self, cluster: &ClusterName) -> bool;
-    /// Whether nothing is to be written anywhere.
+    /// Whether Tradewind writes to no cluster.
     fn is_read_only(&self) -> bool;
-    /// Whether what stands of a unit in a cluster is to be left as it is.
+    /// Whether the objects of a unit in a cluster are left unchanged.
     fn is_suspended(&self, cluster: &ClusterName, unit: &WorkKey) -> bool;
-    /// Whether a namespace is there; absent when unknown.
+    /// Whether a namespace exists; `None` when that is not known.
     fn has_namespace(&self, cluster: &ClusterName, name: &str) -> Option<bool>;
     /// The answer to a write, ahead of the watch.
     fn wrote(&self, cluster: &ClusterName, written: Written);
     /// The answer to a delete, ahead of the watch.
     fn wrote_delete(&self, cluster: &ClusterName, id: &ObjectId);
-    /// The unit has to be planned again.
+    /// Marks a unit, so that it is planned again.
     fn mark(&self, unit: WorkKey);
-    /// Replaces what the writer has to say of an object.
+    /// Replaces the writer's notes about an object.
     fn note(&self, cluster: &ClusterName, id: &ObjectId, notes: Vec<Note>);
 }
 
-impl Known for Registry {
+impl ClusterView for Registry {
     fn written_of(&self, cluster: &ClusterName, unit: &WorkKey) -> Vec<Arc<Written>> {
         self.outputs().written_of(cluster, unit)
     }
