@@ -1,4 +1,4 @@
-//! DependencyProxy: one identity that stands before another.
+//! DependencyProxy: one identity that is called in place of another.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! Our CRDs: group `admiral.io/v1alpha1`, so that an Admiral user's manifests apply as they are, and one of our own.
+//! The CRDs: group `admiral.io/v1alpha1`, so that an Admiral user's manifests apply unchanged, and one of group `tradewind.io`.
 
 mod client_connection_config;
 mod dependency;
@@ -52,12 +52,12 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// Drops defaults from a schema, for the API server would write them into users' objects, which then differ from their
 /// manifests; and permission of null, so that the server drops nulls as it does with Admiral's schemas, and a rule
-/// never sees one. What the server cannot say of numbers is said otherwise.
+/// never sees one. Number formats that the server does not know are expressed otherwise.
 fn without_defaults(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     fn strip(value: &mut Value) {
         match value {
             Value::Object(fields) => {
-                // A property may be called "default" or "enum"; beside a type they are parts of a schema.
+                // A property may be called "default" or "enum"; next to a type they are parts of a schema.
                 if fields.contains_key("type") || fields.contains_key("x-kubernetes-int-or-string") {
                     fields.remove("default");
                     fields.remove("nullable");

@@ -4,7 +4,7 @@
 use kube::core::Rule;
 
 /// Whether a text is a duration as Go reads it, in CEL. By pattern, because `duration()` of anything else is a failure
-/// of the rule, for which the server has no words of ours.
+/// of the rule, whose message is not Tradewind's.
 pub(super) const IS_DURATION: &str =
     r"self.matches('^[+-]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$')";
 

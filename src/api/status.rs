@@ -1,5 +1,4 @@
-//! The status that our kinds share: Admiral's two fields beside conditions in the Kubernetes convention. What
-//! they say is decided by who writes them.
+//! The status that the kinds share: Admiral's two fields, and conditions in the Kubernetes convention.
 
 use std::borrow::Cow;
 

@@ -17,7 +17,7 @@ const MAX_SUFFIX_CHARS: usize = 120;
 const MAX_RANGE_PREFIX_BITS: u8 = 24;
 /// Bounds the connections and memory that writes to one cluster take.
 pub(super) const MAX_WRITE_CONCURRENCY: usize = 1_000;
-/// Beyond an hour, what is meant is not a graceful stop (often it was meant in milliseconds).
+/// More than an hour is no graceful stop (often the value is in milliseconds).
 pub(super) const MAX_GRACEFUL_STOP_SECONDS: u32 = 3_600;
 
 /// Ranges whose addresses proxies cannot use as virtual ones, and why.
@@ -34,7 +34,7 @@ const TAKEN_RANGES: [(Ipv4Net, &str); 4] = [
 
 /// Which values of a type are allowed.
 pub(super) struct Check<T: ?Sized> {
-    /// In words, for messages and the reference page; empty where the type says it all.
+    /// In words, for messages and the reference page; empty where the type alone defines it.
     pub allowed: &'static str,
     /// Refuses the others.
     pub test: fn(&T) -> Result<(), Refusal>,
@@ -47,7 +47,7 @@ impl<T: ?Sized> Check<T> {
     }
 
     /// Every value of the type, in other words.
-    pub const fn said(allowed: &'static str) -> Self {
+    pub const fn described(allowed: &'static str) -> Self {
         Self { allowed, test: |_| Ok(()) }
     }
 }
@@ -87,10 +87,11 @@ pub(super) const LABEL_VALUE_OR_EMPTY: Check<String> =
     check!("a label value (letters, digits, '-', '_' and '.', up to 63 characters) or nothing", |t: &str| t.is_empty()
         || is_key_name(t));
 
-pub(super) const RESOURCES: Check<Resources> =
-    Check::said("cluster=identity; * for every cluster or identity, and further identities may follow after commas");
+pub(super) const RESOURCES: Check<Resources> = Check::described(
+    "cluster=identity; * for every cluster or identity, and further identities may follow after commas",
+);
 
-/// Istio versions as they begin in what a proxy says of itself, or `any` alone.
+/// Beginnings of the Istio version that a proxy reports, or `any` alone.
 pub(super) const VERSIONS: Check<Vec<String>> = Check {
     allowed: "Istio versions such as 1.28, or any",
     test: |versions| {

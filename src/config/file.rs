@@ -7,14 +7,14 @@ use std::path::Path;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle};
 
-/// A text and the line it stands on (from 1).
+/// A text and its line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
     pub line: usize,
     pub text: String,
 }
 
-/// What stands behind a key.
+/// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     /// One text.
@@ -25,7 +25,7 @@ pub(super) enum Content {
     Unusable(&'static str),
 }
 
-/// A key and what stands behind it.
+/// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileEntry {
     pub key: Text,

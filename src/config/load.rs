@@ -1,7 +1,7 @@
-//! Joins file, environment and flags into [`Settings`], or says everything that is wrong with them.
+//! Joins file, environment and flags into [`Settings`], or reports everything that is wrong with them.
 //!
 //! A flag wins over a variable, a variable over the file, the file over the default. A value that
-//! is refused is refused even where a stronger source overrides it: it was never meant.
+//! is refused is refused even where a stronger source overrides it.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -191,7 +191,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// The key that was probably meant: written as a flag or variable, named as in Admiral, or misspelt.
+/// The key that the author probably intended: written as a flag or variable, named as in Admiral, or misspelt.
 fn suggestion(key: &str) -> Option<&'static str> {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['_', '-'], "");
     let key = folded(key.trim_start_matches("TRADEWIND_"));

@@ -6,7 +6,7 @@ use super::{Sidecars, table::Settings};
 pub(super) struct SettingsRule {
     /// Fields of the settings it joins.
     pub fields: &'static [&'static str],
-    /// Why they cannot stand together, and what to do.
+    /// Why they exclude each other, and what to do.
     pub why: &'static str,
     /// Tells whether they contradict.
     pub broken: fn(&Settings) -> bool,

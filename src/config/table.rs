@@ -102,11 +102,11 @@ macro_rules! settings {
 settings! {
     "Hub and fleet" {
         /// Kubeconfig file of the hub cluster. Empty: the cluster that Tradewind runs in.
-        kubeconfig: Option<PathBuf> = None, Check::said("a path, or nothing"), as "kube_config";
+        kubeconfig: Option<PathBuf> = None, Check::described("a path, or nothing"), as "kube_config";
         /// Context of that file. Empty: its current context.
-        kubeconfig_context: Option<String> = None, Check::said("a context's name, or nothing");
+        kubeconfig_context: Option<String> = None, Check::described("a context's name, or nothing");
         /// Fleet file that names the clusters by kubeconfig and context, or by directory. Empty: they are registered by Secrets on the hub.
-        fleet: Option<PathBuf> = None, Check::said("a path, or nothing");
+        fleet: Option<PathBuf> = None, Check::described("a path, or nothing");
         /// Namespace of cluster Secrets on the hub.
         secret_namespace: String = "admiral".into(), NAMESPACE, as "secret_namespace";
         /// Namespace of Dependencies on the hub.
@@ -128,10 +128,10 @@ settings! {
             check!("Job, CronJob, Vertex, MonoVertex", |kinds: &Vec<Kind>| kinds.iter().all(|kind| Kind::CLIENTS.contains(kind))),
             instead of "enable_client_discovery";
         /// Clusters in which Jobs and CronJobs are looked for. Empty: all.
-        client_discovery_clusters_for_jobs: Vec<String> = Vec::new(), Check::said("cluster names"),
+        client_discovery_clusters_for_jobs: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "client_discovery_clusters_for_jobs";
         /// Clusters in which Vertices and MonoVertices of Numaflow are looked for. Empty: all.
-        client_discovery_clusters_for_numaflow: Vec<String> = Vec::new(), Check::said("cluster names"),
+        client_discovery_clusters_for_numaflow: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "client_discovery_clusters_for_numaflow";
         /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
@@ -150,7 +150,7 @@ settings! {
         /// Namespaces of gateway Services. Empty: the Istio namespace of each cluster.
         gateway_namespaces: Vec<String> = Vec::new(), NAMESPACES;
         /// Clusters that are reached through another gateway Service, where it has an address.
-        nlb_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"), as "nlb_enabled_clusters";
+        nlb_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names"), as "nlb_enabled_clusters";
         /// `app` label of that gateway Service.
         nlb_ingress_label: String = "istio-ingressgateway-nlb".into(), LABEL_VALUE, as "nlb_ingress_label";
         /// Whether the pods of another cluster of the same network (label `topology.istio.io/network` of its Istio namespace) are endpoints themselves, without a gateway. Needs the right to list EndpointSlices.
@@ -163,7 +163,7 @@ settings! {
         identity_partition_key: String = "admiral.io/identityPartition".into(), KEY, as "identity_partition_key";
         /// Identities of API gateways: one that ends with a dot and such a name is the gateway of a partition.
         gateway_asset_aliases: Vec<String> = vec!["Intuit.platform.servicesgateway.servicesgateway".into()],
-            Check::said("identities"), as "gateway_asset_aliases";
+            Check::described("identities"), as "gateway_asset_aliases";
     }
 
     "Policies" {
@@ -204,7 +204,7 @@ settings! {
         enable_absolute_fqdn_for_local_endpoints: bool = false, Check::any(),
             as "enable_absolute_fqdn_for_local_endpoints";
         /// Slow start of new endpoints, in seconds.
-        default_warmup_duration_in_seconds: u32 = 45, Check::said("a whole number from 0"),
+        default_warmup_duration_in_seconds: u32 = 45, Check::described("a whole number from 0"),
             as "default_warmup_duration_in_seconds";
         /// Requests per connection. 0: any number.
         max_requests_per_connection: i32 = 100, check!("a whole number from 0 to 2147483647", |n: &i32| *n >= 0),
@@ -229,7 +229,7 @@ settings! {
         /// Whether `exportTo` is narrowed to the namespaces of dependents.
         enable_sw_aware_ns_caches: bool = false, Check::any(), as "enable_sw_aware_ns_caches";
         /// Parts of host names for which it is narrowed; `*` for all.
-        exportto_identity_list: Vec<String> = vec!["*".into()], Check::said("texts"), as "exportto_identity_list";
+        exportto_identity_list: Vec<String> = vec!["*".into()], Check::described("texts"), as "exportto_identity_list";
         /// Most namespaces listed before `*` is written.
         exportto_max_namespaces: usize = 35, check!("a whole number from 1", |n: &usize| *n > 0),
             as "exportto_max_namespaces";
@@ -243,11 +243,11 @@ settings! {
             "applications.argoproj.io/app-name".into(),
             "app.kubernetes.io/instance".into(),
             "argocd.argoproj.io/tracking-id".into(),
-        ], Check::said("label or annotation keys"), as "ignore_labels_annotations_vs_copy_list";
+        ], Check::described("label or annotation keys"), as "ignore_labels_annotations_vs_copy_list";
         /// Further suffixes under which services are reached, `<environment>.<identity>.<suffix>`, by a VirtualService beside each ServiceEntry.
         additional_endpoint_suffixes: Vec<String> = Vec::new(), SUFFIXES, as "additional_endpoint_suffixes";
         /// Label keys of workloads (of the object itself, not of its pod template) whose services get them; `*` for all.
-        additional_endpoint_label_filters: Vec<String> = Vec::new(), Check::said("label keys, or *"),
+        additional_endpoint_label_filters: Vec<String> = Vec::new(), Check::described("label keys, or *"),
             as "additional_endpoint_label_filters";
     }
 
@@ -255,12 +255,12 @@ settings! {
         /// Whether RoutingPolicies are read and become EnvoyFilters in the Istio namespace.
         enable_routing_policy: bool = false, Check::any(), as "enable_routing_policy";
         /// Clusters that get these EnvoyFilters; `*` for all.
-        routing_policy_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names, or *"),
+        routing_policy_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names, or *"),
             as "routing_policy_enabled_clusters";
         /// Istio versions of the proxies that they are for, one EnvoyFilter for each; `any` for one that is for all proxies.
         envoy_filter_version: Vec<String> = vec!["any".into()], VERSIONS, as "envoy_filter_version";
         /// A line more for the plugin's configuration.
-        envoy_filter_additional_config: String = String::new(), Check::said("a text, or nothing"),
+        envoy_filter_additional_config: String = String::new(), Check::described("a text, or nothing"),
             as "envoy_filter_additional_config";
         /// Whether clusters that run a service route its hosts to their own Services by a VirtualService.
         enable_vs_routing_in_cluster: bool = false, Check::any(), as "enable_vs_routing_in_cluster";
@@ -277,18 +277,18 @@ settings! {
         /// Whether gateways route the hosts of a service to the Services of their own cluster by a VirtualService (needs `vsRoutingGateways`).
         enable_vs_routing: bool = false, Check::any(), as "enable_vs_routing";
         /// Clusters where they do not.
-        vs_routing_disabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"),
+        vs_routing_disabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "vs_routing_disabled_clusters";
         /// Gateways that do, as `namespace/name`.
-        vs_routing_gateways: Vec<String> = Vec::new(), Check::said("gateways, such as istio-system/passthrough-gateway"),
+        vs_routing_gateways: Vec<String> = Vec::new(), Check::described("gateways, such as istio-system/passthrough-gateway"),
             as "vs_routing_gateways";
         /// Namespaces of these gateways. Empty: the Istio namespace of each cluster.
-        ingress_vs_export_to_namespaces: Vec<String> = vec!["istio-system".into()], Check::said("namespace names"),
+        ingress_vs_export_to_namespaces: Vec<String> = vec!["istio-system".into()], Check::described("namespace names"),
             as "ingress_vs_export_to_namespaces";
         /// How requests are shared among the pods of a Service by the rules that go with these VirtualServices.
         ingress_lb_policy: LbPolicy = LbPolicy::RoundRobin, Check::any(), as "ingress_lb_policy";
         /// Clusters where new pods start slowly under these rules.
-        vs_routing_slow_start_enabled_clusters: Vec<String> = Vec::new(), Check::said("cluster names"),
+        vs_routing_slow_start_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "vs_routing_slow_start_enabled_clusters";
     }
 
@@ -296,7 +296,7 @@ settings! {
         /// Plan but never write.
         read_only: bool = false, Check::any(), instead of "admiral_state_checker_name";
         /// Identities whose objects are left as they stand, in all environments. A TradewindConfig does the same without a restart.
-        excluded_identity_list: Vec<String> = Vec::new(), Check::said("identities"), as "excluded_identity_list";
+        excluded_identity_list: Vec<String> = Vec::new(), Check::described("identities"), as "excluded_identity_list";
         /// Log what would be written, and never write.
         dry_run: bool = false, Check::any();
         /// Take over the objects that Admiral wrote (annotation `app.kubernetes.io/created-by: admiral`).
@@ -306,7 +306,7 @@ settings! {
         /// Largest share of a cluster's objects that one pass may remove, in percent. More is withheld until an operator releases it.
         max_removal_percent: u32 = 25, check!("a whole number from 0 to 100", |n: &u32| *n <= 100);
         /// Removals per pass that are always allowed, whatever their share.
-        max_removal_floor: usize = 20, Check::said("a whole number from 0");
+        max_removal_floor: usize = 20, Check::described("a whole number from 0");
         /// Writes under way at once, per cluster.
         write_concurrency: usize = 32,
             check!("a whole number from 1 to 1000", |n: &usize| (1..=MAX_WRITE_CONCURRENCY).contains(n)),
@@ -316,10 +316,10 @@ settings! {
     "Process" {
         /// Where health, views and the REST routes are served.
         listen_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
-            Check::said("an IP address and a port, such as 0.0.0.0:8080");
+            Check::described("an IP address and a port, such as 0.0.0.0:8080");
         /// Where metrics are served.
         metrics_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6900),
-            Check::said("an IP address and a port, such as 0.0.0.0:6900"), instead of "metrics";
+            Check::described("an IP address and a port, such as 0.0.0.0:6900"), instead of "metrics";
         /// How much is logged. Admiral's numbers 0 to 6 are accepted too.
         log_level: LogLevel = LogLevel::Info, Check::any(), as "log_level";
         /// How a log line looks.

@@ -68,7 +68,7 @@ impl Settings {
         match kind {
             Kind::EnvoyFilter => Some(istio_namespace),
             Kind::ServiceEntry if self.reads_machines() || self.adopts_elsewhere() => None,
-            // Users keep their rules where they like, and ours also stand in the Istio namespace.
+            // Users keep their rules in any namespace, and managed ones are also in the Istio namespace.
             Kind::ServiceEntry => Some(&self.sync_namespace),
             kind if Kind::OF_HUB.contains(&kind) => Some(&self.dependency_namespace),
             _ => None,

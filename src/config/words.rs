@@ -1,6 +1,6 @@
 //! Settings that are one word out of a few.
 
-/// Declares an enum of words: the first one is the default; what stands after `|` is accepted as well.
+/// Declares an enum of words: the first one is the default; the words after `|` are accepted as well.
 macro_rules! words {
     ($(
         $(#[doc = $doc:literal])+

@@ -45,7 +45,7 @@ enum StoreError {
     Address(String),
 }
 
-/// Reads the ConfigMap on the hub and hands its addresses to the registry. Waits while the hub does not answer, and says so;
+/// Reads the ConfigMap on the hub and passes its addresses to the registry. Waits while the hub does not answer, and reports it;
 /// a ConfigMap that is missing, forbidden or malformed is passed over, the latter two with a note.
 pub async fn honour(hub: Client, registry: Arc<Registry>) {
     let settings = registry.settings().clone();

@@ -1,11 +1,11 @@
 //! A cluster that is a directory of manifests: read whole and watched for edits. What is written into it is written elsewhere
 //! (`apply/directory.rs`).
 //!
-//! Reads every manifest below the directory, in the order of their paths, as an API server would store it. What stands in
+//! Reads every manifest below the directory, in the order of their paths, as an API server would store it. What is in
 //! the sync namespace is what was written there, as in a live cluster: for GitOps the output directory is part of the input.
 //!
-//! A text that does not parse hides objects nobody knows. It is reported with file and line, the other documents
-//! count, and whatever the same file held before stays in force: nothing is removed on incomplete knowledge. An object that
+//! A text that does not parse hides unknown objects. It is reported with file and line, the other documents count, and the
+//! objects that the same file had before stay in force: nothing is removed on incomplete knowledge. An object that
 //! an API server would refuse is reported, and its last good form stays in force.
 
 use std::{
@@ -28,7 +28,7 @@ use crate::{
     registry::{NoteSource, Registry},
 };
 
-/// A directory that stands for a cluster.
+/// A directory that is a cluster.
 #[derive(Debug, Clone)]
 pub struct DirectoryCluster {
     name: ClusterName,
@@ -52,7 +52,7 @@ struct Placed {
     file: PathBuf,
 }
 
-/// Something in a directory that cannot be taken as it stands.
+/// Something in a directory that cannot be used as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryProblem {
     /// The file, or a directory that cannot be read; relative to the cluster's directory.
@@ -68,13 +68,13 @@ pub struct DirectoryProblem {
 /// What a problem means for the objects around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// Nobody knows which objects stand there.
+    /// The file may hold any objects.
     Hidden,
     /// One object is not what its kind should be.
     Malformed(ObjectId),
     /// One object is where no such object is read.
     Misplaced(ObjectId),
-    /// A text that is left out and hides nothing: no Kubernetes object, or one that stands elsewhere already.
+    /// A text that is left out and hides nothing: no Kubernetes object, or one that another file has already.
     Harmless,
 }
 
@@ -104,7 +104,7 @@ impl DirectoryCluster {
         Self { name: ClusterName::hub(), path, observer, is_hub: true, crds: Crds::Ours }
     }
 
-    /// The same directory as that of a cluster whose CRDs are not ours: what these refuse is taken.
+    /// The same directory, for a cluster whose CRDs are not Tradewind's: objects that these would refuse are accepted.
     #[must_use]
     pub fn without_schemas(self) -> Self {
         Self { crds: Crds::Unchecked, ..self }
@@ -297,7 +297,7 @@ impl DirectoryCluster {
         }
     }
 
-    /// A namespace in which something stands exists, whether or not a file says so.
+    /// A namespace with an object in it exists, whether or not a file declares it.
     fn imply_namespaces(&self, loaded: &mut Loaded) {
         let used: BTreeSet<Arc<str>> =
             loaded.objects.keys().map(|id| id.namespace.clone()).filter(|name| !name.is_empty()).collect();
@@ -361,7 +361,7 @@ impl DirectoryCluster {
         for kind in self.kinds(registry) {
             registry.reset(&self.name, kind, loaded.objects(kind).cloned().collect());
         }
-        // The list speaks of last good forms, and so cleared what was said of malformed ones.
+        // The list has the last good forms, and so cleared the notes about malformed ones.
         loaded.report_malformed(registry, &self.name);
     }
 
@@ -411,7 +411,7 @@ impl Loaded {
         }
     }
 
-    /// One source of notes per file; a file that is in order again says nothing.
+    /// One source of notes per file; a valid file has no notes.
     fn put_notes(&self, before: &Self, registry: &Registry, cluster: &ClusterName) {
         let mut notes: BTreeMap<&Path, Vec<Note>> =
             before.problems.iter().map(|problem| (problem.file.as_path(), Vec::new())).collect();

@@ -73,7 +73,7 @@ impl DirectoryCluster {
         tokio::task::spawn_blocking(move || read(&self)).await.expect("reading files neither panics nor is aborted")
     }
 
-    /// The watcher that tells of changes, for as long as it is kept.
+    /// The watcher that reports changes, for as long as it is kept.
     fn notices(&self, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
         let changed = changed.clone();
         let on_event = move |event: notify::Result<notify::Event>| {

@@ -46,7 +46,7 @@ pub enum FleetFileError {
         /// Why.
         source: io::Error,
     },
-    /// The text says something that cannot be meant.
+    /// The text is not a valid fleet file.
     #[error("{}:{line}: {message}", path.display())]
     Text {
         /// The file.
@@ -80,14 +80,14 @@ pub enum FleetFileError {
 pub struct FleetFile {
     /// In the order of the file, or of the directory names.
     pub clusters: Vec<FleetCluster>,
-    /// Where Dependencies are read, beside the clusters themselves.
+    /// Where Dependencies are read, apart from the clusters themselves.
     pub hub: Option<ObjectSource>,
     /// The directory of which the clusters are sub-directories: more may come. None for a fleet file.
     pub root: Option<PathBuf>,
 }
 
 impl FleetFile {
-    /// The directory that stands for a cluster, where one does.
+    /// The directory of a cluster that is a directory.
     #[must_use]
     pub fn directory_of(&self, cluster: &ClusterName) -> Option<PathBuf> {
         match self.clusters.iter().find(|known| known.name == *cluster) {
@@ -99,7 +99,7 @@ impl FleetFile {
         }
     }
 
-    /// Tells the registry the Istio namespaces that the file says. To be called before its clusters are registered.
+    /// Sets the Istio namespaces of the file in the registry. To be called before its clusters are registered.
     pub fn set_istio_namespaces(&self, registry: &Registry) {
         for cluster in &self.clusters {
             registry.set_istio_namespace(&cluster.name, cluster.istio_namespace.as_deref());

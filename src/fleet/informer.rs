@@ -1,7 +1,7 @@
 //! One list-and-watch loop: all objects of one kind, then every change to them, for ever.
 //!
 //! Written on kube's `list` and `watch` calls and not on `kube::runtime::watcher`, which does not
-//! tell when a broken watch has been taken up again: a quiet cluster would look stale until its next
+//! show when a broken watch has been resumed: a quiet cluster would look stale until its next
 //! change. Decides when to try again and when everything has to be listed anew; never what an object means.
 
 use std::{
@@ -32,7 +32,7 @@ use super::{
 const PAGE_OBJECTS: u32 = 250;
 /// Longest wait for one page. A loaded API server needs seconds for a page; more is a sick one.
 const LIST_ANSWER_SECONDS: u64 = 30;
-/// After this long without a page its delay is told: somebody who starts the controller waits for a reason.
+/// After this long without a page its delay is reported: an operator who starts the controller needs a reason.
 const SLOW_ANSWER_SECONDS: u64 = 5;
 /// Longest wait for a watch to be accepted, which costs the server nothing.
 const WATCH_ANSWER_SECONDS: u64 = 15;
@@ -169,7 +169,7 @@ impl<S: Sink> Informer<S> {
             }
             match ended {
                 Ended::Duly if was_stable => {}
-                // A server that ends every watch at once must not be asked in a tight loop.
+                // A server that ends every watch at once must not be called in a tight loop.
                 Ended::Duly => self.pace.wait(Next::Soon, &self.neighbours).await,
                 Ended::Failed(trouble) if trouble.next == Next::ListAgain => {
                     tracing::debug!(resource = self.resource, "{}", trouble.failure);

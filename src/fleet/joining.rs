@@ -44,7 +44,7 @@ pub async fn follow_new(
         }
         let looked = root.clone();
         let found = tokio::task::spawn_blocking(move || file::sub_directories(&looked)).await;
-        // A fleet directory that cannot be read tells of no cluster; those that are known look after themselves.
+        // A fleet directory that cannot be read names no new cluster; the known ones are watched on their own.
         let Ok(Ok(found)) = found else { continue };
         let mut refused_now = BTreeMap::new();
         for SubDirectory { path, name } in found {

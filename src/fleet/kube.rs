@@ -85,7 +85,7 @@ pub(super) struct KubeCluster {
 
 impl KubeCluster {
     /// Connects and starts to watch `kinds`. The registry must know the cluster already. `first_answer`
-    /// is held until Dependencies and the like, if watched, were listed or failed for the first time.
+    /// is kept open until Dependencies and the like, if watched, were listed or failed for the first time.
     pub(super) fn start(
         watcher: Watcher,
         name: ClusterName,
@@ -138,7 +138,7 @@ impl KubeCluster {
     }
 }
 
-/// Watches one kind for good. A panic is a bug of ours: it ends this watch alone, which then begins anew.
+/// Watches one kind until it is stopped. A panic, which is a defect of Tradewind, ends this watch alone, which then restarts.
 async fn keep_watching(
     watcher: Watcher,
     cluster: ClusterName,
@@ -170,7 +170,7 @@ async fn keep_watching(
     begin_anew(watch, ended, Duration::from_secs(AFTER_PANIC_SECONDS)).await;
 }
 
-/// Runs work that is meant to go on for good; whenever it ends, says so, waits and begins anew.
+/// Runs work that never ends by itself; whenever it does, reports it, waits and restarts it.
 async fn begin_anew<F: Future>(mut work: impl FnMut() -> F, mut ended: impl FnMut(), wait: Duration) {
     loop {
         // What it ended with is the panic's message, which the panic itself has printed.

@@ -1,7 +1,7 @@
 //! Kubeconfig → connection settings.
 //!
 //! A kubeconfig out of a Secret is input from outside: only what is named here is taken over, and
-//! whatever would run a program, read a file of ours or leave through a proxy is refused. Local files
+//! whatever would run a program, read a file of this process or leave through a proxy is refused. Local files
 //! are the operator's own and are trusted. Nothing that a kubeconfig contains reaches an error or a log.
 
 use std::{
@@ -252,7 +252,7 @@ fn unusable(cluster: &ClusterBody, user: &UserBody) -> Vec<String> {
     match filled(&cluster.server).map(str::parse::<Uri>) {
         None => reasons.push("the cluster has no server".to_owned()),
         Some(Ok(uri)) if matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some() => {
-            // Whoever logs the address would log the password.
+            // A log line with the address would hold the password.
             if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
                 reasons.push("the server address carries a user or password; put them into the user entry".to_owned());
             }
@@ -275,7 +275,7 @@ fn configure(cluster: &ClusterBody, user: &UserBody) -> Result<Config, RefusedKu
         .now_or_never()
         .ok_or_else(|| RefusedKubeconfig::because("it needs more than itself"))?
         .map_err(|error| RefusedKubeconfig::because(kubeconfig_error(&error)))?;
-    // kube takes one from our own environment.
+    // kube takes a proxy from the environment of this process.
     config.proxy_url = None;
     let config = tuned(config);
     let trial = || -> kube::Result<()> {
@@ -375,7 +375,7 @@ pub fn connect(config: Config) -> Result<Client, ConnectError> {
     Client::try_from(config).map_err(|error| ConnectError::Client(client_error(&error)))
 }
 
-/// Sets what every connection of ours has in common.
+/// Sets what all connections have in common.
 fn tuned(mut config: Config) -> Config {
     // kube's own retries last up to minutes inside one call; we back off per kind and cluster ourselves.
     config.default_retry = false;

@@ -1,4 +1,4 @@
-//! Observation: which clusters exist, and what stands in each.
+//! Observation: which clusters exist, and which objects each has.
 //!
 //! Two backends, equals: a live cluster ([`Fleet`]: informers over the Kubernetes API, clusters registered by
 //! Secrets on the hub or by a fleet file) and a directory of manifests ([`directory`]). Both prune every object
@@ -6,7 +6,7 @@
 //!
 //! What holds for a live cluster: a list replaces what is known of a kind only when it is complete; whatever
 //! cannot be read is reported as unreadable and never as empty; a cluster that is sick, throttles or lacks a CRD
-//! is retried on its own clock and delays nobody; its connection can be swapped while everything known stays.
+//! is retried on its own clock and delays no other; its connection can be swapped while everything known stays.
 
 pub mod admiral_addresses;
 pub mod directory;

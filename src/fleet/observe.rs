@@ -97,7 +97,7 @@ impl Observer {
     /// Prunes an object that is still JSON.
     ///
     /// # Errors
-    /// When a field has another type than its API says, or the object has no name; names the field's path.
+    /// When a field does not have the type of its API, or the object has no name; names the field's path.
     pub fn observe_value(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
         if metadata_text(value, "name").is_empty() {
             return Err(MalformedObject::missing("metadata.name"));
@@ -170,7 +170,7 @@ impl Observer {
         })
     }
 
-    /// Prunes a workload of a custom kind, whose pod template's metadata stand at `template`.
+    /// Prunes a workload of a custom kind, whose pod template's metadata are at `template`.
     fn of_template(&self, kind: Kind, value: &Value, template: &str) -> Result<Workload, MalformedObject> {
         let metadata = read_metadata(value)?;
         // A pod template has a spec of its own; a vertex is its own template.
@@ -198,7 +198,7 @@ impl Observer {
         Ok(Observed::Workload(workload))
     }
 
-    /// Prunes a VirtualService or DestinationRule: a user's, unless it is ours or stands where ours stand.
+    /// Prunes a VirtualService or DestinationRule: a user's, unless it is managed or in a namespace of managed objects.
     fn route(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
         let metadata = read_metadata(value)?;
         let marks = istio::Metadata {
@@ -208,23 +208,23 @@ impl Observer {
         };
         let id = id(kind, &metadata);
         // What was written into an Istio namespace that is none any more is still to be removed.
-        let ours = [&*self.settings.sync_namespace, &*self.istio_namespace].contains(&&*id.namespace)
+        let may_be_managed = [&*self.settings.sync_namespace, &*self.istio_namespace].contains(&&*id.namespace)
             || self.is_marked_as_ours(&marks);
         let merged = self.is_merged_route(&id, &marks);
         let adopted = kind == Kind::DestinationRule && self.concerns_adoption(&id, &marks);
-        if ours && !merged || adopted {
+        if may_be_managed && !merged || adopted {
             return self.written(kind, value);
         }
         let ignored = is_true(metadata.annotations.as_ref(), IGNORE);
         let created = created_seconds(&metadata);
         let mut route = users_route::route(id, created, ignored, &metadata, value, &self.settings);
         if merged {
-            // Whoever made it for another host says it by its labels alone.
+            // Its labels alone show for which host it was made.
             (route.labels, route.annotations) = (marks.labels.clone(), marks.annotations.clone());
             route.spec = Arc::new(value.get("spec").cloned().unwrap_or_default());
         }
         if marks.owner() != Owner::Foreign {
-            // Another installation's, with a sync namespace of its own: neither ours nor what a user says.
+            // It belongs to another installation, with a sync namespace of its own, and is not a user's.
             route = Route { labels: Labels::new(), hosts: Vec::new(), spec: Arc::default(), ..route };
         }
         Ok(Observed::Route(Box::new(route)))
@@ -337,10 +337,10 @@ fn dependency(metadata: &ObjectMeta, spec: DependencySpec) -> Observed {
 }
 
 fn cluster_metadata(metadata: &ObjectMeta) -> Labels {
-    let told = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
+    let own = metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with("tradewind.io/"));
     let planes = metadata.annotations.iter().flatten().filter(|(key, _)| *key == keys::CONTROL_PLANE_CLUSTERS);
     let network = metadata.labels.iter().flatten().filter(|(key, _)| *key == keys::NETWORK);
-    let facts = told.chain(planes).chain(network);
+    let facts = own.chain(planes).chain(network);
     facts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

@@ -1,6 +1,6 @@
-//! Reading what the owner of a hand-written object says about its adoption: an annotation of the object, or the setting `adopt`.
+//! Reading the adoption of a hand-written object: an annotation of the object, or the setting `adopt`.
 //!
-//! Decides whether an object can be taken over as far as the object alone tells; never whether its host is published.
+//! Decides whether an object can be taken over as far as the object alone shows; never whether its host is published.
 
 use serde_json::Value;
 
@@ -11,27 +11,27 @@ use crate::{
 };
 
 impl Observer {
-    /// What is said about the adoption of an object; none where nothing is, or it is not an object that somebody made by hand.
+    /// The adoption of an object; `None` where neither annotation nor setting names it, or it is not hand-written.
     ///
     /// `owner` is who the object counts as made by, for this installation.
     pub(super) fn adoption(&self, id: &ObjectId, marks: &Metadata, owner: Owner, spec: &Value) -> Option<Adoption> {
         if !matches!(id.kind, Kind::ServiceEntry | Kind::DestinationRule) {
             return None;
         }
-        let said = self.said(id, marks);
-        let annotated = marks.annotations.get(keys::ADOPT).is_some_and(|said| said == "true");
+        let handover = self.handover(id, marks);
+        let annotated = marks.annotations.get(keys::ADOPT).is_some_and(|value| value == "true");
         match owner {
             Owner::Tradewind => {
                 let host = marks.annotations.get(keys::ADOPTED)?;
-                // What says nothing changes nothing.
-                let stays = !matches!(said, None | Some(Handover::Refused));
+                // An adopted object without an annotation stays adopted only by the setting.
+                let stays = !matches!(handover, None | Some(Handover::Refused));
                 let stage = if stays { AdoptionStage::Adopted } else { AdoptionStage::Recalled };
                 Some(Adoption { stage, host: Host::parse(host).ok(), annotated })
             }
-            // Another installation's objects carry its mark, and are nobody's to hand over.
+            // Objects of another installation are marked as such and cannot be handed over.
             Owner::Foreign if marks.owner() == Owner::Foreign => {
                 let host = hosts(id.kind, spec).first().and_then(|host| Host::parse(host).ok());
-                let stage = match (said?, obstacle(id.kind, spec)) {
+                let stage = match (handover?, obstacle(id.kind, spec)) {
                     (Handover::Refused, _) => AdoptionStage::Declined,
                     (Handover::Illegible(value), _) => AdoptionStage::Impossible(format!(
                         "has the annotation {} of {value:?}, which is neither true nor false",
@@ -51,13 +51,13 @@ impl Observer {
     pub(super) fn concerns_adoption(&self, id: &ObjectId, marks: &Metadata) -> bool {
         match marks.owner() {
             Owner::Tradewind => marks.annotations.get(keys::SYNC_NAMESPACE) == Some(&self.settings().sync_namespace),
-            Owner::Foreign => self.said(id, marks).is_some(),
+            Owner::Foreign => self.handover(id, marks).is_some(),
             Owner::Admiral => false,
         }
     }
 
     /// Whether the annotation or the setting hands an object over, or what is wrong with the annotation, which counts first.
-    fn said(&self, id: &ObjectId, marks: &Metadata) -> Option<Handover> {
+    fn handover(&self, id: &ObjectId, marks: &Metadata) -> Option<Handover> {
         match marks.annotations.get(keys::ADOPT).map(String::as_str) {
             Some("true") => Some(Handover::Granted),
             Some("false") => Some(Handover::Refused),
@@ -67,7 +67,7 @@ impl Observer {
     }
 }
 
-/// What the owner of a hand-written object says about its adoption.
+/// Whether the owner of a hand-written object hands it over.
 #[derive(Debug, PartialEq, Eq)]
 enum Handover {
     Granted,
@@ -88,7 +88,7 @@ fn texts<'a>(spec: &'a Value, field: &str) -> Vec<&'a str> {
     spec.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// What an object says that Tradewind's own could not say in its place.
+/// The part of an object that a managed one in its place could not express.
 fn obstacle(kind: Kind, spec: &Value) -> Option<String> {
     if kind == Kind::DestinationRule {
         // Users' routes refer to subsets, and fail without them.

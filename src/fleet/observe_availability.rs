@@ -37,7 +37,7 @@ pub(super) fn of_stateful_set(object: &StatefulSet) -> Availability {
     )
 }
 
-/// A DaemonSet says only in its status how many pods it wants: that counts once its controller has seen the object as it is.
+/// The number of pods that a DaemonSet wants is only in its status, which counts once its controller has observed this generation.
 pub(super) fn of_daemon_set(object: &DaemonSet) -> Availability {
     let pods = object.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let selector = pods.and_then(|pods| pods.node_selector.as_ref());
@@ -91,7 +91,7 @@ fn replicated(wanted: Option<i64>, ready: Option<i64>, is_observed: bool) -> Ava
     }
 }
 
-/// Whether a status speaks of the specification as it is now.
+/// Whether a status is about the present generation of the spec.
 fn is_current(metadata: &ObjectMeta, observed_generation: Option<i64>) -> bool {
     metadata.generation.is_none_or(|generation| observed_generation.is_some_and(|observed| observed >= generation))
 }

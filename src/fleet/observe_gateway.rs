@@ -67,7 +67,7 @@ fn port<'a>(service: &'a core::Service, problems: &mut Vec<String>) -> Option<Ga
     Some(GatewayPort { number: u16::try_from(found.port).ok().filter(|number| *number > 0)?, node_port: Some(found) })
 }
 
-/// A port that leads to a container port by its name. The pods of gateways are not read, so that nobody knows its number.
+/// A port that leads to a container port by its name. The pods of gateways are not read, so its number is not known.
 fn unresolved(port: &core::ServicePort) -> Option<String> {
     let Some(IntOrString::String(name)) = &port.target_port else { return None };
     name.parse::<u16>().is_err().then(|| format!("its port {} leads to the container port {name:?}", port.port))

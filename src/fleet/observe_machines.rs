@@ -111,8 +111,8 @@ impl Observer {
             return self.written(Kind::ServiceEntry, value);
         }
         let spec = value.get("spec").unwrap_or(&Value::Null);
-        // What any controller of this sort writes is no user's: as a source it would be a loop, and beside another controller
-        // every host would be contested.
+        // Entries of another global traffic controller are not a user's: as sources they would form a loop, and every host would
+        // count as contested.
         if marks.owner() != Owner::Foreign {
             return Ok(Observed::Other(id));
         }
@@ -225,7 +225,7 @@ fn is_published(address: &str, suffix: &str) -> bool {
     address.strip_suffix(suffix).is_some_and(|name| name.ends_with('.'))
 }
 
-/// An object without spec says nothing, which is no malformed text.
+/// An object without a spec is empty, not malformed.
 fn or_default<T: Default>(value: &Value) -> impl FnOnce(MalformedObject) -> Result<T, MalformedObject> {
     let is_missing = value.get("spec").is_none_or(Value::is_null);
     move |error| if is_missing { Ok(T::default()) } else { Err(error) }

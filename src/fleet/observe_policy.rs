@@ -1,4 +1,4 @@
-//! Pruning of policies: every kind that names services by labels keeps the same metadata beside its spec.
+//! Pruning of policies: every kind that names services by labels keeps the same metadata with its spec.
 //!
 //! Decides what is kept of a policy; never which service it is for.
 
@@ -38,8 +38,8 @@ impl Observer {
     }
 }
 
-/// The policies by which an object of ours was written. An annotation that names none was changed by somebody: the object
-/// is written again, and what it named counts no more.
+/// The policies by which a managed object was written. An annotation that names none was edited: the object is written again,
+/// and the policy that it named no longer counts.
 pub(super) fn policies_of(annotations: &Labels) -> Vec<ObjectPath> {
     let named = [
         (Kind::GlobalTrafficPolicy, keys::POLICY),

@@ -132,10 +132,10 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default().trim().to_owned())
 }
 
-/// What a Rollout says beside its pod template.
+/// The spec of a Rollout apart from its pod template.
 ///
 /// # Errors
-/// When a field has another type than Argo's API says; names its path.
+/// When a field does not have the type of Argo's API; names its path.
 pub(super) fn read(value: &Value) -> Result<Rollout, MalformedObject> {
     let spec: Option<Spec> = read_at("spec", value.get("spec").unwrap_or(&Value::Null))?;
     let spec = spec.unwrap_or_default();
@@ -156,7 +156,7 @@ pub(super) fn read(value: &Value) -> Result<Rollout, MalformedObject> {
                 RolloutStrategy::BlueGreen { active: active_service.into(), preview: preview_service.into() }
             }
             (None, Some(canary)) => {
-                // Whatever else stands there counts as `pong`, as with Argo (`IsStablePing`).
+                // Any other value counts as `pong`, as in Argo (`IsStablePing`).
                 let status = value.pointer("/status/canary/stablePingPong").and_then(Value::as_str);
                 RolloutStrategy::Canary(Box::new(canary.read(status == Some("ping"))))
             }

@@ -1,4 +1,4 @@
-//! Pruning of the objects that Tradewind writes, or that stand where it would: whose they are, and what they remember.
+//! Pruning of the objects that Tradewind writes, or that have the name of one: who manages them, and what their annotations record.
 //!
 //! Decides what is kept of them; never whether one is wanted.
 
@@ -25,7 +25,7 @@ impl Observer {
     ///
     /// # Errors
     /// When its metadata is not Kubernetes metadata. Specs that do not parse are no errors: somebody
-    /// else's is none of our business, and one of ours gets the digest 0 and so is written again.
+    /// else's does not matter, and a managed one gets the digest 0 and so is written again.
     pub fn written(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
         let metadata = read_metadata(value)?;
         let labels = metadata.labels.unwrap_or_default();
@@ -80,15 +80,15 @@ impl Observer {
         })))
     }
 
-    /// Whether an object says that the controller with this sync namespace wrote it.
+    /// Whether the controller with this sync namespace wrote an object, by its annotation.
     pub(super) fn is_marked_as_ours(&self, marks: &istio::Metadata) -> bool {
         marks.annotations.get(keys::SYNC_NAMESPACE) == Some(&self.settings().sync_namespace)
             && marks.owner() == Owner::Tradewind
     }
 }
 
-/// Whether an object carries our mark and belongs to a controller with another sync namespace: such a one may run beside
-/// this, and neither touches what the other wrote.
+/// Whether an object is managed by a controller with another sync namespace. Several may run in one cluster, and none
+/// changes the objects of another.
 fn is_anothers(kind: Kind, namespace: Option<&str>, marks: &istio::Metadata, settings: &Settings) -> bool {
     let sync_namespace = settings.sync_namespace.as_str();
     kind != Kind::Sidecar
@@ -100,9 +100,9 @@ fn is_anothers(kind: Kind, namespace: Option<&str>, marks: &istio::Metadata, set
 /// The service that an object was written for: by Tradewind's annotations, else by Admiral's identity annotation
 /// and environment label (Admiral, docs/admiral-behaviour.md#serviceentry-fields).
 fn service_key(labels: &Labels, annotations: &Labels, settings: &Settings) -> Option<ServiceKey> {
-    let ours = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
+    let recorded = annotations.get(keys::IDENTITY).zip(annotations.get(keys::ENVIRONMENT));
     let references = || annotations.get(&settings.workload_identity_key).zip(labels.get(&settings.env_key));
-    let (identity, environment) = ours.or_else(references)?;
+    let (identity, environment) = recorded.or_else(references)?;
     ServiceKey::parse(identity, environment).ok()
 }
 

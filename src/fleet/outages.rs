@@ -1,7 +1,7 @@
 //! The log of outages: which cluster cannot be read and why, in one line per cluster and cause, and one line when it is over.
 //!
 //! Decides what is worth a line, and never what an outage means. It follows [`Registry::reads`]: failures that pass within
-//! moments, and those that come while an API server is just starting, are not told; what comes and goes without end is told
+//! moments, and those that come while an API server is just starting, are not logged; what comes and goes without end is logged
 //! at a bounded rate.
 
 use std::{
@@ -17,15 +17,15 @@ use crate::{
     registry::{ClusterReads, ReadTarget, Registry, Unread, main_failure, meanwhile},
 };
 
-/// A failure is told when it has lasted this long: a watch that breaks is usually taken up again sooner.
+/// A failure is logged when it has lasted this long: a watch that breaks is usually taken up again sooner.
 const SETTLE: Duration = Duration::from_millis(2_500);
 /// The same for single kinds during and after an outage of their cluster: an API server that starts answers 403 and 404 for a while.
 const AFTERMATH: Duration = Duration::from_secs(15);
-/// Kinds that can be read again are told together when this long none more came.
+/// Kinds that can be read again are logged together when no further one came for this long.
 const GATHER: Duration = Duration::from_secs(1);
-/// Failures of one cluster that are told at once.
+/// Failures of one cluster that are logged at once.
 const BURST: u32 = 4;
-/// One more may be told after each of these.
+/// One more may be logged after each of these.
 const REFILL: Duration = Duration::from_secs(60);
 
 /// Writes the log until it is cancelled.
@@ -70,7 +70,7 @@ impl Line {
     }
 }
 
-/// What was told of each cluster. Pure; the time is passed in, as the time since some beginning.
+/// What was logged of each cluster. Pure; the time is passed in, as the time since the start.
 #[derive(Debug, Default)]
 struct OutageLog {
     clusters: BTreeMap<ClusterName, ClusterLog>,
@@ -82,11 +82,11 @@ struct ClusterLog {
     /// When the last outage of the whole cluster ended.
     ended: Option<Duration>,
     kinds: BTreeMap<ReadTarget, KindOutage>,
-    /// Kinds that were told to fail and can be read again: since when they failed, and when that ended.
+    /// Kinds whose failure was logged and that can be read again: since when they failed, and when that ended.
     healed: BTreeMap<ReadTarget, (Duration, Duration)>,
     budget: LogBudget,
-    /// Outages that were over before they were told, since the last line.
-    untold: usize,
+    /// Outages that were over before they were logged, since the last line.
+    unlogged: usize,
     due: Option<Duration>,
 }
 
@@ -97,7 +97,7 @@ struct Outage {
     /// The present cause, and since when it is that.
     cause: ReadCause,
     cause_since: Duration,
-    told: BTreeSet<ReadCause>,
+    logged: BTreeSet<ReadCause>,
 }
 
 /// One kind cannot be read.
@@ -105,7 +105,7 @@ struct Outage {
 struct KindOutage {
     cause: ReadCause,
     since: Duration,
-    told: bool,
+    logged: bool,
 }
 
 /// How many lines may be written.
@@ -140,9 +140,9 @@ impl LogBudget {
 }
 
 impl OutageLog {
-    /// Takes the present state of all clusters, and answers what is to be told now.
+    /// Takes the present state of all clusters, and returns the lines to log now.
     fn observe(&mut self, reads: &BTreeMap<ClusterName, ClusterReads>, now: Duration) -> Vec<Line> {
-        // Of a cluster that left there is nothing to tell.
+        // A cluster that left is not logged.
         self.clusters.retain(|cluster, _| reads.contains_key(cluster));
         let mut lines = Vec::new();
         for (cluster, reads) in reads {
@@ -169,7 +169,7 @@ impl ClusterLog {
             kinds: BTreeMap::new(),
             healed: BTreeMap::new(),
             budget: LogBudget::new(now),
-            untold: 0,
+            unlogged: 0,
             due: None,
         }
     }
@@ -186,8 +186,8 @@ impl ClusterLog {
         let Some(failure) = main_failure(unread) else {
             let Some(outage) = self.outage.take() else { return };
             self.ended = Some(now);
-            if outage.told.is_empty() {
-                self.untold += 1;
+            if outage.logged.is_empty() {
+                self.unlogged += 1;
             } else {
                 let message = format!("can be read again after {}", in_words(now.saturating_sub(outage.since)));
                 lines.push(Line::Over { cluster: cluster.clone(), message });
@@ -198,12 +198,12 @@ impl ClusterLog {
             since: now,
             cause: failure.cause,
             cause_since: now,
-            told: BTreeSet::new(),
+            logged: BTreeSet::new(),
         });
         if outage.cause != failure.cause {
             (outage.cause, outage.cause_since) = (failure.cause, now);
         }
-        if outage.told.contains(&failure.cause) {
+        if outage.logged.contains(&failure.cause) {
             return;
         }
         let due = outage.cause_since + SETTLE;
@@ -213,8 +213,8 @@ impl ClusterLog {
         if !self.budget.take(now) {
             return self.look_at(self.budget.next());
         }
-        outage.told.insert(failure.cause);
-        let before = match std::mem::take(&mut self.untold) {
+        outage.logged.insert(failure.cause);
+        let before = match std::mem::take(&mut self.unlogged) {
             0 => String::new(),
             1 => " (once more for a moment before)".to_owned(),
             times => format!(" (it came and went {times} times before)"),
@@ -232,12 +232,12 @@ impl ClusterLog {
         lines: &mut Vec<Line>,
     ) {
         self.update_kinds(reads, unread, now);
-        let untold = self
+        let unlogged = self
             .kinds
             .iter()
-            .filter(|(target, kind)| !kind.told && unread.iter().any(|unread| unread.target == **target));
+            .filter(|(target, kind)| !kind.logged && unread.iter().any(|unread| unread.target == **target));
         let mut causes: BTreeMap<ReadCause, Duration> = BTreeMap::new();
-        for (_, kind) in untold {
+        for (_, kind) in unlogged {
             let due = kind.since + self.settle_time(kind.since);
             causes.entry(kind.cause).and_modify(|earliest| *earliest = due.min(*earliest)).or_insert(due);
         }
@@ -247,7 +247,7 @@ impl ClusterLog {
             } else if !self.budget.take(now) {
                 self.look_at(self.budget.next());
             } else {
-                lines.push(self.tell_kinds(cluster, cause, unread));
+                lines.push(self.log_kinds(cluster, cause, unread));
             }
         }
     }
@@ -266,7 +266,7 @@ impl ClusterLog {
         let is_unread = |target: &ReadTarget| reads.unread.iter().any(|unread| unread.target == *target);
         let gone: Vec<ReadTarget> = self.kinds.keys().filter(|target| !is_unread(target)).copied().collect();
         for target in gone {
-            if let Some(KindOutage { since, told: true, .. }) = self.kinds.remove(&target) {
+            if let Some(KindOutage { since, logged: true, .. }) = self.kinds.remove(&target) {
                 self.healed.insert(target, (since, now));
             }
         }
@@ -276,20 +276,20 @@ impl ClusterLog {
             let kind = self.kinds.entry(unread.target).or_insert(KindOutage {
                 cause,
                 since: healed.map_or(now, |(since, _)| since),
-                told: healed.is_some(),
+                logged: healed.is_some(),
             });
             if kind.cause != cause {
-                *kind = KindOutage { cause, since: now, told: false };
+                *kind = KindOutage { cause, since: now, logged: false };
             }
         }
     }
 
     /// All kinds that fail for one cause, in one line.
-    fn tell_kinds(&mut self, cluster: &ClusterName, cause: ReadCause, unread: &[&Unread]) -> Line {
+    fn log_kinds(&mut self, cluster: &ClusterName, cause: ReadCause, unread: &[&Unread]) -> Line {
         let mut of_cause: Vec<&Unread> = Vec::new();
         for unread in unread.iter().copied().filter(|unread| unread.failure.cause == cause) {
-            if let Some(kind) = self.kinds.get_mut(&unread.target).filter(|kind| !kind.told) {
-                kind.told = true;
+            if let Some(kind) = self.kinds.get_mut(&unread.target).filter(|kind| !kind.logged) {
+                kind.logged = true;
                 of_cause.push(unread);
             }
         }

@@ -1,6 +1,6 @@
 //! A Kubernetes object as it comes off the wire, pruned while it is decoded.
 //!
-//! What nobody here reads (managed fields, pod specs, most of status) is skipped by the decoder and
+//! Fields that are never read (managed fields, pod specs, most of status) is skipped by the decoder and
 //! never takes memory: a Deployment shrinks to a tenth. Decides nothing about what is kept beyond
 //! that; [`super::Observer`] does. Decoding cannot fail on any JSON object, so that one strange object
 //! never spoils the list it comes in.
@@ -102,7 +102,7 @@ const OF_STATUS: [&str; 7] = [
     "conditions",
 ];
 
-/// Where in an object the decoder stands.
+/// The position of the decoder in an object.
 #[derive(Clone, Copy)]
 enum DecodePosition {
     Object,

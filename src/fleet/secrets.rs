@@ -27,10 +27,10 @@ pub(super) const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=t
 /// Annotation by which an operator releases withheld removals in the clusters of a Secret.
 const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
 
-/// Annotation by which an operator says in which namespace the Istio of the clusters of a Secret runs.
+/// Annotation with the namespace of Istio in the clusters of a Secret.
 const ISTIO_NAMESPACE: &str = "tradewind.io/istio-namespace";
 
-/// An object that was listed as a Secret is none. What the decoder says of it may quote a value, and values are credentials.
+/// An object that was listed as a Secret is none. The decoder's message is dropped, as it may quote a value, and values are credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a Secret of the core API")]
 pub(super) struct NotASecret;
@@ -73,7 +73,7 @@ impl ClusterSecret {
     }
 }
 
-/// All cluster Secrets that stand on the hub now.
+/// All cluster Secrets of the hub.
 #[derive(Default)]
 pub(super) struct SecretBook {
     /// By label, then by name: a Secret may carry both labels.
@@ -116,7 +116,7 @@ impl SecretBook {
             comparison.secret(secret);
         }
         let mut diff = comparison.diff;
-        // Nobody knows which clusters an unreadable Secret registers.
+        // An unreadable Secret may register any cluster.
         let gone = members.keys().filter(|name| is_whole && !diff.secrets.contains_key(*name));
         let gone: Vec<_> = gone.map(|name| (name.clone(), Step::Leave)).collect();
         diff.steps.extend(gone);
@@ -190,7 +190,7 @@ impl Comparison<'_> {
             return Err(EntryError::InOlderSecret { name, holder: holder.clone() });
         }
         self.diff.secrets.insert(name.clone(), secret.name.clone());
-        // A value that cannot be meant takes nothing back that is in force.
+        // An invalid value leaves the one that is in force.
         if istio_namespace.is_some() || secret.istio_namespace.is_none() {
             self.diff.istio_namespaces.insert(name.clone(), istio_namespace.map(str::to_owned));
         }
@@ -231,7 +231,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Why a data key of a Secret registers no cluster, or not as it says.
+/// Why a data key of a Secret registers no cluster, or not with its kubeconfig.
 #[derive(Debug, thiserror::Error)]
 enum EntryError {
     #[error("the data key {key:?} is no cluster name: it {reason}")]

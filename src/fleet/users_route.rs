@@ -1,6 +1,6 @@
 //! Pruning of users' VirtualServices and DestinationRules.
 //!
-//! A mesh may have thousands that concern nobody else: of those only the hosts are kept, by which they stand in the way
+//! A mesh may have thousands that concern no other cluster: of those only the hosts are kept, by which they conflict with
 //! of others. Never decides whether one is copied.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -46,7 +46,7 @@ pub(super) fn route(
         route.spec = Arc::new(spec.clone());
     } else {
         (route.labels, route.annotations) = (BTreeMap::new(), BTreeMap::new());
-        // Who follows it tells whether it stands in the way of others. A Rollout may name it, for what it is worth.
+        // Its followers show whether it conflicts with others. A Rollout may name it too.
         let gateways = spec.get("gateways").cloned();
         let is_read = route.id.kind == Kind::VirtualService && settings.workload_kinds.contains(&Kind::Rollout);
         let selector = spec.get("workloadSelector").filter(|_| matches_hosts(&route, settings)).cloned();

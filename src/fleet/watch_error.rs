@@ -18,7 +18,7 @@ pub(super) enum Next {
     Soon,
     /// Lasts until somebody changes something: rights, credentials, a CRD.
     Later,
-    /// The server said when.
+    /// After the time that the server asked for.
     After(Duration),
     /// The position in the event history is lost: everything has to be listed again.
     ListAgain,

@@ -1,4 +1,4 @@
-//! What an API server takes though it has no effect, or another than it seems, where no fleet is needed to tell.
+//! What an API server accepts although it has no effect, or another than it seems, as far as the object alone shows.
 //!
 //! Says in advance what the notes of a running controller say; decides nothing about them.
 
@@ -138,7 +138,7 @@ fn policy(remarks: &mut Remarks, named: &Named<'_>, spec: &GlobalTrafficPolicySp
         remarks.say("spec.policy", "lists no entry; it has no effect");
     }
     let service = named.service(remarks, &settings.admiral_crd_identity_label, Some(&spec.selector));
-    // The case of a host is a matter of the workloads; it never tells hosts apart.
+    // The case of a host is a matter of the workloads; it never distinguishes hosts.
     let default = service.as_ref().and_then(|key| match Host::of_service(key, &settings.hostname_suffix, false) {
         Ok(host) => Some((key, host)),
         Err(error) => {
@@ -184,7 +184,7 @@ fn host_of(
     host.map_err(|error| remarks.say(format!("{path}.dnsPrefix"), format!("{error}; the entry is ignored"))).ok()
 }
 
-/// What an entry says about regions.
+/// Checks the regions of an entry.
 fn shares(remarks: &mut Remarks, path: &str, entry: &TrafficPolicyEntry) {
     let targets = &entry.target;
     let mut weights: BTreeMap<&str, (usize, i64)> = BTreeMap::new();

@@ -1,5 +1,5 @@
 //! What is wrong with manifests, from their text alone: what an API server would refuse, and what it takes but has no
-//! effect or another than it seems. Knows no fleet, so that it says nothing of what only the fleet can tell: whether a
+//! effect or another than it seems. Knows no fleet, so it leaves out what only a fleet can show: whether a
 //! region exists, whether a service runs.
 
 mod meaning;
@@ -72,7 +72,7 @@ pub struct Linter {
 struct LintedObject<'a> {
     file: &'a str,
     located: &'a Located<'a>,
-    /// Where it stands in its document.
+    /// Where it is in its document.
     part: &'a str,
     kind: String,
     namespace: String,
@@ -180,7 +180,7 @@ impl Linter {
         }
     }
 
-    /// All that was found, by file and line, and how many objects of our kinds were judged.
+    /// All that was found, by file and line, and how many objects of known kinds were judged.
     #[must_use]
     pub fn finish(mut self) -> (Vec<Finding>, usize) {
         let at = |finding: &Finding| (finding.file.clone(), finding.line, finding.severity, finding.path.clone());

@@ -1,6 +1,6 @@
 //! Which kind an object is, by its `apiVersion` and `kind`; and what is wrong where an API server would find no match.
 //!
-//! Kinds of groups that nobody here reads are passed over: they belong to somebody else. In groups that are read, a kind
+//! Kinds of groups that are not read are passed over: they belong to other products. In groups that are read, a kind
 //! that is not quite one of theirs is a mistake, and so is a known kind in a version that is not served any more: passed
 //! over in silence, it would be missing from the plan.
 
@@ -20,7 +20,7 @@ pub(crate) enum Typed {
 /// What is wrong with the type of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistyped {
-    /// The kind that is probably meant.
+    /// The kind that the author probably intended.
     pub(crate) meant: Option<Kind>,
     /// Whether it has something of a Kubernetes object: then it hides one.
     pub(crate) is_object: bool,

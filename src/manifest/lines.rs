@@ -1,5 +1,4 @@
-//! On which line of a document a field stands. Decides nothing: where the line of a field is not known, that of what
-//! holds it is answered.
+//! The line of each field of a document. Where the line of a field is not known, the line of the enclosing value is returned.
 
 use std::fmt;
 

@@ -3,8 +3,8 @@
 //!
 //! A file becomes a text ([`file`]), the text documents ([`text`]), a document its objects ([`shape`]), and each object of a
 //! known kind the form in which an API server would store it ([`stored`]), with what the server would refuse ([`check`]).
-//! Decides what an object says; never what it means for a service. Nothing in a file ends the program or is passed over
-//! in silence, unless it is of a kind that nobody here reads.
+//! Decides the content of an object; never what it means for a service. Nothing in a file ends the program or is passed over
+//! in silence, unless it is of a kind that is not read.
 
 pub(crate) mod file;
 mod kinds;
@@ -91,7 +91,7 @@ pub(crate) fn check(kind: Kind, object: &Value, crds: Crds) -> Vec<ManifestProbl
     problems
 }
 
-/// The lines of a document, which are looked up only where something is to be said of one.
+/// The lines of a document, computed when the first one is needed.
 pub(crate) struct Located<'t> {
     text: &'t str,
     first: usize,

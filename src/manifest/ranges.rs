@@ -1,4 +1,4 @@
-//! Numbers that an API server refuses for being too small or too large: ports, weights, replicas. The schemas of our own
+//! Numbers that an API server refuses for being too small or too large: ports, weights, replicas. The schemas of Tradewind's own
 //! kinds say it themselves; these are the kinds of Kubernetes and Istio that are read.
 //!
 //! Never judges types, which are for whoever reads the field.
@@ -20,7 +20,7 @@ const UNSIGNED: (i128, i128) = (0, 4_294_967_295);
 /// What a field of some kinds may be.
 struct Range {
     kinds: &'static [Kind],
-    /// The field; `[]` stands for every item of a list, `{}` for every value of a map.
+    /// The field; `[]` means every item of a list, `{}` every value of a map.
     field: &'static str,
     bounds: (i128, i128),
     required: bool,
@@ -34,7 +34,7 @@ const fn required(kinds: &'static [Kind], field: &'static str, bounds: (i128, i1
     Range { kinds, field, bounds, required: true }
 }
 
-/// Kinds whose pods Kubernetes itself makes; the CRD of Rollouts says nothing of ranges.
+/// Kinds whose pods Kubernetes itself makes; the CRD of Rollouts has no ranges.
 const PODS: &[Kind] = &[Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job];
 const SERVICE: &[Kind] = &[Kind::Service];
 const ENTRY: &[Kind] = &[Kind::ServiceEntry];

@@ -1,7 +1,7 @@
 //! Whether an object fits its CRD, as an API server judges it, and in its words: the OpenAPI schema, and where that is
 //! kept, the rules. Never looks at what the values mean.
 //!
-//! Knows the parts of OpenAPI that our CRDs use; a test holds that there are no others.
+//! Knows the parts of OpenAPI that Tradewind's CRDs use; a test holds that there are no others.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -20,7 +20,7 @@ struct Asked {
     rules: CompiledSchema,
 }
 
-/// Our CRDs, by kind. Compiled once: it takes longer than to judge a thousand objects.
+/// Tradewind's CRDs, by kind. Compiled once: it takes longer than to judge a thousand objects.
 static CRDS: LazyLock<BTreeMap<Kind, Asked>> = LazyLock::new(|| {
     let crds = api::crds().into_iter().filter_map(|crd| {
         let kind = Kind::ALL.iter().copied().find(|kind| kind.as_str() == crd.spec.names.kind)?;
@@ -31,20 +31,20 @@ static CRDS: LazyLock<BTreeMap<Kind, Asked>> = LazyLock::new(|| {
     crds.collect()
 });
 
-/// What the CRD of a kind says of an object; nothing of kinds without a CRD of ours.
+/// The problems of an object by the CRD of its kind; none for kinds without a CRD of Tradewind.
 pub(super) fn check_object(kind: Kind, object: &Value, problems: &mut Vec<ManifestProblem>) {
-    let Some(asked) = CRDS.get(&kind) else { return };
+    let Some(crd) = CRDS.get(&kind) else { return };
     let mut object = object.clone();
     // Every object has the first three, which schemas of CRDs do not describe. A status in a manifest is dropped unread.
     for key in ["apiVersion", "kind", "metadata", "status"] {
         object.as_object_mut().map(|fields| fields.remove(key));
     }
     let before = problems.len();
-    check(&asked.schema, &object, "", problems);
+    check(&crd.schema, &object, "", problems);
     if problems[before..].iter().any(ManifestProblem::is_error) {
         return;
     }
-    let broken = Validator::new().validate_compiled(&asked.rules, &object, None).err().into_iter().flatten();
+    let broken = Validator::new().validate_compiled(&crd.rules, &object, None).err().into_iter().flatten();
     problems.extend(broken.map(|broken| ManifestProblem::error(broken.field_path, broken.message)));
 }
 
@@ -71,7 +71,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "x-kubernetes-validations",
 ];
 
-/// Judges `value`, which stands at `path`.
+/// Checks `value`, which is at `path`.
 fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<ManifestProblem>) {
     let mut refuse = |message: String| problems.push(ManifestProblem::error(path, message));
     if let Some(wanted) = mismatch(schema, value) {
@@ -164,7 +164,7 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 /// What a number may be, ends included.
-#[expect(clippy::cast_possible_truncation, reason = "a CRD carries bounds as floats; ours are whole")]
+#[expect(clippy::cast_possible_truncation, reason = "a CRD carries bounds as floats; these are whole")]
 fn range(schema: &Value) -> (i64, i64) {
     let bound = |keyword: &str| schema[keyword].as_f64().map(|bound| bound as i64);
     let (least, most) = match schema["format"].as_str() {

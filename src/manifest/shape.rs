@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 16;
 /// One object of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DocumentObject {
-    /// Where it stands in the document, such as `items[3]`; empty for the document itself.
+    /// Where it is in the document, such as `items[3]`; empty for the document itself.
     pub(crate) path: String,
     /// What it is.
     pub(crate) typed: Typed,

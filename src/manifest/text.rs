@@ -1,4 +1,4 @@
-//! Text of a manifest file → the documents in it, each by itself: a broken one says where, and harms no other.
+//! Text of a manifest file → the documents in it, each by itself: a broken one is reported with its line and harms no other.
 //!
 //! Messages never quote the text: directories may hold Secrets too.
 
@@ -17,7 +17,7 @@ pub(crate) struct Document<'t> {
     pub(crate) line: usize,
     /// Its text; JSON is YAML, too.
     pub(crate) text: &'t str,
-    /// What it says.
+    /// Its value.
     pub(crate) value: Value,
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn documents(text: &str, is_json: bool) -> Vec<Result<Document<'_>, B
     split(text).into_iter().filter_map(|(line, text)| read_yaml_document(line, text)).collect()
 }
 
-/// Reads JSON documents. After a broken one nothing more can be told apart.
+/// Reads JSON documents. After a broken one no further document can be found.
 fn read_json(text: &str) -> Vec<Result<Document<'_>, Broken>> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut read = Vec::new();
@@ -63,7 +63,7 @@ fn read_json(text: &str) -> Vec<Result<Document<'_>, Broken>> {
 }
 
 /// Cuts YAML at document markers, each piece with the number of its first line. A marker at the start of a line ends a
-/// document wherever it stands, even in a block scalar (YAML 1.2 §9.1.2), so nothing needs to be parsed for it.
+/// document wherever it is, even in a block scalar (YAML 1.2 §9.1.2), so nothing needs to be parsed for it.
 fn split(text: &str) -> Vec<(usize, &str)> {
     let mut pieces = Vec::new();
     // Where the piece at hand begins, and in which line.
@@ -94,7 +94,7 @@ fn is_blank(line: &str) -> bool {
     line.is_empty() || line.starts_with('#')
 }
 
-/// Reads one piece of [`split`] whose first line is `first`; nothing where nothing is said.
+/// Reads one piece of [`split`] whose first line is `first`; nothing where it is empty.
 fn read_yaml_document(first: usize, text: &str) -> Option<Result<Document<'_>, Broken>> {
     if text.lines().all(|line| is_blank(line) || line.starts_with('%')) {
         return None;

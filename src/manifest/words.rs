@@ -63,7 +63,7 @@ fn of_expectation(expected: &str) -> String {
     format!("must be of type {}", type_expected(expected))
 }
 
-/// Why a value has not the form that its field wants, as an API server says it.
+/// Why a value does not have the form of its field, in the words of an API server.
 pub(crate) fn of_decoder(text: &str) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
     let quoted = |rest: &str| rest.split('`').nth(1).unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! What the owner of a hand-written object said about Tradewind taking it over.
+//! Whether Tradewind may take over a hand-written object.
 
 use super::Host;
 

@@ -17,7 +17,7 @@ pub enum Severity {
     Error,
     /// It has no effect, or another than it seems.
     Warning,
-    /// It may be meant so.
+    /// It may be intended.
     Info,
 }
 
@@ -40,7 +40,7 @@ pub enum ConditionType {
     ResolvedRefs,
     /// Part of it makes no sense, and the rest counts.
     PartiallyInvalid,
-    /// Another object says something else about the same thing, and both stay.
+    /// Another object contradicts it, and both stay.
     Conflicted,
     /// What follows from it is written into the clusters.
     Programmed,
@@ -73,7 +73,7 @@ pub enum ConditionStatus {
     True,
     /// It does not.
     False,
-    /// Nobody can tell now.
+    /// That is not known now.
     Unknown,
 }
 
@@ -89,7 +89,7 @@ impl ConditionStatus {
     }
 }
 
-/// What a note says in the status of its object.
+/// A note as a condition in the status of its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoteCondition {
     /// The aspect.
@@ -211,7 +211,7 @@ mod tests {
             let NoteCondition { aspect, status, reason } = kind.condition();
             assert!(reason.starts_with(|c: char| c.is_ascii_uppercase()), "{reason}");
             assert!(reason.chars().all(|c| c.is_ascii_alphabetic()), "{reason}");
-            // These two are about trouble; of the others a note says that they do not hold.
+            // These two are problems when they hold; the others when they do not.
             let is_trouble = matches!(aspect, ConditionType::PartiallyInvalid | ConditionType::Conflicted);
             let still_holds = matches!(kind, NoteKind::PolicyAdjusted | NoteKind::PodsTooMany);
             assert_eq!(status == ConditionStatus::True, is_trouble || still_holds, "{kind:?}");

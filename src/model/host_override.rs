@@ -100,7 +100,7 @@ impl HostOverride {
     }
 
     /// Reads a DestinationRule. Returns `None` if its host covers none below the suffix, or its own namespace does not see it:
-    /// clients of other namespaces follow the published rule, which stands beside the published entry (Istio,
+    /// clients of other namespaces follow the published rule, which is next to the published entry (Istio,
     /// `pilot/pkg/model/push_context.go`, `destinationRule`).
     #[must_use]
     pub fn of_rule(route: &Route, suffix: &str) -> Option<Self> {

@@ -1,8 +1,8 @@
 //! Labels and annotations that Tradewind sets and reads.
 
-/// Label that marks an object as ours: the only objects that are ever changed or deleted.
+/// Label of managed objects: the only ones that are ever changed or deleted.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Value of [`MANAGED_BY`] and of [`CREATED_BY`] on our objects, and the field manager of our writes.
+/// Value of [`MANAGED_BY`] and of [`CREATED_BY`] on managed objects, and the field manager of writes.
 pub const TRADEWIND: &str = "tradewind";
 /// Annotation of a VirtualService that is merged: for which environments, joined by `_`.
 pub const CREATED_FOR_ENV: &str = "createdForEnv";
@@ -32,7 +32,7 @@ pub const OUTLIER_DETECTION: &str = "tradewind.io/outlier-detection";
 pub const CLIENT_CONNECTION_CONFIG: &str = "tradewind.io/client-connection-config";
 /// Annotation of a DestinationRule: `cluster/namespace/name` of the TrafficConfig in force.
 pub const TRAFFIC_CONFIG: &str = "tradewind.io/traffic-config";
-/// Annotation `cluster/namespace/name` of the user's object that an object of ours is a copy of.
+/// Annotation `cluster/namespace/name` of the user's object that a managed object is a copy of.
 pub const ORIGIN: &str = "tradewind.io/origin";
 /// Annotation of a copy: the labels that it has from the user's object, separated by commas.
 pub const COPIED_LABELS: &str = "tradewind.io/copied-labels";
@@ -54,14 +54,14 @@ pub const ROUTING_POLICY: &str = "tradewind.io/routing-policy";
 pub const ROUTING_POLICY_NAME: &str = "associated-routing-policy-name";
 /// Annotation of an EnvoyFilter: identity of its RoutingPolicy (Admiral, docs/admiral-behaviour.md#envoyfilters).
 pub const ROUTING_POLICY_IDENTITY: &str = "associated-routing-policy-identity";
-/// Annotation of an object of ours outside the sync namespace: the sync namespace of the controller that wrote it.
+/// Annotation of a managed object outside the sync namespace: the sync namespace of the controller that wrote it.
 pub const SYNC_NAMESPACE: &str = "tradewind.io/sync-namespace";
 /// Label of objects that route inside a cluster (Admiral, docs/admiral-behaviour.md#in-cluster-virtualservice).
 pub const VS_ROUTING: &str = "admiral.io/vs-routing";
 /// Label of objects that route inside a cluster for its own clients (Admiral,
 /// docs/admiral-behaviour.md#in-cluster-virtualservice).
 pub const VS_ROUTING_TYPE: &str = "admiral.io/vs-routing-type";
-/// Annotation of a merged Sidecar: the hosts of its catch-all egress listener that are ours, as a JSON array.
+/// Annotation of a merged Sidecar: the hosts of its catch-all egress listener that are Tradewind's, as a JSON array.
 pub const EGRESS_HOSTS: &str = "tradewind.io/egress-hosts";
 /// The same of its egress listener for port 80.
 pub const EGRESS_HOSTS_OF_MAIN_PORT: &str = "tradewind.io/egress-hosts-of-port-80";

@@ -62,7 +62,7 @@ pub enum Kind {
 pub struct Served {
     /// API group; empty for the core group.
     pub group: &'static str,
-    /// Versions that are understood, the one that is asked for first.
+    /// Supported versions, the preferred one first.
     pub versions: &'static [&'static str],
     /// Name in paths.
     pub plural: &'static str,
@@ -116,7 +116,7 @@ impl Kind {
         Self::Sidecar,
     ];
 
-    /// The kinds that run pods of a service, or stand for them.
+    /// The kinds that run pods of a service, or describe its machines.
     pub const WORKLOADS: &[Self] =
         &[Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Rollout, Self::WorkloadEntry];
 
@@ -207,8 +207,8 @@ impl Kind {
         }
     }
 
-    /// Whether an object of this kind can make an object of ours wanted, so that nothing may be removed while the kind
-    /// cannot be read. The others only say what our objects contain.
+    /// Whether managed objects exist because of objects of this kind, so that nothing may be removed while the kind cannot be
+    /// read. The others only influence the content of managed objects.
     #[must_use]
     pub fn decides_removals(self) -> bool {
         !matches!(

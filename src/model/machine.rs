@@ -13,7 +13,7 @@ pub struct Machines {
     pub ports: Vec<ServicePort>,
     /// `workloadSelector` of a ServiceEntry: the machines are the WorkloadEntries that it selects.
     pub selector: Labels,
-    /// Whether a ServiceEntry stands for something outside the mesh, which has no sidecar.
+    /// Whether a ServiceEntry describes something outside the mesh, which has no sidecar.
     pub external: bool,
     /// What Istio may follow in place of published entries: a ServiceEntry whose own hosts may be published, too.
     pub host_override: Option<Box<HostOverride>>,
@@ -28,9 +28,9 @@ pub struct MachineAddress {
     pub address: Arc<str>,
     /// Port name to number there, where it is another than the port's own.
     pub ports: BTreeMap<String, u16>,
-    /// Where it stands, where it says so; otherwise where its cluster stands.
+    /// Its own locality; without one, that of its cluster counts.
     pub locality: Option<Locality>,
-    /// The network it stands in, where it names one; otherwise that of its cluster.
+    /// Its own network; without one, that of its cluster counts.
     pub network: Option<Arc<str>>,
     /// Its share relative to the other machines of its cluster; 0 for an equal one.
     pub weight: u32,

@@ -1,6 +1,6 @@
 //! An object that does not parse.
 
-/// A field of an object that is not what its API says.
+/// A field of an object that does not have the form of its API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct MalformedObject {

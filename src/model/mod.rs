@@ -1,6 +1,6 @@
 //! The words of the domain: parsed once at the edge, then typed.
 //!
-//! Every other room speaks in these types. Nothing here knows a client, a clock, a file or
+//! Every other room uses these types. Nothing here knows a client, a clock, a file or
 //! a setting; parsing returns a reason in words when a value cannot be what it claims.
 
 mod adoption;

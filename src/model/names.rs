@@ -35,7 +35,7 @@ pub enum NameError {
     },
 }
 
-/// Checks that `text` can stand inside a host name (RFC 1123: parts of 1 to 63 characters).
+/// Checks that `text` can be part of a host name (RFC 1123: parts of 1 to 63 characters).
 pub(super) fn check_host_parts(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
@@ -55,7 +55,7 @@ pub(super) fn check_host_parts(text: &str) -> Result<(), NameError> {
 /// A cluster's DNS domain (`cluster.local`), in lower case and without a dot at its end.
 ///
 /// # Errors
-/// When it cannot stand in a host name.
+/// When it cannot be part of a host name.
 pub fn cluster_domain(text: &str) -> Result<Arc<str>, NameError> {
     let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
     check_host_parts(&text)?;
@@ -134,7 +134,7 @@ pub struct Environment(Folded);
 macro_rules! host_part {
     ($name:ident, $what:literal) => {
         impl $name {
-            #[doc = concat!("Takes ", $what, " that can stand inside a host name.")]
+            #[doc = concat!("Takes ", $what, " that can be part of a host name.")]
             ///
             /// # Errors
             /// When it is empty or no host could carry it.
@@ -187,7 +187,7 @@ impl ServiceKey {
     /// Parses both parts.
     ///
     /// # Errors
-    /// When either cannot stand in a host name.
+    /// When either cannot be part of a host name.
     pub fn parse(identity: &str, environment: &str) -> Result<Self, NameError> {
         Ok(Self { identity: Identity::parse(identity)?, environment: Environment::parse(environment)? })
     }

@@ -49,9 +49,9 @@ impl fmt::Display for Note {
 pub enum DependencyFault {
     /// An entry of its own: it is on itself, on nothing, or on what cannot be an identity.
     Entry,
-    /// Nobody runs a destination.
+    /// A destination runs nowhere.
     Destination,
-    /// Nobody runs the source, and something of almost the same name runs.
+    /// The source runs nowhere, and an identity of almost the same name runs.
     Source,
     /// The proxy does not run, or is not published everywhere.
     Proxy,

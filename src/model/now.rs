@@ -1,4 +1,4 @@
-//! Time as an input: what only computes is told what time it is.
+//! Time as an input: pure code takes the time as an argument.
 
 use std::time::Duration;
 

@@ -111,7 +111,7 @@ pub struct ObjectPath {
     pub kind: ObjectKind,
     /// Namespace; empty for cluster-wide objects.
     pub namespace: Arc<str>,
-    /// Name; empty where all objects of the kind are meant.
+    /// Name; empty for all objects of the kind.
     pub name: Arc<str>,
 }
 
@@ -190,7 +190,7 @@ impl fmt::Display for ObjectPath {
 pub enum CopyOrigin {
     /// The user's object.
     Object(ObjectPath),
-    /// Somebody changed the annotation: it is a copy, and nobody knows of what.
+    /// The annotation was edited: the object is a copy, and its origin is not known.
     Illegible,
 }
 

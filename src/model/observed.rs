@@ -47,7 +47,7 @@ pub struct Workload {
     pub id: ObjectId,
     /// Seconds since the Unix epoch.
     pub created_seconds: i64,
-    /// Whether `admiral.io/ignore: "true"` stands on the object itself.
+    /// Whether the object itself has `admiral.io/ignore: "true"`.
     pub ignored: bool,
     /// All labels of the pod template.
     pub template_labels: Labels,
@@ -57,7 +57,7 @@ pub struct Workload {
     pub named_ports: Option<BTreeMap<String, u16>>,
     /// Whether its pods use the network of their node.
     pub host_network: bool,
-    /// For a WorkloadEntry or ServiceEntry, whose own labels and annotations stand for those of a pod template.
+    /// For a WorkloadEntry or ServiceEntry, whose own labels and annotations take the place of those of a pod template.
     pub machines: Option<Box<Machines>>,
     /// Whether its service gets additional hosts, by the object's own labels (see `Settings::additional_endpoint_label_filters`).
     pub additional_hosts: bool,
@@ -96,7 +96,7 @@ pub enum Availability {
     /// None, by its own specification or by its failed health checks.
     Unavailable,
     /// It wants some, and none is ready. After a scale-up they are yet to come; during an update that takes all pods down they
-    /// will be back. Only what was known before tells these apart.
+    /// will be back. Only earlier observations distinguish these.
     Starting,
     /// Some are ready, or nothing is known of them.
     #[default]
@@ -110,7 +110,7 @@ pub struct LocalService {
     pub id: ObjectId,
     /// Seconds since the Unix epoch.
     pub created_seconds: i64,
-    /// Whether `admiral.io/ignore: "true"` stands on it.
+    /// Whether it has `admiral.io/ignore: "true"`.
     pub ignored: bool,
     /// Pods it selects; empty selects none.
     pub selector: Labels,
@@ -187,7 +187,7 @@ impl std::fmt::Display for GatewayAddress {
     }
 }
 
-/// A Node: only where it stands.
+/// A Node: only its locality.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Which object.
@@ -201,7 +201,7 @@ pub struct Node {
 pub struct Namespace {
     /// Which object.
     pub id: ObjectId,
-    /// Whether `admiral.io/ignore: "true"` stands on it.
+    /// Whether it has `admiral.io/ignore: "true"`.
     pub ignored: bool,
     /// Annotations `tradewind.io/...` and what Istio keeps there, its network too: on the Istio namespace they describe the
     /// cluster.
@@ -211,7 +211,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A Namespace that says nothing.
+    /// A Namespace without labels and annotations.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -233,13 +233,13 @@ pub struct PolicyObject<S> {
     pub id: ObjectId,
     /// Seconds since the Unix epoch.
     pub created_seconds: i64,
-    /// Whether `admiral.io/ignore: "true"` stands on it.
+    /// Whether it has `admiral.io/ignore: "true"`.
     pub ignored: bool,
     /// All labels.
     pub labels: Labels,
     /// Those annotations that decide something.
     pub annotations: Labels,
-    /// What it says.
+    /// Its spec.
     pub spec: Arc<S>,
 }
 
@@ -250,7 +250,7 @@ pub struct Route {
     pub id: ObjectId,
     /// Seconds since the Unix epoch.
     pub created_seconds: i64,
-    /// Whether `admiral.io/ignore: "true"` stands on it.
+    /// Whether it has `admiral.io/ignore: "true"`.
     pub ignored: bool,
     /// All labels.
     pub labels: Labels,
@@ -275,7 +275,7 @@ pub struct DependencyDecl {
     pub destinations: Vec<String>,
 }
 
-/// An endpoint of ours as it stands in a written ServiceEntry: what is known of its cluster while that cluster cannot be read.
+/// An endpoint in a managed ServiceEntry: the last known state of its cluster while that cluster cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedEndpoint {
     /// Label value of the cluster it leads to (`ClusterName::label_value`).
@@ -288,7 +288,7 @@ pub struct PublishedEndpoint {
     pub network: Option<Arc<str>>,
     /// Whether the address is that of a pod or machine itself, seen from another cluster.
     pub direct: bool,
-    /// Kind of workload behind it, where its label says so.
+    /// Kind of workload behind it, by its label.
     pub workload: Option<Kind>,
     /// Port name to number at the address.
     pub ports: BTreeMap<String, u16>,
@@ -305,13 +305,13 @@ pub struct Recalled {
     pub primary: Option<Arc<str>>,
     /// The region to which the policy sent all traffic of the host.
     pub policy_region: Option<Arc<str>>,
-    /// The clusters whose proxies read a ServiceEntry of ours, where they are others than its own, sorted.
+    /// The clusters whose proxies read a managed ServiceEntry, where they are others than its own, sorted.
     pub read_in: Vec<ClusterName>,
-    /// Subject names of a ServiceEntry of ours, where they are made from service accounts.
+    /// Subject names of a managed ServiceEntry, where they are made from service accounts.
     pub subject_names: Vec<String>,
 }
 
-/// An object of a kind that Tradewind writes, as it stands in a cluster.
+/// An object of a kind that Tradewind writes, as a cluster has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     /// Which object.
@@ -334,21 +334,21 @@ pub struct Written {
     pub further_hosts: Vec<Arc<str>>,
     /// Address of a ServiceEntry.
     pub address: Option<Ipv4Addr>,
-    /// What its owner said about its adoption, where it was made by hand and anything was said.
+    /// Its adoption, where it is hand-written and named by annotation or setting.
     pub adoption: Option<Box<Adoption>>,
     /// The policies in force when it was written.
     pub policies: Vec<ObjectPath>,
     /// What else it remembers of the plan it was written by.
     pub recalled: Recalled,
-    /// Ports of a ServiceEntry of ours: name and number.
+    /// Ports of a managed ServiceEntry: name and number.
     pub ports: Vec<(String, u16, String)>,
-    /// Endpoints of a ServiceEntry of ours; emptied by the registry once their clusters are known.
+    /// Endpoints of a managed ServiceEntry; emptied by the registry once their clusters are known.
     pub endpoints: Vec<PublishedEndpoint>,
     /// For a Sidecar.
     pub sidecar: Option<SidecarHosts>,
     /// For a copy of a user's object.
     pub origin: Option<CopyOrigin>,
-    /// What it says, where it is one of ours: for the log of what changes.
+    /// Its content, where it is managed: for the log of changes.
     pub shape: istio::Shape,
     /// The whole object, kept only where a command shows differences.
     pub content: Option<Arc<istio::Object>>,

@@ -33,7 +33,7 @@ pub enum ReadCause {
     ServerError,
     /// The answer is not one of the Kubernetes API.
     Protocol,
-    /// A directory or file that stands for a cluster.
+    /// A directory or file of a cluster.
     Files,
     /// Anything else.
     Other,

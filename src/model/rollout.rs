@@ -1,8 +1,8 @@
-//! What an Argo Rollout says beside its pod template, and the hosts that its strategy brings.
+//! The spec of an Argo Rollout apart from its pod template, and the hosts of its strategy.
 
 use std::{fmt, sync::Arc};
 
-/// What is kept of a Rollout beside what every workload has.
+/// The fields of a Rollout that other workloads do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
     /// Name of the Deployment in its namespace that holds the pod template (`spec.workloadRef`).
@@ -34,7 +34,7 @@ pub enum RolloutStrategy {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Canary {
     /// The Service of the stable version; empty where none is named. With `pingPong` the one of the two that
-    /// `status.canary.stablePingPong` says (Argo Rollouts, `GetStableAndCanaryServices`).
+    /// `status.canary.stablePingPong` has it (Argo Rollouts, `GetStableAndCanaryServices`).
     pub stable: Arc<str>,
     /// The Service of the version under trial; empty where none is named.
     pub canary: Arc<str>,
@@ -109,7 +109,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// The variants beside the default one.
+    /// The variants other than the default one.
     pub const OTHERS: [Self; 2] = [Self::Preview, Self::Canary];
 
     /// First part of the host; empty for the default one.

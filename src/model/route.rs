@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::keys;
 use super::{Kind, Route};
 
-/// The gateway of a VirtualService that stands for all sidecars (Istio documentation, "Virtual Service", `gateways`).
+/// The gateway of a VirtualService that means all sidecars (Istio documentation, "Virtual Service", `gateways`).
 pub(crate) const MESH: &str = "mesh";
 
 /// The lists of routes in a VirtualService.
 pub(crate) const PROTOCOLS: [&str; 3] = ["http", "tls", "tcp"];
 
-/// Domain of a cluster's own Services where nothing else is said.
+/// Default domain of a cluster's own Services.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// A host as Istio understands it in an object of `namespace`: a name without dots is a Service beside the object
@@ -28,7 +28,7 @@ pub fn full_host<'a>(host: &'a str, namespace: &str, domain: &str) -> Cow<'a, st
     Cow::Owned(format!("{host}.{namespace}.svc.{domain}"))
 }
 
-/// Namespace and name of the Service that a whole host name stands for inside a cluster of this domain.
+/// Namespace and name of the Service that a whole host name means inside a cluster of this domain.
 #[must_use]
 pub fn local_service<'a>(host: &'a str, domain: &str) -> Option<(&'a str, &'a str)> {
     let service = host.trim_end_matches('.').strip_suffix(domain)?.strip_suffix(".svc.")?;

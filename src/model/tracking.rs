@@ -3,7 +3,7 @@
 //! A copy of a user's object is Tradewind's: with such a mark a tool in another cluster would count it among its own, and change
 //! or prune it (Argo CD documentation, "Resource Tracking"; Flux documentation, "Garbage collection").
 
-/// A tool and the domains of its keys, with all their subdomains. Each line says where they are documented.
+/// A tool and the domains of its keys, with all their subdomains. Each line cites their documentation.
 const TOOLS: &[(&str, &[&str])] = &[
     // Argo CD, "Resource Tracking": `argocd.argoproj.io/instance`, `…/tracking-id`; "Sync Options", "Resource Hooks". Argo Rollouts,
     // `ManagedByRolloutsKey`.

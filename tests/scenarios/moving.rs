@@ -279,7 +279,10 @@ async fn an_object_that_changed_meanwhile_is_not_handed_back() {
 
     let again = store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list");
     store.hand_back(Kind::ServiceEntry, &again[0]).await.expect("it is what was read");
-    assert_eq!(store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list"), [Value::Null; 0]);
+    assert_eq!(
+        store.managed_objects(Kind::ServiceEntry, &settings.sync_namespace).await.expect("a list"),
+        [Value::Null; 0]
+    );
     let namespace = world.sync_namespace();
     let theirs = cluster.get_json(SERVICE_ENTRY, namespace.as_str(), ENTRY).await.expect("it stays");
     assert_eq!(theirs["metadata"]["labels"], json!({"admiral.io/env": "stage", "team": "payments"}));

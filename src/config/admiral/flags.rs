@@ -1,7 +1,7 @@
 //! Every flag of Admiral and its counterpart in Tradewind (Admiral, docs/admiral-behaviour.md#flags). No other place
 //! defines them.
 //!
-//! A flag whose name stands in a row of the table of settings (`as "flag"`) needs nothing here but its type and default: it
+//! A flag that is named in a row of the table of settings (`as "flag"`) needs nothing here but its type and default: it
 //! becomes that setting by itself. The rest of a row counts only where there is no such setting.
 
 use super::{

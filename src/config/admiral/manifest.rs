@@ -26,7 +26,7 @@ pub enum ManifestError {
     },
 }
 
-/// The arguments of Admiral's container in a manifest of any number of documents, with what stands behind the program
+/// The arguments of Admiral's container in a manifest of any number of documents, with what follows the program
 /// in its `command` before them.
 ///
 /// # Errors
@@ -59,14 +59,14 @@ fn is_admiral(container: &Value) -> bool {
 }
 
 fn arguments(container: &Value) -> Result<Vec<String>, ManifestError> {
-    // A number or a boolean without quotes is refused by Kubernetes; here it is what it says.
+    // A number or a boolean without quotes is refused by Kubernetes; here it counts as its text.
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let command = array(&container["command"]).iter().skip(1);
     let words = command.chain(array(&container["args"])).map(text);
     words.map(|word| expanded(&word, container)).collect()
 }
 
-/// With `$(NAME)` replaced as Kubernetes does, where the value stands in the manifest.
+/// With `$(NAME)` replaced as Kubernetes does, where the value is in the manifest.
 fn expanded(word: &str, container: &Value) -> Result<String, ManifestError> {
     let (mut text, mut rest) = (String::new(), word);
     while let Some(at) = rest.find('$') {

@@ -75,7 +75,7 @@ pub(super) fn state_checker(value: &[String], _: &Values) -> Result<Became, Flag
     Became::remark("there is no lease in DynamoDB; where a second instance stands by, give it readOnly: true")
 }
 
-/// Admiral's default matches no proxy of our days, but what matched none must not begin to by moving here.
+/// Admiral's default matches no current proxy; a filter that matched none must not start to match after migrating.
 pub(super) fn filter_version(value: &[String], values: &Values) -> Result<Became, FlagError> {
     let is_default = text(value) == "1.17,1.20" && values.text("enable_routing_policy") != "true";
     if is_default { Ok(Became::default()) } else { Became::setting("envoy_filter_version", text(value)) }

@@ -1,7 +1,7 @@
 //! From Admiral's flags to a settings file.
 //!
-//! Decides which settings do what an instance of Admiral does that was started with given flags, and says of every
-//! other flag why it has no counterpart. Writes nothing and starts nothing.
+//! Decides which settings do what an instance of Admiral does that was started with given flags, and why every
+//! other flag has no counterpart. Writes nothing and starts nothing.
 
 mod flag_error;
 mod flags;

@@ -61,7 +61,7 @@ impl Takes {
     }
 }
 
-/// What was given: each flag with its texts in order, and the words that belong to no flag, with what stands before them.
+/// What was given: each flag with its texts in order, and the words that belong to no flag, with what precedes them.
 #[derive(Default)]
 pub(super) struct Given {
     pub(super) flags: Vec<(&'static Flag, Vec<String>)>,
@@ -129,7 +129,7 @@ fn unknown(shown: &str) -> String {
     }
 }
 
-/// As Go reads a number whose base its prefix tells.
+/// As Go reads a number whose base is given by its prefix.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
