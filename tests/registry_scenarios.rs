@@ -253,11 +253,11 @@ fn nothing_is_planned_before_the_whole_fleet_was_listed() {
         assert!(world.registry.take_dirty().is_empty() && world.registry.inputs().service(&payments).is_none());
         list(&world, name, text, &Objects::new(), &[]);
     }
-    assert!(world.registry.ready().unwrap_err().contains("have not been listed"));
+    assert!(world.registry.ready().unwrap_err().to_string().contains("have not been listed"));
     let late = cluster("cluster-4");
     world.registry.register(&late);
     world.registry.fleet_listed();
-    assert!(world.registry.ready().unwrap_err().contains("cluster-4"));
+    assert!(world.registry.ready().unwrap_err().to_string().contains("cluster-4"));
     assert!(world.registry.take_dirty().is_empty() && world.registry.inputs().service(&payments).is_none());
     for kind in kinds(&world) {
         world.registry.unreadable(&late, kind, REASON, 7);
@@ -276,7 +276,7 @@ fn unreadable_dependencies_hold_up_the_first_plan() {
     world.registry.register_hub(&hub);
     world.registry.fleet_listed();
     world.registry.unreadable(&hub, Kind::Dependency, REASON, 7);
-    assert!(world.registry.ready().unwrap_err().contains("Dependency"));
+    assert!(world.registry.ready().unwrap_err().to_string().contains("Dependency"));
     for kind in Kind::OF_HUB {
         world.registry.reset(&hub, *kind, Vec::new());
     }

@@ -65,6 +65,7 @@ pub use hints::HintBudget;
 pub use notes::{NoteBook, NoteSource};
 pub use queries::{Inputs, OutputQueries, Queries};
 pub use reads::{ClusterReads, ReadTarget, Unread, listed_targets, main_failure, meanwhile};
+pub use startup::NotReady;
 pub use status::{ClusterStatus, KindState};
 
 use crate::{

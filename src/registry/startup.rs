@@ -39,16 +39,27 @@ impl Startup {
     }
 }
 
+/// Why planning has not begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// Everything was read a moment ago.
+    #[error("starting")]
+    Starting,
+    /// Something has not been read yet.
+    #[error("{0}")]
+    Waiting(String),
+}
+
 impl Registry {
     /// Whether the fleet was read once, so that planning may begin.
     ///
     /// # Errors
-    /// Says what is missing.
-    pub fn ready(&self) -> Result<(), String> {
+    /// Names what is missing.
+    pub fn ready(&self) -> Result<(), NotReady> {
         if self.startup.has_started() {
             return Ok(());
         }
-        Err(waiting_for(self).unwrap_or_else(|| "starting".into()))
+        Err(waiting_for(self).map_or(NotReady::Starting, NotReady::Waiting))
     }
 }
 

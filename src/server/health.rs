@@ -62,7 +62,7 @@ async fn ready(State(views): State<Arc<Views>>, Query(query): Query<HashMap<Stri
     };
     let not_yet = |what: String| (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {what}\n")).into_response();
     if let Err(missing) = views.registry.ready() {
-        return not_yet(missing);
+        return not_yet(missing.to_string());
     }
     if !views.readiness.is_planned() {
         return not_yet("the first plan is not made yet".into());

@@ -158,7 +158,7 @@ fn name(views: &Views, key: &ServiceKey, keep_case: bool) -> ServiceSummary {
 
 async fn services(State(views): State<Arc<Views>>) -> Response {
     if let Err(missing) = views.registry.ready() {
-        return not_ready(&missing);
+        return not_ready(&missing.to_string());
     }
     let services: Vec<ServiceView> = views
         .off_the_runtime(|views| {
@@ -255,7 +255,7 @@ impl From<Note> for NoteView {
 
 async fn service(State(views): State<Arc<Views>>, Path((identity, environment)): Path<(String, String)>) -> Response {
     if let Err(missing) = views.registry.ready() {
-        return not_ready(&missing);
+        return not_ready(&missing.to_string());
     }
     let key = match ServiceKey::parse(&identity, &environment) {
         Ok(key) => key,

@@ -109,19 +109,30 @@ fn time(field: &str, text: Option<&str>, problems: &mut Vec<String>) -> Option<S
         .map(duration::written)
 }
 
+/// Why a tunnel is ignored.
+#[derive(Debug, thiserror::Error)]
+enum TunnelError {
+    #[error("has the protocol {0:?}, which is neither CONNECT nor POST")]
+    Protocol(String),
+    #[error("has the targetHost {0:?}, which is neither a host name nor an IP address")]
+    Host(String),
+    #[error("has the targetPort {0}, which is not from 1 to 65535")]
+    Port(i64),
+}
+
 /// Istio's rules for tunnels (Istio source, `validateTunnelSettings`).
-fn tunnel(tunnel: &crate::api::TunnelSettings) -> Result<Tunnel, String> {
+fn tunnel(tunnel: &crate::api::TunnelSettings) -> Result<Tunnel, TunnelError> {
     let protocol = tunnel.protocol.as_deref().map(str::trim).filter(|protocol| !protocol.is_empty());
     if let Some(other) = protocol.filter(|protocol| !["CONNECT", "POST"].contains(protocol)) {
-        return Err(format!("has the protocol {other:?}, which is neither CONNECT nor POST"));
+        return Err(TunnelError::Protocol(other.to_owned()));
     }
     let host = tunnel.target_host.as_deref().map(str::trim).unwrap_or_default();
     if host.parse::<IpAddr>().is_err() && Host::parse(host).is_err() {
-        return Err(format!("has the targetHost {host:?}, which is neither a host name nor an IP address"));
+        return Err(TunnelError::Host(host.to_owned()));
     }
     let port = tunnel.target_port.unwrap_or_default();
     if !(1..=65535).contains(&port) {
-        return Err(format!("has the targetPort {port}, which is not from 1 to 65535"));
+        return Err(TunnelError::Port(i64::from(port)));
     }
     Ok(Tunnel { protocol: protocol.map(str::to_owned), target_host: host.to_owned(), target_port: port })
 }

@@ -113,27 +113,40 @@ fn is_enabled(cluster: &ClusterName, settings: &Settings) -> bool {
     settings.routing_policy_enabled_clusters.iter().any(|name| name == "*" || name == cluster.as_str())
 }
 
+/// Why proxies would refuse the filter of a RoutingPolicy.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    #[error("the plugin {0:?} makes no object name (letters, digits, '-' and '.')")]
+    PluginName(String),
+    #[error("the plugin {0:?} makes no object name (each part between dots begins and ends with a letter or digit)")]
+    PluginPart(String),
+    #[error("it lists no hosts")]
+    NoHosts,
+    #[error("{WASM_PATH} {0:?} is not the absolute path of a file in the proxy")]
+    RelativePath(String),
+    #[error("config has no {WASM_PATH}, so there is no plugin to load")]
+    NoPath,
+}
+
 /// The plugin's file, or why proxies would refuse the filter.
-fn usable(spec: &RoutingPolicySpec) -> Result<&str, String> {
+fn usable(spec: &RoutingPolicySpec) -> Result<&str, FilterError> {
     let plugin = spec.plugin.trim();
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = plugin.as_bytes();
     if plugin.len() > MAX_PLUGIN_CHARS || !edge(bytes.first()) || !edge(bytes.last()) || !plugin.bytes().all(fits) {
-        return Err(format!("the plugin {plugin:?} makes no object name (letters, digits, '-' and '.')"));
+        return Err(FilterError::PluginName(plugin.to_owned()));
     }
     if plugin.contains("..") || plugin.contains(".-") || plugin.contains("-.") {
-        return Err(format!(
-            "the plugin {plugin:?} makes no object name (each part between dots begins and ends with a letter or digit)"
-        ));
+        return Err(FilterError::PluginPart(plugin.to_owned()));
     }
     if spec.hosts.iter().all(|host| host.trim().is_empty()) {
-        return Err("it lists no hosts".into());
+        return Err(FilterError::NoHosts);
     }
     match spec.config.get(WASM_PATH).map(|path| path.trim()) {
         Some(path) if path.starts_with('/') => Ok(path),
-        Some(path) => Err(format!("{WASM_PATH} {path:?} is not the absolute path of a file in the proxy")),
-        None => Err(format!("config has no {WASM_PATH}, so there is no plugin to load")),
+        Some(path) => Err(FilterError::RelativePath(path.to_owned())),
+        None => Err(FilterError::NoPath),
     }
 }
 

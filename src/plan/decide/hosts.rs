@@ -75,7 +75,7 @@ pub(super) fn wanted(
         let scope = match scope_of(entry, service, &bases) {
             Ok(scope) => scope,
             Err(problem) => {
-                problems.push((NoteKind::PolicyQuestionable, problem));
+                problems.push((NoteKind::PolicyQuestionable, problem.to_string()));
                 continue;
             }
         };
@@ -144,11 +144,20 @@ fn apply_entry(
     }
 }
 
+/// Why an entry is for no host of the service.
+#[derive(Debug, thiserror::Error)]
+enum ScopeError {
+    #[error("an entry has neither dnsPrefix nor dns; it is ignored")]
+    NoHost,
+    #[error("dns {dns:?} is not the service's host {host}; the entry is ignored")]
+    OtherHost { dns: String, host: Host },
+}
+
 fn scope_of(
     entry: &TrafficPolicyEntry,
     service: &ServiceInput,
     bases: &[(Variant, Host)],
-) -> Result<EntryScope, String> {
+) -> Result<EntryScope, ScopeError> {
     let (prefix, dns) = (entry.dns_prefix.trim(), entry.dns.trim());
     let environment = service.key.environment.as_str();
     if prefix.eq_ignore_ascii_case("default") || prefix.eq_ignore_ascii_case(environment) {
@@ -164,8 +173,8 @@ fn scope_of(
         return Ok(EntryScope::One(*variant));
     }
     match (prefix, dns) {
-        ("", "") => Err("an entry has neither dnsPrefix nor dns; it is ignored".to_owned()),
-        ("", dns) => Err(format!("dns {dns:?} is not the service's host {}; the entry is ignored", bases[0].1)),
+        ("", "") => Err(ScopeError::NoHost),
+        ("", dns) => Err(ScopeError::OtherHost { dns: dns.to_owned(), host: bases[0].1.clone() }),
         _ => Ok(EntryScope::Prefix),
     }
 }

@@ -239,7 +239,7 @@ impl<'a> Context<'a> {
         Some(cluster)
     }
 
-    fn aliases(&self, host: &Host) -> Option<Result<AliasRoute, String>> {
+    fn aliases(&self, host: &Host) -> Option<Result<AliasRoute, aliases::AliasError>> {
         let main = &self.hosts.first()?.wanted.host;
         Some(aliases::route(self.service, host, main, self.settings))
     }

@@ -42,7 +42,7 @@ pub(crate) fn backends<'a>(
     let published = match ports::main_first(offered, hint) {
         Ok(published) => published,
         Err(reason) => {
-            problems.push(reason);
+            problems.push(reason.to_string());
             return (Vec::new(), problems);
         }
     };

@@ -61,6 +61,20 @@ fn named_protocol(port: &ServicePort) -> Option<&'static str> {
     find(PROTOCOLS, first).or_else(|| is_tcp.then_some("tcp"))
 }
 
+/// Why a Service or machine is published under no port.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PortsError {
+    /// The Service is published for no workload.
+    #[error("{0}")]
+    Service(&'static str),
+    #[error("has no port that the sidecar of the workload captures by {rule}: {ports}")]
+    Uncaptured { rule: String, ports: String },
+    #[error("cannot be matched: includeInboundPorts {hint:?} of the workload has no port number")]
+    NoNumber { hint: String },
+    #[error("has no port that leads to {wanted}, the first of includeInboundPorts {hint:?} of the workload")]
+    NoPort { wanted: u16, hint: String },
+}
+
 /// A Service as it is published for a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Published {
@@ -88,10 +102,10 @@ pub(crate) fn unusable(service: &LocalService) -> Option<&'static str> {
 /// mutual TLS, and nobody behind them ends it.
 ///
 /// # Errors
-/// Says in words why the Service cannot be published.
-pub(crate) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result<Published, String> {
+/// Why the Service cannot be published.
+pub(crate) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result<Published, PortsError> {
     if let Some(reason) = unusable(service) {
-        return Err(reason.into());
+        return Err(PortsError::Service(reason));
     }
     let (captured, others): (Vec<_>, Vec<_>) = service.ports.iter().partition(|port| inbound.captures(port));
     let with_target = |number: u16| captured.iter().position(|port| inbound.target_number(port) == number);
@@ -100,10 +114,7 @@ pub(crate) fn published(service: &LocalService, inbound: &Inbound<'_>) -> Result
         Some(picked) => picked,
         None if inbound.picks_main_port() || captured.is_empty() => {
             let ports = joined(service.ports.iter().map(|port| leads(port, inbound)));
-            return Err(format!(
-                "has no port that the sidecar of the workload captures by {}: {ports}",
-                inbound.rule()
-            ));
+            return Err(PortsError::Uncaptured { rule: inbound.rule().to_string(), ports });
         }
         None => (0, 0),
     };
@@ -170,17 +181,15 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 /// `traffic.sidecar.istio.io/includeInboundPorts` of their object: the first number in it picks the main port.
 ///
 /// # Errors
-/// Says in words why there is no main port.
-pub(crate) fn main_first(ports: &[ServicePort], hint: Option<&str>) -> Result<Vec<(usize, BackendPort)>, String> {
+/// Why there is no main port.
+pub(crate) fn main_first(ports: &[ServicePort], hint: Option<&str>) -> Result<Vec<(usize, BackendPort)>, PortsError> {
     let main = match hint {
         None | Some("*") => 0,
         Some(hint) => {
-            let wanted = hint.split(',').find_map(port_number).ok_or_else(|| {
-                format!("cannot be matched: includeInboundPorts {hint:?} of the workload has no port number")
-            })?;
-            ports.iter().position(|port| target_of_machine(port) == wanted).ok_or_else(|| {
-                format!("has no port that leads to {wanted}, the first of includeInboundPorts {hint:?} of the workload")
-            })?
+            let no_number = || PortsError::NoNumber { hint: hint.to_owned() };
+            let wanted = hint.split(',').find_map(port_number).ok_or_else(no_number)?;
+            let no_port = || PortsError::NoPort { wanted, hint: hint.to_owned() };
+            ports.iter().position(|port| target_of_machine(port) == wanted).ok_or_else(no_port)?
         }
     };
     Ok(in_order(&ports.iter().collect::<Vec<_>>(), main, false, target_of_machine))
@@ -257,7 +266,11 @@ mod tests {
     }
 
     /// The numbers of the published ports; or why there are none.
-    fn numbers(ports: &[ServicePort], annotations: &[(&str, &str)], named: &[(&str, u16)]) -> Result<Vec<u16>, String> {
+    fn numbers(
+        ports: &[ServicePort],
+        annotations: &[(&str, &str)],
+        named: &[(&str, u16)],
+    ) -> Result<Vec<u16>, PortsError> {
         let workload = workload(annotations, Some(named));
         let published = published(&service(ports.to_vec()), &Inbound::of(&workload))?;
         Ok(published.ports.iter().map(|port| port.number).collect())
@@ -351,7 +364,12 @@ mod tests {
         assert_eq!(of(&[("include", "8090")]), Ok(vec![8080]));
         assert_eq!(of(&[("include", " 8090 , 9000 ")]), Ok(vec![8080, 9000]));
         assert_eq!(of(&[("include", "7, 9000")]), Ok(vec![9000]));
-        assert!(of(&[("include", "7")]).unwrap_err().contains("port 9000 leads to 9000 and port 8080 leads to 8090"));
+        assert!(
+            of(&[("include", "7")])
+                .unwrap_err()
+                .to_string()
+                .contains("port 9000 leads to 9000 and port 8080 leads to 8090")
+        );
         assert!(of(&[("include", "")]).is_err(), "nothing is captured");
         assert_eq!(of(&[("exclude", "9000")]), Ok(vec![8080]));
         assert_eq!(of(&[("exclude", "")]), Ok(vec![9000, 8080]));
@@ -426,7 +444,7 @@ mod tests {
         assert!(questions[0].1.contains("leads to \"web\", which is the name of no container port of the workload"));
         assert_eq!(of(None, &[]), Ok((2, Vec::new())));
         assert_eq!(of(None, &[("include", "80")]).unwrap().0, 1);
-        assert!(of(Some(&[]), &[("include", "8080")]).unwrap_err().contains("\"web\""));
+        assert!(of(Some(&[]), &[("include", "8080")]).unwrap_err().to_string().contains("\"web\""));
     }
 
     #[test]

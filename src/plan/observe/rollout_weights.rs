@@ -41,7 +41,7 @@ pub(crate) fn weights(
         let of_route = ObjectId::new(Kind::VirtualService, namespace, name);
         match reader.read() {
             Ok((weights, remark)) => return (weights, remark.map(|message| (of_route, message)).into_iter().collect()),
-            Err(message) => questions.push((of_route, message)),
+            Err(error) => questions.push((of_route, error.to_string())),
         }
     }
     let [stable_field, _] = fields(canary);
@@ -60,12 +60,31 @@ struct WeightReader<'a> {
     home: &'a Home<'a>,
 }
 
+/// Why a VirtualService has no weights of a Rollout.
+#[derive(Debug, thiserror::Error)]
+enum WeightsError {
+    #[error("has no route")]
+    NoRoute,
+    #[error("has no HTTP route with the name that the Rollout gives, {0}")]
+    NoNamedRoute(String),
+    #[error("has no HTTP route beside the managedRoutes of the Rollout")]
+    OnlyManagedRoutes,
+    #[error("has {count} {protocol} routes, and the Rollout names none of them")]
+    Ambiguous { count: usize, protocol: &'static str },
+    #[error("has no {protocol} route that matches what the Rollout names, {wanted}")]
+    NoMatch { protocol: &'static str, wanted: String },
+    #[error("routes to neither the {stable} nor the {canary}")]
+    NoService { stable: String, canary: String },
+    #[error("gives neither the {stable} nor the {canary} a weight above 0")]
+    NoWeight { stable: &'static str, canary: &'static str },
+}
+
 /// A route with weights, and what is questionable about the choice.
 type WeightedRule<'a> = (&'a Value, Option<String>);
 
 impl<'a> WeightReader<'a> {
     /// The weights of both Services, or why there are none.
-    fn read(&self) -> Result<([u64; 2], Option<String>), String> {
+    fn read(&self) -> Result<([u64; 2], Option<String>), WeightsError> {
         let mut problem = None;
         for found in [self.http(), self.tls(), self.tcp()] {
             let weights = found.and_then(|found| {
@@ -79,10 +98,10 @@ impl<'a> WeightReader<'a> {
             match weights {
                 Ok(Some(weights)) => return Ok(weights),
                 Ok(None) => {}
-                Err(message) => problem = problem.or(Some(message)),
+                Err(error) => problem = problem.or(Some(error)),
             }
         }
-        Err(problem.unwrap_or_else(|| "has no route".to_owned()))
+        Err(problem.unwrap_or(WeightsError::NoRoute))
     }
 
     fn rules(&self, protocol: &str) -> &'a [Value] {
@@ -90,14 +109,13 @@ impl<'a> WeightReader<'a> {
     }
 
     /// The first that is named, else the only one, else the first without a name. What Argo puts there itself does not count.
-    fn http(&self) -> Result<Option<WeightedRule<'a>>, String> {
+    fn http(&self) -> Result<Option<WeightedRule<'a>>, WeightsError> {
         let (http, names) = (self.rules("http"), &self.reference.routes);
         let has_name = |http: &Value, name: &str| http.get("name").and_then(Value::as_str) == Some(name);
         if !names.is_empty() {
             let found = names.iter().find_map(|name| http.iter().find(|http| has_name(http, name)));
-            return found.map(|found| Some((found, None))).ok_or_else(|| {
-                format!("has no HTTP route with the name that the Rollout gives, {}", names.join(" or "))
-            });
+            let missing = || WeightsError::NoNamedRoute(names.join(" or "));
+            return found.map(|found| Some((found, None))).ok_or_else(missing);
         }
         let is_managed = |http: &&Value| self.istio.managed.iter().any(|name| has_name(http, name));
         let others: Vec<&Value> = http.iter().filter(|http| !is_managed(http)).collect();
@@ -105,7 +123,7 @@ impl<'a> WeightReader<'a> {
         let unnamed = |http: &&&Value| http.get("name").and_then(Value::as_str).unwrap_or_default().is_empty();
         match others.as_slice() {
             [] if http.is_empty() => Ok(None),
-            [] => Err("has no HTTP route beside the managedRoutes of the Rollout".to_owned()),
+            [] => Err(WeightsError::OnlyManagedRoutes),
             [only] => Ok(Some((only, None))),
             several => match several.iter().find(unnamed) {
                 Some(found) => {
@@ -115,12 +133,12 @@ impl<'a> WeightReader<'a> {
                     );
                     Ok(Some((found, Some(message))))
                 }
-                None => Err(format!("has {count} HTTP routes, and the Rollout names none of them")),
+                None => Err(WeightsError::Ambiguous { count, protocol: "HTTP" }),
             },
         }
     }
 
-    fn tls(&self) -> Result<Option<WeightedRule<'a>>, String> {
+    fn tls(&self) -> Result<Option<WeightedRule<'a>>, WeightsError> {
         let wanted: Vec<Matched<'_>> = self
             .reference
             .tls
@@ -131,7 +149,7 @@ impl<'a> WeightReader<'a> {
         matching(self.rules("tls"), "TLS", &wanted, || shown().map(|text| text.trim().to_owned()).collect())
     }
 
-    fn tcp(&self) -> Result<Option<WeightedRule<'a>>, String> {
+    fn tcp(&self) -> Result<Option<WeightedRule<'a>>, WeightsError> {
         let wanted: Vec<Matched<'_>> = self.reference.tcp.iter().map(|port| (*port, Vec::new())).collect();
         matching(self.rules("tcp"), "TCP", &wanted, || self.reference.tcp.iter().map(u64::to_string).collect())
     }
@@ -139,7 +157,7 @@ impl<'a> WeightReader<'a> {
     /// The weights of the two Services in a route, and what is said of other destinations with a share: those of experiments (Argo
     /// Rollouts documentation, "Experiments", "Weighted Experiment Step with Traffic Routing"). What it does not name there has
     /// no weight.
-    fn weights_in(&self, rule: &Value) -> Result<([u64; 2], Option<String>), String> {
+    fn weights_in(&self, rule: &Value) -> Result<([u64; 2], Option<String>), WeightsError> {
         let [stable_field, canary_field] = fields(self.canary);
         let Canary { stable, canary, .. } = self.canary;
         let destinations = rule.get("route").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -158,8 +176,11 @@ impl<'a> WeightReader<'a> {
             weights[at] = weights[at].saturating_add(if single { 1 } else { weight });
         }
         match (is_named, weights) {
-            (false, _) => Err(format!("routes to neither the {stable_field} {stable} nor the {canary_field} {canary}")),
-            (true, [0, 0]) => Err(format!("gives neither the {stable_field} nor the {canary_field} a weight above 0")),
+            (false, _) => Err(WeightsError::NoService {
+                stable: format!("{stable_field} {stable}"),
+                canary: format!("{canary_field} {canary}"),
+            }),
+            (true, [0, 0]) => Err(WeightsError::NoWeight { stable: stable_field, canary: canary_field }),
             (true, weights) if others.is_empty() => Ok((weights, None)),
             (true, weights) => {
                 let message = format!(
@@ -203,21 +224,21 @@ type Matched<'a> = (u64, Vec<&'a str>);
 /// The first rule of a protocol that matches what is wanted, or the only one where nothing is wanted.
 fn matching<'a>(
     rules: &'a [Value],
-    protocol: &str,
+    protocol: &'static str,
     wanted: &[Matched<'_>],
     shown: impl Fn() -> Vec<String>,
-) -> Result<Option<WeightedRule<'a>>, String> {
+) -> Result<Option<WeightedRule<'a>>, WeightsError> {
     if wanted.is_empty() {
         return match rules {
             [] => Ok(None),
             [only] => Ok(Some((only, None))),
-            several => Err(format!("has {} {protocol} routes, and the Rollout names none of them", several.len())),
+            several => Err(WeightsError::Ambiguous { count: several.len(), protocol }),
         };
     }
     let found = wanted.iter().find_map(|wanted| rules.iter().find(|rule| matched(rule).as_ref() == Some(wanted)));
     found
         .map(|found| Some((found, None)))
-        .ok_or_else(|| format!("has no {protocol} route that matches what the Rollout names, {}", shown().join(" or ")))
+        .ok_or_else(|| WeightsError::NoMatch { protocol, wanted: shown().join(" or ") })
 }
 
 /// What a rule matches; a rule that matches several ports is none that Argo finds (`searchTlsRoute`, `searchTcpRoute`).

@@ -302,7 +302,7 @@ impl<'a> BackendQuery<'a> {
         for service in matching {
             match ports::published(service, &inbound) {
                 Ok(published) => candidates.push(Candidate::new(service, published)),
-                Err(reason) => refused.push((service.id.clone(), reason)),
+                Err(reason) => refused.push((service.id.clone(), reason.to_string())),
             }
         }
         let is_open = candidates::sort(&mut candidates, self.offers, &self.key.identity);
