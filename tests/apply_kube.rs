@@ -82,6 +82,7 @@ impl Bench {
             settings: Arc::clone(&settings),
             metrics: ApplyMetrics::register(&prometheus::Registry::new()).expect("fresh metrics"),
             secret_of: Box::new(|_| None),
+            consent_of: Box::new(|_| None),
         });
         let bench = Self { cluster, name, namespace, settings, observer, registry, client, writers };
         bench.registry.register(&bench.name);

@@ -610,6 +610,8 @@ const RESOURCES: &[&str] = &[
     "roles.rbac.authorization.k8s.io",
     "clusterrolebindings.rbac.authorization.k8s.io",
     "leases.coordination.k8s.io",
+    "tokenreviews.authentication.k8s.io",
+    "subjectaccessreviews.authorization.k8s.io",
     "*.*",
 ];
 
@@ -687,6 +689,19 @@ async fn on_the_hub_it_may_read_cluster_secrets_dependencies_and_one_configmap()
         "list watch: dependencies.admiral.io dependencyproxies.admiral.io trafficconfigs.admiral.io tradewindconfigs.tradewind.io in hub-dependencies",
     ];
     assert_eq!(rights_of(hub, account, &namespaces).await, rights(&wanted));
+
+    let with_reviews = values.replacen("{settings: {", "{settings: {releaseOverHttp: true, ", 1);
+    install(
+        hub,
+        HUB,
+        "hub-reviews",
+        "hub-reviews",
+        &with_reviews.replace("addressConfigMap: true", "addressConfigMap: false"),
+    )
+    .await;
+    let reviews = "create: tokenreviews.authentication.k8s.io subjectaccessreviews.authorization.k8s.io";
+    let found = rights_of(hub, ("hub-reviews", "hub-reviews"), &namespaces).await;
+    assert_eq!(found, rights(&[&wanted[..], &[reviews]].concat()));
 
     let token = hub.service_account_token(account.0, account.1).await;
     let client = hub.client_with(&hub.url(), &token, support::TEST_USER_AGENT);

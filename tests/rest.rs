@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tradewind::{
-    apply::NothingWithheld,
+    apply::{NothingWithheld, Withheld},
     config::Settings,
     fleet::{Observer, directory::DirectoryCluster},
     model::{ClusterName, Kind, Now, WorkKey},
     planner::plan_unit,
     registry::Registry,
     sample,
-    server::{self, Metrics, Readiness, Views},
+    server::{self, Metrics, Readiness, ReviewRefusal, Views, ViewsConfig},
 };
 
 /// Largest answer that a test reads.
@@ -57,19 +57,35 @@ impl Api {
         let readiness = Readiness::default();
         let released = Arc::new(Mutex::new(Vec::new()));
         let (planned, noted) = (registry.clone(), released.clone());
-        let views = Views::new(
-            registry.clone(),
-            readiness.clone(),
-            Metrics::new().unwrap(),
-            Box::new(move |key| plan_unit(&planned, &WorkKey::Service(key.clone()), Now::default())?.service),
-            Box::new(move |cluster, id| match id {
+        let views = Views::new(ViewsConfig {
+            registry: registry.clone(),
+            readiness: readiness.clone(),
+            metrics: Metrics::new().unwrap(),
+            plan: Box::new(move |key| plan_unit(&planned, &WorkKey::Service(key.clone()), Now::default())?.service),
+            withheld: Box::new(|| {
+                let objects =
+                    vec!["ServiceEntry a/b".to_owned(), "ServiceEntry a/c".to_owned(), "Sidecar a/d".to_owned()];
+                let cluster = ClusterName::parse("cluster-1").unwrap();
+                vec![Withheld { cluster, id: "abc".to_owned(), objects, owned: 4 }]
+            }),
+            secret_of: Box::new(|cluster| Some(format!("secret-of-{cluster}"))),
+            review: Box::new(|_, token| {
+                let reviewed = match &*token {
+                    "of-alice" => Ok("alice".to_owned()),
+                    "of-bob" => Err(ReviewRefusal::Forbidden("bob may not".to_owned())),
+                    "of-all" => Err(ReviewRefusal::Unavailable("the hub is away".to_owned())),
+                    _ => Err(ReviewRefusal::Unknown("who is that".to_owned())),
+                };
+                Box::pin(async { reviewed })
+            }),
+            release: Box::new(move |cluster, id, user| match id {
                 "abc" => {
-                    noted.lock().unwrap().push(format!("{cluster} {id}"));
+                    noted.lock().unwrap().push(format!("{cluster} {id} by {user}"));
                     Ok(())
                 }
                 _ => Err(NothingWithheld { cluster: cluster.clone(), id: id.to_owned() }),
             }),
-        );
+        });
         Self { registry, readiness, released, views: Arc::new(views.unwrap()) }
     }
 
@@ -336,28 +352,70 @@ async fn notes_come_with_their_remedy() {
     assert!(notes["notes"][0]["remedy"].as_str().unwrap().contains("what to do about it"));
 }
 
+fn releasing() -> Settings {
+    Settings { release_over_http: true, ..Settings::default() }
+}
+
+const RELEASE: &str = "/api/clusters/cluster-1/release-removals?id=abc";
+const ALICE: (&str, &str) = ("authorization", "Bearer of-alice");
+
 #[tokio::test]
-async fn withheld_removals_are_released_by_operators_only() {
+async fn nobody_releases_over_http_unless_a_setting_allows_it() {
     let api = Api::payments(Settings::default());
-    let path = "/api/clusters/cluster-1/release-removals?id=abc";
-    let foreign = api.post(path, &[("origin", "https://evil.example"), ("host", "tradewind:8080")]).await;
-    assert_eq!(foreign.status, StatusCode::FORBIDDEN);
-    assert_eq!(api.post(path, &[("origin", "null")]).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(api.get(path).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    for headers in [&[][..], &[ALICE]] {
+        let refused = api.post(RELEASE, headers).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert!(refused.json()["error"].as_str().unwrap().contains("tradewind withheld --release"), "{}", refused.body);
+    }
+    assert!(api.released.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn withheld_removals_are_released_by_operators_whom_the_hub_knows_only() {
+    let api = Api::payments(releasing());
+    for (headers, status) in [
+        (&[][..], StatusCode::UNAUTHORIZED),
+        (&[("authorization", "Basic of-alice")], StatusCode::UNAUTHORIZED),
+        (&[("authorization", "Bearer ")], StatusCode::UNAUTHORIZED),
+        (&[("authorization", "Bearer of-mallory")], StatusCode::UNAUTHORIZED),
+        (&[("authorization", "Bearer of-bob")], StatusCode::FORBIDDEN),
+        (&[("authorization", "Bearer of-all")], StatusCode::SERVICE_UNAVAILABLE),
+        (&[ALICE, ("origin", "https://evil.example"), ("host", "localhost:8080")], StatusCode::FORBIDDEN),
+        (&[ALICE, ("origin", "null")], StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(api.post(RELEASE, headers).await.status, status, "{headers:?}");
+    }
+    assert_eq!(api.get(RELEASE).await.status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(api.released.lock().unwrap().is_empty());
 
-    assert_eq!(api.post(path, &[]).await.status, StatusCode::OK);
-    let own = api.post(path, &[("origin", "http://tradewind:8080"), ("host", "tradewind:8080")]).await;
+    assert_eq!(api.post(RELEASE, &[ALICE]).await.status, StatusCode::OK);
+    let own = api.post(RELEASE, &[ALICE, ("origin", "http://localhost:8080"), ("host", "localhost:8080")]).await;
     assert_eq!(own.json(), json!({"cluster": "cluster-1", "released": "abc"}));
-    assert_eq!(*api.released.lock().unwrap(), ["cluster-1 abc", "cluster-1 abc"]);
+    assert_eq!(*api.released.lock().unwrap(), ["cluster-1 abc by alice", "cluster-1 abc by alice"]);
 
-    let wrong = api.post("/api/clusters/cluster-1/release-removals?id=x", &[]).await;
+    let wrong = api.post("/api/clusters/cluster-1/release-removals?id=x", &[ALICE]).await;
     assert_eq!(wrong.status, StatusCode::CONFLICT);
     assert!(wrong.json()["error"].as_str().unwrap().contains("nothing is withheld"));
-    assert_eq!(api.post("/api/clusters/cluster-9/release-removals?id=abc", &[]).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(api.post("/api/clusters/cluster-1/release-removals", &[]).await.status, StatusCode::BAD_REQUEST);
+    let elsewhere = api.post("/api/clusters/cluster-9/release-removals?id=abc", &[ALICE]).await;
+    assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
+    let without = api.post("/api/clusters/cluster-1/release-removals", &[ALICE]).await;
+    assert_eq!(without.status, StatusCode::BAD_REQUEST);
     let long = format!("/api/clusters/cluster-1/release-removals?id={}", "a".repeat(300));
-    assert_eq!(api.post(&long, &[]).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(api.post(&long, &[ALICE]).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_is_withheld_is_shown_with_the_secret_that_releases_it() {
+    let api = Api::payments(Settings::default());
+    assert_eq!(
+        api.get("/api/withheld").await.json(),
+        json!({"withheld": [{
+            "cluster": "cluster-1", "id": "abc", "count": 3, "owned": 4,
+            "kinds": {"ServiceEntry": 2, "Sidecar": 1},
+            "secret": {"namespace": "admiral", "name": "secret-of-cluster-1"},
+            "objects": ["ServiceEntry a/b", "ServiceEntry a/c", "Sidecar a/d"],
+        }]})
+    );
 }
 
 #[tokio::test]

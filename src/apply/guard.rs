@@ -86,7 +86,6 @@ pub(super) struct Guard {
     first_request: Option<Instant>,
     last_request: Option<Instant>,
     withheld: Option<Batch>,
-    released_id: Option<String>,
 }
 
 /// The withheld removals, as an operator sees them.
@@ -107,7 +106,6 @@ impl Guard {
             first_request: None,
             last_request: None,
             withheld: None,
-            released_id: None,
         }
     }
 
@@ -146,10 +144,7 @@ impl Guard {
         }
         self.move_state(&[RemovalState::Pending, RemovalState::Cleared], RemovalState::Withheld);
         let id = self.name_of_withheld();
-        self.withheld = Some(Batch { id: id.clone(), owned: base });
-        if self.released_id.as_ref() == Some(&id) {
-            return Verdict::Cleared(self.release_withheld());
-        }
+        self.withheld = Some(Batch { id, owned: base });
         Verdict::Withheld
     }
 
@@ -160,10 +155,9 @@ impl Guard {
         Some(if busy { at_latest } else { when_quiet.min(at_latest) })
     }
 
-    /// Lets exactly what is withheld under `id` go. An id that names nothing yet is remembered: it may be older than a
-    /// restart. Returns the units whose turn it is.
+    /// Lets exactly what is withheld under `id` go, and returns the units whose turn it is. Nothing is remembered of an id
+    /// that names no withheld set: consent that nobody could have read in a note is none.
     pub(super) fn release(&mut self, id: &str) -> Option<Vec<WorkKey>> {
-        self.released_id = Some(id.to_owned());
         self.withheld.as_ref().is_some_and(|batch| batch.id == id).then(|| self.release_withheld())
     }
 
@@ -183,6 +177,11 @@ impl Guard {
     pub(super) fn done(&mut self, id: &ObjectId) {
         self.removals.remove(id);
         self.forget_empty();
+    }
+
+    /// Whether something is withheld.
+    pub(super) fn is_withholding(&self) -> bool {
+        self.withheld.is_some()
     }
 
     /// What is withheld, and its objects.
@@ -343,25 +342,35 @@ mod tests {
     }
 
     #[test]
-    fn a_release_outlives_a_restart_but_never_covers_objects_made_later() {
-        let (mut before, now) = (Guard::new(BUDGET), Instant::now());
-        before.set_removals(&unit("a"), &objects(0..11), now);
-        before.judge(OWNED, false, settled(now));
-        let id = before.withheld().unwrap().0.id.clone();
-
-        let mut after = Guard::new(BUDGET);
-        assert_eq!(after.release(&id), None);
-        after.set_removals(&unit("a"), &objects(0..11), now);
-        assert_eq!(after.judge(OWNED, false, settled(now)), Verdict::Cleared(vec![unit("a")]));
-
-        let mut again = Guard::new(BUDGET);
-        again.release(&id);
+    fn an_id_is_the_same_after_a_restart_and_never_covers_objects_made_later() {
+        let withheld = |objects: &[Arc<Written>]| {
+            let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
+            guard.set_removals(&unit("a"), objects, now);
+            assert_eq!(guard.judge(OWNED, false, settled(now)), Verdict::Withheld);
+            guard.withheld().unwrap().0.id.clone()
+        };
+        let id = withheld(&objects(0..11));
+        assert_eq!(withheld(&objects(0..11)), id);
         let made_later: Vec<_> = objects(0..11)
             .iter()
             .map(|written| Arc::new(Written { uid: format!("{}-new", written.uid).into(), ..(**written).clone() }))
             .collect();
-        again.set_removals(&unit("a"), &made_later, now);
-        assert_eq!(again.judge(OWNED, false, settled(now)), Verdict::Withheld);
+        assert_ne!(withheld(&made_later), id);
+    }
+
+    #[test]
+    fn consent_that_matches_nothing_is_not_remembered() {
+        let (mut guard, now) = (Guard::new(BUDGET), Instant::now());
+        guard.set_removals(&unit("a"), &objects(0..11), now);
+        guard.judge(OWNED, false, settled(now));
+        let id = guard.withheld().unwrap().0.id.clone();
+
+        let mut attacked = Guard::new(BUDGET);
+        assert_eq!(attacked.release(&id), None);
+        attacked.set_removals(&unit("a"), &objects(0..11), now);
+        assert_eq!(attacked.judge(OWNED, false, settled(now)), Verdict::Withheld);
+        assert!(attacked.cleared(&unit("a")).is_empty());
+        assert!(attacked.release(&id).is_some(), "given now, it counts");
     }
 
     #[test]

@@ -42,4 +42,4 @@ pub use preview::{Preview, Previewed, preview};
 pub use queue::Occasion;
 pub use store::{Outcome, ReadBackError, ReadWritten, Store, WriteError};
 pub use write::{ObjectWrite, StatusWrite, Verb, Write};
-pub use writers::{NothingWithheld, SecretNames, Stores, Withheld, Writers, WritersConfig};
+pub use writers::{NothingWithheld, ReleaseIds, SecretNames, Stores, Withheld, Writers, WritersConfig};

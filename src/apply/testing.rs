@@ -147,6 +147,8 @@ pub(super) struct World {
     pub(super) read_only: AtomicBool,
     pub(super) suspended: Mutex<Option<WorkKey>>,
     frozen: Mutex<Option<Arc<Notify>>>,
+    /// The id that an operator consents to.
+    pub(super) consent: Mutex<Option<String>>,
 }
 
 impl World {
@@ -167,6 +169,7 @@ impl World {
             read_only: AtomicBool::new(false),
             suspended: Mutex::default(),
             frozen: Mutex::default(),
+            consent: Mutex::default(),
         })
     }
 
@@ -180,6 +183,10 @@ impl World {
             settings: Arc::new(settings),
             metrics: ApplyMetrics::register(&prometheus::Registry::new()).unwrap(),
             secret_of: Box::new(|_| Some("east-secret".to_owned())),
+            consent_of: {
+                let world = Arc::clone(self);
+                Box::new(move |_| world.consent.lock().clone())
+            },
         })
     }
 
@@ -389,6 +396,7 @@ impl Fleet {
             settings: Arc::new(settings),
             metrics: ApplyMetrics::register(&prometheus::Registry::new()).unwrap(),
             secret_of: Box::new(|_| None),
+            consent_of: Box::new(|_| None),
         })
     }
 }

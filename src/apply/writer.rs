@@ -26,7 +26,7 @@ use super::{
     store::{Store, whole},
     sync_namespace::SyncNamespace,
     write_barrier::WriteBarrier,
-    writers::SecretNames,
+    writers::{ReleaseIds, SecretNames},
 };
 use crate::{
     config::Settings,
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions.
     pub(super) secret_of: SecretNames,
+    /// The id of withheld removals that an operator consents to now.
+    pub(super) consent_of: ReleaseIds,
 }
 
 /// Work that waits for something other than its turn.
@@ -90,6 +92,16 @@ impl WriterState {
                 None => {}
             }
         }
+    }
+
+    /// Releases what is withheld under an id, and nothing else. Returns the number of objects.
+    fn release(&mut self, cluster: &ClusterName, id: &str, by: &str) -> Option<usize> {
+        let objects = self.guard.withheld().map_or(0, |(_, objects)| objects.len());
+        for unit in self.guard.release(id)? {
+            self.queue.requeue(unit, Instant::now());
+        }
+        tracing::info!(%cluster, id, objects, by, "withheld removals were released");
+        Some(objects)
     }
 
     /// The units that are to be planned again now.
@@ -245,16 +257,9 @@ impl ClusterWriter {
             || state.replans.contains_key(unit)
     }
 
-    /// Releases the removals that were withheld under an id. Returns the number of objects.
-    pub(super) fn release(&self, id: &str) -> Option<usize> {
-        let mut state = self.state.lock();
-        let objects = state.guard.withheld().map_or(0, |(_, objects)| objects.len());
-        let units = state.guard.release(id)?;
-        for unit in units {
-            state.queue.requeue(unit, Instant::now());
-        }
-        drop(state);
-        tracing::info!(cluster = %self.cluster, id, objects, "withheld removals were released");
+    /// Releases the removals that are withheld under an id. Returns the number of objects.
+    pub(super) fn release(&self, id: &str, by: &str) -> Option<usize> {
+        let objects = self.state.lock().release(&self.cluster, id, by)?;
         self.note_withheld();
         self.wake.notify_one();
         Some(objects)
@@ -323,6 +328,11 @@ impl ClusterWriter {
             for unit in units {
                 state.queue.requeue(unit, now);
             }
+        }
+        if state.guard.is_withholding()
+            && let Some(id) = (self.shared.consent_of)(&self.cluster)
+        {
+            state.release(&self.cluster, &id, "the id on the cluster's Secret or in the fleet file");
         }
         let concurrency = self.shared.settings.write_concurrency.max(1);
         let most = if can_write && !self.stop.is_cancelled() { state.backoff.units(concurrency, now) } else { 0 };
@@ -397,14 +407,18 @@ impl ClusterWriter {
     fn withheld_note(&self, id: &str, count: usize, owned: usize) -> Note {
         let cluster = &self.cluster;
         let namespace = &self.shared.settings.secret_namespace;
-        let by_secret = (self.shared.secret_of)(cluster).map_or_else(String::new, |secret| {
-            format!(
-                "`kubectl annotate secret -n {namespace} {secret} tradewind.io/release-removals={id} --overwrite` on the hub, or "
-            )
-        });
+        let how = match (self.shared.secret_of)(cluster) {
+            Some(secret) => format!(
+                "by `kubectl annotate secret -n {namespace} {secret} tradewind.io/release-removals={id} --overwrite` on the hub, or \
+                 by `tradewind withheld --release` with those of the other clusters"
+            ),
+            None => format!(
+                "by `releaseRemovals: {id}` of the cluster in the fleet file and a restart, or removed by hand where they are"
+            ),
+        };
         let message = format!(
             "{count} of {owned} objects would be removed at once; none of them is, until they are wanted again or released \
-             with {by_secret}`POST /api/clusters/{cluster}/release-removals` with the id {id}"
+             {how}. The id is {id}"
         );
         let object = ObjectPath::new(cluster, ObjectKind::Cluster, "", cluster.as_str());
         Note { kind: NoteKind::RemovalsWithheld, object, service: None, message }

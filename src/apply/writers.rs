@@ -30,15 +30,14 @@ use crate::{
 /// Longest time for cleaning a cluster that leaves: it may be leaving because it is broken.
 const CLEAN_TIMEOUT_SECONDS: u64 = 60;
 
-/// Releases that are kept for clusters without a writer: one per cluster, for more clusters than a fleet has, so that names
-/// which no cluster has do not pile up.
-const EARLY_RELEASES_MAX: usize = 1000;
-
 /// Creates the destination of a cluster.
 pub type Stores = Box<dyn Fn(&ClusterName) -> Arc<dyn Store> + Send + Sync>;
 
 /// Finds the name of the Secret that registers a cluster.
 pub type SecretNames = Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>;
+
+/// Finds the id of withheld removals that an operator consents to in a cluster, where only operators can write it.
+pub type ReleaseIds = Box<dyn Fn(&ClusterName) -> Option<String> + Send + Sync>;
 
 /// The parts of the writers.
 pub struct WritersConfig {
@@ -52,6 +51,8 @@ pub struct WritersConfig {
     pub metrics: ApplyMetrics,
     /// Name of the Secret that registers a cluster, for instructions; absent for other forms of registration.
     pub secret_of: SecretNames,
+    /// The id of withheld removals that operators consent to now, cluster by cluster.
+    pub consent_of: ReleaseIds,
 }
 
 impl std::fmt::Debug for WritersConfig {
@@ -94,8 +95,6 @@ pub struct Writers {
     stores: Stores,
     running: Mutex<HashMap<ClusterName, Running>>,
     cleaning: Mutex<HashMap<ClusterName, CancellationToken>>,
-    /// Releases that came before the writer they are for, as after a restart.
-    early_releases: Mutex<HashMap<ClusterName, String>>,
     leaving: TaskTracker,
     /// Longest wait for the clusters that come first.
     first_within: Duration,
@@ -111,13 +110,12 @@ impl Writers {
     /// No writer yet.
     #[must_use]
     pub fn new(config: WritersConfig) -> Self {
-        let WritersConfig { view, stores, settings, metrics, secret_of } = config;
+        let WritersConfig { view, stores, settings, metrics, secret_of, consent_of } = config;
         Self {
-            shared: Arc::new(Shared { view, settings, metrics, secret_of }),
+            shared: Arc::new(Shared { view, settings, metrics, secret_of, consent_of }),
             stores,
             running: Mutex::default(),
             cleaning: Mutex::default(),
-            early_releases: Mutex::default(),
             leaving: TaskTracker::new(),
             first_within: Duration::from_secs(FIRST_SECONDS),
         }
@@ -186,20 +184,19 @@ impl Writers {
     }
 
     /// Lets exactly the removals go that are withheld under `id`, as far as they are still unwanted, and returns how many.
+    /// `by` is who consented, for the log.
     ///
     /// # Errors
-    /// When nothing is withheld under it now: then it is remembered, in case the same set comes up after a restart.
-    pub fn release(&self, cluster: &ClusterName, id: &str) -> Result<usize, NothingWithheld> {
-        let nothing = || NothingWithheld { cluster: cluster.clone(), id: id.to_owned() };
+    /// When nothing is withheld under it now; the consent is not kept.
+    pub fn release(&self, cluster: &ClusterName, id: &str, by: &str) -> Result<usize, NothingWithheld> {
         let running = self.running.lock();
-        if let Some(running) = running.get(cluster) {
-            return running.writer.release(id).ok_or_else(nothing);
-        }
-        let mut early = self.early_releases.lock();
-        if early.len() < EARLY_RELEASES_MAX || early.contains_key(cluster) {
-            early.insert(cluster.clone(), id.to_owned());
-        }
-        Err(nothing())
+        let released = running.get(cluster).and_then(|running| running.writer.release(id, by));
+        released.ok_or_else(|| NothingWithheld { cluster: cluster.clone(), id: id.to_owned() })
+    }
+
+    /// Compares what is withheld with what operators consent to now.
+    pub fn consent_changed(&self) {
+        self.writers().iter().for_each(|writer| writer.wake.notify_one());
     }
 
     /// What is withheld, by cluster.
@@ -288,9 +285,6 @@ impl Writers {
         }
         let store = (self.stores)(cluster);
         let writer = Arc::new(ClusterWriter::new(cluster.clone(), Arc::clone(&self.shared), store));
-        if let Some(id) = self.early_releases.lock().remove(cluster) {
-            writer.release(&id);
-        }
         let task = tokio::spawn(Arc::clone(&writer).run());
         running.insert(cluster.clone(), Running { writer: Arc::clone(&writer), task });
         Some(writer)

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::now_seconds;
 use crate::{
-    apply::{ApplyMetrics, DirectoryStore, KubeStore, ReadBackError, ReadWritten, Store, Writers, WritersConfig},
+    apply::{
+        ApplyMetrics, DirectoryStore, KubeStore, ReadBackError, ReadWritten, ReleaseIds, Store, Writers, WritersConfig,
+    },
     clock,
     config::{self, LogFormat, RemovedCluster, Settings},
     controller::Controller,
@@ -19,11 +21,12 @@ use crate::{
         directory::DirectoryCluster,
         file::{FleetFile, ObjectSource},
         joining, kubeconfig, outages,
+        token_review::{self, TokenRefusal},
     },
     model::{ClusterName, Observed, ServiceKey, WorkKey},
     planner::preview_unit,
     registry::Registry,
-    server::{self, Metrics, Readiness, Views},
+    server::{self, Metrics, Readiness, ReviewRefusal, ReviewToken, Views, ViewsConfig},
 };
 
 pub(super) fn command() -> Command {
@@ -209,6 +212,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         settings: settings.clone(),
         metrics: ApplyMetrics::register(metrics.prometheus())?,
         secret_of: fleet.secret_names(),
+        consent_of: consent_of(releases.clone(), fleet_file.clone()),
     }));
 
     let readiness = Readiness::default();
@@ -216,9 +220,9 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     let controller = Controller::new(registry.clone(), writers.clone(), metrics.clone(), readiness.clone());
     tasks.spawn(controller.run(cancel.child_token()));
     tasks.spawn(outages::follow(registry.clone(), cancel.child_token()));
-    tasks.spawn(release_withheld(writers.clone(), releases, cancel.child_token()));
+    tasks.spawn(follow_consent(writers.clone(), releases, cancel.child_token()));
 
-    let views = Arc::new(views(&registry, &writers, &readiness, metrics)?);
+    let views = Arc::new(views(&fleet, &registry, &writers, &readiness, metrics)?);
     let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;
 
     let sources = sources(&settings, fleet_file.as_ref(), &registry, &observer, &cancel, &mut tasks).await?;
@@ -230,18 +234,23 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     Ok(RunningController { registry, writers, readiness, server, cancel, tasks, fleet })
 }
 
-/// Releases the removals that operators confirm on the Secrets of clusters, until it is cancelled.
-async fn release_withheld(
+/// The id of withheld removals that operators consent to: by the annotation of a cluster's Secret, or in the fleet file.
+fn consent_of(releases: watch::Receiver<BTreeMap<ClusterName, String>>, file: Option<FleetFile>) -> ReleaseIds {
+    Box::new(move |cluster| {
+        let annotated = releases.borrow().get(cluster).cloned();
+        annotated.or_else(|| file.as_ref()?.released_in(cluster))
+    })
+}
+
+/// Lets the writers compare what is withheld with the consent of operators each time it changes, until it is cancelled.
+async fn follow_consent(
     writers: Arc<Writers>,
     mut releases: watch::Receiver<BTreeMap<ClusterName, String>>,
     cancel: CancellationToken,
 ) {
     loop {
-        let released = releases.borrow_and_update().clone();
-        for (cluster, id) in &released {
-            // An id of other removals is remembered, or out of date.
-            let _ = writers.release(cluster, id);
-        }
+        releases.borrow_and_update();
+        writers.consent_changed();
         tokio::select! {
             () = cancel.cancelled() => return,
             // Once the fleet has ended there is nothing to wait for but the stop: it says itself why it ended.
@@ -252,20 +261,53 @@ async fn release_withheld(
 
 /// What is shown over HTTP.
 fn views(
+    fleet: &Fleet,
     registry: &Arc<Registry>,
     writers: &Arc<Writers>,
     readiness: &Readiness,
     metrics: Metrics,
 ) -> anyhow::Result<Views> {
-    let release = {
-        let writers = writers.clone();
-        Box::new(move |cluster: &ClusterName, id: &str| writers.release(cluster, id).map(drop))
+    let (releasing, listing, planning) = (writers.clone(), writers.clone(), registry.clone());
+    let release = move |cluster: &ClusterName, id: &str, user: &str| {
+        releasing.release(cluster, id, &format!("{user}, by a token of the hub")).map(drop)
     };
-    let plan = {
-        let registry = registry.clone();
-        Box::new(move |key: &ServiceKey| preview_unit(&registry, &WorkKey::Service(key.clone()), clock::now())?.service)
-    };
-    Ok(Views::new(registry.clone(), readiness.clone(), metrics, plan, release)?)
+    let plan = move |key: &ServiceKey| preview_unit(&planning, &WorkKey::Service(key.clone()), clock::now())?.service;
+    Ok(Views::new(ViewsConfig {
+        registry: registry.clone(),
+        readiness: readiness.clone(),
+        metrics,
+        plan: Box::new(plan),
+        withheld: Box::new(move || listing.withheld()),
+        secret_of: fleet.secret_names(),
+        review: review_tokens(fleet, &registry.settings().secret_namespace),
+        release: Box::new(release),
+    })?)
+}
+
+/// Asks the hub who bears a token, and whether they may patch a cluster's Secret.
+fn review_tokens(fleet: &Fleet, namespace: &str) -> ReviewToken {
+    let (clients, secret_of, namespace) = (fleet.clients(), fleet.secret_names(), namespace.to_owned());
+    Box::new(move |cluster, token| {
+        let (client, secret) = (clients.get(&ClusterName::hub()), secret_of(cluster));
+        let (cluster, namespace) = (cluster.clone(), namespace.clone());
+        async move {
+            let Some(secret) = secret else {
+                return Err(ReviewRefusal::Forbidden(format!(
+                    "no Secret on the hub registers {cluster}, so nobody's rights can be reviewed"
+                )));
+            };
+            let Some(client) = client else {
+                return Err(ReviewRefusal::Unavailable("the hub is not connected".to_owned()));
+            };
+            let reviewed = token_review::user_who_may_patch(&client, token, &namespace, &secret).await;
+            reviewed.map_err(|refusal| match refusal {
+                TokenRefusal::Unknown => ReviewRefusal::Unknown(refusal.to_string()),
+                TokenRefusal::Forbidden { .. } => ReviewRefusal::Forbidden(refusal.to_string()),
+                TokenRefusal::Unavailable { .. } => ReviewRefusal::Unavailable(refusal.to_string()),
+            })
+        }
+        .boxed()
+    })
 }
 
 /// Where clusters are read from: directories, which are followed from now on, and API servers.

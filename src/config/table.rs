@@ -317,6 +317,8 @@ settings! {
         /// Where health, views and the REST routes are served.
         listen_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
             Check::described("an IP address and a port, such as 0.0.0.0:8080");
+        /// Whether removals that are withheld can be released by `POST /api/clusters/NAME/release-removals?id=ID` too: with a token of the hub for the audience `tradewind.io`, whose user may patch the cluster's Secret. Needs the right to create TokenReviews and SubjectAccessReviews on the hub.
+        release_over_http: bool = false, Check::any();
         /// Where metrics are served.
         metrics_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6900),
             Check::described("an IP address and a port, such as 0.0.0.0:6900"), instead of "metrics";

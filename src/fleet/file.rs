@@ -8,6 +8,7 @@
 //!   kubeconfig: east.kubeconfig   # relative to this file
 //!   context: admin                # optional: the current context otherwise
 //!   istioNamespace: aks-istio-system   # optional: setting istioNamespace otherwise
+//!   releaseRemovals: 0f3a5c7e9b1d      # optional: consent to the withheld removals of this id
 //! - name: west
 //!   directory: manifests/west
 //! hub:                            # optional: where Dependencies are, if not in one of the clusters
@@ -99,6 +100,12 @@ impl FleetFile {
         }
     }
 
+    /// The id of withheld removals that the file consents to in a cluster.
+    #[must_use]
+    pub fn released_in(&self, cluster: &ClusterName) -> Option<String> {
+        self.clusters.iter().find(|known| known.name == *cluster)?.release_removals.clone()
+    }
+
     /// Sets the Istio namespaces of the file in the registry. To be called before its clusters are registered.
     pub fn set_istio_namespaces(&self, registry: &Registry) {
         for cluster in &self.clusters {
@@ -116,6 +123,8 @@ pub struct FleetCluster {
     pub place: ObjectSource,
     /// The namespace of its Istio, where the setting does not count.
     pub istio_namespace: Option<String>,
+    /// The id of withheld removals that the file consents to.
+    pub release_removals: Option<String>,
 }
 
 /// Where the objects of a cluster are.
@@ -154,7 +163,12 @@ fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
     let mut clusters = Vec::new();
     for SubDirectory { path, name } in found {
         let name = name.map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
-        clusters.push(FleetCluster { name, place: ObjectSource::Directory(path), istio_namespace: None });
+        clusters.push(FleetCluster {
+            name,
+            place: ObjectSource::Directory(path),
+            istio_namespace: None,
+            release_removals: None,
+        });
     }
     if clusters.is_empty() {
         return Err(FleetFileError::NoClusters { path: path.to_owned() });
@@ -203,6 +217,8 @@ struct ClusterText {
     directory: Option<PathBuf>,
     #[serde(rename = "istioNamespace")]
     istio_namespace: Option<String>,
+    #[serde(rename = "releaseRemovals")]
+    release_removals: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -242,7 +258,8 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
                 format!("the cluster {name} has the istioNamespace {namespace:?}, which is no namespace's name"),
             ));
         }
-        clusters.push(FleetCluster { name, place, istio_namespace: cluster.istio_namespace });
+        let (istio_namespace, release_removals) = (cluster.istio_namespace, cluster.release_removals);
+        clusters.push(FleetCluster { name, place, istio_namespace, release_removals });
     }
     let hub = file
         .hub

@@ -30,6 +30,7 @@ pub mod outages;
 mod pruned_object;
 mod run;
 mod secrets;
+pub mod token_review;
 mod users_route;
 mod watch_error;
 

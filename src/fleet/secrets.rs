@@ -27,6 +27,9 @@ pub(super) const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=t
 /// Annotation by which an operator releases withheld removals in the clusters of a Secret.
 const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
 
+/// Longest id that is kept, in bytes; ours are far shorter.
+const MAX_RELEASE_ID_BYTES: usize = 256;
+
 /// Annotation with the namespace of Istio in the clusters of a Secret.
 const ISTIO_NAMESPACE: &str = "tradewind.io/istio-namespace";
 
@@ -67,7 +70,7 @@ impl ClusterSecret {
                 .iter()
                 .map(|(key, value)| (key.clone(), entry(&value.0)))
                 .collect(),
-            release: annotations.remove(RELEASE_REMOVALS),
+            release: annotations.remove(RELEASE_REMOVALS).filter(|id| id.len() <= MAX_RELEASE_ID_BYTES),
             istio_namespace: annotations.remove(ISTIO_NAMESPACE).filter(|namespace| !namespace.is_empty()),
         })
     }

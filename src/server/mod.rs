@@ -1,14 +1,16 @@
 //! What Tradewind shows over HTTP: health, metrics, views of its own, and Admiral's REST routes.
 //!
 //! Everything is answered from the registry and from plans made on demand. Nothing here decides, and nothing
-//! writes, but for one route that passes an operator's release of withheld removals on to the writers.
-//! There is no authentication: no route shows a credential, and none reaches into a cluster.
+//! writes, but for one route that passes an operator's release of withheld removals on to the writers, where a setting
+//! allows it and the hub knows the operator. What is only read asks for no token: no route shows a credential, and none
+//! reaches into a cluster.
 
 mod health;
 mod limits;
 mod listener;
 mod metrics;
 mod reference;
+mod release;
 mod views;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -19,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use health::Readiness;
 pub use metrics::{METRICS, MetricInfo, MetricType, Metrics, reference_page};
+pub use release::{ReviewRefusal, ReviewToken};
 
 use crate::{
-    apply::NothingWithheld,
+    apply::{NothingWithheld, SecretNames, Withheld},
     model::{ClusterName, ServiceKey},
     plan::ServicePlan,
     registry::Registry,
@@ -35,8 +38,37 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Plans one service, as it would be planned now; `None` while nothing may be planned.
 pub type PlanService = Box<dyn Fn(&ServiceKey) -> Option<ServicePlan> + Send + Sync>;
 
-/// Lets a withheld removal pass: a cluster and the id that its note names.
-pub type ReleaseRemovals = Box<dyn Fn(&ClusterName, &str) -> Result<(), NothingWithheld> + Send + Sync>;
+/// Lets a withheld removal pass: a cluster, the id that its note names, and who consents, for the log.
+pub type ReleaseRemovals = Box<dyn Fn(&ClusterName, &str, &str) -> Result<(), NothingWithheld> + Send + Sync>;
+
+/// Lists what is withheld, by cluster.
+pub type ListWithheld = Box<dyn Fn() -> Vec<Withheld> + Send + Sync>;
+
+/// The parts of the views.
+pub struct ViewsConfig {
+    /// What is known of the fleet.
+    pub registry: Arc<Registry>,
+    /// Whether everything was planned once.
+    pub readiness: Readiness,
+    /// Metrics, which must not show another registry.
+    pub metrics: Metrics,
+    /// Plans a service.
+    pub plan: PlanService,
+    /// Lists withheld removals.
+    pub withheld: ListWithheld,
+    /// Name of the Secret that registers a cluster.
+    pub secret_of: SecretNames,
+    /// Reviews the token of a release.
+    pub review: ReviewToken,
+    /// Releases withheld removals.
+    pub release: ReleaseRemovals,
+}
+
+impl std::fmt::Debug for ViewsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ViewsConfig").finish_non_exhaustive()
+    }
+}
 
 /// What the server is given to show.
 pub struct Views {
@@ -44,26 +76,27 @@ pub struct Views {
     readiness: Readiness,
     metrics: Metrics,
     plan: PlanService,
+    withheld: ListWithheld,
+    secret_of: SecretNames,
+    review: ReviewToken,
     release: ReleaseRemovals,
     /// Plans made for requests leave the processor to the controller.
     planning: Arc<Semaphore>,
+    /// Reviews of tokens under way.
+    reviews: Semaphore,
 }
 
 impl Views {
-    /// `metrics` must not show another registry.
+    /// Registers the metrics of the registry.
     ///
     /// # Errors
     /// When the metrics of a registry are registered already.
-    pub fn new(
-        registry: Arc<Registry>,
-        readiness: Readiness,
-        metrics: Metrics,
-        plan: PlanService,
-        release: ReleaseRemovals,
-    ) -> Result<Self, prometheus::Error> {
+    pub fn new(config: ViewsConfig) -> Result<Self, prometheus::Error> {
+        let ViewsConfig { registry, readiness, metrics, plan, withheld, secret_of, review, release } = config;
         metrics.show(&registry)?;
         let planning = Arc::new(Semaphore::new(MAX_PLANNING_REQUESTS));
-        Ok(Self { registry, readiness, metrics, plan, release, planning })
+        let reviews = Semaphore::new(release::MAX_REVIEWS);
+        Ok(Self { registry, readiness, metrics, plan, withheld, secret_of, review, release, planning, reviews })
     }
 
     /// Runs work over many services off the runtime, a few at a time.
@@ -81,7 +114,7 @@ impl Views {
 
 /// Routes of the main address.
 pub fn router(views: Arc<Views>) -> Router {
-    let limited = limits::requests(reference::routes().merge(views::routes()));
+    let limited = limits::requests(reference::routes().merge(views::routes()).merge(release::routes()));
     limits::headers(health::routes().merge(limited).fallback(views::not_found)).with_state(views)
 }
 

@@ -1,23 +1,22 @@
-//! Our own JSON: clusters, services, the plan of each with its reasons, notes, and the release of withheld removals.
+//! Our own JSON: clusters, services, the plan of each with its reasons, and notes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
-    middleware,
     response::{IntoResponse as _, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, get},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Views, limits};
+use super::Views;
 use crate::{
     istio::{Port, keys},
     model::{ClusterName, Host, Note, ReadCause, ServiceKey},
@@ -29,17 +28,12 @@ use crate::{
     registry::{ClusterStatus, KindState},
 };
 
-/// Longest id of a withheld removal that is passed on, in bytes; ours are far shorter.
-const MAX_RELEASE_ID_BYTES: usize = 256;
-
 pub(super) fn routes() -> Router<Arc<Views>> {
-    let release = post(release_removals).layer(middleware::from_fn(limits::same_origin));
     [
         ("/api/clusters", get(clusters)),
         ("/api/services", get(services)),
         ("/api/services/{identity}/{environment}", get(service)),
         ("/api/notes", get(notes)),
-        ("/api/clusters/{name}/release-removals", release),
     ]
     .into_iter()
     .fold(Router::new(), |router, (path, method)| both(router, path, method))
@@ -290,29 +284,6 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
 async fn notes(State(views): State<Arc<Views>>) -> Response {
     let notes: Vec<NoteView> = views.registry.queries().notes_with_hints().into_iter().map(Into::into).collect();
     Json(json!({ "notes": notes })).into_response()
-}
-
-async fn release_removals(
-    State(views): State<Arc<Views>>,
-    Path(name): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
-) -> Response {
-    let Some(id) = query.get("id").filter(|id| !id.is_empty() && id.len() <= MAX_RELEASE_ID_BYTES) else {
-        let message = "the query parameter id is missing or too long; the note about the withheld removals names it";
-        return error(StatusCode::BAD_REQUEST, message.into());
-    };
-    let clusters: BTreeSet<ClusterName> =
-        views.registry.queries().clusters().into_iter().map(|cluster| cluster.name).collect();
-    let Some(cluster) = clusters.iter().find(|cluster| cluster.as_str() == name) else {
-        return error(StatusCode::NOT_FOUND, format!("there is no cluster {name:?}"));
-    };
-    match (views.release)(cluster, id) {
-        Ok(()) => {
-            tracing::info!(%cluster, id, "an operator released withheld removals");
-            Json(json!({ "cluster": cluster, "released": id })).into_response()
-        }
-        Err(nothing) => error(StatusCode::CONFLICT, nothing.to_string()),
-    }
 }
 
 fn not_ready(missing: &str) -> Response {

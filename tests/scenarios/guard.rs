@@ -14,12 +14,13 @@ fn identities() -> Vec<String> {
 }
 
 /// Many services in the second cluster, all of which go at once.
-async fn mass_removal(world: &World<'_>) -> Controller {
+async fn mass_removal(world: &World<'_>, flags: &[&str]) -> Controller {
     world.register(&ALL).await;
     let objects = identities().into_iter().flat_map(|identity| [world.deployment(&identity), world.service(&identity)]);
     world.clusters[1].apply(objects.collect()).await;
     world.deploy(&[2], "payments").await;
-    let controller = world.start(&["--max-removal-floor=6"]).await;
+    let flags: Vec<&str> = ["--max-removal-floor=6"].iter().chain(flags).copied().collect();
+    let controller = world.start(&flags).await;
     all_there(world).await;
     for identity in identities() {
         world.undeploy(1, &identity).await;
@@ -57,11 +58,22 @@ async fn all_gone(world: &World<'_>, cluster: usize) {
     .await;
 }
 
+async fn annotate(world: &World<'_>, cluster: usize, id: &str) {
+    let name = world.clusters[cluster].name();
+    let annotated = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": world.hub_namespace(), "labels": {"admiral/sync": "true"},
+                     "annotations": {"tradewind.io/release-removals": id}},
+        "stringData": {name: world.clusters[cluster].kubeconfig()},
+    });
+    world.hub().apply(vec![annotated]).await;
+}
+
 // Invariant: A mass removal waits for an operator.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mass_removal_waits_until_an_operator_releases_it() {
     let world = World::shared().await;
-    let controller = mass_removal(&world).await;
+    let controller = mass_removal(&world, &[]).await;
     let id = withheld_id(&controller, "cluster-1").await;
     let second = withheld_id(&controller, "cluster-2").await;
     withheld_id(&controller, "cluster-3").await;
@@ -79,30 +91,92 @@ async fn a_mass_removal_waits_until_an_operator_releases_it() {
     let withheld: Vec<&str> = metrics.lines().filter(withheld).collect();
     assert!(withheld.len() == 1 && !withheld[0].ends_with(" 0"), "{withheld:?}");
 
-    let release = |cluster: &str, id: &str| format!("/api/clusters/{cluster}/release-removals?id={id}");
-    let refused = controller.post(&release("cluster-1", "000000000000")).await;
-    assert!(refused.is_err(), "{refused:?}");
-    controller.post(&release("cluster-1", &id)).await.expect("a release");
+    // Any pod can post the right id: it changes nothing, then and later.
+    let refused = controller.post(&format!("/api/clusters/cluster-1/release-removals?id={id}")).await;
+    assert!(refused.as_ref().is_err_and(|error| error.contains("switched off")), "{refused:?}");
+
+    annotate(&world, 0, "000000000000").await;
+    annotate(&world, 1, &second).await;
+    all_gone(&world, 1).await;
+    assert_eq!([left(&world, 0).await, left(&world, 2).await], [kept[0], kept[2]], "neither a wrong id nor another's");
+    annotate(&world, 0, &id).await;
     all_gone(&world, 0).await;
     unnoted(&controller, "removals-withheld", &["cluster-1"]).await;
-    assert_eq!(left(&world, 1).await, kept[1], "each cluster is released for itself");
-
-    // The annotation of the Secret does the same.
-    let annotated = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "cluster-2", "namespace": world.hub_namespace(), "labels": {"admiral/sync": "true"},
-                     "annotations": {"tradewind.io/release-removals": second}},
-        "stringData": {"cluster-2": world.clusters[1].kubeconfig()},
-    });
-    world.hub().apply(vec![annotated]).await;
-    all_gone(&world, 1).await;
     assert_eq!(left(&world, 2).await, kept[2]);
+    assert!(controller.log().contains("the id on the cluster's Secret"), "{}", controller.last_words());
+}
+
+/// Accounts on the hub: `alice` may patch the Secret of the first cluster, `bob` may read it.
+async fn accounts(world: &World<'_>) {
+    let namespace = world.hub_namespace();
+    let account = |name: &str, verb: &str| {
+        format!(
+            "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: {name}, namespace: {namespace}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: {name}, namespace: {namespace}}}
+rules: [{{apiGroups: [''], resources: [secrets], resourceNames: [cluster-1], verbs: [{verb}]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: {name}, namespace: {namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}
+subjects: [{{kind: ServiceAccount, namespace: {namespace}, name: {name}}}]
+"
+        )
+    };
+    world.hub().apply_yaml(&account("alice", "patch")).await;
+    world.hub().apply_yaml(&account("bob", "get")).await;
+}
+
+// Invariant: A mass removal waits for an operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_releases_what_its_user_may_annotate_and_nothing_else() {
+    let world = World::shared().await;
+    let controller = mass_removal(&world, &["--release-over-http"]).await;
+    accounts(&world).await;
+    let (hub, namespace) = (world.hub(), world.hub_namespace());
+    let id = withheld_id(&controller, "cluster-1").await;
+    let second = withheld_id(&controller, "cluster-2").await;
+    let kept = [left(&world, 0).await, left(&world, 1).await];
+    let alice = hub.token_for(&namespace, "alice", &["tradewind.io"]).await;
+    let bob = hub.token_for(&namespace, "bob", &["tradewind.io"]).await;
+    let release = |cluster: &str, id: &str| format!("/api/clusters/{cluster}/release-removals?id={id}");
+
+    let refused = async |token: &str, cluster: &str, id: &str, why: &str| {
+        let answer = controller.post_as(token, &release(cluster, id)).await;
+        assert!(answer.as_ref().is_err_and(|error| error.contains(why)), "{why}: {answer:?}");
+    };
+    assert!(controller.post(&release("cluster-1", &id)).await.is_err_and(|error| error.contains("token")));
+    refused("nonsense", "cluster-1", &id, "does not take the token").await;
+    // Tokens for the API server are never to be sent here, not even an administrator's.
+    refused(&hub.token(Who::Admin), "cluster-1", &id, "does not take the token").await;
+    refused(&hub.token_for(&namespace, "alice", &[]).await, "cluster-1", &id, "does not take the token").await;
+    refused(&bob, "cluster-1", &id, "may not patch the Secret").await;
+    refused(&alice, "cluster-2", &second, "may not patch the Secret").await;
+    refused(&alice, "cluster-1", "000000000000", "nothing is withheld").await;
+    world.sentinel(&ALL).await;
+    assert_eq!([left(&world, 0).await, left(&world, 1).await], kept);
+
+    controller.post_as(&alice, &release("cluster-1", &id)).await.expect("a release");
+    all_gone(&world, 0).await;
+    let log = controller.log();
+    let released = log.lines().find(|line| line.contains("withheld removals were released")).expect("a line");
+    assert!(released.contains(&format!("system:serviceaccount:{namespace}:alice")), "{released}");
+    for token in [&alice, &bob] {
+        assert!(!log.contains(token.as_str()), "a token is in the log");
+    }
+    assert_eq!(left(&world, 1).await, kept[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withheld_removal_ends_when_the_services_come_back() {
     let world = World::shared().await;
-    let controller = mass_removal(&world).await;
+    let controller = mass_removal(&world, &[]).await;
     withheld_id(&controller, "cluster-1").await;
     let objects = identities().into_iter().map(|identity| world.deployment(&identity));
     world.clusters[1].apply(objects.collect()).await;

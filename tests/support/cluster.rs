@@ -296,7 +296,16 @@ impl TestCluster {
     /// A fresh token of a service account, from the TokenRequest API. Deleting the account
     /// revokes it, within the 10 s that the server remembers a good token.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> String {
-        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        self.token_for(namespace, name, &[]).await
+    }
+
+    /// A token of a service account for these audiences; for the API server, if there are none.
+    pub async fn token_for(&self, namespace: &str, name: &str, audiences: &[&str]) -> String {
+        let audiences = audiences.iter().map(ToString::to_string).collect();
+        let request = TokenRequest {
+            spec: TokenRequestSpec { audiences, ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
         Api::<ServiceAccount>::namespaced(self.client(), namespace)
             .create_token_request(name, &PostParams::default(), &request)
             .await

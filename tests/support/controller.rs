@@ -100,6 +100,12 @@ impl Controller {
         send(self.port.number(), http::Request::post(path)).await
     }
 
+    /// Sends a POST without a body and with a bearer token.
+    pub async fn post_as(&self, token: &str, path: &str) -> Result<String, String> {
+        let request = http::Request::post(path).header("authorization", format!("Bearer {token}"));
+        send(self.port.number(), request).await
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(self) {
         drop(self);
@@ -148,6 +154,10 @@ async fn send(port: u16, request: http::request::Builder) -> Result<String, Stri
     // A 503 is an answer here.
     config.default_retry = false;
     let client = kube::Client::try_from(config).map_err(|error| error.to_string())?;
-    let request = request.body(Vec::new()).map_err(|error| error.to_string())?;
-    client.request_text(request).await.map_err(|error| error.to_string())
+    let request = request.body(kube::client::Body::empty()).map_err(|error| error.to_string())?;
+    let answer = client.send(request).await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let body = answer.into_body().collect_bytes().await.map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}")) }
 }

@@ -22,6 +22,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- /* Name of what no namespace holds: releases of other namespaces may have the same name. */}}
+{{- define "tradewind.reviews" -}}
+{{- printf "%s-%s-reviews" .Release.Namespace (include "tradewind.fullname" .) }}
+{{- end }}
+
 {{- define "tradewind.image" -}}
 {{- $image := .Values.image }}
 {{- printf "%s:%s" $image.repository ($image.tag | default .Chart.AppVersion) }}

@@ -258,15 +258,15 @@ async fn a_mass_removal_waits_for_its_release_and_what_is_wanted_again_stays() {
 
     submit(&writers, "a", wanted("a", "1"));
     world.until("one dropped", |_| writers.withheld()[0].objects.len() == 6).await;
-    assert_eq!(writers.release(&cluster(), "other").ok(), None);
-    assert_eq!(writers.release(&cluster(), &withheld.id), Ok(6));
+    assert_eq!(writers.release(&cluster(), "other", "test").ok(), None);
+    assert_eq!(writers.release(&cluster(), &withheld.id, "test"), Ok(6));
     world.until("the removals", |world| removals(world) == 6 && writers.idle()).await;
     assert_eq!(world.names(), ["a.global-se", "a.global-dr"]);
     assert!(world.notes().is_empty() && writers.withheld().is_empty());
 }
 
 #[tokio::test]
-async fn a_release_from_before_the_restart_counts_and_makes_no_writer() {
+async fn consent_that_stands_counts_after_a_restart_and_a_request_that_matched_nothing_does_not() {
     let world = World::new();
     let identities = ["a", "b", "c"];
     identities.iter().for_each(|identity| world.hold(identity, &wanted(identity, "1")));
@@ -279,9 +279,18 @@ async fn a_release_from_before_the_restart_counts_and_makes_no_writer() {
     assert!(before.running.lock().is_empty(), "a drained room stays empty");
 
     let after = world.writers(setting(|_| {}));
-    assert_eq!(after.release(&cluster(), &id).ok(), None);
-    assert!(after.running.lock().is_empty());
+    assert_eq!(after.release(&cluster(), &id, "a request").ok(), None);
+    assert!(after.running.lock().is_empty(), "it makes no writer");
     identities.iter().for_each(|identity| submit(&after, identity, Desired::nothing()));
+    world.until("withheld again", |_| after.withheld().iter().any(|withheld| withheld.id == id)).await;
+    assert_eq!(removals(&world), 0, "the request came before anything was withheld, and was refused");
+
+    *world.consent.lock() = Some("000000000000".to_owned());
+    after.consent_changed();
+    let_run().await;
+    assert_eq!((removals(&world), after.withheld().len()), (0, 1), "consent to another set");
+    *world.consent.lock() = Some(id);
+    after.consent_changed();
     world.until("the removals", |world| removals(world) == 6 && after.idle()).await;
 }
 
