@@ -4,7 +4,7 @@
 //! created its object or met one (201 or 200), nor the header Retry-After of a refusal. The API server's own fairness
 //! (`APF`) answers with that header and a body in plain text. JSON patches are built here: kube has them with one more crate only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, header};
 use kube::{
@@ -28,6 +28,18 @@ const REQUEST_TIMEOUT_SECONDS: u64 = 15;
 
 /// Objects per page of a list, so that no answer grows with the mesh.
 const LIST_PAGE_OBJECTS: u32 = 500;
+
+/// Most objects of one list: far above what a mesh has, and an end for a server that has none.
+const LIST_MAX_OBJECTS: usize = 1_000_000;
+
+/// Most pages of one list. A page may be empty and still not the last.
+const LIST_MAX_PAGES: usize = 10_000;
+
+/// Longest time for a whole list. A position in a list is good for about five minutes (etcd's compaction).
+const WHOLE_LIST_SECONDS: u64 = 600;
+
+/// Longest rest that a server may ask for.
+pub(super) const RETRY_AFTER_MAX_SECONDS: u64 = 60;
 
 /// Longest part of a server's message that is repeated in notes.
 const MESSAGE_MAX_CHARS: usize = 500;
@@ -85,16 +97,25 @@ impl KubeStore {
     ) -> Outcome<()> {
         let mut page = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
         page.limit = Some(LIST_PAGE_OBJECTS);
-        loop {
+        let deadline = Instant::now() + Duration::from_secs(WHOLE_LIST_SECONDS);
+        let mut objects = 0;
+        for _ in 0..LIST_MAX_PAGES {
             let mut answer = self.send(requests(kind, namespace).list(&page)).await?.body;
             if let Value::Array(items) = answer["items"].take() {
+                objects += items.len();
                 items.into_iter().try_for_each(&mut take)?;
             }
-            match answer["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
-                Some(token) => page.continue_token = Some(token.to_owned()),
-                None => return Ok(()),
+            let position = answer["metadata"]["continue"].as_str().filter(|position| !position.is_empty());
+            let Some(position) = position else { return Ok(()) };
+            if page.continue_token.as_deref() == Some(position)
+                || objects > LIST_MAX_OBJECTS
+                || Instant::now() >= deadline
+            {
+                break;
             }
+            page.continue_token = Some(position.to_owned());
         }
+        Err(WriteError::Unreadable(format!("the list of {} does not end, or does not advance", kind.served().plural)))
     }
 }
 
@@ -130,7 +151,7 @@ fn refusal(status: StatusCode, headers: &http::HeaderMap, body: &[u8]) -> WriteE
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
         .or_else(|| body["details"]["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0))
-        .map(Duration::from_secs);
+        .map(|seconds: u64| Duration::from_secs(seconds.min(RETRY_AFTER_MAX_SECONDS)));
     match status {
         StatusCode::CONFLICT => WriteError::Conflict(message),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => WriteError::Forbidden(message),
@@ -199,5 +220,12 @@ mod tests {
         assert_eq!(refusal(StatusCode::SERVICE_UNAVAILABLE, &headers, b""), three);
         assert_eq!(answer(429, &json!({"details": {"retryAfterSeconds": 3}})), three);
         assert_eq!(answer(429, &json!({})), WriteError::Throttled { retry_after: None });
+        // A year, and more than a clock can hold.
+        let longest = WriteError::Throttled { retry_after: Some(Duration::from_secs(RETRY_AFTER_MAX_SECONDS)) };
+        for seconds in [31_536_000, u64::MAX] {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+            assert_eq!(refusal(StatusCode::TOO_MANY_REQUESTS, &headers, b""), longest);
+            assert_eq!(answer(429, &json!({"details": {"retryAfterSeconds": seconds}})), longest);
+        }
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn get(url: &str, path: &str) -> anyhow::Result<(StatusCode, Ve
     let mut config = kube::Config::new(address.clone());
     // The status is the answer, whatever it is.
     config.default_retry = false;
-    let client = kubeconfig::connect(config).with_context(asking)?;
+    let client = kubeconfig::connect_to_views(config).with_context(asking)?;
     let request = http::Request::get(path).body(kube::client::Body::empty()).with_context(asking)?;
     let answer = client.send(request).await.with_context(asking)?;
     let status = answer.status();

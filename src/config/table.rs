@@ -115,6 +115,10 @@ settings! {
         sync_namespace: String = "admiral-sync".into(), NAMESPACE, as "sync_namespace";
         /// What happens to the objects in a cluster that leaves the fleet.
         removed_cluster: RemovedCluster = RemovedCluster::Leave, Check::any();
+        /// Most objects of one kind that are read of one cluster. A cluster with more is not read further, with a note; what is known of it stays in force.
+        cluster_max_objects: usize = 200_000, check!("a whole number from 1", |n: &usize| *n > 0);
+        /// Most memory that the objects of one cluster may take while they are read, in MiB; fields that decide nothing do not count.
+        cluster_max_mib: u32 = 512, check!("a whole number from 1", |n: &u32| *n > 0);
     }
 
     "Workloads" {

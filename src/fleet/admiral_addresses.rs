@@ -83,7 +83,7 @@ pub async fn honour(hub: Client, registry: Arc<Registry>) {
         registry.read_failed(&cluster, target, &trouble.failure, now_seconds());
         let wait = match trouble.next {
             Next::After(asked) => asked.min(Duration::from_secs(RETRY_AFTER_MAX_SECONDS)),
-            Next::Soon | Next::Later | Next::ListAgain => Duration::from_secs(RETRY_SECONDS),
+            Next::Soon | Next::Later | Next::ListAgain | Next::ListLater => Duration::from_secs(RETRY_SECONDS),
         };
         tokio::time::sleep(wait).await;
     }

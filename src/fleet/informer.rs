@@ -5,6 +5,7 @@
 //! change. Decides when to try again and when everything has to be listed anew; never what an object means.
 
 use std::{
+    collections::HashSet,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     pin::pin,
     sync::Arc,
@@ -15,7 +16,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt as _;
 use kube::{
     Api,
-    api::{ListParams, WatchEvent, WatchParams},
+    api::{ListParams, ObjectList, WatchEvent, WatchParams},
     runtime::watcher::Event,
 };
 use tokio::{
@@ -24,12 +25,25 @@ use tokio::{
 };
 
 use super::{
+    object_budget::{ClusterBudget, ObjectLedger},
     pruned_object::PrunedObject,
     watch_error::{Next, WatchError},
 };
 
 /// Objects per page of a list: a page of raw Deployments stays at a few MiB.
 const PAGE_OBJECTS: u32 = 250;
+/// What a page is divided by when it has more bytes than are read.
+const SMALLER_PAGE: u32 = 5;
+/// Fewest objects per page, each of which may be as large as etcd takes it.
+const LEAST_PAGE_OBJECTS: u32 = 2;
+/// Most pages of a list beyond those that the permitted objects fill. A page may be empty and still not the last
+/// (`metadata.continue` of the Kubernetes API), so pages are counted on their own.
+const SPARE_PAGES: usize = 1_000;
+/// Longest time for a whole list. A position in a list is good for about five minutes (etcd's compaction), then the API server
+/// answers 410.
+const WHOLE_LIST_SECONDS: u64 = 600;
+/// Longest position in a list or in the history that is sent back to a server: a URL has to hold it.
+const MAX_POSITION_BYTES: usize = 4 << 10;
 /// Longest wait for one page. A loaded API server needs seconds for a page; more is a sick one.
 const LIST_ANSWER_SECONDS: u64 = 30;
 /// After this long without a page its delay is reported: an operator who starts the controller needs a reason.
@@ -83,6 +97,8 @@ pub(super) struct Informer<S> {
     optional: bool,
     failing: bool,
     pace: Pace,
+    ledger: ObjectLedger,
+    page_objects: u32,
 }
 
 /// Why a watch ended.
@@ -100,9 +116,12 @@ impl<S: Sink> Informer<S> {
         labels: Option<&str>,
         sink: S,
         neighbours: Arc<Notify>,
+        budget: Arc<ClusterBudget>,
     ) -> Self {
         let labels = labels.map(str::to_owned);
-        Self { api, resource, labels, sink, neighbours, optional: false, failing: false, pace: Pace::new() }
+        let (pace, ledger) = (Pace::new(), ObjectLedger::new(budget));
+        let page_objects = PAGE_OBJECTS;
+        Self { api, resource, labels, sink, neighbours, optional: false, failing: false, pace, ledger, page_objects }
     }
 
     /// Whether the cluster need not serve the kind: then it is looked for rarely while it does not.
@@ -126,34 +145,63 @@ impl<S: Sink> Informer<S> {
 
     /// Lists all objects; returns the version from which to watch.
     async fn list(&mut self) -> Result<String, WatchError> {
-        let mut params =
-            ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE_OBJECTS);
+        let mut params = ListParams { label_selector: self.labels.clone(), ..ListParams::default() };
+        let mut progress = ListProgress::new(&self.ledger);
         self.sink.event(Event::Init);
+        self.ledger.begin_list();
         loop {
-            let limit = Duration::from_secs(LIST_ANSWER_SECONDS);
-            let page = {
-                let slow = Duration::from_secs(SLOW_ANSWER_SECONDS);
-                let mut request = pin!(timeout(limit, self.api.list(&params)));
-                let page = match timeout(slow, &mut request).await {
-                    Ok(page) => page,
-                    Err(_) => {
-                        self.sink.delayed(&WatchError::slow(slow));
-                        request.await
-                    }
-                };
-                page.map_err(|_| WatchError::silent(limit))?.map_err(|error| WatchError::of(&error, &self.resource))?
-            };
+            let page = self.page(&mut params, &progress).await?;
             for item in page.items {
+                self.ledger.list(&item).map_err(|error| WatchError::exceeds(&error.to_string(), &self.resource))?;
                 self.sink.event(Event::InitApply(item));
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
+                Some(token) => {
+                    progress
+                        .advance(&token)
+                        .map_err(|error| WatchError::exceeds(&error.to_string(), &self.resource))?;
+                    params = params.continue_token(&token);
+                }
                 None => {
-                    let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                    let version = page.metadata.resource_version.filter(|version| is_position(version));
                     let version = version.ok_or_else(WatchError::no_version)?;
+                    self.ledger.finish_list();
                     self.sink.event(Event::InitDone);
                     return Ok(version);
                 }
+            }
+        }
+    }
+
+    /// The next page of a list. One that has too many bytes is asked for again with fewer objects.
+    async fn page(
+        &mut self,
+        params: &mut ListParams,
+        progress: &ListProgress,
+    ) -> Result<ObjectList<PrunedObject>, WatchError> {
+        loop {
+            params.limit = Some(self.page_objects);
+            let limit = Duration::from_secs(LIST_ANSWER_SECONDS);
+            let deadline = progress.deadline.min(Instant::now() + limit);
+            let slow = Duration::from_secs(SLOW_ANSWER_SECONDS);
+            let mut request = pin!(timeout_at(deadline, self.api.list(params)));
+            let page = match timeout(slow, &mut request).await {
+                Ok(page) => page,
+                Err(_) => {
+                    self.sink.delayed(&WatchError::slow(slow));
+                    request.await
+                }
+            };
+            match page {
+                Ok(Ok(page)) => return Ok(page),
+                Ok(Err(error)) if self.page_objects > LEAST_PAGE_OBJECTS && WatchError::is_of_size(&error) => {
+                    self.page_objects = (self.page_objects / SMALLER_PAGE).max(LEAST_PAGE_OBJECTS);
+                }
+                Ok(Err(error)) => return Err(WatchError::of(&error, &self.resource)),
+                Err(_) if deadline == progress.deadline => {
+                    return Err(WatchError::exceeds(&ListError::Time.to_string(), &self.resource));
+                }
+                Err(_) => return Err(WatchError::silent(limit)),
             }
         }
     }
@@ -178,7 +226,12 @@ impl<S: Sink> Informer<S> {
                     }
                     return;
                 }
-                Ended::Failed(trouble) => self.fail(&trouble).await,
+                Ended::Failed(trouble) => {
+                    self.fail(&trouble).await;
+                    if trouble.next == Next::ListLater {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -220,12 +273,20 @@ impl<S: Sink> Informer<S> {
                 WatchEvent::Bookmark(bookmark) => &bookmark.metadata.resource_version,
                 WatchEvent::Error(_) => "",
             };
-            if !seen.is_empty() {
+            if is_position(seen) {
                 seen.clone_into(version);
             }
             match event {
-                WatchEvent::Added(item) | WatchEvent::Modified(item) => self.sink.event(Event::Apply(item)),
-                WatchEvent::Deleted(item) => self.sink.event(Event::Delete(item)),
+                WatchEvent::Added(item) | WatchEvent::Modified(item) => {
+                    if let Err(error) = self.ledger.apply(&item) {
+                        return Ended::Failed(WatchError::exceeds(&error.to_string(), &self.resource));
+                    }
+                    self.sink.event(Event::Apply(item));
+                }
+                WatchEvent::Deleted(item) => {
+                    self.ledger.delete(&item);
+                    self.sink.event(Event::Delete(item));
+                }
                 WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
             }
         }
@@ -255,6 +316,61 @@ impl<S: Sink> Informer<S> {
     }
 }
 
+/// Why a list is given up.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum ListError {
+    #[error("the list does not advance: the server sends the same position in it again")]
+    Repeated,
+    #[error("the list has more than {0} pages")]
+    Pages(usize),
+    #[error("the position in the list that the server sends has more than {MAX_POSITION_BYTES} bytes")]
+    Position,
+    #[error("the list has not ended after {WHOLE_LIST_SECONDS} s")]
+    Time,
+}
+
+/// How far a list has come.
+struct ListProgress {
+    deadline: Instant,
+    max_pages: usize,
+    /// Hashes of the positions so far: a server may go in circles.
+    positions: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl ListProgress {
+    fn new(ledger: &ObjectLedger) -> Self {
+        Self {
+            deadline: Instant::now() + Duration::from_secs(WHOLE_LIST_SECONDS),
+            max_pages: ledger.max_objects() / LEAST_PAGE_OBJECTS as usize + SPARE_PAGES,
+            positions: HashSet::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Another page follows, from this position on.
+    fn advance(&mut self, position: &str) -> Result<(), ListError> {
+        if position.len() > MAX_POSITION_BYTES {
+            return Err(ListError::Position);
+        }
+        if self.positions.len() >= self.max_pages {
+            return Err(ListError::Pages(self.max_pages));
+        }
+        if !self.positions.insert(self.hasher.hash_one(position)) {
+            return Err(ListError::Repeated);
+        }
+        if Instant::now() >= self.deadline {
+            return Err(ListError::Time);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a resourceVersion can be sent back.
+fn is_position(version: &str) -> bool {
+    !version.is_empty() && version.len() <= MAX_POSITION_BYTES
+}
+
 /// How long to wait between tries.
 struct Pace {
     soon: ExponentialBackoff,
@@ -279,7 +395,7 @@ impl Pace {
 
     fn delay(&mut self, next: Next) -> Duration {
         let (backoff, max_seconds) = match next {
-            Next::Later => (&mut self.later, LATER_MAX_SECONDS),
+            Next::Later | Next::ListLater => (&mut self.later, LATER_MAX_SECONDS),
             Next::Soon | Next::After(_) | Next::ListAgain => (&mut self.soon, SOON_MAX_SECONDS),
         };
         let delay = backoff.next().unwrap_or(Duration::from_secs(max_seconds));

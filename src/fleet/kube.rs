@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     informer::{Informer, Sink},
     kubeconfig::{self, ConnectError},
+    object_budget::ClusterBudget,
     observe::{Observer, identify},
     pruned_object::PrunedObject,
     watch_error::WatchError,
@@ -123,7 +124,10 @@ impl KubeCluster {
         let istio_namespace = self.watcher.registry.queries().istio_namespace(&self.name);
         self.watcher.observer = self.watcher.observer.for_istio_namespace(istio_namespace);
         self.watcher.clients.put(&self.name, client.clone());
-        let neighbours = Arc::new(Notify::new());
+        let shared = ClusterShare {
+            neighbours: Arc::new(Notify::new()),
+            budget: ClusterBudget::new(self.watcher.observer.settings()),
+        };
         for kind in self.kinds.iter().copied() {
             let first_answer = first_answer.clone().filter(|_| Kind::OF_HUB.contains(&kind));
             self.tasks.spawn(keep_watching(
@@ -131,11 +135,18 @@ impl KubeCluster {
                 self.name.clone(),
                 kind,
                 client.clone(),
-                neighbours.clone(),
+                shared.clone(),
                 first_answer,
             ));
         }
     }
+}
+
+/// What the watches of one cluster share.
+#[derive(Clone)]
+struct ClusterShare {
+    neighbours: Arc<Notify>,
+    budget: Arc<ClusterBudget>,
 }
 
 /// Watches one kind until it is stopped. A panic, which is a defect of Tradewind, ends this watch alone, which then restarts.
@@ -144,7 +155,7 @@ async fn keep_watching(
     cluster: ClusterName,
     kind: Kind,
     client: Client,
-    neighbours: Arc<Notify>,
+    shared: ClusterShare,
     mut first_answer: Option<FirstAnswer>,
 ) {
     let resource = resource(kind);
@@ -160,7 +171,8 @@ async fn keep_watching(
             first_answer: first_answer.take(),
         };
         let api = api(client.clone(), kind, &resource, &watcher.observer);
-        Informer::new(api, shown(&resource), None, sink, neighbours.clone()).optional(kind.served().optional).run()
+        let ClusterShare { neighbours, budget } = shared.clone();
+        Informer::new(api, shown(&resource), None, sink, neighbours, budget).optional(kind.served().optional).run()
     };
     let ended = || {
         let reason = format!("watching {} ended by a bug of Tradewind; it begins anew", shown(&resource));
@@ -253,6 +265,8 @@ impl Sink for KindSink {
     }
 
     fn failed(&mut self, trouble: &WatchError) {
+        // Half a list is worth nothing, and may be large.
+        (self.listed, self.malformed) = (Vec::new(), Vec::new());
         if trouble.not_served() {
             self.registry.absent(&self.cluster, self.kind, &trouble.failure, now_seconds());
         } else {

@@ -16,13 +16,15 @@ use futures::FutureExt as _;
 use http::{HeaderValue, Uri, header::USER_AGENT};
 use kube::{
     Client, Config,
-    client::ConfigExt as _,
+    client::{ClientBuilder, ConfigExt as _},
     config::{
         AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster,
         NamedContext,
     },
 };
 use serde::{Deserialize, de::IgnoredAny};
+
+use super::body_limit::BodyLimitLayer;
 
 /// Longest wait for TCP and TLS to be set up. Far regions need under a second; more is a lost packet or a dead host.
 pub const CONNECT_TIMEOUT_SECONDS: u64 = 10;
@@ -368,11 +370,24 @@ pub async fn hub(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Con
 /// When the server is not an absolute http or https address, or certificates, keys or headers cannot be used; the reason is
 /// free of them.
 pub fn connect(config: Config) -> Result<Client, ConnectError> {
+    limited(config, &BodyLimitLayer::of_api_server())
+}
+
+/// As [`connect`], for Tradewind's own views, which list a whole fleet in one answer.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_to_views(config: Config) -> Result<Client, ConnectError> {
+    limited(config, &BodyLimitLayer::of_views())
+}
+
+fn limited(config: Config, limits: &BodyLimitLayer) -> Result<Client, ConnectError> {
     // The client would panic on it with the first request.
     if !matches!(config.cluster_url.scheme_str(), Some("https" | "http")) || config.cluster_url.host().is_none() {
         return Err(ConnectError::Client("the server is not an http or https address".to_owned()));
     }
-    Client::try_from(config).map_err(|error| ConnectError::Client(client_error(&error)))
+    let client = ClientBuilder::try_from(config).map_err(|error| ConnectError::Client(client_error(&error)))?;
+    Ok(client.with_layer(limits).build())
 }
 
 /// Sets what all connections have in common.

@@ -9,6 +9,7 @@
 //! is retried on its own clock and delays no other; its connection can be swapped while everything known stays.
 
 pub mod admiral_addresses;
+mod body_limit;
 pub mod directory;
 mod edits;
 pub mod file;
@@ -16,6 +17,7 @@ mod informer;
 pub mod joining;
 mod kube;
 pub mod kubeconfig;
+mod object_budget;
 mod observe;
 mod observe_adoption;
 mod observe_availability;

@@ -18,6 +18,9 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
+/// What every value of an object takes in memory besides its text, about: a node of a map, and the string's own fields.
+const BYTES_PER_VALUE: u64 = 64;
+
 /// One object, pruned. `Debug` shows its name only, for it may be a Secret.
 #[derive(Clone)]
 pub(super) struct PrunedObject {
@@ -30,6 +33,28 @@ impl PrunedObject {
     pub(super) fn resource_version(&self) -> &str {
         self.metadata.resource_version.as_deref().unwrap_or_default()
     }
+
+    /// Its namespace and name.
+    pub(super) fn key(&self) -> (&str, &str) {
+        let ObjectMeta { namespace, name, .. } = &self.metadata;
+        (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default())
+    }
+
+    /// About what it takes in memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        memory_bytes(&self.value)
+    }
+}
+
+/// Values are nested as deep as the JSON decoder allows, which is 128 levels.
+fn memory_bytes(value: &Value) -> u64 {
+    BYTES_PER_VALUE
+        + match value {
+            Value::String(text) => text.len() as u64,
+            Value::Array(items) => items.iter().map(memory_bytes).sum(),
+            Value::Object(map) => map.iter().map(|(key, value)| key.len() as u64 + memory_bytes(value)).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
 }
 
 impl fmt::Debug for PrunedObject {

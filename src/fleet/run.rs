@@ -27,6 +27,7 @@ use super::{
     informer::{Informer, Sink},
     kube::{FirstAnswer, KubeClients, KubeCluster, Watcher, now_seconds, shown},
     kubeconfig::{self, ConnectError, Fingerprint},
+    object_budget::ClusterBudget,
     observe::{Observer, identify},
     pruned_object::PrunedObject,
     secrets::{ClusterSecret, LABELS, MembershipDiff, NotASecret, SecretBook, Step, secret_ref},
@@ -171,12 +172,14 @@ impl Fleet {
     fn watch_secrets(&self, client: &Client, inbox: &Arc<SecretInbox>, tasks: &mut JoinSet<()>) {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Secret"), "secrets");
         let neighbours = Arc::new(Notify::new());
+        let budget = ClusterBudget::new(self.watcher.observer.settings());
         for (label, selector) in LABELS.iter().enumerate() {
             let namespace = &self.watcher.observer.settings().secret_namespace;
             let api = Api::namespaced_with(client.clone(), namespace, &resource);
             let registry = self.watcher.registry.clone();
             let sink = SecretSink { registry, inbox: inbox.clone(), label, listed: BTreeMap::new() };
-            let informer = Informer::new(api, shown(&resource), Some(selector), sink, neighbours.clone());
+            let informer =
+                Informer::new(api, shown(&resource), Some(selector), sink, neighbours.clone(), budget.clone());
             tasks.spawn(informer.run());
         }
     }

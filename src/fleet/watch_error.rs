@@ -4,6 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 use kube::core::Status;
 
+use super::body_limit::AnswerTooLarge;
 use crate::model::{ReadCause, ReadFailure};
 
 /// Longest part of a server's own message that is passed on: enough for a sentence, not for an error page.
@@ -22,6 +23,8 @@ pub(super) enum Next {
     After(Duration),
     /// The position in the event history is lost: everything has to be listed again.
     ListAgain,
+    /// As [`Next::Later`], and everything has to be listed again.
+    ListLater,
 }
 
 /// A failed call.
@@ -64,6 +67,20 @@ impl WatchError {
         Self::new(Next::Soon, ReadCause::Timeout, words)
     }
 
+    /// The server sends more than is read of it. It is asked again slowly, for each try costs as much.
+    pub(super) fn exceeds(what: &str, resource: &str) -> Self {
+        Self::new(
+            Next::ListLater,
+            ReadCause::LimitExceeded,
+            format!("the answers for {resource} exceed what is read of one cluster: {what}"),
+        )
+    }
+
+    /// Whether an answer had too many bytes, so that fewer objects at once may help.
+    pub(super) fn is_of_size(error: &kube::Error) -> bool {
+        causes(error).any(|cause| cause.is::<AnswerTooLarge>())
+    }
+
     /// An answer that leaves out what the API promises.
     pub(super) fn no_version() -> Self {
         Self::new(
@@ -85,7 +102,7 @@ impl WatchError {
                 ReadCause::Kubeconfig,
                 "the credentials cannot be obtained (exec plugin, auth provider or token file); renew them",
             ),
-            error => Self::of_connection(error),
+            error => Self::of_connection(error, resource),
         }
     }
 
@@ -131,9 +148,12 @@ impl WatchError {
         }
     }
 
-    fn of_connection(error: &kube::Error) -> Self {
-        let mut cause: &(dyn Error + 'static) = error;
-        for _ in 0..MAX_CAUSES {
+    fn of_connection(error: &kube::Error, resource: &str) -> Self {
+        let mut last: &(dyn Error + 'static) = error;
+        for cause in causes(error) {
+            if let Some(too_large) = cause.downcast_ref::<AnswerTooLarge>() {
+                return Self::exceeds(&too_large.to_string(), resource);
+            }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 return Self::new(Next::Later, ReadCause::Tls, tls_words(tls));
             }
@@ -153,10 +173,9 @@ impl WatchError {
                     ),
                 );
             }
-            let Some(deeper) = behind(cause) else { break };
-            cause = deeper;
+            last = cause;
         }
-        let said = quote(&cause.to_string());
+        let said = quote(&last.to_string());
         Self::new(
             Next::Soon,
             ReadCause::Connection,
@@ -177,14 +196,14 @@ fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
     wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
+/// An error and the causes behind it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |cause| behind(*cause)).take(MAX_CAUSES)
+}
+
 /// The last cause of a chain.
 fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let mut cause = error;
-    for _ in 0..MAX_CAUSES {
-        let Some(deeper) = behind(cause) else { break };
-        cause = deeper;
-    }
-    cause
+    causes(error).last().unwrap_or(error)
 }
 
 /// An API server throttles a user of whom it has too many requests, and everybody while it gets a new kind ready (Kubernetes,

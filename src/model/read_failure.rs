@@ -33,6 +33,8 @@ pub enum ReadCause {
     ServerError,
     /// The answer is not one of the Kubernetes API.
     Protocol,
+    /// The API server sends more, or keeps sending longer, than is read of one cluster.
+    LimitExceeded,
     /// A directory or file of a cluster.
     Files,
     /// Anything else.
@@ -57,6 +59,7 @@ impl ReadCause {
             Self::Throttled => "throttled",
             Self::ServerError => "server-error",
             Self::Protocol => "protocol",
+            Self::LimitExceeded => "limit-exceeded",
             Self::Files => "files",
             Self::Other => "other",
         }
@@ -75,9 +78,13 @@ impl ReadCause {
             | Self::Kubeconfig
             | Self::Unauthorized
             | Self::Files => true,
-            Self::Forbidden | Self::NotFound | Self::Throttled | Self::ServerError | Self::Protocol | Self::Other => {
-                false
-            }
+            Self::Forbidden
+            | Self::NotFound
+            | Self::Throttled
+            | Self::ServerError
+            | Self::Protocol
+            | Self::LimitExceeded
+            | Self::Other => false,
         }
     }
 

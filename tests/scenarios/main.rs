@@ -12,6 +12,7 @@ mod crash;
 mod credentials;
 mod gateways;
 mod guard;
+mod hostile;
 mod moving;
 mod oneshot;
 mod operations;

@@ -277,9 +277,14 @@ impl TestCluster {
 
     /// A kubeconfig with another server (a proxy's) or token. The context has the cluster's name.
     pub fn kubeconfig_with(&self, server_url: &str, token: &str) -> String {
+        self.kubeconfig_trusting(server_url, token, &self.ca_pem())
+    }
+
+    /// The same with another authority than the cluster's.
+    pub fn kubeconfig_trusting(&self, server_url: &str, token: &str, ca_pem: &str) -> String {
         let mut cluster = json!({ "server": server_url });
         if server_url.starts_with("https:") {
-            cluster["certificate-authority-data"] = json!(ByteString(self.ca_pem().into_bytes()));
+            cluster["certificate-authority-data"] = json!(ByteString(ca_pem.as_bytes().to_vec()));
         }
         let name = &self.name;
         let config = json!({

@@ -126,6 +126,14 @@ impl Controller {
         self.child.id()
     }
 
+    /// The most memory that it has taken so far, in MiB.
+    pub fn peak_memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux counts it");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1024
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         self.child.signal(name);

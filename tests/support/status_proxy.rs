@@ -190,7 +190,7 @@ impl Drop for StatusProxy {
 }
 
 /// A client that adds nothing to a request but where it goes.
-fn bare_client(cluster: &TestCluster) -> Client {
+pub(super) fn bare_client(cluster: &TestCluster) -> Client {
     let mut config = Config::new(cluster.url().parse().expect("a URL"));
     config.root_cert = Some(cluster.root_cert());
     config.default_retry = false;
@@ -222,7 +222,7 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     }
 }
 
-async fn forward(server: &Client, request: Request) -> Result<Response, String> {
+pub(super) async fn forward(server: &Client, request: Request) -> Result<Response, String> {
     // More than the server itself accepts.
     const REQUEST_BYTES: usize = 16 * 1024 * 1024;
     let (mut parts, body) = request.into_parts();
