@@ -781,6 +781,43 @@ fn copies_of_a_route_that_cannot_be_read_after_a_restart_stay_and_follow_when_it
 }
 
 #[test]
+fn copies_stay_while_nobody_knows_who_runs_the_service_beside_their_origin() {
+    let settings = Settings::default();
+    let fleet = with(payments(), "cluster-2", &route(1));
+    let written = running(&settings, &fleet).wanted();
+    let mut world = restarted(&settings, &fleet, &written, "cluster-2", &[Kind::Deployment]);
+    assert_eq!(world.write_back(), 0);
+    assert_eq!(standing_copies(&world), ["cluster-1", "cluster-3"]);
+    // What was not copied before is nobody's until it is known.
+    let other = route(3).replace("namespace: payments", "namespace: other");
+    apply(&mut world, "cluster-2", &other);
+    assert_eq!(world.write_back(), 0);
+    assert!(has_note(&world.picture(), NoteKind::RouteNotCopied));
+    // They can be read, and none runs there any more.
+    let elsewhere = with(fleet, "cluster-2", &other);
+    let gone = workload("Deployment", "payments", "stage");
+    let text = elsewhere[&cluster("cluster-2")].replace(&gone, "");
+    assert_ne!(text, elsewhere[&cluster("cluster-2")]);
+    list(&world, &cluster("cluster-2"), &text, &written, &[]);
+    world.settle();
+    world.write_back();
+    assert_eq!(standing_copies(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_route_counts_as_long_as_its_namespace_runs_the_service() {
+    let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
+    let payments = workload("Deployment", "payments", "stage");
+    let moved = payments.replace("namespace: payments", "namespace: moved");
+    assert_ne!(moved, payments);
+    apply(&mut world, "cluster-2", &moved);
+    delete(&mut world, "cluster-2", &payments);
+    assert_eq!(copies(&world.wanted()), attempts(&[]), "the namespace of the route runs it no more");
+    apply(&mut world, "cluster-2", &payments);
+    assert_eq!(copies(&world.wanted()), attempts(&[("cluster-1", 1), ("cluster-3", 1)]));
+}
+
+#[test]
 fn a_cluster_that_goes_stale_keeps_its_routes_in_force() {
     let mut world = running(&Settings::default(), &with(payments(), "cluster-2", &route(1)));
     for kind in kinds(&world) {

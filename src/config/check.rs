@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{resources::Resources, value::Refusal};
+use super::{resources::Resources, route_grants::RouteGrants, value::Refusal};
 use crate::istio::keys;
 
 /// Longest DNS name or key prefix Kubernetes accepts, in characters.
@@ -90,6 +90,9 @@ pub(super) const LABEL_VALUE_OR_EMPTY: Check<String> =
 pub(super) const RESOURCES: Check<Resources> = Check::described(
     "cluster=identity; * for every cluster or identity, and further identities may follow after commas",
 );
+
+pub(super) const ROUTE_GRANTS: Check<RouteGrants> =
+    Check::described("namespace=suffix, such as payments=bank.example.com; * for every namespace or every host");
 
 /// Beginnings of the Istio version that a proxy reports, or `any` alone.
 pub(super) const VERSIONS: Check<Vec<String>> = Check {

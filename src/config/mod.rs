@@ -10,6 +10,7 @@ mod file;
 mod load;
 mod page;
 mod resources;
+mod route_grants;
 mod rules;
 mod table;
 mod value;
@@ -21,6 +22,7 @@ pub(crate) use check::is_dns_label;
 pub use load::{ConfigErrors, SettingsProblem, load};
 pub use page::reference_page;
 pub use resources::Resources;
+pub use route_grants::RouteGrants;
 pub use table::Settings;
 pub use words::{
     AddressSource, LbPolicy, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource,

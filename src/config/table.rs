@@ -12,6 +12,7 @@ use std::{
 use super::{
     check::*,
     resources::Resources,
+    route_grants::RouteGrants,
     value::{Form, Refusal, Value},
     words::*,
 };
@@ -242,6 +243,8 @@ settings! {
     "Users' routes" {
         /// Which VirtualServices and DestinationRules of users are copied into the other clusters.
         propagate: Propagate = Propagate::Published, Check::any();
+        /// Namespaces that may route hosts in all clusters besides the namespaces that run the host's service, as `namespace=suffix`. They may also send the requests for these hosts to any host with this suffix. Without it, routes for hosts that Tradewind does not publish are not copied.
+        propagate_hosts: RouteGrants = RouteGrants::default(), ROUTE_GRANTS;
         /// Labels and annotations that copies of them do not have, besides those by which deployment tools know what they own.
         ignore_labels_annotations_vs_copy_list: Vec<String> = vec![
             "applications.argoproj.io/app-name".into(),

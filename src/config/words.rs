@@ -113,7 +113,7 @@ words! {
 
     /// Which VirtualServices and DestinationRules of users are copied into the other clusters.
     Propagate {
-        /// Those for hosts that Tradewind publishes, and those with the label `tradewind.io/propagate: "true"`.
+        /// Those for hosts that Tradewind publishes, from the namespaces that run the service, and those with the label `tradewind.io/propagate: "true"` that `propagateHosts` allows.
         Published = "published",
         /// Only those with the label.
         Labelled = "labelled",

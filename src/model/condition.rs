@@ -172,6 +172,7 @@ conditions! {
 
     HostContested => Conflicted = True, "HostContested", Warning;
     RuleOverridden => Conflicted = True, "RuleOverridden", Info;
+    RouteContested => Conflicted = True, "RouteContested", Warning;
     PortsDiffer => Conflicted = True, "PortsDiffer", Warning;
     RegionsSeveral => Conflicted = True, "SeveralRegions", Warning;
     NameShared => Conflicted = True, "NameShared", Warning;

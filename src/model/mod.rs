@@ -52,7 +52,7 @@ pub use observed::{
 };
 pub use read_failure::{ReadCause, ReadFailure};
 pub use rollout::{Canary, IstioRouting, Rollout, RolloutStrategy, RouteRef, Variant};
-pub use route::{CLUSTER_DOMAIN, full_host, local_service};
+pub use route::{CLUSTER_DOMAIN, SYSTEM_NAMESPACES, full_host, local_service};
 pub(crate) use route::{MESH, PROTOCOLS, shares};
 pub use sidecar::{EgressHost, EgressListener, SidecarHosts};
 pub use slice::{EndpointSlice, ReadyPod};

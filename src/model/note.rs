@@ -203,6 +203,8 @@ note_kinds! {
     RouteNotCopied, "route-not-copied", "See the message, or mark it with the label tradewind.io/propagate: \"false\".";
     /// Another VirtualService or DestinationRule for the same host is copied into the other clusters.
     RouteOutranked, "route-outranked", "Keep one of them, or give both the same namespace, name and spec.";
+    /// A VirtualService of a namespace that does not run the service is for its published host, in a cluster that gets a copy of the owner's. Sidecars there follow the older of the two.
+    RouteContested, "route-contested", "Remove it, limit it to its own namespace by exportTo, or name its namespace in the setting propagateHosts.";
     /// A VirtualService or DestinationRule is copied into the other clusters and means something else there.
     RouteQuestionable, "route-questionable", "Write it for the host alone, or keep it at home with the label tradewind.io/propagate: \"false\".";
     /// The origin of copies cannot be read since the restart; they are kept as they are.

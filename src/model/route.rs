@@ -15,6 +15,10 @@ pub(crate) const MESH: &str = "mesh";
 /// The lists of routes in a VirtualService.
 pub(crate) const PROTOCOLS: [&str; 3] = ["http", "tls", "tcp"];
 
+/// Namespaces of the platform in every cluster, in addition to that of Istio: no tenant writes there, and nothing of them is copied
+/// (Admiral, docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
+pub const SYSTEM_NAMESPACES: [&str; 2] = ["istio-system", "kube-system"];
+
 /// Default domain of a cluster's own Services.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 

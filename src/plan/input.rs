@@ -321,6 +321,12 @@ pub struct HostInput {
     pub clusters: Vec<HostCluster>,
     /// The users' VirtualServices and DestinationRules for it, in the order of clusters and ids.
     pub routes: Vec<HostRoute>,
+    /// The other hosts of that service.
+    pub own_hosts: Vec<Host>,
+    /// The DNS domains of all clusters, in which their own Services are.
+    pub cluster_domains: BTreeSet<Arc<str>>,
+    /// Whether the host ends with the name of a namespace, so that clients there take it for a Service of their cluster.
+    pub is_short_name: bool,
     /// Hand-written objects for the host that were handed over although no service is published under it.
     pub unpublished: Vec<(ClusterName, ObjectId)>,
     /// An object that was copied and cannot be read: the copies must be left as they are.
@@ -349,4 +355,15 @@ pub struct HostRoute {
     pub route: Arc<Route>,
     /// Whether a Rollout names it to be its own.
     pub of_rollout: bool,
+    /// Which namespaces of its cluster own the published host.
+    pub owner: RouteOwner,
+}
+
+/// The namespaces of one cluster that own a published host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteOwner {
+    /// Those that run the service.
+    Namespaces(BTreeSet<Arc<str>>),
+    /// They cannot be read now, and the route was copied when they could.
+    LastKnown,
 }

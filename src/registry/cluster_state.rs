@@ -68,6 +68,8 @@ pub(super) struct Effects {
     pub(super) sidecars: BTreeSet<Arc<str>>,
     /// Hosts for which users' routes changed.
     pub(super) hosts: BTreeSet<Arc<str>>,
+    /// Namespaces that came or went.
+    pub(super) namespaces: BTreeSet<Arc<str>>,
     /// Workloads and clients whose notes are to be reviewed.
     pub(super) noted: BTreeSet<ObjectId>,
     /// Hosts of users' ServiceEntries and DestinationRules that came, changed or went.
@@ -210,8 +212,11 @@ impl ClusterState {
 
     pub(super) fn put_namespace(&mut self, namespace: Namespace, settings: &Settings) -> Effects {
         let name = namespace.id.name.clone();
-        let change = self.namespaces.put(namespace);
         let mut effects = Effects::default();
+        if !self.namespaces.has(&name) {
+            effects.namespaces.insert(name.clone());
+        }
+        let change = self.namespaces.put(namespace);
         if change.marks {
             let marks = self.namespaces.marks(&name);
             self.workloads.reclassify(&name, marks, settings, &mut effects);
@@ -223,7 +228,8 @@ impl ClusterState {
     pub(super) fn remove_namespace(&mut self, id: &ObjectId) -> Effects {
         let is_used = self.workloads.is_in(&id.name);
         let change = self.namespaces.remove(&id.name, is_used);
-        Effects::of_topology(self.apply_namespace_change(&change))
+        let effects = Effects::of_topology(self.apply_namespace_change(&change));
+        Effects { namespaces: [id.name.clone()].into(), ..effects }
     }
 
     fn apply_namespace_change(&mut self, change: &NamespaceChange) -> TopologyChange {

@@ -37,6 +37,7 @@ pub(super) fn propagate_effects(registry: &Registry, cluster: &ClusterName, effe
     units.extend(of_topology(registry, cluster, effects.topology));
     units.extend(of_namespaces(registry, cluster, &effects.sidecars));
     units.extend(of_hosts(registry, effects.hosts));
+    units.extend(propagation::hosts_ending_with(registry, &effects.namespaces).into_iter().map(WorkKey::Host));
     units.extend(routing_inputs::routed_units(registry, &effects.routed));
     units.extend(host_overrides::overridden_services(registry, &effects.overridden));
     dirty::mark_for(registry, units, trigger);
@@ -101,6 +102,10 @@ fn of_identities<'a>(registry: &Registry, identities: impl Iterator<Item = &'a I
         for destination in dependencies.destinations_of(identity) {
             units.extend(services(queries::keys_of(registry, &destination)));
         }
+        // Whose routes for its hosts count depends on who runs the destination.
+        for proxy in dependencies.proxies.before(identity) {
+            units.extend(services(queries::keys_of(registry, proxy)));
+        }
     }
     units
 }
@@ -113,7 +118,8 @@ fn of_topology(registry: &Registry, cluster: &ClusterName, change: TopologyChang
         units.extend(services(absence::keys_absent_from(registry, cluster)));
     }
     if change.domain {
-        units.extend(propagation::routed_hosts_in(registry, cluster).into_iter().map(WorkKey::Host));
+        // Of other clusters, too: nobody's routes for a domain of Services are copied.
+        units.extend(of_hosts(registry, registry.queries().routed_hosts()));
     }
     if change.clients {
         units.extend(services(queries::keys_for(registry, cluster)));

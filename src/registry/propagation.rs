@@ -4,11 +4,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Inputs, Queries, Registry, adoption, cluster_state::ClusterState, host_claims, last_known};
+use super::{
+    Inputs, Queries, Registry, adoption, cluster_state::ClusterState, control_planes, host_claims, last_known,
+};
 use crate::{
     config::Propagate,
-    model::{AIR, ClusterName, CopyOrigin, Host, Kind, ObjectPath, ServiceKey, Written, without_air},
-    plan::input::{AdditionalHosts, HostCluster, HostInput, HostRoute},
+    model::{AIR, CLUSTER_DOMAIN, ClusterName, CopyOrigin, Host, Kind, ObjectPath, ServiceKey, Written, without_air},
+    plan::input::{AdditionalHosts, HostCluster, HostInput, HostRoute, RouteOwner},
 };
 
 /// The kinds that users' routes are of. What a VirtualService refers to comes before it.
@@ -36,6 +38,8 @@ impl Inputs<'_> {
         let published = published(self.registry, host)
             .and_then(|(key, display_host)| Some((self.registry.inputs().service(&key)?, display_host)));
         let (mut clusters, mut routes, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cluster_domains = BTreeSet::from([CLUSTER_DOMAIN.into()]);
+        let mut is_short_name = false;
         for state in self.registry.fleet.iter() {
             if !state.freshness.watches(Kind::ServiceEntry) {
                 continue;
@@ -47,21 +51,31 @@ impl Inputs<'_> {
                     others: state.outputs.others_routes(host, &self.registry.settings.sync_namespace),
                 });
             }
+            cluster_domains.insert(state.domain());
+            is_short_name |= state.namespaces.has(last_label(host));
             routes.extend(state.user_routes.routes().of(host).into_iter().map(|route| HostRoute {
                 cluster: state.name().clone(),
                 domain: state.domain(),
                 of_rollout: state.workloads.rollouts().own_route(&route.id),
+                owner: RouteOwner::Namespaces(BTreeSet::new()),
                 route,
             }));
             copies.extend(state.outputs.copies_of(host));
         }
         routes.iter_mut().for_each(|route| doubt_users_route(self.registry, route, &copies));
+        let own_hosts = published.as_ref().map(|(service, _)| service.key.clone()).map_or_else(Vec::new, |key| {
+            routes.iter_mut().for_each(|route| route.owner = owner_of(self.registry, &key, route, &copies));
+            host_claims::hosts_of(self.registry, &key).into_iter().collect()
+        });
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
         routes.sort_by(|a, b| (&a.cluster, &a.route.id).cmp(&(&b.cluster, &b.route.id)));
         Some(HostInput {
             host: host.clone(),
             istio_namespaces: self.registry.fleet.istio_namespaces(),
             published: published.filter(|(service, _)| !service.targets.is_empty()),
+            own_hosts,
+            cluster_domains,
+            is_short_name,
             clusters,
             routes,
             unpublished: adoption::handed_over_in_vain(self.registry, host),
@@ -82,6 +96,40 @@ fn doubt_users_route(registry: &Registry, one: &mut HostRoute, copies: &[Arc<Wri
     }
 }
 
+/// The namespaces that run a service in the cluster of a route, or in those that its istiod serves. While they cannot be read, what
+/// was copied was an owner's, and nothing else is.
+fn owner_of(registry: &Registry, key: &ServiceKey, one: &HostRoute, copies: &[Arc<Written>]) -> RouteOwner {
+    let origin = CopyOrigin::Object(one.route.id.in_cluster(&one.cluster));
+    let was_copied = copies.iter().any(|copy| copy.origin.as_ref() == Some(&origin));
+    let mut namespaces = BTreeSet::new();
+    let served = control_planes::remotes_of(registry, &one.cluster);
+    for cluster in served.iter().chain([&one.cluster]) {
+        let Some(state) = registry.fleet.get(cluster) else { continue };
+        if was_copied && !state.coverage().workloads() {
+            return RouteOwner::LastKnown;
+        }
+        namespaces.extend(state.workloads.namespaces_of(key));
+    }
+    RouteOwner::Namespaces(namespaces)
+}
+
+fn last_label(host: &str) -> &str {
+    host.trim_end_matches('.').rsplit('.').next().unwrap_or_default()
+}
+
+/// The hosts with users' routes that end with the name of a namespace: whether they are short names depends on it.
+pub(super) fn hosts_ending_with(registry: &Registry, namespaces: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
+    if namespaces.is_empty() || registry.settings.propagate == Propagate::Off {
+        return BTreeSet::new();
+    }
+    let mut hosts = BTreeSet::new();
+    for state in registry.fleet.iter() {
+        let routed = state.user_routes.routes().hosts(&registry.settings.hostname_suffix);
+        hosts.extend(routed.filter(|host| namespaces.contains(last_label(host))).cloned());
+    }
+    hosts
+}
+
 /// The service that a host belongs to, and the host as that service writes it.
 fn published(registry: &Registry, host: &str) -> Option<(ServiceKey, Host)> {
     let host = Host::parse(host).ok()?;
@@ -98,14 +146,6 @@ fn unreadable_origin(registry: &Registry, copy: &Written) -> Option<ObjectPath> 
     let origin = copy.origin.as_ref()?.object()?;
     let state = registry.fleet.get(&origin.cluster)?;
     (!state.freshness.knows(copy.id.kind)).then(|| origin.clone())
-}
-
-/// Every host with routes of a cluster that may be copied, while any are.
-pub(super) fn routed_hosts_in(registry: &Registry, cluster: &ClusterName) -> Vec<Arc<str>> {
-    let Some(state) = registry.fleet.get(cluster).filter(|_| registry.settings.propagate != Propagate::Off) else {
-        return Vec::new();
-    };
-    state.user_routes.routes().hosts(&registry.settings.hostname_suffix).cloned().collect()
 }
 
 /// The hosts of a service of which users said something, or copies exist.

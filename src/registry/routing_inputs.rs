@@ -3,18 +3,28 @@
 //!
 //! Decides what is known and what is not; never what is written.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Inputs, Queries, Registry, absence,
-    cluster_state::user_hosts::{self, Routed},
+    cluster_state::{
+        ClusterState,
+        user_hosts::{self, Routed, tails},
+    },
     dependencies::Dependencies,
+    dependency_proxies::ProxyDecl,
     last_known, queries, written_for,
 };
 use crate::{
     config::{Propagate, Settings},
     istio::IN_CLUSTER_SUFFIX,
-    model::{ClusterName, DependencyFault, Host, Identity, Kind, Note, NoteKind, ObjectId, ServiceKey, WorkKey},
+    model::{
+        ClusterName, DependencyFault, Host, Identity, Kind, Note, NoteKind, ObjectId, SYSTEM_NAMESPACES, ServiceKey,
+        WorkKey,
+    },
     plan::input::{Proxied, RoutingInputs, RuledNamespace},
 };
 
@@ -161,6 +171,7 @@ fn routes_of(
 ) {
     let tail = format!("{}.{}", plain.folded(), registry.settings.hostname_suffix);
     let unread = last_known::clusters_with(registry, key);
+    let owners = owner_namespaces(registry, &key.identity);
     for state in registry.fleet.iter() {
         // A hub that is no cluster of the fleet has no routes.
         if !state.freshness.watches(Kind::VirtualService) {
@@ -176,7 +187,12 @@ fn routes_of(
         inputs.routes_unknown |= state.freshness.is_loading()
             || !state.freshness.knows(Kind::VirtualService)
             || (runs && !state.coverage().workloads());
-        if let Some(id) = state.user_routes.hosts().of_tail(&tail) {
+        let owned = owners.get(state.name());
+        let decides = |id: &&ObjectId| {
+            owned.is_some_and(|namespaces| namespaces.contains(&id.namespace))
+                || may_route(registry, &state, id, |host| tails(host).any(|of| of == tail))
+        };
+        if let Some(id) = state.user_routes.hosts().of_tail(&tail).find(decides) {
             let found = (state.name().clone(), id.clone());
             if inputs.users_route.as_ref().is_none_or(|first| found < *first) {
                 inputs.users_route = Some(found);
@@ -197,6 +213,31 @@ fn routes_of(
     }
 }
 
+/// The namespaces that run services of an identity, by the clusters whose istiods serve them.
+fn owner_namespaces(registry: &Registry, identity: &Identity) -> BTreeMap<ClusterName, BTreeSet<Arc<str>>> {
+    let mut owners: BTreeMap<ClusterName, BTreeSet<Arc<str>>> = BTreeMap::new();
+    for cluster in registry.index.running.of(identity).iter() {
+        let Some(state) = registry.fleet.get(cluster) else { continue };
+        let namespaces = state.workloads.identities().serving_namespaces(identity);
+        drop(state);
+        for plane in registry.control_planes.of(cluster).into_iter().chain([cluster.clone()]) {
+            owners.entry(plane).or_default().extend(namespaces.iter().cloned());
+        }
+    }
+    owners
+}
+
+/// Whether a VirtualService counts for a host wherever the host's service runs: its namespace belongs to the mesh, or an operator
+/// allows it to route such a host.
+fn may_route(registry: &Registry, state: &ClusterState, id: &ObjectId, is_meant: impl Fn(&str) -> bool) -> bool {
+    if SYSTEM_NAMESPACES.contains(&&*id.namespace) || *id.namespace == **state.namespaces.of_istio() {
+        return true;
+    }
+    let hosts = state.user_routes.routes().get(id).map(|route| route.full_hosts()).unwrap_or_default();
+    let grants = &registry.settings.propagate_hosts;
+    hosts.iter().any(|host| is_meant(host) && grants.allow(&id.namespace, host))
+}
+
 fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
     let dependencies = registry.dependencies.read();
     let mut proxied = Vec::new();
@@ -212,7 +253,7 @@ fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
                 "shares a host with the DependencyProxy {}/{} of {of}, which comes first; it has no effect",
                 first.namespace, first.name
             )),
-            None => taken_by_user(registry, &proxy.hosts),
+            None => taken_by_user(registry, proxy),
         };
         proxied.push(Proxied {
             cluster: cluster.clone(),
@@ -225,10 +266,20 @@ fn proxied(registry: &Registry, key: &ServiceKey) -> Vec<Proxied> {
     proxied
 }
 
-fn taken_by_user(registry: &Registry, hosts: &[Host]) -> Option<String> {
+/// A user's route for a host of a proxy, of a namespace that runs the proxy or the destination, or that may route the host.
+fn taken_by_user(registry: &Registry, proxy: &ProxyDecl) -> Option<String> {
+    let owners = [&proxy.proxy.identity, &proxy.destination].map(|identity| owner_namespaces(registry, identity));
     let taken = registry.fleet.iter().flat_map(|state| {
-        let taken = hosts.iter().filter_map(|host| Some((host, state.user_routes.hosts().of_host(host.as_str())?)));
-        taken.map(|(host, id)| (host.clone(), state.name().clone(), id.clone())).collect::<Vec<_>>()
+        let owned = || owners.iter().filter_map(|owners| owners.get(state.name()));
+        let decides = |host: &Host, id: &ObjectId| {
+            owned().any(|namespaces| namespaces.contains(&id.namespace))
+                || may_route(registry, &state, id, |of| of.eq_ignore_ascii_case(host.as_str()))
+        };
+        let taken = proxy.hosts.iter().filter_map(|host| {
+            let mut ids = state.user_routes.hosts().of_host(host.as_str());
+            Some((host.clone(), state.name().clone(), ids.find(|id| decides(host, id))?.clone()))
+        });
+        taken.collect::<Vec<_>>()
     });
     let (host, cluster, id) = taken.min()?;
     Some(format!(

@@ -178,9 +178,12 @@ fn a_proxy_comes_with_its_object_and_goes_with_it() {
     assert_eq!(write(cut_off), 0, "the proxy's cluster cannot be read");
 
     apply(&mut world, "cluster-1", &route("mine", "orders", "stage.payments.example"));
+    assert_eq!(write(&mut world), 0, "a namespace that runs neither the destination nor the proxy takes nothing");
+    apply(&mut world, "cluster-2", &route("mine", "payments", "stage.payments.example"));
     write(&mut world);
-    assert!(standing(&world, Kind::VirtualService).is_empty(), "the host is a user's");
+    assert!(standing(&world, Kind::VirtualService).is_empty(), "the host is routed by those who run the destination");
     assert!(has_note(&world.picture(), NoteKind::HostTaken));
+    delete(&mut world, "cluster-2", &route("mine", "payments", "stage.payments.example"));
     delete(&mut world, "cluster-1", &route("mine", "orders", "stage.payments.example"));
     write(&mut world);
     assert_eq!(standing(&world, Kind::VirtualService).len(), 1);

@@ -19,7 +19,7 @@ pub use page::admiral_flags_page;
 use words::Takes;
 
 use super::{
-    PublishedPorts, SidecarInjection, Weights, WithoutDependency,
+    PublishedPorts, RouteGrants, SidecarInjection, Weights, WithoutDependency,
     rules::RULES,
     table::{Setting, Settings, TABLE},
     value::Form,
@@ -189,6 +189,11 @@ impl SettingsFile {
         self.settings.sidecar_injection = SidecarInjection::Annotation;
         self.comments
             .insert("sidecar_injection", "Strict: of all that gives pods a sidecar, the annotation alone counts.");
+        self.settings.propagate_hosts = RouteGrants::all();
+        self.comments.insert(
+            "propagate_hosts",
+            "Strict, and a risk: whoever may write VirtualServices in any namespace routes the hosts of all services in all clusters.",
+        );
     }
 
     fn text(&self, strict: bool) -> String {

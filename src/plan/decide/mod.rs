@@ -28,6 +28,7 @@ mod proxies;
 mod reason;
 mod regions;
 mod rewrite;
+mod route_rights;
 mod routes;
 mod service_notes;
 mod shares;

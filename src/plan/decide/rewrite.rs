@@ -24,7 +24,7 @@ pub(super) struct RouteHome<'a> {
 }
 
 impl RouteHome<'_> {
-    fn full(self, host: &str) -> String {
+    pub(super) fn full(self, host: &str) -> String {
         full_host(host, self.namespace, self.domain).into_owned()
     }
 }

@@ -17,17 +17,15 @@ use super::{
     decision::{RouteCopy, RoutesDecision},
     ports::{self, PublishedPort},
     rewrite::{self, PublishedRoute, RouteHome},
-    visibility,
+    route_rights, visibility,
 };
 use crate::{
     config::{Propagate, Settings},
-    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, ServiceKey, keys, listed_clusters},
+    model::{
+        ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, SYSTEM_NAMESPACES, ServiceKey, keys, listed_clusters,
+    },
     plan::input::{HostCluster, HostInput, HostRoute},
 };
-
-/// Namespaces whose objects are never copied, in addition to that of Istio (Admiral,
-/// docs/admiral-behaviour.md#user-virtualservices-and-destinationrules).
-const NEVER: [&str; 2] = ["istio-system", "kube-system"];
 
 /// Labels of the endpoints in our ServiceEntries, by which a subset can select among them.
 const ENDPOINT_LABELS: [&str; 5] =
@@ -117,7 +115,8 @@ impl<'a> Planner<'a> {
         };
         let namespace = &*route.id.namespace;
         let of_istio = self.input.istio_namespaces.of(&one.cluster);
-        let never = NEVER.contains(&namespace) || [&**of_istio, &self.settings.sync_namespace].contains(&namespace);
+        let never =
+            SYSTEM_NAMESPACES.contains(&namespace) || [&**of_istio, &self.settings.sync_namespace].contains(&namespace);
         if !asked || never || route.ignored || route.asks() == Some(false) {
             return false;
         }
@@ -167,6 +166,12 @@ impl<'a> Planner<'a> {
             );
             return Some((message, true));
         }
+        if let Some(message) = route_rights::refusal(one, self.input, self.settings) {
+            return Some((message, true));
+        }
+        if let Some(message) = route_rights::foreign_use(one, self.input, &for_sidecars, self.settings) {
+            return Some((message, true));
+        }
         None
     }
 
@@ -191,17 +196,41 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
+            if kind == Kind::VirtualService {
+                self.contested(&cluster.name, winner);
+            }
             targets.push(cluster);
         }
         targets
     }
 
-    /// Whether users of a cluster have one that all its sidecars follow.
+    /// Whether a cluster has one that all its sidecars follow, of somebody who may route the host there.
     fn has_its_own(&self, kind: Kind, cluster: &ClusterName) -> bool {
-        self.input.routes.iter().any(|one| {
+        self.local(kind, cluster).any(|one| route_rights::decides(one, self.input, self.settings))
+    }
+
+    /// Those of a cluster that all its sidecars follow.
+    fn local(&self, kind: Kind, cluster: &ClusterName) -> impl Iterator<Item = &'a HostRoute> {
+        self.input.routes.iter().filter(move |one| {
             let route = &one.route;
             one.cluster == *cluster && route.id.kind == kind && route.is_public() && route.is_for_sidecars()
         })
+    }
+
+    /// Says of what somebody else routes in a cluster that a copy stands beside it.
+    fn contested(&mut self, cluster: &ClusterName, winner: &HostRoute) {
+        let others: Vec<&HostRoute> = self.local(Kind::VirtualService, cluster).collect();
+        for other in others {
+            let message = format!(
+                "is for {}, and {} of {} is copied into this cluster all the same, because the namespace {} may not route that \
+                 host; sidecars follow the older of the two",
+                self.shown_host(),
+                path(winner),
+                winner.cluster,
+                other.route.id.namespace
+            );
+            self.note(other, NoteKind::RouteContested, message);
+        }
     }
 
     fn blocked(&mut self, cluster: &ClusterName, other: &ObjectId, winner: &HostRoute) {
@@ -299,15 +328,34 @@ impl<'a> Planner<'a> {
         if !target.known.contains(&Kind::DestinationRule) {
             return Vec::new();
         }
-        let of_users = self.input.routes.iter().filter(|one| {
-            let route = &one.route;
-            one.cluster == target.name && route.id.kind == Kind::DestinationRule && route.is_public()
-        });
-        let defined: BTreeSet<String> =
-            of_users.flat_map(|one| rewrite::subsets(&one.route.spec).into_keys()).collect();
+        let defined = self.defined_subsets(target);
         let is_copied = |name: &String| self.subsets.get(&target.name).is_some_and(|copied| copied.contains(name));
         let missing = wanted.iter().filter(|name| !defined.contains(*name) && !is_copied(name));
         missing.map(|name| format!("{name:?}")).collect()
+    }
+
+    /// The subsets that the rules of a cluster define for all its clients: those of its owners, and those that every namespace with
+    /// clients has, for these look no further than their own rule.
+    fn defined_subsets(&self, target: &HostCluster) -> BTreeSet<String> {
+        let rules = || {
+            self.input.routes.iter().filter(|one| {
+                let route = &one.route;
+                one.cluster == target.name && route.id.kind == Kind::DestinationRule && route.is_public()
+            })
+        };
+        let names = |one: &HostRoute| rewrite::subsets(&one.route.spec).into_keys();
+        let owners = rules().filter(|one| route_rights::decides(one, self.input, self.settings));
+        let mut defined: BTreeSet<String> = owners.flat_map(names).collect();
+        let of_service = self.input.published.as_ref();
+        let of_target = of_service
+            .and_then(|(service, _)| service.targets.iter().find(|of_service| of_service.cluster == target.name));
+        let clients = of_target.map(|target| target.dependent_namespaces.as_slice()).unwrap_or_default();
+        let of_client = |client: &Arc<str>| -> BTreeSet<String> {
+            rules().filter(|one| one.route.id.namespace == *client).flat_map(names).collect()
+        };
+        let of_all = clients.iter().map(of_client).reduce(|all, one| all.intersection(&one).cloned().collect());
+        defined.extend(of_all.unwrap_or_default());
+        defined
     }
 
     fn copy(&self, winner: &HostRoute, target: &ClusterName, spec: &Arc<Value>) -> RouteCopy {

@@ -53,14 +53,14 @@ impl UserHosts {
         hosts
     }
 
-    /// The first VirtualService with a host, which is given in lower case.
-    pub(in crate::registry) fn of_host(&self, host: &str) -> Option<&ObjectId> {
-        self.by_host.get(host)?.first()
+    /// The VirtualServices with a host, which is given in lower case, sorted.
+    pub(in crate::registry) fn of_host(&self, host: &str) -> impl Iterator<Item = &ObjectId> {
+        self.by_host.get(host).into_iter().flatten()
     }
 
-    /// The first VirtualService with a host that ends with `identity.suffix` (in lower case), behind one label or two.
-    pub(in crate::registry) fn of_tail(&self, tail: &str) -> Option<&ObjectId> {
-        self.by_tail.get(tail)?.first()
+    /// The VirtualServices with a host that ends with `identity.suffix` (in lower case), behind one label or two, sorted.
+    pub(in crate::registry) fn of_tail(&self, tail: &str) -> impl Iterator<Item = &ObjectId> {
+        self.by_tail.get(tail).into_iter().flatten()
     }
 }
 

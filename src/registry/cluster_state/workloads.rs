@@ -514,6 +514,11 @@ impl Identities<'_> {
         keys.filter(|key| key.identity == *identity).collect()
     }
 
+    /// The namespaces with workloads of its services; those with clients alone are none.
+    pub(in crate::registry) fn serving_namespaces(&self, identity: &Identity) -> BTreeSet<Arc<str>> {
+        self.keys_of(identity).iter().flat_map(|key| self.0.namespaces_of(key)).collect()
+    }
+
     /// An identity as the oldest workload writes it, whose pods carry it so; else as a client does.
     pub(in crate::registry) fn display_name(&self, identity: &Identity) -> Option<String> {
         let order = |display: &DisplayKey| (display.created_seconds, display.key.environment.clone());

@@ -67,7 +67,10 @@ mod tests {
     use std::{collections::BTreeSet, sync::Arc};
 
     use super::*;
-    use crate::model::{ClusterName, ObjectId, Route};
+    use crate::{
+        model::{ClusterName, ObjectId, Route},
+        plan::input::RouteOwner,
+    };
 
     fn one(cluster: &str, namespace: &str, name: &str) -> HostRoute {
         let route = Route {
@@ -85,6 +88,7 @@ mod tests {
             domain: "cluster.local".into(),
             route: Arc::new(route),
             of_rollout: false,
+            owner: RouteOwner::LastKnown,
         }
     }
 
