@@ -10,7 +10,7 @@ const INTRODUCTION: &str = "\
 # Settings
 
 Every setting can be given as a flag, as an environment variable, or in the settings file (YAML, named by
-`--config FILE` or `TRADEWIND_CONFIG`). A flag wins over a variable, a variable over the file, the file over the default.
+`--config FILE` or `TRADEWIND_CONFIG`). Flags override variables, variables override the file, and the file overrides the defaults.
 
 ```yaml
 hostnameSuffix: mesh.example.com
@@ -21,11 +21,11 @@ weights: tiers
 - Lists are YAML lists in the file, and separated by commas elsewhere; a list flag may also be repeated.
 - `--enable-san` is `--enable-san=true`. The value of such a flag needs the `=`.
 - An empty variable counts as not set.
-- Unknown keys, values that are not allowed and contradictions are refused at start, all at once, with the line, flag or
-  variable they stand in. Variables that name no setting are not looked at: Kubernetes itself sets some that begin with
-  `TRADEWIND_` where a Service has that name.
-- The last column names the flag of Admiral. Without brackets it has the same meaning and is
-  accepted as it is written there (`--hostname_suffix`); in brackets it decides the same in another way and is not accepted.
+- At the start, Tradewind reports all unknown keys, invalid values and contradictions at once, with their line, flag or
+  variable, and exits. It ignores variables that name no setting: Kubernetes sets some that begin with `TRADEWIND_` if a
+  Service has that name.
+- The last column names Admiral's flag. A flag without brackets has the same meaning and is
+  accepted in Admiral's spelling (`--hostname_suffix`); a flag in brackets has the same purpose in another form and is not accepted.
 
 ";
 

@@ -112,41 +112,41 @@ settings! {
         secret_namespace: String = "admiral".into(), NAMESPACE, as "secret_namespace";
         /// Namespace of Dependencies on the hub.
         dependency_namespace: String = "admiral".into(), NAMESPACE, as "dependency_namespace";
-        /// Namespace of our objects in every cluster.
+        /// Namespace of Tradewind's objects in every cluster.
         sync_namespace: String = "admiral-sync".into(), NAMESPACE, as "sync_namespace";
         /// What happens to the objects in a cluster that leaves the fleet.
         removed_cluster: RemovedCluster = RemovedCluster::Leave, Check::any();
-        /// Most objects of one kind that are read of one cluster. A cluster with more is not read further, with a note; what is known of it stays in force.
+        /// Most objects of one kind that are read of one cluster. A cluster with more is not read further, with a note; its last known state remains in force.
         cluster_max_objects: usize = 200_000, check!("a whole number from 1", |n: &usize| *n > 0);
-        /// Most memory that the objects of one cluster may take while they are read, in MiB; fields that decide nothing do not count.
+        /// Most memory that the objects of one cluster may take while they are read, in MiB; fields without effect do not count.
         cluster_max_mib: u32 = 512, check!("a whole number from 1", |n: &u32| *n > 0);
     }
 
     "Workloads" {
-        /// Workload kinds that are watched. WorkloadEntry stands for users' ServiceEntries with an identity label too.
+        /// Workload kinds that are watched. WorkloadEntry includes users' ServiceEntries with an identity label.
         workload_kinds: Vec<Kind> = Kind::WORKLOADS.to_vec(),
             check!("one or more of Deployment, StatefulSet, DaemonSet, Rollout, WorkloadEntry", |kinds: &Vec<Kind>| !kinds.is_empty()
                 && kinds.iter().all(|kind| Kind::WORKLOADS.contains(kind))),
             instead of "argo_rollouts";
-        /// Kinds that call services and serve nothing. They count as dependents wherever they run; without any, only workloads do.
+        /// Kinds that call services and serve nothing. Their clusters count as dependent clusters; if the list is empty, only those of workloads do.
         client_kinds: Vec<Kind> = Kind::CLIENTS.to_vec(),
             check!("Job, CronJob, Vertex, MonoVertex", |kinds: &Vec<Kind>| kinds.iter().all(|kind| Kind::CLIENTS.contains(kind))),
             instead of "enable_client_discovery";
-        /// Clusters in which Jobs and CronJobs are looked for. Empty: all.
+        /// Clusters in which Jobs and CronJobs are watched. Empty: all.
         client_discovery_clusters_for_jobs: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "client_discovery_clusters_for_jobs";
-        /// Clusters in which Vertices and MonoVertices of Numaflow are looked for. Empty: all.
+        /// Clusters in which Vertices and MonoVertices of Numaflow are watched. Empty: all.
         client_discovery_clusters_for_numaflow: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "client_discovery_clusters_for_numaflow";
-        /// Label or annotation of the pod template that names the identity. Our objects carry it as an annotation.
+        /// Label or annotation of the pod template that names the identity. Tradewind's objects have it as an annotation.
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
-        /// Annotation or label that names the environment. ServiceEntries carry it as a label.
+        /// Annotation or label that names the environment. ServiceEntries have it as a label.
         env_key: String = "admiral.io/env".into(), WRITTEN_KEY, as "env_key";
-        /// Which workloads have a sidecar, and so take part.
+        /// Which workloads have a sidecar, and so count.
         sidecar_injection: SidecarInjection = SidecarInjection::Istio, Check::any();
-        /// Pod template annotation by which a workload takes part when it is `true`, if nothing says otherwise (see `sidecarInjection`).
+        /// Pod template annotation that makes a workload count when it is `true`, unless labels disable injection (see `sidecarInjection`).
         deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
-        /// Pod template label that hides a workload.
+        /// Pod template label that excludes a workload.
         admiral_ignore_label: String = "admiral-ignore".into(), KEY, as "admiral_ignore_label";
         /// Namespace of Istio's control plane (Istio's root namespace). A cluster may have another one: annotation `tradewind.io/istio-namespace` of its Secret, `istioNamespace` in the fleet file.
         istio_namespace: String = "istio-system".into(), NAMESPACE;
@@ -154,19 +154,19 @@ settings! {
         gateway_app: String = "istio-ingressgateway".into(), LABEL_VALUE, as "gateway_app";
         /// Namespaces of gateway Services. Empty: the Istio namespace of each cluster.
         gateway_namespaces: Vec<String> = Vec::new(), NAMESPACES;
-        /// Clusters that are reached through another gateway Service, where it has an address.
+        /// Clusters that are reached through another gateway Service, if this Service has an address.
         nlb_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names"), as "nlb_enabled_clusters";
         /// `app` label of that gateway Service.
         nlb_ingress_label: String = "istio-ingressgateway-nlb".into(), LABEL_VALUE, as "nlb_ingress_label";
         /// Whether the pods of another cluster of the same network (label `topology.istio.io/network` of its Istio namespace) are endpoints themselves, without a gateway. Needs the right to list EndpointSlices.
         direct_endpoints: bool = false, Check::any();
-        /// Most pods of one service in one cluster that are; a cluster with more is reached through its gateway, if it has one.
+        /// Most pods of one service in one cluster that are endpoints; a cluster with more is reached through its gateway, if it has one.
         direct_endpoints_max_pods: usize = 100, check!("a whole number from 1", |n: &usize| *n > 0);
-        /// DNS domain of the clusters. One may have another: annotation `tradewind.io/cluster-domain` of its Istio namespace.
+        /// DNS domain of the clusters. A cluster may have another one: annotation `tradewind.io/cluster-domain` of its Istio namespace.
         cluster_domain: String = "cluster.local".into(), DOMAIN;
         /// Annotation or label of the pod template, and of policies, that names the partition of an identity (needs `enableSwAwareNsCaches`).
         identity_partition_key: String = "admiral.io/identityPartition".into(), KEY, as "identity_partition_key";
-        /// Identities of API gateways: one that ends with a dot and such a name is the gateway of a partition.
+        /// Identities of API gateways: an identity that ends with a dot and one of these names is the gateway of a partition.
         gateway_asset_aliases: Vec<String> = vec!["Intuit.platform.servicesgateway.servicesgateway".into()],
             Check::described("identities"), as "gateway_asset_aliases";
     }
@@ -182,30 +182,30 @@ settings! {
         enable_active_passive: bool = false, Check::any(), as "enable_active_passive";
         /// Whether a policy that moves all traffic to another region is written to the clusters of that region first.
         prevent_split_brain: bool = true, Check::any(), as "prevent_split_brain";
-        /// Whether default outlier detection is switched off.
+        /// Whether default outlier detection is disabled.
         disable_default_automatic_failover: bool = false, Check::any(), as "disable_default_automatic_failover";
     }
 
     "Published services" {
         /// Last part of every host: `<environment>.<identity>.<suffix>`.
         hostname_suffix: String = "global".into(), SUFFIX, as "hostname_suffix";
-        /// Who sees a service that no Dependency names.
+        /// Which clusters get a service that no Dependency names.
         without_dependency: WithoutDependency = WithoutDependency::All, Check::any();
         /// Which ports of a Service are published.
         published_ports: PublishedPorts = PublishedPorts::All, Check::any();
-        /// Whether localities of endpoints name the zone, where all nodes of a cluster (or an endpoint by itself) have one. Without it, the region alone; endpoints are labelled with their zone all the same.
+        /// Whether localities of endpoints include the zone, if all nodes of a cluster (or the endpoint itself) have one. If false, only the region; endpoints have the label of their zone in any case.
         endpoint_zones: bool = true, Check::any();
         /// Whether subject names are written.
         enable_san: bool = false, Check::any(), as "enable_san";
-        /// First part of subject names, behind `spiffe://`.
+        /// First part of subject names, after `spiffe://`.
         san_prefix: String = String::new(), SAN_PREFIX, as "san_prefix";
-        /// What subject names are made from.
+        /// Source of subject names.
         san_source: SanSource = SanSource::Identity, Check::any();
         /// Trust domain of clusters whose Istio namespace has no annotation tradewind.io/trust-domain.
         trust_domain: String = "cluster.local".into(), TRUST_DOMAIN;
         /// Whether gateway host names end with a dot.
         enable_absolute_fqdn: bool = true, Check::any(), as "enable_absolute_fqdn";
-        /// Whether local host names end with a dot (needs the former).
+        /// Whether local host names end with a dot (needs `enableAbsoluteFqdn`).
         enable_absolute_fqdn_for_local_endpoints: bool = false, Check::any(),
             as "enable_absolute_fqdn_for_local_endpoints";
         /// Slow start of new endpoints, in seconds.
@@ -217,23 +217,23 @@ settings! {
     }
 
     "Addresses" {
-        /// Where virtual addresses come from.
+        /// Source of virtual addresses.
         addresses: AddressSource = AddressSource::Tradewind, Check::any(), instead of "disable_ip_generation";
         /// Range of addresses.
         address_range: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 16), RANGE,
             instead of "se_ip_prefix";
-        /// Name of Admiral's address ConfigMap in the sync namespace of the hub, honoured when it exists.
+        /// Name of Admiral's address ConfigMap in the sync namespace of the hub. Its addresses are used if it exists.
         se_address_configmap: String = "se-address-configmap".into(), OBJECT_NAME_OR_EMPTY, as "se_address_configmap";
     }
 
     "Sidecars and visibility" {
-        /// What is done with Sidecars of client namespaces.
+        /// How Sidecars of client namespaces are changed.
         sidecars: Sidecars = Sidecars::Off, Check::any(), as "workload_sidecar_update";
-        /// Name of the Sidecars that are made, or get hosts added.
+        /// Name of the Sidecars that Tradewind creates or extends.
         workload_sidecar_name: String = "default".into(), OBJECT_NAME_OR_EMPTY, as "workload_sidecar_name";
-        /// Whether `exportTo` is narrowed to the namespaces of dependents.
+        /// Whether `exportTo` is restricted to the namespaces of dependents.
         enable_sw_aware_ns_caches: bool = false, Check::any(), as "enable_sw_aware_ns_caches";
-        /// Parts of host names for which it is narrowed; `*` for all.
+        /// Parts of host names for which `exportTo` is restricted; `*` for all.
         exportto_identity_list: Vec<String> = vec!["*".into()], Check::described("texts"), as "exportto_identity_list";
         /// Most namespaces listed before `*` is written.
         exportto_max_namespaces: usize = 35, check!("a whole number from 1", |n: &usize| *n > 0),
@@ -243,38 +243,38 @@ settings! {
     "Users' routes" {
         /// Which VirtualServices and DestinationRules of users are copied into the other clusters.
         propagate: Propagate = Propagate::Published, Check::any();
-        /// Namespaces that may route hosts in all clusters besides the namespaces that run the host's service, as `namespace=suffix`. They may also send the requests for these hosts to any host with this suffix. Without it, routes for hosts that Tradewind does not publish are not copied.
+        /// Namespaces that may route hosts in all clusters besides the namespaces that run the host's service, as `namespace=suffix`. They may also send the requests for these hosts to any host with this suffix. If empty, routes for hosts that Tradewind does not publish are not copied.
         propagate_hosts: RouteGrants = RouteGrants::default(), ROUTE_GRANTS;
-        /// Labels and annotations that copies of them do not have, besides those by which deployment tools know what they own.
+        /// Labels and annotations that these copies do not have, besides the tracking marks of deployment tools.
         ignore_labels_annotations_vs_copy_list: Vec<String> = vec![
             "applications.argoproj.io/app-name".into(),
             "app.kubernetes.io/instance".into(),
             "argocd.argoproj.io/tracking-id".into(),
         ], Check::described("label or annotation keys"), as "ignore_labels_annotations_vs_copy_list";
-        /// Further suffixes under which services are reached, `<environment>.<identity>.<suffix>`, by a VirtualService beside each ServiceEntry.
+        /// Further suffixes under which services are reached, `<environment>.<identity>.<suffix>`, by an additional VirtualService for each ServiceEntry.
         additional_endpoint_suffixes: Vec<String> = Vec::new(), SUFFIXES, as "additional_endpoint_suffixes";
-        /// Label keys of workloads (of the object itself, not of its pod template) whose services get them; `*` for all.
+        /// Label keys of workloads (of the object itself, not of its pod template) whose services get these suffixes; `*` for all.
         additional_endpoint_label_filters: Vec<String> = Vec::new(), Check::described("label keys, or *"),
             as "additional_endpoint_label_filters";
     }
 
     "Routing" {
-        /// Whether RoutingPolicies are read and become EnvoyFilters in the Istio namespace.
+        /// Whether Tradewind reads RoutingPolicies and writes their EnvoyFilters into the Istio namespace.
         enable_routing_policy: bool = false, Check::any(), as "enable_routing_policy";
         /// Clusters that get these EnvoyFilters; `*` for all.
         routing_policy_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names, or *"),
             as "routing_policy_enabled_clusters";
-        /// Istio versions of the proxies that they are for, one EnvoyFilter for each; `any` for one that is for all proxies.
+        /// Istio versions of the proxies that get these EnvoyFilters, one EnvoyFilter for each; `any` for one EnvoyFilter for all proxies.
         envoy_filter_version: Vec<String> = vec!["any".into()], VERSIONS, as "envoy_filter_version";
-        /// A line more for the plugin's configuration.
+        /// Additional line for the plugin's configuration.
         envoy_filter_additional_config: String = String::new(), Check::described("a text, or nothing"),
             as "envoy_filter_additional_config";
         /// Whether clusters that run a service route its hosts to their own Services by a VirtualService.
         enable_vs_routing_in_cluster: bool = false, Check::any(), as "enable_vs_routing_in_cluster";
-        /// Services for which they do.
+        /// Services with routing inside these clusters.
         vs_routing_in_cluster_enabled_resources: Resources = Resources::default(), RESOURCES,
             as "vs_routing_in_cluster_enabled_resources";
-        /// Services for which they do not, whatever the former says.
+        /// Services without routing inside these clusters; takes precedence over `vsRoutingInClusterEnabledResources`.
         vs_routing_in_cluster_disabled_resources: Resources = Resources::default(), RESOURCES,
             as "vs_routing_in_cluster_disabled_resources";
         /// Whether users' VirtualServices in the sync namespace are merged into these (needs `processVsCreatedBy`).
@@ -283,16 +283,16 @@ settings! {
         process_vs_created_by: String = String::new(), LABEL_VALUE_OR_EMPTY, as "process_vs_created_by";
         /// Whether gateways route the hosts of a service to the Services of their own cluster by a VirtualService (needs `vsRoutingGateways`).
         enable_vs_routing: bool = false, Check::any(), as "enable_vs_routing";
-        /// Clusters where they do not.
+        /// Clusters without routing at gateways.
         vs_routing_disabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names"),
             as "vs_routing_disabled_clusters";
-        /// Gateways that do, as `namespace/name`.
+        /// Gateways with these routes, as `namespace/name`.
         vs_routing_gateways: Vec<String> = Vec::new(), Check::described("gateways, such as istio-system/passthrough-gateway"),
             as "vs_routing_gateways";
         /// Namespaces of these gateways. Empty: the Istio namespace of each cluster.
         ingress_vs_export_to_namespaces: Vec<String> = vec!["istio-system".into()], Check::described("namespace names"),
             as "ingress_vs_export_to_namespaces";
-        /// How requests are shared among the pods of a Service by the rules that go with these VirtualServices.
+        /// How the DestinationRules of these VirtualServices balance requests among the pods of a Service.
         ingress_lb_policy: LbPolicy = LbPolicy::RoundRobin, Check::any(), as "ingress_lb_policy";
         /// Clusters where new pods start slowly under these rules.
         vs_routing_slow_start_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names"),
@@ -302,38 +302,38 @@ settings! {
     "Writing" {
         /// Plan but never write.
         read_only: bool = false, Check::any(), instead of "admiral_state_checker_name";
-        /// Identities whose objects are left as they stand, in all environments. A TradewindConfig does the same without a restart.
+        /// Identities whose objects remain unchanged, in all environments. A TradewindConfig does the same without a restart.
         excluded_identity_list: Vec<String> = Vec::new(), Check::described("identities"), as "excluded_identity_list";
         /// Log what would be written, and never write.
         dry_run: bool = false, Check::any();
         /// Take over the objects that Admiral wrote (annotation `app.kubernetes.io/created-by: admiral`).
         adopt_admiral: bool = false, Check::any();
-        /// Hand-written ServiceEntries and DestinationRules for published hosts that are taken over in place, as `namespace` or `namespace/name`: as if each had the annotation `tradewind.io/adopt: "true"`. An object with that annotation is taken over without this setting, and one with `"false"` never.
+        /// Hand-written ServiceEntries and DestinationRules for published hosts that are adopted in place, as `namespace` or `namespace/name`: as if each had the annotation `tradewind.io/adopt: "true"`. An object with that annotation is adopted without this setting, and one with `"false"` never.
         adopt: Vec<String> = Vec::new(), ADOPT;
         /// Largest share of a cluster's objects that one pass may remove, in percent. More is withheld until an operator releases it.
         max_removal_percent: u32 = 25, check!("a whole number from 0 to 100", |n: &u32| *n <= 100);
         /// Removals per pass that are always allowed, whatever their share.
         max_removal_floor: usize = 20, Check::described("a whole number from 0");
-        /// Writes under way at once, per cluster.
+        /// Concurrent writes per cluster.
         write_concurrency: usize = 32,
             check!("a whole number from 1 to 1000", |n: &usize| (1..=MAX_WRITE_CONCURRENCY).contains(n)),
             instead of "dependent_cluster_worker_concurrency";
     }
 
     "Process" {
-        /// Where health, views and the REST routes are served.
+        /// Address of health, views and the REST routes.
         listen_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
             Check::described("an IP address and a port, such as 0.0.0.0:8080");
-        /// Whether removals that are withheld can be released by `POST /api/clusters/NAME/release-removals?id=ID` too: with a token of the hub for the audience `tradewind.io`, whose user may patch the cluster's Secret. Needs the right to create TokenReviews and SubjectAccessReviews on the hub.
+        /// Whether `POST /api/clusters/NAME/release-removals?id=ID` can release withheld removals: with a token of the hub for the audience `tradewind.io`, whose user may patch the cluster's Secret. Needs the right to create TokenReviews and SubjectAccessReviews on the hub.
         release_over_http: bool = false, Check::any();
-        /// Where metrics are served.
+        /// Address of metrics.
         metrics_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6900),
             Check::described("an IP address and a port, such as 0.0.0.0:6900"), instead of "metrics";
-        /// How much is logged. Admiral's numbers 0 to 6 are accepted too.
+        /// Level of logs. Admiral's numbers 0 to 6 are accepted too.
         log_level: LogLevel = LogLevel::Info, Check::any(), as "log_level";
-        /// How a log line looks.
+        /// Format of log lines.
         log_format: LogFormat = LogFormat::Text, Check::any();
-        /// Longest time between the signal to stop and the end, in seconds, in which writes under way are finished.
+        /// Longest time between the signal to stop and the exit, in seconds, to finish writes in progress.
         graceful_stop_seconds: u32 = 20,
             check!("a whole number from 0 to 3600", |n: &u32| *n <= MAX_GRACEFUL_STOP_SECONDS);
     }

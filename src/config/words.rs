@@ -1,4 +1,4 @@
-//! Settings that are one word out of a few.
+//! Settings with one of a few words as value.
 
 /// Declares an enum of words: the first one is the default; the words after `|` are accepted as well.
 macro_rules! words {
@@ -51,19 +51,19 @@ macro_rules! words {
 }
 
 words! {
-    /// Who sees a service that no Dependency names.
+    /// Which clusters get a service that no Dependency names.
     WithoutDependency {
         /// Every cluster.
         All = "all",
-        /// Only the clusters that run it, as in Admiral.
+        /// Only clusters that run it, as in Admiral.
         None = "none",
     }
 
-    /// Which workloads have a sidecar, and so take part.
+    /// Which workloads have a sidecar, and so count.
     SidecarInjection {
         /// Those that Istio's webhook injects, by the labels of pods and Namespaces; the annotation `deploymentAnnotation` and `sidecar.istio.io/inject` count too.
         Istio = "istio",
-        /// As `istio`, and all others of namespaces without injection label: for Istio's `enableNamespacesByDefault`.
+        /// As `istio`, and all others in namespaces without injection label: for Istio's `enableNamespacesByDefault`.
         AllNamespaces = "all-namespaces",
         /// Those whose pod template has the annotation `deploymentAnnotation`, as in Admiral.
         Annotation = "annotation",
@@ -71,17 +71,17 @@ words! {
 
     /// How weighted policies are written.
     Weights {
-        /// Weights on endpoints, with fallback regions behind them.
+        /// Weights on endpoints, with fallback regions.
         Tiers = "tiers",
         /// Admiral's form: `distribute`, without fallback.
         Distribute = "distribute",
     }
 
-    /// What subject names are made from.
+    /// Source of subject names.
     SanSource {
         /// The identity, as in Admiral.
         Identity = "identity",
-        /// The service accounts of the service's workloads, as Istio's certificates carry them.
+        /// The service accounts of the service's workloads, as in Istio's certificates.
         ServiceAccounts = "service-accounts",
     }
 
@@ -93,7 +93,7 @@ words! {
         Main = "main",
     }
 
-    /// Where virtual addresses come from.
+    /// Source of virtual addresses.
     AddressSource {
         /// Tradewind allocates them from its range.
         Tradewind = "tradewind",
@@ -101,11 +101,11 @@ words! {
         Istio = "istio",
     }
 
-    /// What is done with Sidecars of client namespaces.
+    /// How Sidecars of client namespaces are changed.
     Sidecars {
-        /// Nothing.
+        /// Not at all.
         Off = "off" | "disabled",
-        /// A namespace's Sidecar of the name `workloadSidecarName` gets the hosts added.
+        /// A namespace's Sidecar with the name `workloadSidecarName` gets additional hosts.
         Merge = "merge" | "enabled",
         /// A namespace without a Sidecar gets one.
         Own = "own",
@@ -123,31 +123,31 @@ words! {
 
     /// What happens to the objects in a cluster that leaves the fleet.
     RemovedCluster {
-        /// They stay.
+        /// They remain.
         Leave = "leave",
         /// They are deleted.
         Clean = "clean",
     }
 
-    /// How requests are shared among the pods of a Service.
+    /// How requests are balanced among the pods of a Service.
     LbPolicy {
         /// One after the other.
         RoundRobin = "round_robin" | "ROUND_ROBIN",
-        /// By chance.
+        /// At random.
         Random = "random" | "RANDOM",
         /// To the address that the client asked for.
         Passthrough = "passthrough" | "PASSTHROUGH",
-        /// To the one with the fewest requests under way.
+        /// To the pod with the fewest active requests.
         LeastRequest = "least_request" | "LEAST_REQUEST",
     }
 
-    /// How much is logged. Admiral's numbers 0 to 6 are accepted too.
+    /// Level of logs. Admiral's numbers 0 to 6 are accepted too.
     LogLevel {
-        /// What an operator may want to know.
+        /// Events of interest to operators, and warnings.
         Info = "info" | "4",
-        /// What cannot go on.
+        /// Errors that stop an operation.
         Error = "error" | "0" | "1" | "2",
-        /// What is wrong with one object or cluster, and errors.
+        /// Problems of one object or cluster, and errors.
         Warn = "warn" | "3",
         /// Every decision.
         Debug = "debug" | "5",
@@ -155,9 +155,9 @@ words! {
         Trace = "trace" | "6",
     }
 
-    /// How a log line looks.
+    /// Format of log lines.
     LogFormat {
-        /// For people.
+        /// Human-readable text.
         Text = "text",
         /// One JSON object per line, for log stores.
         Json = "json",
