@@ -65,6 +65,14 @@ pub(super) const NAMESPACE: Check<String> =
 pub(super) const NAMESPACES: Check<Vec<String>> =
     check!("namespace names", |names: &Vec<String>| names.iter().all(|name| is_dns_label(name)));
 
+pub(super) const NAMESPACES_OR_ANY: Check<Vec<String>> =
+    check!("namespace names, or *", |names: &Vec<String>| names.iter().all(|name| name == "*" || is_dns_label(name)));
+
+pub(super) const DIRECTORIES: Check<Vec<String>> =
+    check!("absolute paths of directories, such as /etc/istio/extensions", |paths: &Vec<String>| paths
+        .iter()
+        .all(|path| path.starts_with('/') && !path.split('/').any(|part| part == "..")));
+
 /// Namespaces, or single objects in them.
 pub(super) const ADOPT: Check<Vec<String>> =
     check!("namespaces, or objects as namespace/name", |items: &Vec<String>| items.iter().all(|item| {

@@ -271,6 +271,7 @@ mod tests {
                 "address_range" => "241.0.0.0/16",
                 "envoy_filter_version" => "1.28",
                 _ if setting.placeholder == "CLUSTER=IDENTITY,..." => "cluster-1=payments",
+                "routing_policy_paths" => "/opt/plugins",
                 _ if setting.placeholder == "NAMESPACE=SUFFIX,..." => "payments=bank.example",
                 "listen_address" | "metrics_address" => "127.0.0.1:9",
                 _ if setting.form == Form::Switch => "true",

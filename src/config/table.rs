@@ -264,6 +264,12 @@ settings! {
         /// Clusters that get these EnvoyFilters; `*` for all.
         routing_policy_enabled_clusters: Vec<String> = Vec::new(), Check::described("cluster names, or *"),
             as "routing_policy_enabled_clusters";
+        /// Namespaces whose RoutingPolicies count for services that do not run there; `*` for all.
+        routing_policy_namespaces: Vec<String> = Vec::new(), NAMESPACES_OR_ANY;
+        /// Plugins that RoutingPolicies may name; one that ends with `*` stands for all names that begin so.
+        routing_policy_plugins: Vec<String> = vec!["*".into()], Check::described("names of plugins, or beginnings with * behind them");
+        /// Directories of the proxy from which they may load a plugin's file.
+        routing_policy_paths: Vec<String> = vec!["/etc/istio/extensions".into()], DIRECTORIES;
         /// Istio versions of the proxies that get these EnvoyFilters, one EnvoyFilter for each; `any` for one EnvoyFilter for all proxies.
         envoy_filter_version: Vec<String> = vec!["any".into()], VERSIONS, as "envoy_filter_version";
         /// Additional line for the plugin's configuration.

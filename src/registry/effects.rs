@@ -96,6 +96,7 @@ fn of_identities<'a>(registry: &Registry, identities: impl Iterator<Item = &'a I
     let mut units = Units::new();
     for identity in identities {
         units.extend(services(queries::keys_of(registry, identity)));
+        units.extend(services(routing_inputs::routing_policy_keys(registry, Some(identity))));
         let dependencies = registry.dependencies.read();
         let naming = dependencies.naming(identity).chain(dependencies.idle_like(identity));
         registry.dependencies.review_again(naming.cloned());

@@ -7,8 +7,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Registry,
     cluster_state::policies::{Policies, PolicyKind},
+    routing_inputs,
 };
 use crate::{
+    api::RoutingPolicySpec,
     model::{ClusterName, Kind, Note, NoteKind, ObjectPath, PolicyObject, ServiceKey},
     plan::input::Matching,
 };
@@ -87,6 +89,59 @@ pub(super) fn naming<S: PolicyKind>(
         naming.extend(configs.map(|(config, _)| (state.name().clone(), config.clone())));
     }
     sorted(naming)
+}
+
+/// The RoutingPolicies for a service that count: those of a namespace that runs its identity, whatever the environment, for their
+/// filters go to the clients of the identity; and those of the namespaces that the setting names. The others are noted.
+pub(super) fn routing_policies(
+    registry: &Registry,
+    named: &NamedService<'_>,
+    written_in: &[ClusterName],
+    notes: &mut Vec<Note>,
+) -> Matching<RoutingPolicySpec> {
+    let naming: Matching<RoutingPolicySpec> = naming(registry, named);
+    if naming.is_empty() {
+        return naming;
+    }
+    let owners = routing_inputs::owner_namespaces(registry, &named.key.identity);
+    let allowed = &registry.settings.routing_policy_namespaces;
+    let mut counting = Vec::new();
+    for (cluster, policy) in naming {
+        let namespace = &policy.id.namespace;
+        let is_allowed = || allowed.iter().any(|of| of == "*" || **of == **namespace);
+        let runs_there = || owners.get(&cluster).is_some_and(|namespaces| namespaces.contains(namespace));
+        // Where the workloads of its cluster cannot be read, one that was in force stays so.
+        let is_known = registry.fleet.get(&cluster).is_none_or(|state| state.coverage().workloads());
+        let object = policy.id.in_cluster(&cluster);
+        if is_allowed() || runs_there() || !is_known && has_filters(registry, written_in, named.key, &object) {
+            counting.push((cluster, policy));
+            continue;
+        }
+        let identity = &named.key.identity;
+        let (kind, message) = if is_known {
+            let message = format!(
+                "no workload of {identity} runs in its namespace, and routingPolicyNamespaces does not name {namespace}; it has \
+                 no effect"
+            );
+            (NoteKind::PolicyUnmatched, message)
+        } else {
+            let message = format!(
+                "whether a workload of {identity} runs in its namespace is not known, because what runs in {cluster} cannot be \
+                 read; it has no effect until then"
+            );
+            (NoteKind::WorkloadsUnknown, message)
+        };
+        notes.push(Note { kind, object, service: Some(named.key.clone()), message });
+    }
+    counting
+}
+
+/// Whether filters of a policy are written.
+fn has_filters(registry: &Registry, written_in: &[ClusterName], key: &ServiceKey, policy: &ObjectPath) -> bool {
+    written_in.iter().any(|cluster| {
+        let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
+        written.iter().any(|written| written.id.kind == Kind::EnvoyFilter && written.policies.contains(policy))
+    })
 }
 
 /// The policies by which the service's objects were written.

@@ -214,7 +214,7 @@ fn routes_of(
 }
 
 /// The namespaces that run services of an identity, by the clusters whose istiods serve them.
-fn owner_namespaces(registry: &Registry, identity: &Identity) -> BTreeMap<ClusterName, BTreeSet<Arc<str>>> {
+pub(super) fn owner_namespaces(registry: &Registry, identity: &Identity) -> BTreeMap<ClusterName, BTreeSet<Arc<str>>> {
     let mut owners: BTreeMap<ClusterName, BTreeSet<Arc<str>>> = BTreeMap::new();
     for cluster in registry.index.running.of(identity).iter() {
         let Some(state) = registry.fleet.get(cluster) else { continue };

@@ -47,7 +47,7 @@ impl Inputs<'_> {
         let policies = policy_match::matching(registry, &named, &in_force, &mut notes);
         let outlier_detections = policy_match::matching(registry, &named, &in_force, &mut notes);
         let connections = policy_match::matching(registry, &named, &in_force, &mut notes);
-        let routing_policies = policy_match::naming(registry, &named);
+        let routing_policies = policy_match::routing_policies(registry, &named, &written_in, &mut notes);
         let targets = targets::targets(registry, key, &running.sources, &written_in, &dependents);
         let targets = control_planes::at_control_planes(registry, key, targets, &written_in);
         let has_policies = !routing_policies.is_empty();

@@ -104,6 +104,17 @@ fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_c
     assert_eq!(write(&mut without), 1, "what went while nobody looked is removed");
     assert!(standing(&without, Kind::EnvoyFilter).is_empty());
 
+    // Its namespace runs the service no more, and a stranger's changes nothing.
+    let runs = workload("Deployment", "payments", "stage");
+    delete(&mut world, "cluster-3", &runs);
+    write(&mut world);
+    assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+    apply(&mut world, "cluster-3", &runs);
+    write(&mut world);
+    assert_eq!(standing(&world, Kind::EnvoyFilter), filters);
+    apply(&mut world, "cluster-1", &routing_policy("payments", HOST).replace("namespace: payments", "namespace: evil"));
+    assert_eq!(write(&mut world), 0);
+
     delete(&mut world, "cluster-3", &routing_policy("payments", HOST));
     assert_eq!(write(&mut world), 1);
     assert!(standing(&world, Kind::EnvoyFilter).is_empty());
@@ -120,7 +131,7 @@ fn filters_stay_while_the_cluster_of_their_policy_cannot_be_read() {
     let before = running(&settings, &fleet).picture();
     let filters = names(&before.objects, Kind::EnvoyFilter);
     assert_eq!(filters.len(), 1);
-    for unreadable in [everything(), vec![Kind::RoutingPolicy]] {
+    for unreadable in [everything(), vec![Kind::RoutingPolicy], vec![Kind::Deployment]] {
         let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &unreadable);
         assert_eq!(write(&mut world), 0, "{unreadable:?}");
         assert_eq!(standing(&world, Kind::EnvoyFilter), filters);
@@ -135,7 +146,7 @@ fn filters_stay_while_the_cluster_of_their_policy_cannot_be_read() {
 
 #[test]
 fn filters_of_a_service_that_runs_nowhere_follow_its_clients() {
-    let settings = routing_policies();
+    let settings = Settings { routing_policy_namespaces: vec!["ledger".into()], ..routing_policies() };
     let fleet = with(payments(), "cluster-3", &routing_policy("ledger", "stage.ledger.example"));
     let mut world = running(&settings, &fleet);
     assert!(standing(&world, Kind::EnvoyFilter).is_empty());

@@ -189,6 +189,11 @@ impl SettingsFile {
         self.settings.sidecar_injection = SidecarInjection::Annotation;
         self.comments
             .insert("sidecar_injection", "Strict: of all that gives pods a sidecar, the annotation alone counts.");
+        self.settings.routing_policy_namespaces = vec!["*".into()];
+        self.comments.insert(
+            "routing_policy_namespaces",
+            "Strict, and a risk: whoever may write RoutingPolicies in any namespace puts plugins into the clients of all services.",
+        );
         self.settings.propagate_hosts = RouteGrants::all();
         self.comments.insert(
             "propagate_hosts",

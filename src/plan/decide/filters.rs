@@ -1,12 +1,16 @@
 //! RoutingPolicy → plugins in the clusters of the clients (Admiral, docs/admiral-behaviour.md#envoyfilters).
 //!
 //! Decides the filters of one service for each client of it in each enabled cluster. A filter that proxies would refuse is
-//! not made: a proxy that refuses one keeps its old configuration as a whole. Nothing is remembered: filters are found
+//! not made: a proxy that refuses one keeps its old configuration as a whole. Nor is one that names a plugin, a file or a host that
+//! its policy may not. Nothing is remembered: filters are found
 //! again by their marks.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use super::decision::{FilterDecision, ServiceDecision};
+use super::{
+    decision::{FilterDecision, ServiceDecision},
+    filter_rules,
+};
 use crate::{
     api::RoutingPolicySpec,
     config::Settings,
@@ -20,8 +24,6 @@ pub(crate) const WASM_PATH: &str = "wasmPath";
 const CLIENT_LABEL: &str = "assetAlias";
 /// Longest label value Kubernetes accepts, in characters.
 const MAX_LABEL_VALUE_CHARS: usize = 63;
-/// Longest name of a plugin, in characters: leaves room for both hashes and a version in an object name.
-const MAX_PLUGIN_CHARS: usize = 150;
 
 type PolicyInForce = (ClusterName, Arc<PolicyObject<RoutingPolicySpec>>);
 
@@ -33,7 +35,7 @@ pub(super) fn add(service: &ServiceInput, settings: &Settings, decision: &mut Se
             let object = policy.id.in_cluster(cluster);
             Note { kind, object, service: Some(service.key.clone()), message }
         };
-        let path = match usable(&policy.spec) {
+        let path = match filter_rules::plugin_file(&policy.spec, &service.identity, settings) {
             Ok(path) => path,
             Err(problem) => {
                 decision.notes.push(note(NoteKind::PolicyQuestionable, format!("{problem}; it is not in force")));
@@ -111,43 +113,6 @@ fn in_force<'a>(service: &'a ServiceInput, decision: &mut ServiceDecision) -> Ve
 
 fn is_enabled(cluster: &ClusterName, settings: &Settings) -> bool {
     settings.routing_policy_enabled_clusters.iter().any(|name| name == "*" || name == cluster.as_str())
-}
-
-/// Why proxies would refuse the filter of a RoutingPolicy.
-#[derive(Debug, thiserror::Error)]
-enum FilterError {
-    #[error("the plugin {0:?} makes no object name (letters, digits, '-' and '.')")]
-    PluginName(String),
-    #[error("the plugin {0:?} makes no object name (each part between dots begins and ends with a letter or digit)")]
-    PluginPart(String),
-    #[error("it lists no hosts")]
-    NoHosts,
-    #[error("{WASM_PATH} {0:?} is not the absolute path of a file in the proxy")]
-    RelativePath(String),
-    #[error("config has no {WASM_PATH}, so there is no plugin to load")]
-    NoPath,
-}
-
-/// The plugin's file, or why proxies would refuse the filter.
-fn usable(spec: &RoutingPolicySpec) -> Result<&str, FilterError> {
-    let plugin = spec.plugin.trim();
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = plugin.as_bytes();
-    if plugin.len() > MAX_PLUGIN_CHARS || !edge(bytes.first()) || !edge(bytes.last()) || !plugin.bytes().all(fits) {
-        return Err(FilterError::PluginName(plugin.to_owned()));
-    }
-    if plugin.contains("..") || plugin.contains(".-") || plugin.contains("-.") {
-        return Err(FilterError::PluginPart(plugin.to_owned()));
-    }
-    if spec.hosts.iter().all(|host| host.trim().is_empty()) {
-        return Err(FilterError::NoHosts);
-    }
-    match spec.config.get(WASM_PATH).map(|path| path.trim()) {
-        Some(path) if path.starts_with('/') => Ok(path),
-        Some(path) => Err(FilterError::RelativePath(path.to_owned())),
-        None => Err(FilterError::NoPath),
-    }
 }
 
 /// The labels that select the pods of a client: its name, or the partition and the alias of a gateway (Admiral,

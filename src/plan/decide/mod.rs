@@ -12,6 +12,7 @@ mod decision;
 mod duration;
 mod ejection;
 mod endpoints;
+mod filter_rules;
 mod filters;
 mod host_overrides;
 mod hosts;

@@ -10,7 +10,8 @@ use crate::{
 
 const REQUESTS: u64 = 2000;
 
-const ROUTING: &[&str] = &["--enable-routing-policy=true", "--routing-policy-enabled-clusters=cluster-1"];
+const ROUTING: &[&str] =
+    &["--enable-routing-policy=true", "--routing-policy-enabled-clusters=cluster-1", "--routing-policy-paths=/"];
 
 /// What the plugin turns requests to.
 const PREFIX: &str = "west";
