@@ -84,8 +84,8 @@ mod tests {
     fn a_row_tells_everything_of_a_setting() {
         assert_eq!(
             row(Setting::of("sidecars")),
-            "| `sidecars` | `--sidecars` | `TRADEWIND_SIDECARS` | What is done with Sidecars of client namespaces. \
-             | `off`: Nothing.<br>`merge`: A namespace's Sidecar of the name `workloadSidecarName` gets the hosts added.<br>`own`: A namespace without a Sidecar gets one. \
+            "| `sidecars` | `--sidecars` | `TRADEWIND_SIDECARS` | How Sidecars of client namespaces are changed. \
+             | `off`: Not at all.<br>`merge`: A namespace's Sidecar with the name `workloadSidecarName` gets additional hosts.<br>`own`: A namespace without a Sidecar gets one. \
              | `off` | `workload_sidecar_update` |\n"
         );
     }
