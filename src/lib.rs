@@ -20,6 +20,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod controller;
+mod files;
 pub mod istio;
 pub mod lint;
 mod manifest;

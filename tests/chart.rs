@@ -174,7 +174,7 @@ fn the_schema_offers_every_setting_with_all_its_words() {
     for argument in config::args() {
         let key = camel(argument.get_long().expect("every setting has a flag"));
         // In a chart, the hub is the cluster it is installed in.
-        if ["config", "kubeconfig", "kubeconfigContext", "fleet"].contains(&&*key) {
+        if ["config", "kubeconfig", "kubeconfigContext", "fleet", "fleetRoot"].contains(&&*key) {
             continue;
         }
         let help = argument.get_long_help().expect("every setting is explained").to_string();

@@ -23,7 +23,7 @@ static WANTED: LazyLock<Vec<HostPlan>> = LazyLock::new(|| {
     let settings = Arc::new(Settings::default());
     let registry = Registry::new(settings.clone());
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sample");
-    for member in file::load(&sample).expect("the sample").clusters {
+    for member in file::load(&sample, None).expect("the sample").clusters {
         let file::ObjectSource::Directory(path) = member.place else { panic!("the sample has directories") };
         let cluster = DirectoryCluster::new(member.name, path, Observer::new(settings.clone(), false));
         cluster.push(&cluster.load(), &registry, 0);

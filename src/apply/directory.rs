@@ -1,7 +1,7 @@
 //! Writing to a directory: one file per object, for GitOps and for looking at.
 //!
-//! Decides nothing. Only files of managed objects are ever replaced or removed. A file appears whole or
-//! not at all, and the same object always gives the same bytes.
+//! Decides nothing. Only files of managed objects are ever replaced or removed, and only inside the output directory, whatever
+//! links are planted in it. A file appears whole or not at all, and the same object always gives the same bytes.
 
 use std::{
     collections::BTreeSet,
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    files::OutputDirectory,
     istio::{Object, Owner, keys},
     model::{ClusterName, EgressHost, Kind, ObjectId, Written},
 };
@@ -34,14 +35,17 @@ use crate::{
 /// A directory with the objects of one cluster.
 #[derive(Clone)]
 pub struct DirectoryStore {
-    directory: PathBuf,
+    /// Nothing that is written leads out of it.
+    root: PathBuf,
+    /// The directory in it.
+    below: PathBuf,
     read: ReadWritten,
     version: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for DirectoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("DirectoryStore").field(&self.directory).finish()
+        f.debug_tuple("DirectoryStore").field(&self.root.join(&self.below)).finish()
     }
 }
 
@@ -63,6 +67,12 @@ pub struct Synced {
     /// Managed files that are no longer wanted, sorted. They still exist.
     pub unwanted: Vec<PathBuf>,
 }
+
+/// Largest file that is read back: far above the largest object.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Most entries of a directory that are looked at.
+const MAX_FILES: usize = 1_000_000;
 
 /// Most files that are removed from the directory of a cluster without a release, however few it has. Below the floor for live
 /// clusters: a run that lost a source has nothing but this to stop it, and the directory of a small cluster is not more.
@@ -95,22 +105,22 @@ impl DirectoryOutput {
         cluster: &ClusterName,
         objects: impl IntoIterator<Item = &'a Object>,
     ) -> io::Result<Synced> {
-        let directory = self.out.join(cluster.as_str());
-        fs::create_dir_all(&directory).map_err(|error| named(&directory, &error))?;
+        let directory = open(&self.out, Path::new(cluster.as_str()), true)?.expect("it was made");
         let before = managed_files(&directory)?;
         let mut synced = Synced { owned: before.len(), ..Synced::default() };
         let mut wanted = BTreeSet::new();
         let mut failure = None;
         for object in objects {
-            let file = directory.join(file_name(&object.id(), object.is_adopted()));
-            match bring(&file, &to_yaml(&object.manifest())) {
+            let file = file_name(&object.id(), object.is_adopted());
+            match bring(&directory, &file, &to_yaml(&object.manifest())) {
                 Ok(true) => synced.written += 1,
                 Ok(false) => synced.unchanged += 1,
                 Err(error) => failure = failure.or(Some(error)),
             }
             wanted.insert(file);
         }
-        synced.unwanted = before.into_iter().filter(|file| !wanted.contains(file)).collect();
+        let unwanted = before.into_iter().filter(|file| !wanted.contains(file));
+        synced.unwanted = unwanted.map(|file| directory.path_of(&file)).collect();
         failure.map_or(Ok(synced), Err)
     }
 
@@ -121,7 +131,8 @@ impl DirectoryOutput {
     pub fn name_of<'a>(&self, files: impl IntoIterator<Item = &'a PathBuf>) -> io::Result<String> {
         let mut hasher = DefaultHasher::new();
         for file in files {
-            (file.strip_prefix(&self.out).unwrap_or(file), read_file(file)?).hash(&mut hasher);
+            let (directory, name) = self.parts(file)?;
+            (file.strip_prefix(&self.out).unwrap_or(file), read_file(&directory, name)?).hash(&mut hasher);
         }
         Ok(format!("{:012x}", hasher.finish() >> 16))
     }
@@ -131,7 +142,19 @@ impl DirectoryOutput {
     /// # Errors
     /// When a file cannot be removed; names it. Those before it are gone.
     pub fn remove<'a>(&self, files: impl IntoIterator<Item = &'a PathBuf>) -> io::Result<()> {
-        files.into_iter().try_for_each(|file| fs::remove_file(file).map_err(|error| named(file, &error)))
+        files.into_iter().try_for_each(|file| {
+            let (directory, name) = self.parts(file)?;
+            directory.remove(name).map_err(|error| named(file, &error))
+        })
+    }
+
+    /// The directory of one of the files that [`DirectoryOutput::write`] named, and its name there.
+    fn parts<'f>(&self, file: &'f Path) -> io::Result<(OutputDirectory, &'f str)> {
+        let below = file.parent().and_then(|directory| directory.strip_prefix(&self.out).ok());
+        let name = file.file_name().and_then(|name| name.to_str());
+        let missing = || named(file, &io::ErrorKind::NotFound.into());
+        let (below, name) = below.zip(name).ok_or_else(missing)?;
+        Ok((open(&self.out, below, false)?.ok_or_else(missing)?, name))
     }
 
     /// The sub-directories with managed files that belong to no cluster, with the number of these files.
@@ -149,10 +172,13 @@ impl DirectoryOutput {
             let entry = entry.map_err(|error| named(&self.out, &error))?;
             let name = entry.file_name();
             let is_cluster = clusters.iter().any(|cluster| name == cluster.as_str());
-            if is_cluster || !entry.path().is_dir() || name.to_string_lossy().starts_with('.') {
+            // A link to a directory is none of the output's.
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_cluster || !is_directory || name.to_string_lossy().starts_with('.') {
                 continue;
             }
-            let files = managed_files(&entry.path())?.len();
+            let directory = open(&self.out, Path::new(&name), false)?;
+            let files = directory.map_or(Ok(0), |directory| managed_files(&directory).map(|files| files.len()))?;
             if files > 0 {
                 left.push((entry.path(), files));
             }
@@ -163,24 +189,25 @@ impl DirectoryOutput {
 }
 
 /// Writes one file, unless it has that content already. Returns whether it was written.
-fn bring(file: &Path, text: &str) -> io::Result<bool> {
-    match read_file(file)? {
+fn bring(directory: &OutputDirectory, file: &str, text: &str) -> io::Result<bool> {
+    match read_file(directory, file)? {
         Some(present) if present == text => return Ok(false),
         Some(present) if !is_marked(&present) => {
-            let message = format!("{} was not made by Tradewind and stands in the way", file.display());
+            let path = directory.path_of(file);
+            let message = format!("{} was not made by Tradewind and stands in the way", path.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
         _ => {}
     }
-    write_whole(file, text)?;
+    directory.write(file, text).map_err(|error| named(&directory.path_of(file), &error))?;
     Ok(true)
 }
 
 impl DirectoryStore {
-    /// Objects become files right inside `directory`, which is made with the first of them.
+    /// Objects become files right inside the directory `below` of `root`, which is made with the first of them.
     #[must_use]
-    pub fn inside(directory: &Path, read: ReadWritten) -> Self {
-        Self { directory: directory.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
+    pub fn inside(root: &Path, below: &Path, read: ReadWritten) -> Self {
+        Self { root: root.to_owned(), below: below.to_owned(), read, version: Arc::new(AtomicU64::new(1)) }
     }
 
     /// The managed objects in the directory at the start.
@@ -188,25 +215,35 @@ impl DirectoryStore {
     /// # Errors
     /// When a managed file cannot be read.
     pub fn load(&self) -> Outcome<Vec<Written>> {
-        let files = managed_files(&self.directory).map_err(|error| unreadable(&error))?;
-        let read = |file: &PathBuf| {
-            let text = read_file(file).map_err(|error| unreadable(&error))?.unwrap_or_default();
-            self.observe(from_yaml(&text).map_err(|error| unreadable(&named(file, &error)))?)
+        let Some(directory) = open(&self.root, &self.below, false).map_err(|error| unreadable(&error))? else {
+            return Ok(Vec::new());
+        };
+        let files = managed_files(&directory).map_err(|error| unreadable(&error))?;
+        let read = |file: &String| {
+            let text = read_file(&directory, file).map_err(|error| unreadable(&error))?.unwrap_or_default();
+            self.observe(from_yaml(&text).map_err(|error| unreadable(&named(&directory.path_of(file), &error)))?)
         };
         files.iter().map(read).collect()
     }
 
-    fn put(&self, object: &Object) -> Outcome<Written> {
-        let file = self.directory.join(file_name(&object.id(), object.is_adopted()));
-        if read_file(&file).map_err(|error| failed(&error))?.is_some_and(|text| !is_marked(&text)) {
-            return Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display())));
-        }
-        self.write_file(&file, object.manifest())
+    /// The directory, which is made where it does not exist.
+    fn open(&self) -> Outcome<OutputDirectory> {
+        let directory = open(&self.root, &self.below, true).map_err(|error| failed(&error))?;
+        Ok(directory.expect("it was made"))
     }
 
-    fn write_file(&self, file: &Path, manifest: Value) -> Outcome<Written> {
-        fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
-        write_whole(file, &to_yaml(&manifest)).map_err(|error| failed(&error))?;
+    fn put(&self, object: &Object) -> Outcome<Written> {
+        let (directory, file) = (self.open()?, file_name(&object.id(), object.is_adopted()));
+        if read_file(&directory, &file).map_err(|error| failed(&error))?.is_some_and(|text| !is_marked(&text)) {
+            let path = directory.path_of(&file);
+            return Err(WriteError::Conflict(format!("{} was not made by Tradewind", path.display())));
+        }
+        self.write_file(&directory, &file, object.manifest())
+    }
+
+    fn write_file(&self, directory: &OutputDirectory, file: &str, manifest: Value) -> Outcome<Written> {
+        let written = directory.write(file, &to_yaml(&manifest));
+        written.map_err(|error| failed(&named(&directory.path_of(file), &error)))?;
         self.observe(manifest)
     }
 
@@ -221,10 +258,14 @@ impl DirectoryStore {
     }
 
     fn remove(&self, written: &Written) -> Outcome<()> {
-        let file = self.directory.join(file_name(&written.id, written.adoption.is_some()));
-        match read_file(&file).map_err(|error| failed(&error))? {
-            Some(text) if is_marked(&text) => fs::remove_file(&file).map_err(|error| failed(&named(&file, &error))),
-            Some(_) => Err(WriteError::Conflict(format!("{} was not made by Tradewind", file.display()))),
+        let Some(directory) = open(&self.root, &self.below, false).map_err(|error| failed(&error))? else {
+            return Ok(());
+        };
+        let file = file_name(&written.id, written.adoption.is_some());
+        let path = directory.path_of(&file);
+        match read_file(&directory, &file).map_err(|error| failed(&error))? {
+            Some(text) if is_marked(&text) => directory.remove(&file).map_err(|error| failed(&named(&path, &error))),
+            Some(_) => Err(WriteError::Conflict(format!("{} was not made by Tradewind", path.display()))),
             None => Ok(()),
         }
     }
@@ -233,7 +274,7 @@ impl DirectoryStore {
         match write {
             ObjectWrite::Create { object } | ObjectWrite::Update { object, .. } => self.put(object),
             ObjectWrite::TakeOver { object, .. } => {
-                self.write_file(&self.directory.join(file_name(&object.id(), object.is_adopted())), object.manifest())
+                self.write_file(&self.open()?, &file_name(&object.id(), object.is_adopted()), object.manifest())
             }
             ObjectWrite::GiveBack { over } => self.unmark(over),
             ObjectWrite::Merge { over, hosts } => self.merge(over, hosts),
@@ -242,22 +283,25 @@ impl DirectoryStore {
 
     /// Removes the marks; the file stays.
     fn unmark(&self, over: &Written) -> Outcome<Written> {
-        let file = self.directory.join(file_name(&over.id, over.adoption.is_some()));
-        let text = read_file(&file).map_err(|error| failed(&error))?;
-        let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
-        let manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
-        self.write_file(&file, give_back::bare(manifest))
+        let (directory, file) = (self.open()?, file_name(&over.id, over.adoption.is_some()));
+        let manifest = present(&directory, &file)?;
+        self.write_file(&directory, &file, give_back::bare(manifest))
     }
 
     /// Merges into a Sidecar of this directory; others cannot be reached.
     fn merge(&self, over: &Written, hosts: &[EgressHost]) -> Outcome<Written> {
-        let file = self.directory.join(file_name(&over.id, false));
-        let text = read_file(&file).map_err(|error| failed(&error))?;
-        let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", file.display())))?;
-        let manifest = from_yaml(&text).map_err(|error| unreadable(&named(&file, &error)))?;
+        let (directory, file) = (self.open()?, file_name(&over.id, false));
+        let manifest = present(&directory, &file)?;
         let manifest = merge::edited(&manifest, hosts).map_err(|reason| WriteError::Refused(format!("it {reason}")))?;
-        self.write_file(&file, manifest)
+        self.write_file(&directory, &file, manifest)
     }
+}
+
+/// What a file holds now.
+fn present(directory: &OutputDirectory, file: &str) -> Outcome<Value> {
+    let (text, path) = (read_file(directory, file).map_err(|error| failed(&error))?, directory.path_of(file));
+    let text = text.ok_or_else(|| WriteError::Missing(format!("{} does not exist", path.display())))?;
+    from_yaml(&text).map_err(|error| unreadable(&named(&path, &error)))
 }
 
 impl Store for DirectoryStore {
@@ -305,53 +349,29 @@ fn is_marked(text: &str) -> bool {
     from_yaml(text).is_ok_and(marked)
 }
 
-/// The files of managed objects, sorted. A directory that does not exist has none.
-fn managed_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(named(directory, &error)),
-    };
+/// The directory `below` of `root`.
+fn open(root: &Path, below: &Path, make: bool) -> io::Result<Option<OutputDirectory>> {
+    OutputDirectory::open(root, below, make).map_err(|error| named(&root.join(below), &error))
+}
+
+/// The names of the files of managed objects, sorted. Something else than a file is nobody's object.
+fn managed_files(directory: &OutputDirectory) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
-    for entry in entries {
-        let file = entry.map_err(|error| named(directory, &error))?.path();
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for name in directory.files(MAX_FILES).map_err(|error| named(&directory.path_of(""), &error))? {
         let may_be_managed =
             Kind::WRITTEN.iter().any(|kind| name.starts_with(&format!("{}-", kind.as_str().to_ascii_lowercase())));
-        // Something else than a file is nobody's object, and a pipe would be waited for without end.
-        let is_file = || fs::metadata(&file).is_ok_and(|metadata| metadata.is_file());
         if may_be_managed
             && name.ends_with(".yaml")
-            && is_file()
-            && read_file(&file)?.is_some_and(|text| is_marked(&text))
+            && read_file(directory, &name)?.is_some_and(|text| is_marked(&text))
         {
-            files.push(file);
+            files.push(name);
         }
     }
-    files.sort();
     Ok(files)
 }
 
-fn read_file(file: &Path) -> io::Result<Option<String>> {
-    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(named(file, &io::Error::new(io::ErrorKind::InvalidInput, "is not a file")));
-    }
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(named(file, &error)),
-    }
-}
-
-/// Writes a temporary file and renames it, so that no reader sees half of it.
-fn write_whole(file: &Path, text: &str) -> io::Result<()> {
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let temporary = file.with_file_name(format!(".{name}.new"));
-    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, file)).map_err(|error| {
-        // A disk that refuses writes may keep the temporary file.
-        let _ = fs::remove_file(&temporary);
-        named(file, &error)
-    })
+fn read_file(directory: &OutputDirectory, file: &str) -> io::Result<Option<String>> {
+    directory.read(file, MAX_FILE_BYTES).map_err(|error| named(&directory.path_of(file), &error))
 }
 
 fn named(file: &Path, error: &io::Error) -> io::Error {
@@ -470,7 +490,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_reads_back_the_same_and_goes_again() {
         let out = tempfile::tempdir().unwrap();
-        let store = DirectoryStore::inside(&out.path().join("east"), reader());
+        let store = DirectoryStore::inside(out.path(), Path::new("east"), reader());
         assert!(store.load().unwrap().is_empty());
         let write = async |write: Write| store.write(&write).await.unwrap();
         let object = objects("a.global", "1").remove(0);
@@ -494,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn sidecar_hosts_are_merged_and_taken_out_without_a_trace() {
         let out = tempfile::tempdir().unwrap();
-        let store = DirectoryStore::inside(&out.path().join("east"), reader());
+        let store = DirectoryStore::inside(out.path(), Path::new("east"), reader());
         let file = out.path().join("east/sidecar-team-default.yaml");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let user = serde_json::json!({
@@ -515,5 +535,80 @@ mod tests {
         assert_eq!(hosts.ours, [format!("{NAMESPACE}/a.global")]);
         merge(merged, Vec::new()).await;
         assert_eq!(from_yaml(&fs::read_to_string(&file).unwrap()).unwrap(), user);
+    }
+
+    // Invariant: Nothing is written, read or removed outside of the output directory.
+    #[cfg(unix)]
+    #[test]
+    fn planted_links_lead_nowhere() {
+        use std::os::unix::fs::symlink;
+        let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let output = DirectoryOutput::new(out.path());
+        let wanted = objects("a.global", "1");
+        // The directory of a cluster leads elsewhere.
+        symlink(elsewhere.path(), out.path().join("east")).unwrap();
+        let error = output.write(&cluster(), &wanted).unwrap_err().to_string();
+        assert!(error.contains("east") && error.contains("leads out of"), "{error}");
+        assert_eq!(names(elsewhere.path()), [""; 0]);
+        // So does a file that would be written, and the temporary one before it.
+        fs::remove_file(out.path().join("east")).unwrap();
+        fs::create_dir(out.path().join("east")).unwrap();
+        let victim = elsewhere.path().join("victim");
+        let (file, other) = ("serviceentry-a.global-se.yaml", "destinationrule-a.global-dr.yaml");
+        fs::write(&victim, "mine").unwrap();
+        symlink(&victim, out.path().join("east").join(file)).unwrap();
+        symlink(&victim, out.path().join(format!("east/.{other}.new"))).unwrap();
+        let error = output.write(&cluster(), &wanted).unwrap_err().to_string();
+        assert!(error.contains(file) && error.contains("is not a file"), "{error}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        assert!(fs::symlink_metadata(out.path().join("east").join(other)).unwrap().is_file());
+        // What a link leads to is neither managed nor removed, and a directory behind one is not left behind by anybody.
+        fs::write(&victim, fs::read_to_string(out.path().join("east").join(other)).unwrap()).unwrap();
+        fs::rename(&victim, elsewhere.path().join(other)).unwrap();
+        symlink(elsewhere.path(), out.path().join("west")).unwrap();
+        assert_eq!(output.left_behind(&[cluster()]).unwrap(), []);
+        let planted = out.path().join("west").join(other);
+        assert!(output.remove(&[planted]).unwrap_err().to_string().contains("leads out of"));
+        assert!(output.remove(&[out.path().join("../x/a.yaml")]).is_err());
+        assert!(elsewhere.path().join(other).exists());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn names_and_links_lead_a_cluster_nowhere_else() {
+        use std::os::unix::fs::symlink;
+        let (fleet, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = DirectoryStore::inside(fleet.path(), Path::new("east/admiral-sync"), reader());
+        let object = objects("a.global", "1").remove(0);
+        let written = store.write(&ObjectWrite::Create { object: object.clone() }.into()).await.unwrap().unwrap();
+        for name in ["../../up", "a/../b", "a/b", "/etc/x"] {
+            let id = ObjectId::new(Kind::Sidecar, NAMESPACE, name);
+            let over = Arc::new(Written { id, ..written.clone() });
+            assert!(store.write(&Write::Delete(over)).await.is_err(), "{name}");
+        }
+        // The directory is swapped for a link while the controller runs.
+        fs::rename(fleet.path().join("east"), elsewhere.path().join("east")).unwrap();
+        symlink(elsewhere.path().join("east"), fleet.path().join("east")).unwrap();
+        let error = store.write(&Write::Delete(Arc::new(written))).await.unwrap_err().to_string();
+        assert!(error.contains("leads out of"), "{error}");
+        assert!(store.write(&ObjectWrite::Create { object }.into()).await.is_err());
+        assert_eq!(names(&elsewhere.path().join("east/admiral-sync")), ["serviceentry-a.global-se.yaml"]);
+        // And back, by a link inside.
+        fs::rename(elsewhere.path().join("east"), fleet.path().join("real")).unwrap();
+        fs::remove_file(fleet.path().join("east")).unwrap();
+        symlink(fleet.path().join("real"), fleet.path().join("east")).unwrap();
+        assert_eq!(store.load().unwrap().len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_the_way_is_named_and_not_waited_for() {
+        let out = tempfile::tempdir().unwrap();
+        fs::create_dir(out.path().join("east")).unwrap();
+        let pipe = out.path().join("east/serviceentry-a.global-se.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = DirectoryOutput::new(out.path()).write(&cluster(), &objects("a.global", "1")).unwrap_err();
+        assert!(error.to_string().contains("is not a file"), "{error}");
+        assert!(out.path().join("east/destinationrule-a.global-dr.yaml").exists());
     }
 }

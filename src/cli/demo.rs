@@ -99,7 +99,7 @@ fn on_loopback(mut settings: Settings) -> Settings {
 }
 
 async fn serve(directory: &Path, settings: Arc<Settings>) -> anyhow::Result<()> {
-    let running = run::start(settings.clone(), Some(run::load_fleet(directory)?)).await?;
+    let running = run::start(settings.clone(), Some(run::load_fleet(directory, &settings)?)).await?;
     let mut shown: Option<(Vec<ClusterTable>, Vec<Note>)> = None;
     let stop = run::asked_to_stop();
     tokio::pin!(stop);

@@ -52,7 +52,7 @@ pub(super) fn now_seconds() -> i64 {
 
 /// Reads the fleet at `path`: a fleet file, or a directory with one sub-directory per cluster.
 pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFleet> {
-    let fleet = file::load(path)?;
+    let fleet = file::load(path, settings.fleet_root.as_deref())?;
     let settings = Arc::new(settings);
     let registry = Arc::new(Registry::new(settings.clone()));
     let observer = Observer::new(settings.clone(), true);
@@ -63,7 +63,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
         match place {
             ObjectSource::Directory(directory) => {
                 let observer = observer.for_istio_namespace(registry.queries().istio_namespace(name));
-                let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer);
+                let cluster = DirectoryCluster::new(name.clone(), directory.clone(), observer).in_fleet(&fleet);
                 let loaded = cluster.load();
                 hidden.extend(unread_in(&loaded).map(|problem| format!("{name}: {problem}")));
                 cluster.push(&loaded, &registry, now_seconds());
@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFle
     }
     match &fleet.hub {
         Some(ObjectSource::Directory(directory)) => {
-            let hub = DirectoryCluster::hub(directory.clone(), observer.clone());
+            let hub = DirectoryCluster::hub(directory.clone(), observer.clone()).in_fleet(&fleet);
             let loaded = hub.load();
             hidden.extend(unread_in(&loaded).map(|problem| format!("hub: {problem}")));
             hub.push(&loaded, &registry, now_seconds());

@@ -72,7 +72,7 @@ pub(super) fn command() -> Command {
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(super::settings(flags)?);
     let path: &PathBuf = flags.get_one("FLEET").expect("clap requires it");
-    let clusters = chosen(file::load(path)?.clusters, flags)?;
+    let clusters = chosen(file::load(path, None)?.clusters, flags)?;
     let controller = flags.get_one::<String>("controller");
     ensure!(
         settings.dry_run || controller.is_some() || flags.get_flag("stopped"),

@@ -80,7 +80,7 @@ fn each_text(path: &Path, mut take: impl FnMut(&Path, anyhow::Result<String>)) {
     if !path.is_dir() {
         return take(path, file::read(path).map_err(Into::into));
     }
-    let found = file::find(path);
+    let found = file::find(path, path);
     if found.files.is_empty() && found.unreadable.is_empty() {
         let message = "the directory has no manifests (*.yaml, *.yml, *.json); nothing was judged";
         take(path, Err(anyhow::anyhow!(message)));
@@ -90,7 +90,7 @@ fn each_text(path: &Path, mut take: impl FnMut(&Path, anyhow::Result<String>)) {
     }
     for file in found.files {
         let file = path.join(file);
-        take(&file, file::read_found(&file).map_err(Into::into));
+        take(&file, file::read_found(path, &file, u64::MAX).map_err(Into::into));
     }
 }
 

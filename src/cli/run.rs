@@ -43,7 +43,7 @@ pub(super) fn command() -> Command {
 pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(super::settings(flags)?);
     init_logs(&settings);
-    runtime()?.block_on(run(settings))?;
+    block_on(runtime()?, run(settings))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,6 +51,13 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // One provider for the whole process, named here and nowhere else; a second call finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+/// Runs until it is done. Whatever blocks a thread then, such as a file of a file system that hangs, is left behind.
+fn block_on<T>(runtime: tokio::runtime::Runtime, work: impl Future<Output = T>) -> T {
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
 }
 
 fn init_logs(settings: &Settings) {
@@ -135,11 +142,11 @@ fn follow_directories(
     for cluster in &fleet.clusters {
         if let ObjectSource::Directory(path) = &cluster.place {
             let observer = observer.for_istio_namespace(registry.queries().istio_namespace(&cluster.name));
-            follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer));
+            follow(DirectoryCluster::new(cluster.name.clone(), path.clone(), observer).in_fleet(fleet));
         }
     }
     if let Some(ObjectSource::Directory(path)) = &fleet.hub {
-        follow(DirectoryCluster::hub(path.clone(), observer.clone()));
+        follow(DirectoryCluster::hub(path.clone(), observer.clone()).in_fleet(fleet));
     }
     if let Some(root) = &fleet.root {
         let known = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
@@ -156,15 +163,17 @@ fn stores(
     observer: Observer,
 ) -> crate::apply::Stores {
     Box::new(move |cluster| {
-        let directory = fleet.as_ref().and_then(|fleet| fleet.directory_of(cluster));
+        let directory = fleet.as_ref().and_then(|fleet| fleet.output_of(cluster));
         let istio_namespace = {
             let (registry, cluster) = (registry.clone(), cluster.clone());
             move || registry.queries().istio_namespace(&cluster)
         };
         let read = reader(observer.clone(), istio_namespace.clone());
         match directory {
-            Some(path) => Arc::new(DirectoryStore::inside(&path.join(&observer.settings().sync_namespace), read))
-                as Arc<dyn Store>,
+            Some((path, below)) => {
+                Arc::new(DirectoryStore::inside(&path, &below.join(&observer.settings().sync_namespace), read))
+                    as Arc<dyn Store>
+            }
             None => {
                 let (clients, name) = (clients.clone(), cluster.clone());
                 let connect = Box::new(move || clients.get(&name));
@@ -368,7 +377,7 @@ impl RunningController {
 }
 
 async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
-    let fleet_file = settings.fleet.as_deref().map(load_fleet).transpose()?;
+    let fleet_file = settings.fleet.as_deref().map(|path| load_fleet(path, &settings)).transpose()?;
     let mut running = start(settings.clone(), fleet_file).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -396,8 +405,8 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
     }
 }
 
-pub(super) fn load_fleet(path: &Path) -> anyhow::Result<FleetFile> {
-    Ok(crate::fleet::file::load(path)?)
+pub(super) fn load_fleet(path: &Path, settings: &Settings) -> anyhow::Result<FleetFile> {
+    Ok(crate::fleet::file::load(path, settings.fleet_root.as_deref())?)
 }
 
 /// Resolves on SIGTERM or SIGINT.
@@ -407,5 +416,28 @@ pub(super) async fn asked_to_stop() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of a file system that hangs occupies a thread that nothing can end.
+    #[test]
+    fn a_thread_that_hangs_does_not_keep_the_process_from_ending() {
+        let (release, hang) = std::sync::mpsc::channel::<()>();
+        let outcome = block_on(runtime().unwrap(), async move {
+            let (started, wait) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                started.send(()).unwrap();
+                // Without end, were it not for this test's.
+                let _ = hang.recv();
+            });
+            wait.await.unwrap();
+            "ended"
+        });
+        assert_eq!(outcome, "ended");
+        drop(release);
     }
 }

@@ -108,6 +108,8 @@ settings! {
         kubeconfig_context: Option<String> = None, Check::described("a context's name, or nothing");
         /// Fleet file that names the clusters by kubeconfig and context, or by directory. Empty: they are registered by Secrets on the hub.
         fleet: Option<PathBuf> = None, Check::described("a path, or nothing");
+        /// Directory that no link in the directories of a fleet may lead out of. Empty: the fleet's own directory; of a cluster that is elsewhere, that of the cluster.
+        fleet_root: Option<PathBuf> = None, Check::described("a path, or nothing");
         /// Namespace of cluster Secrets on the hub.
         secret_namespace: String = "admiral".into(), NAMESPACE, as "secret_namespace";
         /// Namespace of Dependencies on the hub.

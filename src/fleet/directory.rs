@@ -8,9 +8,11 @@
 //! objects that the same file had before stay in force: nothing is removed on incomplete knowledge. An object that
 //! an API server would refuse is reported, and its last good form stays in force.
 
+mod problem;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,13 +20,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{observe::Observer, pruned_object::pruned};
+pub use self::problem::{DirectoryProblem, ProblemKind};
+use super::{
+    file::FleetFile,
+    object_budget::BudgetExceeded,
+    observe::Observer,
+    pruned_object::{memory_bytes, pruned},
+};
 use crate::{
-    manifest::{self, Broken, Crds, DocumentObject, Located, Mistyped, Typed, file},
-    model::{
-        ClusterName, DependencyFault, Kind, Note, NoteKind, ObjectId, ObjectKind, ObjectPath, Observed, ReadCause,
-        ReadFailure,
-    },
+    manifest::{self, Broken, Crds, DocumentObject, Located, Mistyped, Typed, ValueBudget, file},
+    model::{ClusterName, Kind, Note, ObjectId, Observed, ReadCause, ReadFailure},
     registry::{NoteSource, Registry},
 };
 
@@ -33,6 +38,8 @@ use crate::{
 pub struct DirectoryCluster {
     name: ClusterName,
     path: PathBuf,
+    /// Nothing that is read leads out of it.
+    root: PathBuf,
     observer: Observer,
     is_hub: bool,
     crds: Crds,
@@ -44,6 +51,10 @@ pub struct Loaded {
     objects: BTreeMap<ObjectId, Placed>,
     problems: Vec<DirectoryProblem>,
     ignored: usize,
+    /// Directories that links lead to, by where they really are.
+    linked: BTreeSet<PathBuf>,
+    /// About what the objects take in memory while they are read.
+    bytes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -52,56 +63,31 @@ struct Placed {
     file: PathBuf,
 }
 
-/// Something in a directory that cannot be used as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectoryProblem {
-    /// The file, or a directory that cannot be read; relative to the cluster's directory.
-    pub file: PathBuf,
-    /// Its line, from 1, where one is known.
-    pub line: Option<usize>,
-    /// What sort of problem.
-    pub kind: ProblemKind,
-    /// What is wrong, in words.
-    pub message: String,
-}
-
-/// What a problem means for the objects around it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// The file may hold any objects.
-    Hidden,
-    /// One object is not what its kind should be.
-    Malformed(ObjectId),
-    /// One object is where no such object is read.
-    Misplaced(ObjectId),
-    /// A text that is left out and hides nothing: no Kubernetes object, or one that another file has already.
-    Harmless,
-}
-
-impl fmt::Display for DirectoryProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.file.as_os_str().is_empty() {
-            return f.write_str(&self.message);
-        }
-        write!(f, "{}", self.file.display())?;
-        match self.line {
-            Some(line) => write!(f, ":{line}: {}", self.message),
-            None => write!(f, ": {}", self.message),
-        }
-    }
-}
-
 impl DirectoryCluster {
-    /// The cluster `name` in the directory `path`.
+    /// The cluster `name` in the directory `path`, which nothing leads out of.
     #[must_use]
     pub fn new(name: ClusterName, path: PathBuf, observer: Observer) -> Self {
-        Self { name, path, observer, is_hub: false, crds: Crds::Ours }
+        let root = observer.settings().fleet_root.clone().unwrap_or_else(|| path.clone());
+        Self { name, path, root, observer, is_hub: false, crds: Crds::Ours }
     }
 
     /// A hub that is no cluster of the fleet: only its Dependencies count.
     #[must_use]
     pub fn hub(path: PathBuf, observer: Observer) -> Self {
-        Self { name: ClusterName::hub(), path, observer, is_hub: true, crds: Crds::Ours }
+        Self { is_hub: true, ..Self::new(ClusterName::hub(), path, observer) }
+    }
+
+    /// The same directory in a fleet, whose directory links may lead to.
+    #[must_use]
+    pub fn in_fleet(self, fleet: &FleetFile) -> Self {
+        let root = fleet.root_of(&self.path);
+        self.below(&root)
+    }
+
+    /// The same directory below a root, unless a setting names another.
+    pub(super) fn below(self, root: &Path) -> Self {
+        let root = self.observer.settings().fleet_root.clone().unwrap_or_else(|| root.to_owned());
+        Self { root, ..self }
     }
 
     /// The same directory, for a cluster whose CRDs are not Tradewind's: objects that these would refuse are accepted.
@@ -132,7 +118,8 @@ impl DirectoryCluster {
     #[must_use]
     pub(super) fn load_after(&self, before: &Loaded) -> Loaded {
         let mut loaded = Loaded::default();
-        let found = file::find(&self.path);
+        let found = file::find(&self.root, &self.path);
+        loaded.linked = self.linked(&found.entered);
         for directory in &found.unreadable {
             loaded.hidden(&directory.path, None, directory.message.clone());
         }
@@ -146,9 +133,14 @@ impl DirectoryCluster {
                 message,
             });
         }
+        let max_bytes = u64::from(self.observer.settings().cluster_max_mib) << 20;
+        let (mut text_bytes, mut values) = (max_bytes, ValueBudget::of_memory(max_bytes));
         for file in found.files {
-            match file::read_found(&self.path.join(&file)) {
-                Ok(text) => self.take_text(&mut loaded, &file, &text),
+            match file::read_found(&self.root, &self.path.join(&file), text_bytes) {
+                Ok(text) => {
+                    text_bytes -= text.len() as u64;
+                    self.take_text(&mut loaded, &file, &text, &mut values);
+                }
                 Err(error) => loaded.hidden(&file, None, error.to_string()),
             }
         }
@@ -162,7 +154,7 @@ impl DirectoryCluster {
     /// A number that changes whenever a file comes, goes, grows or is written to.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let found = file::find(&self.path);
+        let found = file::find(&self.root, &self.path);
         for file in found.files {
             let metadata = fs::metadata(self.path.join(&file)).ok();
             (file, metadata.map(|m| (m.len(), m.modified().ok()))).hash(&mut hasher);
@@ -171,8 +163,16 @@ impl DirectoryCluster {
         hasher.finish()
     }
 
-    fn take_text(&self, loaded: &mut Loaded, file: &Path, text: &str) {
-        for document in manifest::documents(text, file::is_json(file)) {
+    /// The directories that were read and are not below the cluster's own.
+    fn linked(&self, entered: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let (Ok(root), Ok(own)) = (fs::canonicalize(&self.root), fs::canonicalize(&self.path)) else {
+            return BTreeSet::new();
+        };
+        entered.iter().map(|below| root.join(below)).filter(|real| !real.starts_with(&own)).collect()
+    }
+
+    fn take_text(&self, loaded: &mut Loaded, file: &Path, text: &str, values: &mut ValueBudget) {
+        for document in manifest::documents(text, file::is_json(file), values) {
             match document {
                 Ok(document) => {
                     let located = Located::new(&document);
@@ -256,6 +256,10 @@ impl DirectoryCluster {
             return loaded.problem(file, first, ProblemKind::Malformed(id), all.join("; "));
         }
         self.complete(&id, &mut value);
+        loaded.bytes += memory_bytes(&value);
+        if let Some(message) = self.exceeds(loaded, kind) {
+            return loaded.hidden(file, Some(line("")), message);
+        }
         match self.observer.observe_value(kind, &value) {
             Ok(Observed::Other(_)) => loaded.ignored += 1,
             Ok(observed) => {
@@ -265,6 +269,21 @@ impl DirectoryCluster {
                 loaded.problem(file, line(&malformed.path), ProblemKind::Malformed(id), malformed.to_string());
             }
         }
+    }
+
+    /// Why one more object of a kind would be too much, where that is so: what a live cluster may have.
+    fn exceeds(&self, loaded: &Loaded, kind: Kind) -> Option<String> {
+        let settings = self.observer.settings();
+        let exceeded = if loaded.bytes > u64::from(settings.cluster_max_mib) << 20 {
+            BudgetExceeded::Bytes(settings.cluster_max_mib.into())
+        } else if loaded.objects.len() >= settings.cluster_max_objects
+            && loaded.objects(kind).count() >= settings.cluster_max_objects
+        {
+            BudgetExceeded::Objects(settings.cluster_max_objects)
+        } else {
+            return None;
+        };
+        Some(format!("this {} is not read: {exceeded}", kind.as_str()))
     }
 
     /// Whether a live cluster's informers would deliver the object.
@@ -397,6 +416,11 @@ impl Loaded {
         self.ignored
     }
 
+    /// The directories outside of the cluster's own that links lead to.
+    pub(super) fn linked(&self) -> &BTreeSet<PathBuf> {
+        &self.linked
+    }
+
     /// Why the directory is not wholly known, where that is so.
     #[must_use]
     pub fn incomplete(&self) -> Option<String> {
@@ -454,36 +478,6 @@ impl Loaded {
             if !self.objects.contains_key(id) && self.problems.iter().any(hides) {
                 self.objects.insert(id.clone(), placed.clone());
             }
-        }
-    }
-}
-
-impl DirectoryProblem {
-    /// Whether it leaves something out that belongs to the cluster, so that a plan may lack it.
-    #[must_use]
-    pub fn is_of_reading(&self) -> bool {
-        !matches!(self.kind, ProblemKind::Misplaced(_))
-    }
-
-    /// What its owner should know.
-    #[must_use]
-    pub fn note(&self, cluster: &ClusterName) -> Note {
-        if let ProblemKind::Misplaced(id) = &self.kind {
-            let kind = match id.kind {
-                Kind::TradewindConfig => NoteKind::SuspensionQuestionable,
-                Kind::TrafficConfig => NoteKind::PolicyQuestionable,
-                _ => NoteKind::DependencyQuestionable(DependencyFault::Namespace),
-            };
-            return Note { kind, object: id.in_cluster(cluster), service: None, message: self.message.clone() };
-        }
-        let file = self.file.display().to_string();
-        let line = self.line.map_or_else(String::new, |line| format!("line {line}: "));
-        let kept = if self.kind == ProblemKind::Hidden { "; what is known of it stays in force" } else { "" };
-        Note {
-            kind: NoteKind::ObjectMalformed,
-            object: ObjectPath::new(cluster, ObjectKind::File, "", if file.is_empty() { "." } else { &file }),
-            service: None,
-            message: format!("{line}{}{kept}", self.message),
         }
     }
 }

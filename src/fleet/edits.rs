@@ -4,6 +4,9 @@
 //! because notices get lost (network file systems, watch limits, a directory that is replaced).
 
 use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -32,8 +35,8 @@ impl DirectoryCluster {
     pub async fn watch(self, pushed: Loaded, registry: Arc<Registry>, cancel: CancellationToken) {
         let this = Arc::new(self);
         let changed = Arc::new(Notify::new());
-        let mut notices = this.notices(&changed);
         let mut known = Arc::new(pushed);
+        let mut notices = this.notices(&changed, known.linked());
         let mut fingerprint = None;
         // Edits between the first reading and the watch would be lost.
         changed.notify_one();
@@ -47,20 +50,26 @@ impl DirectoryCluster {
             if noticed {
                 quiet(&changed).await;
             } else if notices.is_none() {
-                notices = this.notices(&changed);
+                notices = this.notices(&changed, known.linked());
             }
-            let now = this.clone().off_the_runtime(|this| this.fingerprint()).await;
+            // A file system that hangs must not keep the controller from stopping.
+            let now = this.clone().off_the_runtime(|this| this.fingerprint());
+            let Some(now) = cancel.run_until_cancelled(now).await else { return };
             if !noticed && fingerprint == Some(now) {
                 continue;
             }
             if !noticed && fingerprint.is_some() {
                 // A change without a notice: the watch is on something else by now.
-                notices = this.notices(&changed);
+                notices = this.notices(&changed, known.linked());
             }
             fingerprint = Some(now);
             let before = known.clone();
-            let read = this.clone().off_the_runtime(move |this| this.load_after(&before)).await;
+            let read = this.clone().off_the_runtime(move |this| this.load_after(&before));
+            let Some(read) = cancel.run_until_cancelled(read).await else { return };
             this.push_changes(&known, &read, &registry, now_seconds());
+            if read.linked() != known.linked() {
+                notices = this.notices(&changed, read.linked());
+            }
             known = Arc::new(read);
             if !this.path().is_dir() {
                 // A watch dies with its directory; one that comes back needs a new watch.
@@ -73,8 +82,9 @@ impl DirectoryCluster {
         tokio::task::spawn_blocking(move || read(&self)).await.expect("reading files neither panics nor is aborted")
     }
 
-    /// The watcher that reports changes, for as long as it is kept.
-    fn notices(&self, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    /// The watcher that reports changes, for as long as it is kept. It follows no link, which might lead anywhere: what links
+    /// lead to is in `linked`, as far as it is read.
+    fn notices(&self, changed: &Arc<Notify>, linked: &BTreeSet<PathBuf>) -> Option<RecommendedWatcher> {
         let changed = changed.clone();
         let on_event = move |event: notify::Result<notify::Event>| {
             // Errors are taken for changes: what they hide is found by reading.
@@ -82,8 +92,14 @@ impl DirectoryCluster {
                 changed.notify_one();
             }
         };
-        let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            watcher.watch(self.path(), RecursiveMode::Recursive)?;
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let watcher = RecommendedWatcher::new(on_event, config).and_then(|mut watcher| {
+            // The cluster's own directory may be a link.
+            let own = fs::canonicalize(self.path()).unwrap_or_else(|_| self.path().to_owned());
+            watcher.watch(&own, RecursiveMode::Recursive)?;
+            for directory in linked {
+                watcher.watch(directory, RecursiveMode::NonRecursive)?;
+            }
             Ok(watcher)
         });
         watcher
@@ -116,8 +132,6 @@ pub(super) fn now_seconds() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::{
         config::Settings,
@@ -238,6 +252,47 @@ mod tests {
         watched.until("the directory is back", |w| w.state(Kind::Deployment) == KindState::Synced).await;
         watched.write("a.yaml", &workload("billing"));
         watched.until("edits are seen again", |w| w.runs("billing") && !w.runs("orders")).await;
+    }
+
+    /// A mounted ConfigMap: all its files change by one rename of a link.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn edits_behind_links_inside_arrive() {
+        use std::os::unix::fs::symlink;
+        let watched = Watched::start(&[("z.yaml", &workload("reports"))]);
+        for (version, name) in [("..1", "orders"), ("..2", "payments")] {
+            fs::create_dir(watched.path(version)).unwrap();
+            fs::write(watched.path(version).join("map.yaml"), workload(name)).unwrap();
+        }
+        symlink("..1", watched.path("..data")).unwrap();
+        symlink("..data/map.yaml", watched.path("map.yaml")).unwrap();
+        watched.until("the link is read", |w| w.runs("orders")).await;
+        symlink("..2", watched.path("..new")).unwrap();
+        fs::rename(watched.path("..new"), watched.path("..data")).unwrap();
+        watched.until("the swap is read", |w| w.runs("payments") && !w.runs("orders")).await;
+    }
+
+    // Invariant: One bad thing harms only itself.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn planted_files_hide_what_was_there_and_are_passed_when_they_go() {
+        use std::os::unix::fs::symlink;
+        let watched = Watched::start(&[("a.yaml", &workload("orders"))]);
+        let pipe = std::process::Command::new("mkfifo").arg(watched.path("pipe.yaml")).status().unwrap();
+        assert!(pipe.success());
+        symlink("/", watched.path("root")).unwrap();
+        symlink("loop", watched.path("loop")).unwrap();
+        watched.until("it is named", |w| matches!(w.state(Kind::Deployment), KindState::Stale { .. })).await;
+        watched.write("b.yaml", &workload("payments"));
+        watched.until("neighbours are read", |w| w.runs("payments") && w.runs("orders")).await;
+        let notes = watched.registry.notes().all();
+        let named =
+            |name: &str, words: &str| notes.iter().any(|n| &*n.object.name == name && n.message.contains(words));
+        assert!(named("pipe.yaml", "a named pipe") && named("root", "leads out of"), "{notes:?}");
+        for planted in ["pipe.yaml", "root", "loop"] {
+            fs::remove_file(watched.path(planted)).unwrap();
+        }
+        watched.until("it is whole again", |w| w.state(Kind::Deployment) == KindState::Synced).await;
     }
 
     #[test]

@@ -36,6 +36,9 @@ use crate::{
 /// Largest fleet file that is read: 10,000 clusters fit many times.
 const MAX_FLEET_FILE_BYTES: u64 = 8 << 20;
 
+/// Most directories of a fleet directory: each is a cluster, with memory and files of its own.
+const MAX_CLUSTERS: usize = 5_000;
+
 /// Why a fleet cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetFileError {
@@ -66,13 +69,13 @@ pub enum FleetFileError {
         /// The directory.
         path: PathBuf,
     },
-    /// A sub-directory's name is no cluster name.
-    #[error("the directory {} cannot be a cluster: its name {reason}; rename it", path.display())]
-    Name {
+    /// A sub-directory can be no cluster.
+    #[error("the directory {} cannot be a cluster: {reason}", path.display())]
+    Directory {
         /// The sub-directory.
         path: PathBuf,
         /// Why.
-        reason: NameError,
+        reason: SubDirectoryError,
     },
 }
 
@@ -85,9 +88,20 @@ pub struct FleetFile {
     pub hub: Option<ObjectSource>,
     /// The directory of which the clusters are sub-directories: more may come. None for a fleet file.
     pub root: Option<PathBuf>,
+    /// The directory of the fleet file, or the fleet directory.
+    pub base: PathBuf,
 }
 
 impl FleetFile {
+    /// What links of a directory cluster must not lead out of: the fleet's directory, or that of the cluster where it is
+    /// elsewhere.
+    #[must_use]
+    pub fn root_of(&self, directory: &Path) -> PathBuf {
+        let real = fs::canonicalize(directory).ok().zip(fs::canonicalize(&self.base).ok());
+        let is_below = self.root.is_some() || real.is_some_and(|(directory, base)| directory.starts_with(base));
+        if is_below { self.base.clone() } else { directory.to_owned() }
+    }
+
     /// The directory of a cluster that is a directory.
     #[must_use]
     pub fn directory_of(&self, cluster: &ClusterName) -> Option<PathBuf> {
@@ -104,6 +118,16 @@ impl FleetFile {
     #[must_use]
     pub fn released_in(&self, cluster: &ClusterName) -> Option<String> {
         self.clusters.iter().find(|known| known.name == *cluster)?.release_removals.clone()
+    }
+
+    /// Where a cluster that is a directory is written to: below which directory nothing may lead out, and the directory in it.
+    #[must_use]
+    pub fn output_of(&self, cluster: &ClusterName) -> Option<(PathBuf, PathBuf)> {
+        let directory = self.directory_of(cluster)?;
+        Some(match &self.root {
+            Some(root) => (root.clone(), PathBuf::from(cluster.as_str())),
+            None => (directory, PathBuf::new()),
+        })
     }
 
     /// Sets the Istio namespaces of the file in the registry. To be called before its clusters are registered.
@@ -144,12 +168,12 @@ pub enum ObjectSource {
 /// Reads a fleet file, or a directory with one sub-directory per cluster.
 ///
 /// # Errors
-/// Names the file and the line, or the directory.
-pub fn load(path: &Path) -> Result<FleetFile, FleetFileError> {
+/// Names the file and the line, or the directory. Sub-directories must not lead out of `root`; without one, out of the fleet.
+pub fn load(path: &Path, root: Option<&Path>) -> Result<FleetFile, FleetFileError> {
     let read = |source| FleetFileError::Read { path: path.to_owned(), source };
     let metadata = fs::metadata(path).map_err(read)?;
     if metadata.is_dir() {
-        return load_directory(path);
+        return load_directory(path, root.unwrap_or(path));
     }
     if metadata.len() > MAX_FLEET_FILE_BYTES {
         let words = format!("it has {} bytes; at most {MAX_FLEET_FILE_BYTES} are read", metadata.len());
@@ -158,11 +182,11 @@ pub fn load(path: &Path) -> Result<FleetFile, FleetFileError> {
     parse(&fs::read_to_string(path).map_err(read)?, path)
 }
 
-fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
-    let found = sub_directories(path).map_err(|source| FleetFileError::Read { path: path.to_owned(), source })?;
+fn load_directory(path: &Path, root: &Path) -> Result<FleetFile, FleetFileError> {
+    let found = sub_directories(path, root).map_err(|source| FleetFileError::Read { path: path.to_owned(), source })?;
     let mut clusters = Vec::new();
     for SubDirectory { path, name } in found {
-        let name = name.map_err(|reason| FleetFileError::Name { path: path.clone(), reason })?;
+        let name = name.map_err(|reason| FleetFileError::Directory { path: path.clone(), reason })?;
         clusters.push(FleetCluster {
             name,
             place: ObjectSource::Directory(path),
@@ -174,7 +198,18 @@ fn load_directory(path: &Path) -> Result<FleetFile, FleetFileError> {
         return Err(FleetFileError::NoClusters { path: path.to_owned() });
     }
     clusters.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(FleetFile { clusters, hub: None, root: Some(path.to_owned()) })
+    Ok(FleetFile { clusters, hub: None, root: Some(path.to_owned()), base: path.to_owned() })
+}
+
+/// Why a directory in a fleet directory is no cluster.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubDirectoryError {
+    /// Its name is no cluster name.
+    #[error("its name {0}; rename it")]
+    Name(NameError),
+    /// It is a link to a directory elsewhere.
+    #[error("it leads out of {}; move it there, or widen fleetRoot", .0.display())]
+    LeadsOut(PathBuf),
 }
 
 /// A directory in a fleet directory.
@@ -182,21 +217,33 @@ pub(super) struct SubDirectory {
     /// Where it is.
     pub(super) path: PathBuf,
     /// The cluster that it is, or why it can be none.
-    pub(super) name: Result<ClusterName, NameError>,
+    pub(super) name: Result<ClusterName, SubDirectoryError>,
 }
 
-/// The directories in a fleet directory that are not hidden. A link that leads back to the fleet is none of its clusters.
-pub(super) fn sub_directories(path: &Path) -> io::Result<Vec<SubDirectory>> {
-    let root = fs::canonicalize(path)?;
+/// The directories in a fleet directory that are not hidden. A link that leads back to the fleet is none of its clusters, and
+/// one that leads out of `root` must not be one.
+pub(super) fn sub_directories(path: &Path, root: &Path) -> io::Result<Vec<SubDirectory>> {
+    let (fleet, real_root) = (fs::canonicalize(path)?, fs::canonicalize(root)?);
     let mut found = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        let leads_back = || fs::canonicalize(&path).is_ok_and(|real| root.starts_with(real));
-        if !name.starts_with('.') && path.is_dir() && !leads_back() {
-            let name = ClusterName::parse(&name);
-            found.push(SubDirectory { path, name });
+        if name.starts_with('.') || !path.is_dir() {
+            continue;
         }
+        let real = fs::canonicalize(&path)?;
+        if fleet.starts_with(&real) {
+            continue;
+        }
+        if found.len() >= MAX_CLUSTERS {
+            let message = format!("it has more than {MAX_CLUSTERS} directories");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        let name = match real.starts_with(&real_root) {
+            true => ClusterName::parse(&name).map_err(SubDirectoryError::Name),
+            false => Err(SubDirectoryError::LeadsOut(root.to_owned())),
+        };
+        found.push(SubDirectory { path, name });
     }
     Ok(found)
 }
@@ -237,7 +284,7 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
     if file.clusters.is_empty() {
         return Err(wrong(1, "the fleet has no clusters; list at least one under `clusters`".into()));
     }
-    let base = path.parent().unwrap_or(Path::new(""));
+    let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut clusters = Vec::new();
     let mut lines = BTreeMap::new();
     for Spanned { value: cluster, referenced, .. } in file.clusters {
@@ -268,7 +315,7 @@ fn parse(text: &str, path: &Path) -> Result<FleetFile, FleetFileError> {
                 .map_err(|message| wrong(referenced.line(), format!("the hub {message}")))
         })
         .transpose()?;
-    Ok(FleetFile { clusters, hub, root: None })
+    Ok(FleetFile { clusters, hub, root: None, base: base.to_owned() })
 }
 
 /// Why an entry does not say where its cluster is.
@@ -329,7 +376,7 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         let (directory, file) = fleet(text);
-        let message = load(&file).unwrap_err().to_string();
+        let message = load(&file, None).unwrap_err().to_string();
         message.replace(&format!("{}/", directory.path().display()), "")
     }
 
@@ -340,7 +387,7 @@ mod tests {
              - {name: west, directory: ./west, istioNamespace: aks-istio-system}\nhub: {kubeconfig: east.kubeconfig}\n",
         );
         let kubeconfig = directory.path().join("east.kubeconfig");
-        let fleet = load(&file).unwrap();
+        let fleet = load(&file, None).unwrap();
         assert_eq!(fleet.hub, Some(ObjectSource::Kube { kubeconfig: kubeconfig.clone(), context: None }));
         let [east, west] = &fleet.clusters[..] else { panic!("two clusters") };
         assert_eq!((east.name.as_str(), west.name.as_str()), ("east", "west"));
@@ -390,7 +437,7 @@ mod tests {
     #[test]
     fn a_directory_is_a_fleet_of_its_sub_directories() {
         let directory = tempfile::tempdir().unwrap();
-        let error = load(directory.path()).unwrap_err().to_string();
+        let error = load(directory.path(), None).unwrap_err().to_string();
         assert!(error.contains("has no sub-directories"), "{error}");
         for name in ["west", "east", ".git"] {
             fs::create_dir(directory.path().join(name)).unwrap();
@@ -398,12 +445,22 @@ mod tests {
         fs::write(directory.path().join("README.md"), "").unwrap();
         #[cfg(unix)]
         std::os::unix::fs::symlink(directory.path(), directory.path().join("loop")).unwrap();
-        let fleet = load(directory.path()).unwrap();
+        let fleet = load(directory.path(), None).unwrap();
         assert_eq!(fleet.clusters.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["east", "west"]);
         let newcomer = ClusterName::parse("north").unwrap();
         assert_eq!(fleet.directory_of(&newcomer), Some(directory.path().join("north")));
+        let elsewhere = tempfile::tempdir().unwrap();
+        #[cfg(unix)]
+        {
+            let planted = directory.path().join("planted");
+            std::os::unix::fs::symlink(elsewhere.path(), &planted).unwrap();
+            let error = load(directory.path(), None).unwrap_err().to_string();
+            assert!(error.contains("planted cannot be a cluster: it leads out of"), "{error}");
+            assert_eq!(load(directory.path(), Some(Path::new("/"))).unwrap().clusters.len(), 3);
+            fs::remove_file(planted).unwrap();
+        }
         fs::create_dir(directory.path().join("no name")).unwrap();
-        assert!(load(directory.path()).unwrap_err().to_string().contains("has the character ' '"));
-        assert!(load(&directory.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
+        assert!(load(directory.path(), None).unwrap_err().to_string().contains("has the character ' '"));
+        assert!(load(&directory.path().join("nowhere"), None).unwrap_err().to_string().contains("nowhere"));
     }
 }

@@ -42,8 +42,10 @@ pub async fn follow_new(
             () = cancel.cancelled() => break,
             () = time::sleep(LOOK_EVERY) => {}
         }
-        let looked = root.clone();
-        let found = tokio::task::spawn_blocking(move || file::sub_directories(&looked)).await;
+        let (looked, bound) = (root.clone(), observer.settings().fleet_root.clone());
+        let found =
+            tokio::task::spawn_blocking(move || file::sub_directories(&looked, bound.as_deref().unwrap_or(&looked)));
+        let Some(found) = cancel.run_until_cancelled(found).await else { break };
         // A fleet directory that cannot be read names no new cluster; the known ones are watched on their own.
         let Ok(Ok(found)) = found else { continue };
         let mut refused_now = BTreeMap::new();
@@ -51,8 +53,9 @@ pub async fn follow_new(
             match name {
                 Ok(name) if known.insert(name.clone()) => {
                     tracing::info!(cluster = %name, directory = %path.display(), "cluster joins");
-                    let cluster = DirectoryCluster::new(name, path, observer.clone());
-                    let read = tokio::task::spawn_blocking(move || (cluster.load(), cluster)).await;
+                    let cluster = DirectoryCluster::new(name, path, observer.clone()).below(&root);
+                    let read = tokio::task::spawn_blocking(move || (cluster.load(), cluster));
+                    let Some(read) = cancel.run_until_cancelled(read).await else { break };
                     let (loaded, cluster) = read.expect("reading files neither panics nor is aborted");
                     cluster.push(&loaded, &registry, now_seconds());
                     followed.spawn(cluster.watch(loaded, registry.clone(), cancel.clone()));
@@ -80,6 +83,6 @@ fn note(path: &std::path::Path, reason: &str) -> Note {
         kind: NoteKind::ClusterRefused,
         object: ObjectPath::new(&ClusterName::hub(), ObjectKind::Directory, "", &name),
         service: None,
-        message: format!("it cannot be a cluster: its name {reason}; rename it"),
+        message: format!("it cannot be a cluster: {reason}"),
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     manifest::words,
     model::{
         Availability, DependencyDecl, Kind, Labels, LocalService, Locality, MalformedObject, Namespace, Node, ObjectId,
-        Observed, Route, Workload,
+        Observed, Route, Workload, is_namespace_name, is_object_name, printable,
     },
 };
 
@@ -39,6 +39,8 @@ pub(super) const IGNORE: &str = "admiral.io/ignore";
 const REGION_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"];
 /// Zone of a Node, in the same order.
 const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
+/// Longest part of a name that is shown: no name of an object is longer.
+const MAX_SHOWN_NAME_CHARS: usize = 253;
 /// Labels of a Namespace that decide whether its pods have a sidecar.
 const MESH_LABELS: [&str; 3] = [keys::NAMESPACE_INJECTION, keys::REVISION, keys::DATAPLANE_MODE];
 
@@ -99,9 +101,7 @@ impl Observer {
     /// # Errors
     /// When a field does not have the type of its API, or the object has no name; names the field's path.
     pub fn observe_value(&self, kind: Kind, value: &Value) -> Result<Observed, MalformedObject> {
-        if metadata_text(value, "name").is_empty() {
-            return Err(MalformedObject::missing("metadata.name"));
-        }
+        check_names(value)?;
         Ok(match kind {
             Kind::Deployment => self.deployment(&read(value)?),
             Kind::StatefulSet => self.stateful_set(&read(value)?),
@@ -370,10 +370,26 @@ pub(super) fn metadata_text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Names an object that may not parse otherwise.
+/// Names an object that may not parse otherwise. A text that can name none is shown as what it is.
 #[must_use]
 pub fn identify(kind: Kind, value: &Value) -> ObjectId {
-    ObjectId::new(kind, metadata_text(value, "namespace"), metadata_text(value, "name"))
+    let shown = |field| printable(metadata_text(value, field), MAX_SHOWN_NAME_CHARS);
+    ObjectId::new(kind, &shown("namespace"), &shown("name"))
+}
+
+/// Refuses what no API server takes for a name: it might become part of a path.
+fn check_names(value: &Value) -> Result<(), MalformedObject> {
+    let (namespace, name) = (metadata_text(value, "namespace"), metadata_text(value, "name"));
+    if name.is_empty() {
+        return Err(MalformedObject::missing("metadata.name"));
+    }
+    let wrong = match (is_object_name(name), namespace.is_empty() || is_namespace_name(namespace)) {
+        (true, true) => return Ok(()),
+        (false, _) => "name",
+        (true, false) => "namespace",
+    };
+    let reason = "is no name that an API server takes (DNS-1123)".to_owned();
+    Err(MalformedObject { path: format!("metadata.{wrong}"), reason })
 }
 
 fn read<T: DeserializeOwned>(value: &Value) -> Result<T, MalformedObject> {

@@ -46,8 +46,8 @@ impl PrunedObject {
     }
 }
 
-/// Values are nested as deep as the JSON decoder allows, which is 128 levels.
-fn memory_bytes(value: &Value) -> u64 {
+/// About what a value takes in memory. Values are nested as deep as the decoders allow, which is 128 levels.
+pub(super) fn memory_bytes(value: &Value) -> u64 {
     BYTES_PER_VALUE
         + match value {
             Value::String(text) => text.len() as u64,

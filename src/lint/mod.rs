@@ -105,7 +105,7 @@ impl Linter {
 
     /// Judges all that a file holds.
     pub fn read(&mut self, file: &str, text: &str, is_json: bool) {
-        for document in manifest::documents(text, is_json) {
+        for document in manifest::documents(text, is_json, &mut manifest::ValueBudget::default()) {
             match document {
                 Ok(document) => {
                     let located = Located::new(&document);

@@ -21,7 +21,10 @@ pub(super) struct Lines {
 impl Lines {
     /// Reads the document of which `text` is all, and whose first line is `first`.
     pub(super) fn read(text: &str, first: usize) -> Self {
-        let shape = serde_saphyr::from_str_with_options::<Spanned<DocumentLines>>(text, text::options());
+        let shape = serde_saphyr::from_str_with_options::<Spanned<DocumentLines>>(
+            text,
+            text::options(&text::ValueBudget::default()),
+        );
         // What the caller could read and this cannot has at least a beginning.
         shape.map_or_else(|_| Self { line: first, ..Self::default() }, |shape| Self::of(shape, first))
     }

@@ -26,7 +26,7 @@ pub(crate) use self::{
     kinds::{Mistyped, Typed},
     shape::{DocumentObject, parts},
     stored::as_stored,
-    text::{Broken, Document, documents},
+    text::{Broken, Document, ValueBudget, documents},
 };
 pub use crate::model::Severity;
 use crate::model::{Kind, MalformedObject};

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::ManifestProblem;
+use crate::model::{is_namespace_name, is_object_name};
 
 /// What holds for the metadata of every object.
 pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<ManifestProblem>) {
@@ -17,8 +18,13 @@ pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<ManifestProble
         Value::Null | Value::String(_) => refuse("metadata.name", "is missing".into()),
         _ => refuse("metadata.name", "must be a text; put it in quotes".into()),
     }
-    if !matches!(metadata["namespace"], Value::Null | Value::String(_)) {
-        refuse("metadata.namespace", "must be a text; put it in quotes".into());
+    match &metadata["namespace"] {
+        Value::String(namespace) if !namespace.is_empty() && !is_namespace_name(namespace) => {
+            let rule = "lower case letters, digits and '-' are allowed, at most 63, beginning and ending with a letter or digit";
+            refuse("metadata.namespace", format!("{namespace:?} cannot name a namespace; {rule}"));
+        }
+        Value::Null | Value::String(_) => {}
+        _ => refuse("metadata.namespace", "must be a text; put it in quotes".into()),
     }
     for map in ["labels", "annotations"] {
         match &metadata[map] {
@@ -31,17 +37,4 @@ pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<ManifestProble
             _ => refuse(&format!("metadata.{map}"), "must be a map of texts".into()),
         }
     }
-}
-
-/// RFC 1123, as API servers check it.
-fn is_object_name(name: &str) -> bool {
-    let edge = |part: &str, at: Option<u8>| {
-        !part.is_empty() && at.is_some_and(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
-    };
-    name.len() <= 253
-        && name.split('.').all(|part| {
-            edge(part, part.bytes().next())
-                && edge(part, part.bytes().last())
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        })
 }

@@ -3,9 +3,11 @@
 
 use serde_saphyr::Error as YamlError;
 
+/// A text that exceeds a budget.
+pub(crate) const TOO_LARGE: &str = "it is too large or too deeply nested to be read";
+
 /// Why a text is no YAML, without the place, which the caller knows better.
 pub(crate) fn of_yaml(error: &YamlError) -> String {
-    const TOO_LARGE: &str = "it is too large or too deeply nested to be read";
     match error {
         YamlError::WithSnippet { error, .. } | YamlError::AliasError { error, .. } => of_yaml(error),
         YamlError::MultipleDocuments { .. } => {

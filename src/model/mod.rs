@@ -27,6 +27,7 @@ mod route;
 mod sidecar;
 mod slice;
 mod tracking;
+mod untrusted;
 mod work_key;
 
 pub use adoption::{Adoption, AdoptionStage};
@@ -57,4 +58,5 @@ pub(crate) use route::{MESH, PROTOCOLS, shares};
 pub use sidecar::{EgressHost, EgressListener, SidecarHosts};
 pub use slice::{EndpointSlice, ReadyPod};
 pub use tracking::is_tracking;
+pub use untrusted::{is_namespace_name, is_object_name, printable};
 pub use work_key::WorkKey;

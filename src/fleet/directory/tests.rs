@@ -194,7 +194,7 @@ fn what_is_hidden_at_the_first_reading_makes_the_kinds_unreadable_not_empty() {
 fn the_sample_is_in_order() {
     let directory = tempfile::tempdir().unwrap();
     sample::write_to(directory.path()).unwrap();
-    let fleet = crate::fleet::file::load(directory.path()).unwrap();
+    let fleet = crate::fleet::file::load(directory.path(), None).unwrap();
     let registry = Registry::new(Arc::new(Settings::default()));
     for cluster in fleet.clusters {
         let crate::fleet::file::ObjectSource::Directory(path) = cluster.place else { panic!("directories") };
@@ -223,4 +223,53 @@ fn the_sample_is_in_order() {
     assert_eq!(payments.targets.len(), 3);
     assert_eq!(payments.policies.len(), 1);
     assert_eq!(payments.notes, []);
+}
+
+fn limited(fixture: &Fixture, settings: Settings) -> Loaded {
+    let observer = Observer::new(Arc::new(settings), false);
+    DirectoryCluster::new(fixture.cluster.name.clone(), fixture.directory.path().to_owned(), observer).load()
+}
+
+// Invariant: One bad thing harms only itself.
+#[test]
+fn a_directory_has_the_limits_of_a_live_cluster() {
+    let nodes: String = (0..5).map(|number| node(&format!("n{number}"), "west") + "---\n").collect();
+    let fixture = fixture(&[("a.yaml", &nodes), ("b.yaml", &node("z", "west"))]);
+    let loaded = limited(&fixture, Settings { cluster_max_objects: 3, ..Settings::default() });
+    assert_eq!(loaded.objects.len(), 3);
+    let said = problems(&loaded);
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].starts_with("a.yaml:") && said[0].contains("more than 3 of them"), "{said:?}");
+    let large = format!("{}# {}\n", node("b", "west"), "x".repeat(2 << 20));
+    fs::write(fixture.directory.path().join("b.yaml"), large).unwrap();
+    let loaded = limited(&fixture, Settings { cluster_max_mib: 1, ..Settings::default() });
+    assert_eq!(loaded.objects.len(), 5);
+    assert!(problems(&loaded)[0].starts_with("b.yaml: has more than 0 MiB"), "{:?}", problems(&loaded));
+}
+
+#[test]
+fn bombs_in_many_documents_and_files_share_one_budget() {
+    let bomb = format!("a: &a [{}]\nb: [{}]\n---\n", "x, ".repeat(300), "*a, ".repeat(90)).repeat(4);
+    let fixture = fixture(&[("a.yaml", &bomb), ("b.yaml", &bomb), ("c.yaml", &bomb), ("z.yaml", &node("z", "west"))]);
+    let loaded = limited(&fixture, Settings { cluster_max_mib: 2, ..Settings::default() });
+    assert!(problems(&loaded).iter().any(|problem| problem.contains("too large")), "{:?}", problems(&loaded));
+    assert!(loaded.incomplete().is_some());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_out_hide_their_objects_and_are_named_unless_a_setting_opens_them() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("a.yaml"), node("outside", "west")).unwrap();
+    let fixture = fixture(&[("b.yaml", &node("b", "west"))]);
+    symlink(elsewhere.path(), fixture.directory.path().join("planted")).unwrap();
+    symlink(elsewhere.path().join("a.yaml"), fixture.directory.path().join("a.yaml")).unwrap();
+    let loaded = fixture.cluster.load();
+    assert_eq!(ids(&loaded), ["Node /b"]);
+    let said = problems(&loaded);
+    assert!(said.len() == 2 && said.iter().all(|problem| problem.contains("leads out of")), "{said:?}");
+    let open = Settings { fleet_root: Some("/".into()), ..Settings::default() };
+    let loaded = limited(&fixture, open);
+    assert_eq!(ids(&loaded), ["Node /b", "Node /outside"]);
 }

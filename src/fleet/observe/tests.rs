@@ -334,3 +334,27 @@ fn sidecars_tell_selector_hosts_and_which_are_ours() {
     assert!(sidecar(json!({"workloadSelector": {"labels": {"app": "x"}}})).has_selector);
     assert!(sidecar(json!({})).listeners.is_empty());
 }
+
+// Invariant: No name from outside becomes part of a path.
+#[test]
+fn names_that_no_api_server_takes_are_refused_and_shown_as_what_they_are() {
+    let object = |namespace: &str, name: &str| json!({"metadata": {"namespace": namespace, "name": name}, "spec": {}});
+    for (namespace, name, path) in [
+        ("shop", "../../etc/passwd", "metadata.name"),
+        ("shop", "..", "metadata.name"),
+        ("..", "a", "metadata.namespace"),
+        ("a/b", "a", "metadata.namespace"),
+        ("a.b", "a", "metadata.namespace"),
+        ("shop", "a\u{1b}[2J", "metadata.name"),
+        ("shop", "A", "metadata.name"),
+    ] {
+        for kind in Kind::ALL {
+            let malformed = observer().observe_value(*kind, &object(namespace, name)).unwrap_err();
+            assert_eq!(malformed.path, path, "{kind:?} {namespace:?} {name:?}");
+        }
+    }
+    let long = "x".repeat(100_000);
+    let id = identify(Kind::Service, &object("a\n", &format!("\u{1b}[2J{long}")));
+    assert_eq!(&*id.namespace, "a ");
+    assert!(id.name.starts_with("\\u{1b}[2Jx") && id.name.len() < 300, "{}", id.name);
+}
