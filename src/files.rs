@@ -17,7 +17,7 @@ use cap_std::{
 
 /// A directory that nothing leads out of.
 #[derive(Debug)]
-pub(crate) struct Root {
+pub(crate) struct RootDirectory {
     /// Where it really is.
     path: PathBuf,
     dir: Dir,
@@ -36,7 +36,7 @@ pub(crate) enum FileError {
     TooLong(u64),
 }
 
-impl Root {
+impl RootDirectory {
     /// The directory at `path`, which may itself be a link: whoever names it is trusted.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
@@ -51,7 +51,7 @@ impl Root {
         Ok(if below.as_os_str().is_empty() { PathBuf::from(".") } else { below.to_owned() })
     }
 
-    /// At most `max` entries of the directory at `below`, which [`Root::resolve`] gave, and their types.
+    /// At most `max` entries of the directory at `below`, which [`RootDirectory::resolve`] gave, and their types.
     pub(crate) fn entries(&self, below: &Path, max: usize) -> io::Result<Vec<Entry>> {
         let entries = self.dir.read_dir(below)?.take(max);
         entries
@@ -133,7 +133,7 @@ impl OutputDirectory {
             if make {
                 fs::create_dir_all(root)?;
             }
-            let (root, path) = (Root::open(root)?, root.join(below));
+            let (root, path) = (RootDirectory::open(root)?, root.join(below));
             let below = match root.resolve(&path) {
                 Ok(below) => below,
                 Err(FileError::Io(error)) if make && error.kind() == io::ErrorKind::NotFound => {

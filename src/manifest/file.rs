@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::files::{self, Root};
+use crate::files::{self, RootDirectory};
 
 /// Largest manifest file that is read; a `kubectl get -o json` of a big cluster fits.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -52,7 +52,7 @@ pub(crate) struct ManifestFiles {
 /// the root, and each directory is read once.
 pub(crate) fn find(root: &Path, directory: &Path) -> ManifestFiles {
     let mut found = ManifestFiles::default();
-    match Root::open(root) {
+    match RootDirectory::open(root) {
         Ok(root) => found.collect(&root, directory, Path::new(""), 0),
         Err(error) => found
             .unreadable
@@ -63,7 +63,7 @@ pub(crate) fn find(root: &Path, directory: &Path) -> ManifestFiles {
 }
 
 impl ManifestFiles {
-    fn collect(&mut self, root: &Root, directory: &Path, below: &Path, depth: usize) {
+    fn collect(&mut self, root: &RootDirectory, directory: &Path, below: &Path, depth: usize) {
         let failed = |message: String| UnreadablePath { path: below.to_owned(), message };
         if depth > MAX_DEPTH {
             let message = format!("is nested deeper than {MAX_DEPTH} directories and is not read");
@@ -122,7 +122,7 @@ pub(crate) fn is_json(path: &Path) -> bool {
 /// # Errors
 /// Without the path.
 pub(crate) fn read_found(root: &Path, path: &Path, max_bytes: u64) -> Result<String, TextError> {
-    let root = Root::open(root).map_err(files::FileError::from)?;
+    let root = RootDirectory::open(root).map_err(files::FileError::from)?;
     text(root.read(path, max_bytes.min(MAX_FILE_BYTES))?)
 }
 
