@@ -380,7 +380,7 @@ async fn the_references_objects_are_adopted_in_place_without_what_it_had_added()
 }
 
 #[tokio::test]
-async fn what_somebody_adds_to_our_fields_is_taken_back_once() {
+async fn foreign_additions_to_managed_fields_are_reverted_once() {
     let [cluster, ..] = support::shared().await;
     let bench = Bench::new(cluster, |_| {}).await;
     bench.bring(bench.desired(|_| {})).await;
@@ -501,7 +501,7 @@ async fn a_status_is_written_over_one_object_and_changes_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_users_sidecar_gets_our_hosts_and_gives_them_back() {
+async fn a_users_sidecar_gets_managed_hosts_and_loses_them_again() {
     let [cluster, ..] = support::shared().await;
     let bench = Bench::new(cluster, |settings| settings.sidecars = Sidecars::Merge).await;
     let team = unique("team");
@@ -639,7 +639,7 @@ async fn a_refused_object_is_sent_once() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_leaves_is_cleaned_of_ours_alone() {
+async fn only_managed_objects_are_removed_from_a_cluster_that_leaves() {
     let [cluster, ..] = support::shared().await;
     let bench = Bench::new(cluster, |_| {}).await;
     bench.bring(bench.desired(|_| {})).await;

@@ -192,7 +192,7 @@ fn the_schema_offers_every_setting_with_all_its_words() {
 }
 
 #[test]
-fn the_rendered_settings_are_what_the_values_say() {
+fn the_rendered_settings_match_the_values() {
     // Who does not come from Admiral has no address ConfigMap, and no rights to look for one.
     let without = Settings { se_address_configmap: String::new(), ..Settings::default() };
     assert_eq!(loaded(&settings_file(&rendered(HUB, ""))), without);
@@ -493,7 +493,7 @@ fn other_settings_roll_the_pod_and_nothing_else_does() {
 }
 
 #[test]
-fn a_digest_and_a_service_monitor_are_there_when_asked_for() {
+fn a_digest_and_a_service_monitor_are_rendered_on_request() {
     assert!(of_kind(&rendered(HUB, ""), "ServiceMonitor").is_empty());
     let objects = rendered(HUB, &full_values(HUB));
     let image = the(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
@@ -507,7 +507,7 @@ fn a_digest_and_a_service_monitor_are_there_when_asked_for() {
 }
 
 #[test]
-fn roles_stand_in_the_namespaces_of_the_settings() {
+fn roles_are_in_the_namespaces_of_the_settings() {
     for values in ["rbac: {addressConfigMap: true}", &full_values(HUB)] {
         let objects = rendered(HUB, values);
         let settings = loaded(&settings_file(&objects));
@@ -721,7 +721,7 @@ async fn the_hub_is_installed_where_the_sync_namespace_is_missing() {
 }
 
 #[tokio::test]
-async fn a_missing_namespace_is_named_before_anything_is_made_and_is_made_when_asked() {
+async fn a_missing_namespace_is_named_before_the_installation_and_created_on_request() {
     let [hub, ..] = support::shared().await;
     create_namespace(hub, "is-there").await;
     let settings = "settings: {secretNamespace: gone-secrets, dependencyNamespace: is-there, syncNamespace: gone-sync}";

@@ -133,7 +133,7 @@ fn render_prints_yaml_json_and_tables() {
 }
 
 #[test]
-fn broken_yaml_is_told_with_file_and_line_and_harms_nothing_else() {
+fn invalid_yaml_is_reported_with_file_and_line_and_affects_nothing_else() {
     let fleet = fleet();
     fs::write(fleet.path().join("cluster-1/broken.yaml"), "kind: Service\nmetadata: [\n").expect("a file");
     let output = tradewind(&["render", text(fleet.path())]);
@@ -150,7 +150,7 @@ fn broken_yaml_is_told_with_file_and_line_and_harms_nothing_else() {
 }
 
 #[test]
-fn diff_tells_by_its_exit_code_what_would_change() {
+fn the_exit_code_of_diff_shows_whether_something_changes() {
     let fleet = fleet();
     let sync = |cluster: &str| fleet.path().join(cluster).join("admiral-sync");
     let out = tempfile::tempdir().expect("a directory");
@@ -567,7 +567,7 @@ fn verify_finds_a_real_proxy_as_planned() {
 }
 
 #[test]
-fn verify_expects_of_a_gateway_the_networks_that_it_asks_for() {
+fn verify_expects_only_the_networks_that_a_gateway_requests() {
     let gateway = dumped("gateway.json");
     let (code, table, said) = verified(&gateway, &[]);
     assert_eq!(code, 0, "{table}{said}");

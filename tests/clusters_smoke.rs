@@ -126,7 +126,7 @@ async fn a_deleted_namespace_is_gone() {
 }
 
 #[tokio::test]
-async fn tokens_stand_for_their_users() {
+async fn tokens_belong_to_their_users() {
     let [cluster, ..] = support::shared().await;
     let namespace = unique("tokens");
     let account =
@@ -219,7 +219,7 @@ async fn a_partition_is_felt_and_heals() {
 }
 
 #[tokio::test]
-async fn statuses_are_injected_where_told_and_watches_stream_through() {
+async fn configured_statuses_are_injected_and_watches_stream_through() {
     let [cluster, ..] = support::shared().await;
     let namespace = unique("statuses");
     cluster.apply(vec![config_map(&namespace, "first")]).await;

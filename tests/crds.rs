@@ -73,7 +73,7 @@ async fn cluster() -> TestCluster {
 // Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
 // an API server refuses, with the same reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_api_server_accepts_what_is_right_as_it_is_and_refuses_what_is_wrong_in_our_words() {
+async fn a_real_api_server_accepts_valid_manifests_and_refuses_invalid_ones_with_the_same_reason() {
     let cluster = cluster().await;
     let client = cluster.client();
 

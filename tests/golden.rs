@@ -47,18 +47,19 @@ fn main() {
 
 // Invariant: Planning is total: a bad object yields a note, and its neighbours are planned. [golden cases `policies/*`,
 // `dependencies/*`, `services/*`, `files/*`]
-// Invariant: Planning is deterministic: neither the order of events nor the way to a state matters. [every golden case]
+// Invariant: Planning is deterministic: the plan depends neither on the order of events nor on former states. [every
+// golden case]
 // Invariant: Applying makes no choices: planning after applying changes nothing. [every golden case]
-// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// Invariant: Pods are endpoints only while they are ready, and remain while they cannot be read; a burst of changes is
 // planned once. [golden cases `flat-network/*`]
-// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
-// what is true for all of them, and stays while one of them cannot be read. [golden cases `primary-remote/*`]
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; the objects
+// are correct for all of them, and remain while one of them cannot be read. [golden cases `primary-remote/*`]
 // Invariant: Copies of users' routes are written once per change, and outlive a restart without their origin. [golden
 // cases `propagation/*`]
 // Invariant: No object has an ownerReference. [every golden case]
-// Invariant: What an option made goes when the option is switched off. [golden case `propagation/off`]
-// Invariant: A hand-written object is taken over only where its owner hands it over, in place, and is given back as it
-// is then. [golden cases `adoption/*`]
+// Invariant: Objects of an option are removed when the option is disabled. [golden case `propagation/off`]
+// Invariant: A hand-written object is adopted only if its owner hands it over, in place, and is given back with its
+// content. [golden cases `adoption/*`]
 // Invariant: A manifest that Admiral accepts applies unchanged; `lint`, `render` and fleets of directories refuse what
 // an API server refuses, with the same reason. [golden cases `files/*`]
 fn every_case(path: &Path) -> Result<(), String> {

@@ -34,7 +34,7 @@ async fn refusal(client: &kube::Client, object: &Value) -> Option<String> {
     }
 }
 
-// Invariant: Every object is valid to the letter.
+// Invariant: Every object passes strict validation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strict_api_server_takes_every_golden_object_as_it_is() {
     let cluster = TestCluster::start("cluster-1").await;

@@ -144,10 +144,10 @@ fn objects(hosts: &[HostPlan]) -> Vec<Object> {
 
 proptest! {
     // Invariant: Only managed objects are changed or removed.
-    // Invariant: A hand-written object is taken over only where its owner hands it over, in place, and is given back as
-    // it is then.
+    // Invariant: A hand-written object is adopted only if its owner hands it over, in place, and is given back with its
+    // content.
     #[test]
-    fn only_our_objects_are_written_over_or_removed(
+    fn only_managed_objects_are_overwritten_or_removed(
         standing in vec(
             option::of((
                 select(&[Owner::Tradewind, Owner::Admiral, Owner::Foreign][..]),

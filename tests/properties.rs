@@ -496,7 +496,7 @@ proptest! {
     }
 
     /// Whatever happened on the way, the same fleet is planned the same; what was written in between included.
-    // Invariant: Planning is deterministic: neither the order of events nor the way to a state matters.
+    // Invariant: Planning is deterministic: the plan depends neither on the order of events nor on former states.
     #[test]
     fn the_way_does_not_matter(settings in settings(), story in story(false), seed in any::<u64>()) {
         let mut fleet = Fleet::new(settings);
@@ -508,7 +508,7 @@ proptest! {
     }
 
     /// A cluster that leaves and comes back leaves no trace.
-    // Invariant: Planning is deterministic: neither the order of events nor the way to a state matters.
+    // Invariant: Planning is deterministic: the plan depends neither on the order of events nor on former states.
     #[test]
     fn a_cluster_that_comes_back_finds_everything_as_it_was(settings in settings(), story in story(false), at in 0..CLUSTERS.len()) {
         let mut fleet = Fleet::new(settings);
@@ -527,7 +527,7 @@ proptest! {
     /// clusters and endpoints there are: regions that run nothing leave their share to the others, in proportion.
     // Invariant: Traffic is split by the weights of the policy, from every cluster.
     #[test]
-    fn weights_are_what_the_policy_says(
+    fn weights_match_the_policy(
         clusters in vec((select(&REGIONS[..]), 1..4_usize), 1..7),
         weights in vec(prop_oneof![0..=100_i64, 0..=10_000_i64, Just(1), Just(999)], 3),
     ) {

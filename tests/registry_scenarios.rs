@@ -283,7 +283,7 @@ fn unreadable_dependencies_hold_up_the_first_plan() {
     assert_eq!(world.registry.ready(), Ok(()));
 }
 
-// Invariant: A restart changes nothing, and what was missed while the controller was down is swept.
+// Invariant: A restart changes nothing, and changes missed while the controller was down are applied.
 #[test]
 fn a_restart_changes_nothing() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
@@ -294,7 +294,7 @@ fn a_restart_changes_nothing() {
     assert_eq!(world.write_back(), 0);
 }
 
-// Invariant: A restart changes nothing, and what was missed while the controller was down is swept.
+// Invariant: A restart changes nothing, and changes missed while the controller was down are applied.
 #[test]
 fn a_cluster_that_cannot_be_read_after_a_restart_keeps_its_endpoints() {
     let (settings, fleet) = (Settings::default(), payments());
@@ -319,7 +319,7 @@ fn a_cluster_that_cannot_be_read_after_a_restart_keeps_its_endpoints() {
     assert!(!has_note(&world.picture(), NoteKind::ClusterUnreachable));
 }
 
-// Invariant: A policy that cannot be read stays in force.
+// Invariant: A policy that cannot be read remains in force.
 #[test]
 fn a_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
@@ -540,7 +540,7 @@ fn a_dependency_that_goes_takes_exactly_what_it_brought() {
 }
 
 #[test]
-fn a_dependency_on_nobody_is_told_without_any_other_event_and_no_longer_than_it_stands() {
+fn a_dependency_on_an_unknown_identity_has_a_note_while_it_exists() {
     let mut world = running(&Settings::default(), &payments());
     assert!(world.registry.take_dirty().is_empty());
     let _ = world.registry.queue().changed().now_or_never();
@@ -559,7 +559,7 @@ fn a_dependency_on_nobody_is_told_without_any_other_event_and_no_longer_than_it_
 }
 
 #[test]
-fn a_client_serves_no_dependency_until_a_workload_of_its_identity_comes_beside_it() {
+fn a_client_is_no_destination_until_a_workload_of_its_identity_runs() {
     let mut world = running(&Settings::default(), &payments());
     let job = workload("Job", "batches", "stage").replace("apps/v1", "batch/v1");
     apply(&mut world, "cluster-2", &job);
@@ -650,7 +650,7 @@ fn addresses_outlive_a_restart_and_end_with_their_host() {
 }
 
 #[test]
-fn two_hosts_written_with_one_address_are_told_apart_and_told_of_until_they_are_written_anew() {
+fn two_hosts_with_one_address_are_separated_with_a_note_until_they_are_rewritten() {
     let settings = Settings::default();
     let fleet = with(payments(), "cluster-2", &runs("greeting"));
     let mut written = running(&settings, &fleet).picture().objects;
@@ -669,7 +669,7 @@ fn two_hosts_written_with_one_address_are_told_apart_and_told_of_until_they_are_
 }
 
 #[test]
-fn a_cluster_that_is_registered_anew_holds_its_policys_service_until_it_is_known() {
+fn a_cluster_that_is_registered_again_freezes_its_policys_service_until_it_is_read() {
     let settings = Settings::default();
     let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
     let mut world = running(&settings, &fleet);
@@ -781,7 +781,7 @@ fn copies_of_a_route_that_cannot_be_read_after_a_restart_stay_and_follow_when_it
 }
 
 #[test]
-fn copies_stay_while_nobody_knows_who_runs_the_service_beside_their_origin() {
+fn copies_remain_while_the_workloads_of_their_origins_namespace_are_unknown() {
     let settings = Settings::default();
     let fleet = with(payments(), "cluster-2", &route(1));
     let written = running(&settings, &fleet).wanted();
@@ -872,7 +872,7 @@ fn a_route_of_its_own_takes_the_place_of_the_copy_and_gives_it_back() {
 
 // Invariant: A kind that is not served is known to be empty, and is found once it is served.
 #[test]
-fn a_cluster_that_does_not_serve_virtual_services_gets_none_until_it_does() {
+fn a_cluster_gets_no_virtual_services_until_it_serves_them() {
     let mut world = running(&Settings::default(), &payments());
     let (name, kind) = (cluster("cluster-1"), Kind::VirtualService);
     world.registry.absent(&name, kind, "there is no such kind", 7);
@@ -1011,7 +1011,7 @@ fn policies_that_shape_rules_come_change_and_go() {
     assert_eq!(shape(&world.wanted(), "cluster-1"), plain);
 }
 
-// Invariant: A policy that cannot be read stays in force.
+// Invariant: A policy that cannot be read remains in force.
 #[test]
 fn a_shaping_policy_that_cannot_be_read_after_a_restart_leaves_its_service_as_it_is() {
     for (kind, text) in [

@@ -159,7 +159,7 @@ async fn live_always_and_ready_when_read_and_planned() {
 }
 
 #[tokio::test]
-async fn a_read_only_controller_is_not_ready_for_who_asks() {
+async fn a_read_only_controller_is_not_ready_if_the_probe_checks_it() {
     let api = Api::payments(Settings { read_only: true, ..Settings::default() });
     for (query, status) in [
         ("", StatusCode::OK),
@@ -320,7 +320,7 @@ async fn times_are_in_rfc_3339() {
 }
 
 #[tokio::test]
-async fn the_plan_of_a_service_says_why() {
+async fn the_plan_of_a_service_has_reasons() {
     let api = Api::payments(Settings::default());
     let plan = api.get("/api/services/payments/stage").await.json();
     let host = &plan["clusters"][0]["hosts"][0];

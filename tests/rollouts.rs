@@ -348,7 +348,7 @@ fn a_deployment_that_only_holds_a_template_counts_once_it_does_no_more() {
     assert_eq!(questions(&world), 1);
 }
 
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn whatever_cannot_be_read_after_a_restart_everything_stays() {
@@ -437,7 +437,7 @@ fn a_client_comes_and_goes_and_so_does_what_it_depends_on() {
     assert!(!world.picture().notes.iter().any(|note| note.kind == NoteKind::ServiceMissing));
 }
 
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn clients_that_cannot_be_read_may_be_there_and_those_that_are_not_served_are_not() {
@@ -484,7 +484,7 @@ fn a_virtual_service_is_a_users_only_while_no_rollout_names_it() {
 }
 
 #[test]
-fn while_rollouts_cannot_be_read_no_virtual_service_becomes_a_users_and_none_ceases_to_be() {
+fn unreadable_rollouts_change_no_virtual_services_owner() {
     let route = route("route", 90, 10).replace("hosts: [payments]", &format!("hosts: [{HOST}]"));
     let settings = Settings::default();
     for (workload, copied) in

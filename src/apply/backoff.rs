@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_that_a_server_asks_for_is_honoured() {
+    fn retry_after_of_a_server_is_honoured() {
         let (mut pace, now) = (Backoff::default(), Instant::now());
         let rest = Duration::from_secs(7);
         pace.failed(&id(Kind::ServiceEntry), &WriteError::Throttled { retry_after: Some(rest) }, now);

@@ -281,7 +281,7 @@ mod tests {
         desired.objects().map(|object| Arc::new(written(object))).collect()
     }
 
-    // Invariant: No proxy sees a state that neither the old nor the new policy means.
+    // Invariant: No proxy gets a state that matches neither the old nor the new policy.
     #[test]
     fn a_new_host_comes_with_its_rule_in_place_and_then_nothing_changes() {
         let desired = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<ObjectWrite>>::new());
     }
 
-    // Invariant: No proxy sees a state that neither the old nor the new policy means.
+    // Invariant: No proxy gets a state that matches neither the old nor the new policy.
     #[test]
     fn tiers_come_after_their_rule_and_leave_before_it() {
         let plain = Desired::hosts(&[host_plan("a.global", "1", false)]);
@@ -300,7 +300,7 @@ mod tests {
 
     // Invariant: Only managed objects are changed or removed.
     #[test]
-    fn what_is_no_longer_wanted_goes_host_first_and_only_ours() {
+    fn obsolete_managed_objects_are_removed_host_first() {
         let old = standing(&Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));
         let mut all = old.clone();
         all.push(Arc::new(reference(&old[0])));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_the_reference_is_left_alone_or_adopted() {
+    fn an_object_of_admirals_is_left_unchanged_or_adopted() {
         let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
         let theirs: Vec<_> = standing(&desired).iter().map(|w| Arc::new(reference(w))).collect();
         let left = compare(&desired, &theirs);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_host_gets_no_rule_of_ours_but_a_foreign_rule_does_not_hide_our_host() {
+    fn a_foreign_host_gets_no_rule_but_a_foreign_rule_does_not_hide_a_published_host() {
         let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
         let foreign = |w: &Arc<Written>| Arc::new(Written { owner: Owner::Foreign, ..(**w).clone() });
         let objects = standing(&desired);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_owner_takes_back_loses_its_marks_and_gets_nothing_beside_it() {
+    fn an_object_that_is_taken_back_loses_its_marks_and_is_not_duplicated() {
         let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
         let by_hand = standing(&Desired::hosts(&[adopted_plan("a.global")]));
         let recalled: Vec<_> =
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_stands_is_kept_up_whatever_else_stands_for_its_host() {
+    fn a_written_entry_is_updated_whatever_other_entries_its_host_has() {
         let desired = Desired::hosts(&[host_plan("a.global", "2", false)]);
         let before = standing(&Desired::hosts(&[host_plan("a.global", "1", false)]));
         let find = |id: &ObjectId| before.iter().find(|w| w.id == *id).cloned();

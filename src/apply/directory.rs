@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_gets_what_is_wanted_and_keeps_other_peoples_files_and_ours_until_they_are_removed() {
+    fn a_directory_gets_the_desired_files_and_keeps_foreign_ones() {
         let out = tempfile::tempdir().unwrap();
         let east = out.path().join("east");
         let both = [objects("a.global", "1"), objects("b.global", "1")].concat();

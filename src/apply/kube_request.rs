@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_that_is_asked_for_is_read_from_header_and_body() {
+    fn retry_after_is_read_from_header_and_body() {
         let mut headers = http::HeaderMap::new();
         headers.insert(header::RETRY_AFTER, "3".parse().unwrap());
         let three = WriteError::Throttled { retry_after: Some(Duration::from_secs(3)) };

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_the_user_added_too_stays_when_ours_goes() {
+    fn a_host_that_the_user_added_too_remains_when_the_managed_one_is_removed() {
         let both = Hosts { all: texts(&["sync/a.global", "./*", "sync/a.global"]), ours: texts(&["sync/a.global"]) };
         assert_eq!(both.with(&[]).all, texts(&["sync/a.global", "./*"]));
     }
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_without_a_port_that_is_bound_takes_none_and_no_listener_needs_none() {
+    fn a_bound_listener_without_a_port_and_a_sidecar_without_listeners_get_no_hosts() {
         let bound = sidecar(json!([{"bind": "127.0.0.1", "hosts": ["./*", "s/a"]}]));
         assert!(edited(&bound, &egress(&["s/a"])).unwrap_err().contains("bound"));
         let mut ours = bound.clone();

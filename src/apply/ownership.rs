@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_and_our_keys_become_ours_and_the_rest_stays() {
+    fn the_spec_and_managed_keys_become_managed_and_the_rest_remains() {
         let fields = json!([
             {"manager": "admiral", "operation": "Update", "fieldsV1": {
                 "f:metadata": {"f:annotations": {".": {}, "f:identity": {}, "f:team": {}}, "f:labels": {"f:env": {}}},
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_owner_says_about_adoption_stays_its_owners() {
+    fn the_adoption_annotation_remains_the_owners() {
         let fields = json!([{"manager": "kubectl", "operation": "Update", "fieldsV1": {
             "f:metadata": {"f:annotations": {"f:tradewind.io/adopt": {}, "f:tradewind.io/policy": {}}}}}]);
         let taken = taken_over(fields.as_array().unwrap(), &owned(), &BTreeMap::new(), "networking.istio.io/v1");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_copy_has_from_its_origin_becomes_ours_too() {
+    fn metadata_of_a_copys_origin_becomes_managed_too() {
         let fields = json!([{"manager": "kubectl", "operation": "Update", "fieldsV1": {
             "f:metadata": {"f:labels": {"f:team": {}, "f:audit": {}}}}}]);
         let annotations = BTreeMap::from([(keys::COPIED_LABELS.to_owned(), "team".to_owned())]);

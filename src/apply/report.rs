@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_asks_for_one_thing() {
+    fn each_failure_has_one_remedy() {
         let text = || "x".to_owned();
         for (error, expected) in [
             (WriteError::Conflict(text()), (Ending::Replan, false, true)),

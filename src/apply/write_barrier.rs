@@ -64,7 +64,7 @@ mod tests {
     use crate::apply::testing::{cluster, unit};
 
     #[test]
-    fn it_opens_with_the_last_of_those_who_come_first() {
+    fn the_barrier_opens_with_the_last_first_cluster() {
         let [one, two] = ["one", "two"].map(|name| ClusterName::parse(name).unwrap());
         let barrier = WriteBarrier::new(unit("a"), BTreeSet::from([one.clone(), two.clone()]));
         for passes in [&cluster(), &one, &one] {

@@ -63,7 +63,7 @@ pub(super) fn main(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let changes = match flags.get_one::<PathBuf>("OTHER") {
         None => {
             let (changes, mut notes): (Vec<Vec<Change>>, Vec<Vec<Note>>) =
-                fleet.clusters.iter().map(|cluster| against_what_stands(&fleet, cluster)).unzip();
+                fleet.clusters.iter().map(|cluster| diff_compares_with_the_written_objects(&fleet, cluster)).unzip();
             notes.insert(0, fleet.notes());
             output::print_notes(&notes.concat());
             changes.into_iter().flatten().collect()
@@ -112,7 +112,7 @@ fn by_id(manifests: Vec<Value>) -> BTreeMap<ObjectId, Value> {
 }
 
 /// What would change in a cluster, and what would be left alone there.
-fn against_what_stands(fleet: &PlannedFleet, cluster: &ClusterName) -> (Vec<Change>, Vec<Note>) {
+fn diff_compares_with_the_written_objects(fleet: &PlannedFleet, cluster: &ClusterName) -> (Vec<Change>, Vec<Note>) {
     let registry = &*fleet.registry;
     if !registry.outputs().can_write(cluster) {
         // What stands there is not known.

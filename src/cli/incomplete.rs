@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_api_server_asks_to_wait_for_is_waited_for_and_what_lasts_is_not() {
+    fn commands_wait_for_a_short_throttling_but_not_for_a_lasting_one() {
         let seconds = Duration::from_secs;
         let (registry, east) = registry();
         assert_eq!(awaited(&registry, seconds(0)), None);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_as_long_as_asked_and_bounded_in_total() {
+    fn waits_follow_retry_after_and_have_a_total_limit() {
         let mut patience = Patience::new();
         let waits: Vec<u64> = [None, Some(5), Some(0), Some(40), Some(40), Some(1)]
             .map(|asked| patience.next(asked.map(Duration::from_secs)).map_or(0, |wait| wait.as_secs()))

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_sound_and_the_help_tells_all() {
+    fn the_arguments_are_valid_and_the_help_is_complete() {
         Command::new("t").args(args()).debug_assert();
         for (arg, setting) in args().iter().skip(1).zip(&*TABLE) {
             let help = arg.get_long_help().unwrap().to_string();

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_written_are_not_those_that_mark_our_objects() {
+    fn written_keys_differ_from_the_keys_of_managed_objects() {
         assert!(accepts(&WRITTEN_KEY, "admiral.io/env"));
         for bad in [keys::MANAGED_BY, keys::CREATED_BY, keys::IDENTITY, "a b"] {
             assert!(!accepts(&WRITTEN_KEY, bad), "{bad}");

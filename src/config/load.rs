@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_the_reference_are_accepted_as_they_are() {
+    fn admirals_flags_are_accepted_unchanged() {
         let settings = loaded(
             "",
             &[
@@ -433,7 +433,7 @@ writeConcurrency: 1
     }
 
     #[test]
-    fn suggestions_know_flags_and_the_reference() {
+    fn suggestions_include_flags_and_admirals_flags() {
         for (key, near) in [
             ("hostname_suffix", Some("hostnameSuffix")),
             ("hostname-suffix", Some("hostnameSuffix")),

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_tells_everything_of_a_setting() {
+    fn a_row_has_all_columns_of_a_setting() {
         assert_eq!(
             row(Setting::of("sidecars")),
             "| `sidecars` | `--sidecars` | `TRADEWIND_SIDECARS` | How Sidecars of client namespaces are changed. \
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_section_stands_on_the_page_once() {
+    fn every_section_is_on_the_page_once() {
         let page = reference_page();
         let mut sections: Vec<_> = page.lines().filter(|line| line.starts_with("## ")).collect();
         let all = sections.len();

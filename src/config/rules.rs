@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_name_settings_and_the_defaults_break_none() {
+    fn rules_name_settings_and_the_defaults_violate_none() {
         RULES.iter().flat_map(|rule| rule.fields).for_each(|field| assert_eq!(Setting::of(field).field, *field));
         assert!(broken(|_| ()).is_empty());
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_alike_but_is_no_contradiction_is_accepted() {
+    fn similar_settings_without_contradiction_are_accepted() {
         assert!(broken(|s| s.workload_sidecar_name = String::new()).is_empty());
         assert!(broken(|s| s.sidecars = Sidecars::Own).is_empty());
         let any_port = |s: &mut Settings| {

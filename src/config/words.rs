@@ -182,7 +182,7 @@ mod tests {
     use crate::config::value::Value as _;
 
     #[test]
-    fn words_of_the_reference_are_accepted_and_shown_as_ours() {
+    fn admirals_words_are_accepted_and_shown_as_tradewinds() {
         assert_eq!(Sidecars::read(&["enabled"]).unwrap().show(), "merge");
         assert_eq!(Sidecars::read(&["disabled"]).unwrap().show(), "off");
         let levels: Vec<_> = ["0", "1", "2", "3", "4", "5", "6"]

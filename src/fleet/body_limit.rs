@@ -243,7 +243,7 @@ mod tests {
         );
     }
 
-    // Invariant: One bad thing harms only itself.
+    // Invariant: A faulty object, kind or cluster affects no other.
     #[tokio::test]
     async fn large_answers_wait_for_each_other_and_small_ones_do_not() {
         let limits = BodyLimitLayer::of_api_server();

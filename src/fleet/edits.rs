@@ -272,7 +272,7 @@ mod tests {
         watched.until("the swap is read", |w| w.runs("payments") && !w.runs("orders")).await;
     }
 
-    // Invariant: One bad thing harms only itself.
+    // Invariant: A faulty object, kind or cluster affects no other.
     #[cfg(unix)]
     #[tokio::test]
     async fn planted_files_hide_what_was_there_and_are_passed_when_they_go() {

@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_line() {
+    fn invalid_entries_are_refused_with_their_line() {
         for (text, expected) in [
             (
                 "clusters:\n- name: east\n  kubeconfg: x\n",

@@ -284,9 +284,9 @@ impl Sink for KindSink {
 mod tests {
     use super::*;
 
-    // Invariant: One bad thing harms only itself.
+    // Invariant: A faulty object, kind or cluster affects no other.
     #[tokio::test]
-    async fn a_watch_that_panics_is_told_of_and_begins_anew() {
+    async fn a_watch_that_panics_gets_a_note_and_starts_again() {
         let (mut begun, mut told) = (0, 0);
         let third = Notify::new();
         let work = || {

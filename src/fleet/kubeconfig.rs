@@ -485,7 +485,7 @@ mod tests {
     const SERVER: &str = "server: 'https://api.example:6443'";
 
     #[test]
-    fn a_token_over_https_or_http_is_accepted_with_our_limits() {
+    fn a_token_over_https_or_http_is_accepted_with_the_default_limits() {
         for server in ["https://api.example:6443", "http://127.0.0.1:8080"] {
             let text = kubeconfig(&format!("server: '{server}', insecure-skip-tls-verify: true"), "token: abc");
             let config = from_secret(text.as_bytes()).unwrap();
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_are_no_web_address_or_carry_a_password_are_refused() {
+    fn servers_that_are_no_web_address_or_contain_a_password_are_refused() {
         for server in ["ftp://x", "unix:///run/x", "not an address", "/relative"] {
             let reason = refusal(&kubeconfig(&format!("server: '{server}'"), "token: a"));
             assert_eq!(reason, "the server is not an http or https address", "{server}");

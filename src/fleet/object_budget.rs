@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kinds_of_a_cluster_share_its_memory_and_a_list_anew_counts_once() {
+    fn the_kinds_of_a_cluster_share_its_memory_and_a_repeated_list_counts_once() {
         let (budget, large) = (budget(100), 400 << 10);
         let mut first = ObjectLedger::new(budget.clone());
         let mut second = ObjectLedger::new(budget.clone());

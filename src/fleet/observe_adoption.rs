@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tradewinds_own_could_not_say_stays() {
+    fn an_entry_that_tradewind_could_not_express_is_not_adopted() {
         let reason = |spec: Value| match entry(annotated("true"), spec) {
             Some(AdoptionStage::Impossible(reason)) => reason,
             other => panic!("{other:?}"),

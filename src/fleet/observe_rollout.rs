@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn strategies_are_told_apart_and_all_virtual_services_count() {
+    fn strategies_are_distinguished_and_all_virtual_services_count() {
         assert_eq!(
             strategy(json!({"blueGreen": {"activeService": "active", "previewService": null}})),
             RolloutStrategy::BlueGreen { active: "active".into(), preview: "".into() }
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn of_ping_and_pong_the_status_says_which_is_stable() {
+    fn the_status_decides_whether_ping_or_pong_is_stable() {
         let pair = |status: Value, mut of: Value| {
             of["pingPong"] = json!({"pingService": "ping", "pongService": "pong"});
             let rollout = read(&json!({"spec": {"strategy": {"canary": of}}, "status": status})).unwrap();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pod_template_is_a_deployments_or_is_told() {
+    fn the_pod_template_is_a_deployments_or_there_is_a_note() {
         let of = |reference: Value| {
             let rollout = read(&json!({"spec": {"workloadRef": reference}})).unwrap();
             (rollout.template_of, rollout.unread_template)
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_another_type_is_told_with_its_path() {
+    fn a_field_of_another_type_is_reported_with_its_path() {
         let error = read(&json!({"spec": {"strategy": {"canary": {"stableService": 7}}}})).unwrap_err();
         assert_eq!(error.path, "spec.strategy.canary.stableService");
     }

@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cause_is_another_line_and_each_is_told_once() {
+    fn each_cause_is_logged_once_on_its_own_line() {
         let told = story(&[
             (0, all_kinds(ReadCause::Refused)),
             (10, all_kinds(ReadCause::Unauthorized)),
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_at_once_and_the_start_of_an_api_server_are_not_told() {
+    fn short_failures_and_the_start_of_an_api_server_are_not_logged() {
         assert!(story(&[(0, all_kinds(ReadCause::Connection)), (2, reads(&[]))]).is_empty());
         let starting = reads(&[(Kind::Node, ReadCause::Forbidden), (Kind::Rollout, ReadCause::NotFound)]);
         let told =
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_told_at_a_bounded_rate() {
+    fn flapping_problems_are_logged_at_a_limited_rate() {
         let mut states = Vec::new();
         for round in 0..120 {
             states.push((round * 10, all_kinds(ReadCause::Refused)));
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_cluster_that_leaves_nothing_is_told() {
+    fn a_cluster_that_leaves_has_no_notes() {
         let told = story(&[(0, all_kinds(ReadCause::Refused)), (10, BTreeMap::new()), (20, reads(&[]))]);
         assert_eq!(told.len(), 1);
     }

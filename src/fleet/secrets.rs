@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_changed_kubeconfig_is_connected_anew() {
+    fn only_a_changed_kubeconfig_reconnects() {
         let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a")), ("west", &kubeconfig("b"))])]);
         let members = Members::from([(name("east"), connected("a")), (name("west"), connected("old"))]);
         assert_eq!(steps(&diff(&book, &members)), [("west", "Connect".into())]);
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_cluster_connects_once_its_kubeconfig_is_good_and_leaves_with_its_secret() {
+    fn a_refused_cluster_connects_once_its_kubeconfig_is_valid_and_leaves_with_its_secret() {
         let members = Members::from([(name("east"), None)]);
         let repaired = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
         assert_eq!(steps(&diff(&repaired, &members)), [("east", "Connect".into())]);

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_says_what_to_do_and_when_to_try_again() {
+    fn each_response_decides_the_action_and_the_retry() {
         for (code, next, word) in [
             (401, Next::Later, "renew the kubeconfig"),
             (403, Next::Later, "grant it"),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_throttling_server_says_when() {
+    fn a_throttling_server_sets_the_wait() {
         let details: StatusDetails = serde_json::from_str(r#"{"retryAfterSeconds": 7}"#).unwrap();
         let status = Status::failure("", "").with_code(429).with_details(details);
         assert_eq!(WatchError::of_status(&status, "x").next, Next::After(Duration::from_secs(7)));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn another_authority_is_told_from_other_tls_trouble() {
+    fn an_unknown_authority_differs_from_other_tls_errors() {
         use rustls::{CertificateError, Error};
         // As tokio-rustls and hyper-rustls wrap it.
         let words = |error| of_io(io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error))).failure.message;

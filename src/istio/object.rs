@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_sees_our_fields_and_nobody_elses() {
+    fn the_digest_covers_managed_fields_only() {
         let read = |value| Object::read(Kind::ServiceEntry, &value, &owned()).unwrap();
         let plain = read(entry("admiral.io/env", "240.0.0.1"));
         let digest = plain.digest();
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_owner_says_about_adoption_is_no_difference() {
+    fn the_adoption_annotation_is_no_difference() {
         let with = |annotations: Value| {
             let value = json!({"metadata": {"name": "a", "namespace": "sync", "annotations": annotations},
                                "spec": {"hosts": ["a.global"]}});
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_is_told_by_our_label_then_by_the_references_annotation() {
+    fn the_managed_label_then_admirals_annotation_decide_the_owner() {
         let mut metadata = Metadata::default();
         assert_eq!(metadata.owner(), Owner::Foreign);
         metadata.annotations.insert(keys::ROUTING_POLICY_NAME.into(), "payments".into());

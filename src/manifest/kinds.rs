@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_almost_a_kind_says_which_one_is_meant() {
+    fn a_misspelt_kind_gets_a_suggestion() {
         for (api_version, kind, meant, words) in [
             (
                 "admiral.io/v1alpha1",

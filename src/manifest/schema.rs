@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_keyword_of_our_crds_is_judged() {
+    fn every_schema_keyword_of_the_crds_is_checked() {
         let mut found = Vec::new();
         for crd in api::crds() {
             let crd = serde_json::to_value(crd).unwrap();

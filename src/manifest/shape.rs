@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_cannot_be_told_are_refused() {
+    fn malformed_lists_are_refused() {
         let said = |document: Value| shown(document).remove(0).1;
         assert_eq!(said(json!({"apiVersion": "v1", "kind": "List", "items": {}})), "items: must be a list of objects");
         assert_eq!(
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_says_so() {
+    fn what_is_not_an_object_is_reported() {
         let typed = |document: Value| parts(document).remove(0).typed;
         for (document, is_object) in [
             (json!("text"), false),

@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(message(&text, false), "it is too large or too deeply nested to be read");
     }
 
-    // Invariant: One bad thing harms only itself.
+    // Invariant: A faulty object, kind or cluster affects no other.
     #[test]
     fn many_documents_together_have_the_budget_of_one() {
         let small = "a: [x, x, x, x, x, x, x, x]\n---\n".repeat(20);

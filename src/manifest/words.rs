@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn decoders_speak_the_language_of_api_servers() {
+    fn decoding_errors_have_the_wording_of_api_servers() {
         let ports = |ports: Value| json!({"spec": {"ports": ports}});
         for (object, words) in [
             (ports(json!({"a": 1})), "must be of type array: \"object\""),

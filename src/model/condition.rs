@@ -206,7 +206,7 @@ mod tests {
     const SHARED: [&str; 2] = ["Outranked", "SourceUnreadable"];
 
     #[test]
-    fn each_note_is_one_condition_whose_reason_tells_it_apart() {
+    fn each_note_is_one_condition_with_a_distinct_reason() {
         let mut by_reason: BTreeMap<&str, Vec<NoteKind>> = BTreeMap::new();
         for kind in NoteKind::ALL.iter().flat_map(|kind| kind.forms()) {
             let NoteCondition { aspect, status, reason } = kind.condition();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_meant_is_no_error_and_what_needs_somebody_is_none_of_the_lesser() {
+    fn severities_match_the_need_for_action() {
         for kind in NoteKind::ALL {
             if kind.remedy().starts_with("Nothing, ") {
                 assert_eq!(kind.severity(), Severity::Info, "{kind:?}");

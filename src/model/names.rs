@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn names_no_host_can_carry_are_refused_in_words() {
+    fn names_that_are_no_host_are_refused_with_a_reason() {
         assert!(Identity::parse(" ").unwrap_err().to_string().contains("empty"));
         assert!(Identity::parse("pay_ments").unwrap_err().to_string().contains("'_'"));
         assert!(Identity::parse(&"a".repeat(64)).unwrap_err().to_string().contains("63 characters"));

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_its_name_and_another_word_finds_none() {
+    fn a_misspelt_name_has_a_suggestion_and_another_word_has_none() {
         let regions = ["us-east-1", "us-west-2", "eu-central-1"];
         for (word, expected) in [
             ("us-est-1", Some("us-east-1")),

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_stands_beside_its_rollout_or_where_its_name_says() {
+    fn a_route_is_in_the_namespace_of_its_rollout_or_of_its_name() {
         let at = |name: &str| {
             let route = RouteRef { name: name.into(), ..RouteRef::default() };
             let (namespace, name) = route.at("team");

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_without_dots_are_services_beside_the_object() {
+    fn names_without_dots_are_services_in_the_objects_namespace() {
         assert_eq!(full_host("payments", "team", CLUSTER_DOMAIN), "payments.team.svc.cluster.local");
         for whole in ["stage.payments.global", "*", "*.global", "payments.team", "::1", ""] {
             assert_eq!(full_host(whole, "team", CLUSTER_DOMAIN), whole);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_told_from_other_hosts() {
+    fn a_service_name_is_distinguished_from_other_hosts() {
         assert_eq!(local_service("payments.team.svc.cluster.local", CLUSTER_DOMAIN), Some(("team", "payments")));
         assert_eq!(local_service("payments.team.svc.west.example.", "west.example"), Some(("team", "payments")));
         for other in

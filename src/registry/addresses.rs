@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_with_one_written_address_are_told_apart() {
+    fn two_hosts_with_one_written_address_get_different_addresses() {
         let mut book = book("240.0.0.0/16");
         let east = ClusterName::parse("east").unwrap();
         let shared = Ipv4Addr::new(240, 0, 9, 9);
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_nothing_stands_with_any_more_is_free() {
+    fn an_address_without_any_object_is_free() {
         let mut book = book("240.0.0.0/30");
         let east = ClusterName::parse("east").unwrap();
         let one = Ipv4Addr::new(240, 0, 0, 1);

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_told_and_the_rest_counts() {
+    fn invalid_values_get_a_note_and_the_rest_counts() {
         let (counted, problems) = read(&declared("x", "orders", &["orders", "pay ments", "payments"]));
         assert_eq!(counted.unwrap().destinations, [id("payments")].into());
         assert_eq!(problems.len(), 2);

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_proxy_is_told_in_words() {
+    fn an_invalid_dependency_proxy_gets_a_reason() {
         for (destination, suffix, proxy, what) in [
             ("", "xyz", "gateway", "destination is empty"),
             ("payments", "xyz", "", "proxy is empty"),

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_says_which_services_may_have_it() {
+    fn a_host_name_decides_which_services_may_claim_it() {
         let keys = |host: &str| -> Vec<String> {
             let keys = possible_keys(host, "mesh.global").into_iter();
             keys.map(|key| format!("{} {}", key.environment, key.identity)).collect()

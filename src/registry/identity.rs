@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_no_host_can_carry_is_told_from_an_ignored_one() {
+    fn an_identity_without_a_valid_host_differs_from_an_ignored_one() {
         let bad = workload("a", &[("identity", "pay_ments")], &[]);
         assert!(matches!(classified(&bad), Classified::Invalid(_)));
     }

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_entries_say_counts_in_any_order() {
+    fn the_values_of_most_entries_count_in_any_order() {
         let key = ServiceKey::parse("payments", "stage").unwrap();
         let east = ClusterName::parse("east").unwrap();
         let mut seen = [("a", "192.0.2.9"), ("b", "192.0.2.1"), ("c", "192.0.2.9"), ("east", "local.svc")];

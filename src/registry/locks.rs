@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_of_rising_rank_may_be_held_together_and_again_after_release() {
+    fn locks_of_rising_rank_may_be_taken_together_and_again_after_release() {
         let hosts = RankedMutex::new(Rank::Hosts, 1);
         let states: RankedMap<u8, u8> = RankedMap::new(Rank::ClusterStates);
         states.insert(1, 10);

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_managed_object_is_for_the_host_that_it_says() {
+    fn a_managed_object_is_for_the_host_in_its_spec() {
         for kind in [Kind::ServiceEntry, Kind::DestinationRule] {
             let found = host_of(kind, "other.cart.global-se", Owner::Tradewind, Some("stage.pay.global"));
             assert_eq!(found.as_deref(), Some("stage.pay.global"));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_it_where_the_object_does_not_or_is_somebody_elses() {
+    fn the_object_name_decides_if_the_content_does_not_or_is_foreign() {
         for name in ["stage.pay.global-se", "stage.pay.global-default-dr", "stage.pay.global-dr"] {
             let kind = if name.ends_with("se") { Kind::ServiceEntry } else { Kind::DestinationRule };
             for (owner, says) in [(Owner::Tradewind, None), (Owner::Admiral, None), (Owner::Foreign, Some("a.example"))]
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_for_the_namespace_that_its_host_or_its_name_says() {
+    fn a_rule_is_for_the_namespace_of_its_host_or_its_name() {
         let rule = |name: &str, owner, host| written(Kind::DestinationRule, name, owner, host);
         let managed = rule("x", Owner::Tradewind, Some("*.shop.svc.cluster.example"));
         assert_eq!(rule_namespace(&managed), Some("shop"));

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_manifest_beside_this_file_is_embedded() {
+    fn every_manifest_in_this_directory_is_embedded() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sample");
         let mut found: Vec<String> = fs::read_dir(&here)
             .unwrap()

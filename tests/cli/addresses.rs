@@ -23,7 +23,7 @@ fn server(answer: &'static str) -> String {
 }
 
 #[test]
-fn a_server_is_asked_by_http_where_its_address_has_no_scheme() {
+fn a_server_address_without_a_scheme_means_http() {
     let fleet = fleet();
     let envoy = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
     for url in [envoy.clone(), format!("http://{envoy}"), format!("http://{envoy}/")] {

@@ -94,7 +94,7 @@ impl Drop for Demo {
 }
 
 #[test]
-fn the_log_of_a_note_says_what_may_have_been_meant() {
+fn the_log_of_a_note_has_the_suggestion() {
     let fleet = fleet();
     let policy = policy_of(fleet.path());
     edit(&policy, "env: stage", "env: stgae");
@@ -136,7 +136,7 @@ fn an_edit_prints_what_it_changed_and_no_more() {
 }
 
 #[test]
-fn two_demos_run_beside_each_other_and_for_this_machine_alone() {
+fn two_demos_run_at_once_and_listen_on_this_machine_alone() {
     let (one, two) = (fleet(), fleet());
     let (one, two) = (Demo::start(one.path()), Demo::start(two.path()));
     assert!(one.address.starts_with("127.0.0.1:") && two.address.starts_with("127.0.0.1:"));

@@ -203,7 +203,7 @@ fn lint_and_render_take_the_same() {
 }
 
 #[test]
-fn texts_that_are_none_are_unreadable_for_both() {
+fn invalid_texts_are_unreadable_for_both() {
     for (name, content, words) in [
         ("bytes.yaml", &b"a: \xff\n"[..], "is not text in UTF-8; save it as UTF-8"),
         ("windows.yaml", b"\xff\xfea\0:\0", "is text in UTF-16; save it as UTF-8"),
@@ -288,7 +288,7 @@ fn links_may_lead_in_circles_but_not_out_of_the_fleet() {
 }
 
 #[test]
-fn an_empty_directory_says_so() {
+fn an_empty_directory_is_reported() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("README.md"), "").expect("a file");
     let linted = tradewind(&["lint", text(directory.path())]);
@@ -302,7 +302,7 @@ fn an_empty_directory_says_so() {
 }
 
 #[test]
-fn what_is_in_a_namespace_that_is_not_read_is_told_and_hides_nothing() {
+fn an_object_in_an_unread_namespace_gets_a_note_and_hides_nothing() {
     let fleet = fleet();
     let elsewhere = "apiVersion: admiral.io/v1alpha1\nkind: Dependency\nmetadata: {name: a, namespace: admirals}\n\
                      spec: {source: a, destinations: [b]}\n";
@@ -329,7 +329,7 @@ fn a_policy_that_is_refused_leaves_nothing_to_compare() {
 }
 
 #[test]
-fn a_name_that_is_almost_one_of_the_fleet_says_which() {
+fn a_misspelt_name_gets_a_suggestion_from_the_fleet() {
     let fleet = fleet();
     let file = fleet.path().join("fleet.yaml");
     fs::write(&file, "clusters: [{name: cluster-1, directory: cluster-1}]").expect("a file");
@@ -364,7 +364,7 @@ fn a_name_that_is_almost_one_of_the_fleet_says_which() {
 }
 
 #[test]
-fn render_is_strict_where_it_is_told_to_be() {
+fn render_is_strict_on_request() {
     let fleet = fleet();
     let render = |further: &[&str]| code(&tradewind(&[&["render", text(fleet.path())], further].concat()));
     assert_eq!(render(&["--strict"]), 0, "the sample gives no note");

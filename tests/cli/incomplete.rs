@@ -105,7 +105,7 @@ fn diff_names_every_cluster_that_is_down_and_a_kubeconfig_that_is_broken() {
 }
 
 #[test]
-fn without_its_hub_nothing_is_compared_and_that_is_told_at_once() {
+fn without_its_hub_nothing_is_compared_and_the_reason_is_reported_at_once() {
     let fleet = Fleet::new();
     let file = fleet.file("directory: cluster-2", "hub: {kubeconfig: refused.kubeconfig}\n");
     for arguments in [&["diff"][..], &["diff", "--allow-partial"], &["render"], &["diff", "--endpoints"]] {
@@ -147,7 +147,7 @@ fn render_names_a_cluster_that_is_down_and_writes_no_directory() {
 }
 
 #[test]
-fn manifests_that_cannot_be_read_may_be_missing_where_that_is_said() {
+fn unreadable_manifests_are_allowed_with_allow_partial() {
     let fleet = super::fleet();
     fs::write(fleet.path().join("cluster-1/broken.yaml"), "kind: Service\nmetadata: [\n").expect("a file");
     let diff = tradewind(&["diff", text(fleet.path())]);

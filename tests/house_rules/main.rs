@@ -44,7 +44,7 @@ const WAKING: &[(&str, &str)] = &[
     ("src/registry/reads.rs", "async fn reads_changed"),
 ];
 
-// Invariant: `plan/`, `model/` and `registry/` name no client, clock, randomness or file.
+// Invariant: `plan/`, `model/` and `registry/` use no client, clock, randomness or file.
 #[test]
 fn what_decides_names_no_client_clock_randomness_or_file() {
     let root = root();
@@ -69,8 +69,7 @@ fn what_decides_names_no_client_clock_randomness_or_file() {
 /// Lines of a file without its tests that can still be read in one sitting.
 const MAX_FILE_LINES: usize = 550;
 
-// Invariant: A file can be read in one sitting and a function on one screen; no type has more than thirty methods; a
-// type's name is unique.
+// Invariant: Files and functions have a limited length; no type has more than thirty methods; a type's name is unique.
 #[test]
 fn files_can_be_read_in_one_sitting() {
     let root = root();
@@ -88,7 +87,7 @@ fn files_can_be_read_in_one_sitting() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
-// Invariant: Nothing is left open, and no test is ignored.
+// Invariant: No code is unfinished, and no test is ignored.
 #[test]
 fn nothing_is_left_open_and_no_test_is_ignored() {
     let root = root();
@@ -125,7 +124,7 @@ fn every_test_is_in_one_stage() {
 }
 
 /// Citations `docs/….md#heading` in any file, and relative links of Markdown pages.
-// Invariant: Citations and links lead to files and headings of this repository.
+// Invariant: Citations and links point to files and headings of this repository.
 #[test]
 fn citations_and_links_lead_to_files_and_headings_that_exist() {
     let root = root();
@@ -154,7 +153,7 @@ fn citations_and_links_lead_to_files_and_headings_that_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-// Invariant: Citations and links lead to files and headings of this repository.
+// Invariant: Citations and links point to files and headings of this repository.
 #[test]
 fn nothing_cites_a_section_of_a_document_that_is_not_named() {
     let root = root();

@@ -105,7 +105,7 @@ const EXCEPTIONS: &[Exception] = &[
     ),
 ];
 
-// Invariant: No import runs back up between rooms.
+// Invariant: Imports between rooms go one way.
 #[test]
 fn no_import_runs_back_up_between_rooms() {
     let sources = crate_sources();

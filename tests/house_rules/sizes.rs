@@ -21,8 +21,7 @@ const MAX_METHODS: usize = 30;
 /// Types with more.
 const LARGE_TYPES: &[&str] = &["Registry"];
 
-// Invariant: A file can be read in one sitting and a function on one screen; no type has more than thirty methods; a
-// type's name is unique.
+// Invariant: Files and functions have a limited length; no type has more than thirty methods; a type's name is unique.
 #[test]
 fn type_names_are_unique_in_the_crate() {
     let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -41,8 +40,7 @@ fn type_names_are_unique_in_the_crate() {
     );
 }
 
-// Invariant: A file can be read in one sitting and a function on one screen; no type has more than thirty methods; a
-// type's name is unique.
+// Invariant: Files and functions have a limited length; no type has more than thirty methods; a type's name is unique.
 #[test]
 fn functions_fit_on_a_screen() {
     let mut long = BTreeMap::new();
@@ -60,8 +58,7 @@ fn functions_fit_on_a_screen() {
     compare(long, listed, "short");
 }
 
-// Invariant: A file can be read in one sitting and a function on one screen; no type has more than thirty methods; a
-// type's name is unique.
+// Invariant: Files and functions have a limited length; no type has more than thirty methods; a type's name is unique.
 #[test]
 fn no_type_has_more_than_thirty_methods() {
     let mut methods: BTreeMap<String, usize> = BTreeMap::new();

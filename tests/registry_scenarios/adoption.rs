@@ -65,7 +65,7 @@ fn has_own(world: &World) -> bool {
 }
 
 #[test]
-fn an_entry_is_taken_over_when_its_owner_says_so_and_its_address_is_the_hosts_from_then_on() {
+fn an_entry_is_adopted_on_request_with_its_address() {
     let settings = Settings::default();
     let mut world = running(&settings, &payments());
     let given = entries(&world.picture().objects);
@@ -152,7 +152,7 @@ fn an_entry_of_another_namespace_is_seen_by_clients_with_sidecars_wherever_it_is
 }
 
 #[test]
-fn what_is_handed_over_for_nothing_is_told_until_there_is_something() {
+fn a_handed_over_object_without_a_host_has_a_note_until_there_is_one() {
     let mut fleet = payments();
     for name in ["cluster-2", "cluster-3"] {
         let place = fleet.get_mut(&cluster(name)).expect("a cluster");

@@ -75,7 +75,7 @@ fn labels_of_pods_count_as_they_change_and_a_deleted_namespace_takes_nothing_wit
     assert_eq!(seen(&world), ONE);
 }
 
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn namespaces_that_cannot_be_read_after_a_restart_take_no_sidecar_away() {

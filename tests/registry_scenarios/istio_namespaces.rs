@@ -42,7 +42,7 @@ fn networks(world: &World, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_speaks_against_the_namespace_of_istio_comes_and_goes() {
+fn evidence_against_the_istio_namespace_is_added_and_removed() {
     let mut world = running(&Settings::default(), &payments());
     let before = world.picture();
     assert_eq!(questions(&world), [""; 0]);

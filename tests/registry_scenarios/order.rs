@@ -33,8 +33,8 @@ fn the_clusters_of_the_region_that_gets_all_traffic_come_first_until_all_is_writ
     assert!(first(&world).is_empty());
 }
 
-// Invariant: When all traffic moves to a region, the clusters there are written first, and a region that cannot be
-// reached holds up no other.
+// Invariant: When all traffic moves to a region, the clusters there are written first, and an unreachable region delays
+// no other.
 #[test]
 fn a_move_is_noticed_after_a_restart_and_while_it_is_half_written() {
     let settings = Settings::default();

@@ -120,7 +120,7 @@ fn a_region_that_nobody_may_be_in_is_a_slip_with_its_hint() {
 }
 
 #[test]
-fn what_keeps_a_workload_from_counting_is_told_as_it_comes_and_goes() {
+fn the_reason_why_a_workload_does_not_count_has_a_note_while_it_exists() {
     let fleet = with(payments(), "cluster-2", &weights());
     let mut world = running(&Settings::default(), &fleet);
     let with_sidecar = workload("Deployment", "payments", "stage");
@@ -204,7 +204,7 @@ fn a_destination_that_may_run_in_a_cluster_that_was_never_read_is_not_the_depend
 }
 
 #[test]
-fn a_policy_beside_workloads_that_cannot_be_read_is_not_in_the_wrong_namespace() {
+fn a_policy_with_unreadable_workloads_in_its_namespace_is_not_unmatched() {
     let fleet = with(payments(), "cluster-3", &weights());
     let world = started(&Settings::default(), &fleet, "cluster-3", &[Kind::Deployment]);
     let found = regions(&world);

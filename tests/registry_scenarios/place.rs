@@ -137,7 +137,7 @@ fn the_list_of_nlb_clusters_marks_what_runs_in_those_that_change() {
 }
 
 #[test]
-fn what_a_cluster_tells_of_itself_is_planned_again_when_it_changes() {
+fn a_changed_fact_of_a_cluster_is_planned_again() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
     let fleet =
         with(payments(), "cluster-2", &(workload("Deployment", "orders", "stage") + &other_gateway("192.0.2.9")));
@@ -165,7 +165,7 @@ fn what_a_cluster_tells_of_itself_is_planned_again_when_it_changes() {
 // Invariant: A gateway keeps its last address while its Service exists, also over a restart; a cluster keeps its domain
 // and gateway while its Namespaces cannot be read.
 #[test]
-fn what_a_cluster_told_of_itself_stays_while_its_namespaces_cannot_be_read_after_a_restart() {
+fn facts_of_a_cluster_remain_while_its_namespaces_cannot_be_read_after_a_restart() {
     let settings = Settings { sidecars: Sidecars::Own, ..Settings::default() };
     let told = facts("tradewind.io/cluster-domain: west.example, tradewind.io/gateway-app: istio-ingressgateway-nlb");
     let fleet = with(payments(), "cluster-2", &(told + &other_gateway("192.0.2.9")));
@@ -202,7 +202,7 @@ fn a_region_that_is_labelled_later_is_planned_again() {
 }
 
 #[test]
-fn machines_come_change_and_go_beside_pods() {
+fn machines_are_added_changed_and_removed_next_to_pods() {
     let mut world = running(&Settings::default(), &payments());
     let before = world.picture();
     let seen = |world: &World, name| addresses(&world.wanted(), name, HOST).unwrap();
@@ -248,7 +248,7 @@ fn an_entry_that_moves_out_of_the_mesh_and_back_is_an_endpoint_only_inside() {
     assert!(!has_note(&world.picture(), NoteKind::MachineUnusable));
 }
 
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn machines_that_cannot_be_read_after_a_restart_stay_where_they_were() {
@@ -327,7 +327,7 @@ fn a_workload_moves_from_partition_to_partition() {
     assert_eq!(world.write_back(), 0);
 }
 
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn a_partitioned_service_stays_what_it_was_while_it_cannot_be_read_after_a_restart() {

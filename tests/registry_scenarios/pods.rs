@@ -54,7 +54,7 @@ fn push(world: &World, name: &str, text: &str) {
     }
 }
 
-// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// Invariant: Pods are endpoints only while they are ready, and remain while they cannot be read; a burst of changes is
 // planned once.
 #[test]
 fn pods_come_and_go_and_a_burst_of_them_is_planned_once() {
@@ -117,7 +117,7 @@ fn pods_that_nobody_reaches_mark_nothing() {
 }
 
 #[test]
-fn the_gateway_stands_in_while_no_pod_is_ready() {
+fn the_gateway_is_the_endpoint_while_no_pod_is_ready() {
     let mut world = running(&direct(), &flat());
     let before = world.picture();
     apply(&mut world, "cluster-2", &slice(&[]));
@@ -128,7 +128,7 @@ fn the_gateway_stands_in_while_no_pod_is_ready() {
 }
 
 #[test]
-fn a_network_that_changes_is_planned_again_for_those_who_reach_and_those_who_are_reached() {
+fn a_changed_network_is_planned_again_in_both_directions() {
     let mut world = running(&direct(), &flat());
     let before = world.picture();
     for other in [network("other"), network("\"\"")] {
@@ -182,7 +182,7 @@ fn by_weight() -> Manifests {
     )
 }
 
-// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// Invariant: Pods are endpoints only while they are ready, and remain while they cannot be read; a burst of changes is
 // planned once.
 #[test]
 fn pods_of_a_cluster_that_cannot_be_read_after_a_restart_stay() {
@@ -231,7 +231,7 @@ fn what_changed_meanwhile_follows_when_the_cluster_can_be_read() {
     assert_eq!(seen_by(&world, "cluster-1")[2..], ["10.3.0.2", "10.3.0.3", "10.3.0.9"]);
 }
 
-// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// Invariant: Pods are endpoints only while they are ready, and remain while they cannot be read; a burst of changes is
 // planned once.
 #[test]
 fn a_cluster_whose_namespaces_cannot_be_read_after_a_restart_goes_on_reaching_pods() {
@@ -257,7 +257,7 @@ fn what_was_written_by_the_gateway_stays_so_while_pods_cannot_be_read() {
     assert_eq!(seen_by(&world, "cluster-1").len(), 5);
 }
 
-// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// Invariant: Pods are endpoints only while they are ready, and remain while they cannot be read; a burst of changes is
 // planned once.
 #[test]
 fn the_setting_may_be_taken_back_while_a_cluster_is_away() {

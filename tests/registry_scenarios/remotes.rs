@@ -32,10 +32,10 @@ fn gateways(world: &World) -> Option<Vec<String>> {
     addresses(&world.wanted(), "cluster-1", HOST)
 }
 
-// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
-// what is true for all of them, and stays while one of them cannot be read.
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; the objects
+// are correct for all of them, and remain while one of them cannot be read.
 #[test]
-fn a_cluster_becomes_a_remote_and_is_none_any_more() {
+fn a_cluster_becomes_a_remote_and_stops_being_one() {
     let settings = narrow();
     let fleet = remote();
     let mut world = running(&settings, &with_facts(&fleet, ""));
@@ -55,7 +55,7 @@ fn a_cluster_becomes_a_remote_and_is_none_any_more() {
 }
 
 #[test]
-fn what_is_wished_for_a_remote_ends_with_it_written_or_not() {
+fn desired_objects_of_a_remote_end_with_it_written_or_not() {
     let of_reports = (cluster("cluster-1"), ObjectId::new(Kind::Sidecar, "reports", "default"));
     // Nobody runs what they depend on: no plan of a service brings their Sidecar along.
     let fleet =
@@ -86,8 +86,8 @@ fn with_text(fleet: &Manifests, name: &str, text: &str, instead: &str) -> Manife
     fleet
 }
 
-// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
-// what is true for all of them, and stays while one of them cannot be read.
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; the objects
+// are correct for all of them, and remain while one of them cannot be read.
 #[test]
 fn what_was_written_for_a_remote_that_cannot_be_read_after_a_restart_stays() {
     let (settings, fleet) = (narrow(), remote());
@@ -131,10 +131,10 @@ fn a_remote_that_is_lost_while_running_changes_nothing() {
     assert_eq!(world.picture().objects, before);
 }
 
-// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
-// what is true for all of them, and stays while one of them cannot be read.
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; the objects
+// are correct for all of them, and remain while one of them cannot be read.
 #[test]
-fn a_remote_needs_none_of_istios_kinds_and_counts_as_a_source() {
+fn a_remote_needs_no_istio_kinds_and_counts_as_a_source() {
     let istio = [Kind::ServiceEntry, Kind::DestinationRule, Kind::VirtualService, Kind::EnvoyFilter, Kind::Sidecar];
     let world = World::new(narrow());
     for (name, text) in &remote() {
@@ -156,7 +156,7 @@ fn a_remote_needs_none_of_istios_kinds_and_counts_as_a_source() {
 }
 
 #[test]
-fn a_primary_that_leaves_the_fleet_is_told_of() {
+fn a_primary_that_leaves_the_fleet_gets_a_note() {
     let mut world = running(&narrow(), &remote());
     assert!(!has_note(&world.picture(), NoteKind::ClusterFactInvalid));
     world.leave(&cluster("cluster-1"));

@@ -78,8 +78,8 @@ fn write(world: &mut World) -> usize {
     changes
 }
 
-// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
-// read.
+// Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
+// be read.
 #[test]
 fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_controller_was_down() {
     let settings = routing_policies();
@@ -120,9 +120,9 @@ fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_c
     assert!(standing(&world, Kind::EnvoyFilter).is_empty());
 }
 
-// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
-// read.
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
+// be read.
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn filters_stay_while_the_cluster_of_their_policy_cannot_be_read() {
@@ -166,8 +166,8 @@ fn filters_of_a_service_that_runs_nowhere_follow_its_clients() {
     assert!(standing(&world, Kind::EnvoyFilter).is_empty());
 }
 
-// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
-// read.
+// Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
+// be read.
 #[test]
 fn a_proxy_comes_with_its_object_and_goes_with_it() {
     let settings = Settings { without_dependency: WithoutDependency::None, ..Settings::default() };
@@ -206,7 +206,7 @@ fn a_proxy_comes_with_its_object_and_goes_with_it() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_told_of_and_counts_when_it_comes() {
+fn a_missing_proxy_gets_a_note_and_counts_once_it_exists() {
     let settings = Settings { without_dependency: WithoutDependency::None, ..Settings::default() };
     let mut world = running(&settings, &with(payments(), "cluster-1", &proxy("payments", "relay")));
     let told =
@@ -221,9 +221,9 @@ fn a_proxy_that_is_not_there_is_told_of_and_counts_when_it_comes() {
     assert!(told(&world) && standing(&world, Kind::VirtualService).is_empty());
 }
 
-// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
-// read.
-// Invariant: What an option made goes when the option is switched off.
+// Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
+// be read.
+// Invariant: Objects of an option are removed when the option is disabled.
 #[test]
 fn routing_inside_clusters_that_is_switched_off_leaves_nothing_behind() {
     let fleet = with(payments(), "cluster-3", &policy("us-east", "us-west"));
@@ -258,9 +258,9 @@ fn a_users_route_ends_routing_inside_clusters_and_its_end_brings_it_back() {
     assert_eq!(rules(&world), 2);
 }
 
-// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
-// read.
-// Invariant: What runs in a cluster, and what was written because of it, stays while one of its kinds cannot be read
+// Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
+// be read.
+// Invariant: Workloads of a cluster, and the objects written for them, remain while one of its kinds cannot be read
 // after a restart.
 #[test]
 fn routing_inside_clusters_stays_while_users_routes_cannot_be_read() {
@@ -309,7 +309,7 @@ fn the_rule_of_a_namespace_ends_with_its_last_service() {
 }
 
 #[test]
-fn what_another_controller_wrote_beside_the_sync_namespace_is_left_alone() {
+fn objects_of_another_controller_outside_the_sync_namespace_are_unchanged() {
     let (settings, fleet) = (in_cluster(), payments());
     let before = running(&settings, &fleet).picture();
     let others: Objects = before.objects.into_iter().filter(|((_, id), _)| *id.namespace == *"istio-system").collect();

@@ -66,7 +66,7 @@ async fn revoked_credentials_remove_nothing() {
     unnoted(&controller, "cluster-unreachable", &["cluster-3"]).await;
 }
 
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_without_rights_harms_no_other_and_is_picked_up_later() {
     let world = World::shared().await;
@@ -89,7 +89,7 @@ async fn a_kind_without_rights_harms_no_other_and_is_picked_up_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_write_is_told_and_tried_again() {
+async fn a_refused_write_is_reported_and_retried() {
     let world = World::shared().await;
     let proxy = behind_a_proxy(&world).await;
     proxy.answer(Answer::with(403).methods(&[Method::PATCH]).path("/destinationrules"));
@@ -107,7 +107,7 @@ async fn a_refused_write_is_told_and_tried_again() {
 
 /// The place in the event history is lost: what happened meanwhile is found by listing anew.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_history_is_listed_anew() {
+async fn a_lost_history_is_listed_again() {
     let world = World::shared().await;
     let proxy = behind_a_proxy(&world).await;
     world.deploy(&[1, 2], "payments").await;
@@ -210,7 +210,7 @@ fn istio_definitions(serves_v1: bool) -> Vec<Value> {
 }
 
 /// A cluster that was just made: no definition of ours, and an Istio that is too old.
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_are_missed_one_by_one_and_picked_up_when_they_come() {
     let cluster = TestCluster::start("cluster-1").await;

@@ -231,7 +231,7 @@ async fn what_was_written_into_a_removed_cluster_stays_by_default() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_cluster_is_cleaned_when_asked_to() {
+async fn a_removed_cluster_is_cleaned_on_request() {
     joins_and_leaves(&["--removed-cluster=clean"], true).await;
 }
 

@@ -71,7 +71,7 @@ async fn policies(world: &World<'_>, west: i32, east: i32) {
 
 // Invariant: Applying makes no choices: planning after applying changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_controller_is_carried_on_by_the_next() {
+async fn a_restarted_controller_continues_after_a_kill() {
     let world = World::shared().await;
     world.register(&ALL).await;
     for cluster in [1, 2] {
@@ -124,7 +124,7 @@ async fn a_killed_controller_is_carried_on_by_the_next() {
 }
 
 /// What was wanted away while nobody was there is swept by the next life, and what stayed is not touched.
-// Invariant: A restart changes nothing, and what was missed while the controller was down is swept.
+// Invariant: A restart changes nothing, and changes missed while the controller was down are applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_while_the_controller_was_down_is_made_good() {
     let world = World::shared().await;

@@ -183,7 +183,7 @@ async fn one_secret_may_register_several_clusters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_annotation_of_a_secret_says_in_which_namespace_istio_runs() {
+async fn the_annotation_of_a_secret_sets_the_istio_namespace() {
     let world = World::shared().await;
     let (second, mesh) = (&world.clusters[1], world.namespace("mesh"));
     let app = world.namespace("gateway");

@@ -185,7 +185,7 @@ async fn a_withheld_removal_ends_when_the_services_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_sync_namespace_is_created_or_asked_for() {
+async fn a_missing_sync_namespace_is_created_or_reported() {
     let world = World::shared().await;
     for cluster in world.clusters {
         cluster.delete("Namespace", None, &world.sync_namespace()).await;

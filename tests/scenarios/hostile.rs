@@ -31,7 +31,7 @@ async fn harms_only_itself(attack: Attack, words: &[&str]) {
     unnoted(&controller, "kind-unreadable", &["cluster-3"]).await;
 }
 
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_without_end_is_cut_off() {
     harms_only_itself(Attack::EndlessBody, &["more than 16777216 bytes in one answer"]).await;

@@ -153,7 +153,7 @@ fn path(path: &Path) -> &str {
 
 // Invariant: Migrating from Admiral and back changes no endpoint.
 #[tokio::test(flavor = "multi_thread")]
-async fn over_from_the_reference_and_back_no_endpoint_changes() {
+async fn migrating_from_admiral_and_back_changes_no_endpoint() {
     let world = World::shared().await;
     let settings = reference_at_work(&world).await;
     let before = standing(&world).await;

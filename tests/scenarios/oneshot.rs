@@ -42,7 +42,7 @@ fn command(world: &World<'_>, words: &[&str], fleet: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_asks_to_wait_is_waited_for() {
+async fn commands_wait_for_a_throttling_api_server() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[1, 2], "payments").await;
@@ -121,7 +121,7 @@ async fn definitions_that_were_just_applied_are_waited_for() {
 
 /// The way back waits, too, and names what it could not read.
 #[tokio::test(flavor = "multi_thread")]
-async fn hand_back_waits_as_it_is_asked_to_and_names_what_it_could_not_read() {
+async fn hand_back_waits_for_a_throttling_server_and_names_unreadable_kinds() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[1], "payments").await;

@@ -41,7 +41,7 @@ async fn read_only(controller: &Controller, expected: bool) {
     .await;
 }
 
-// Invariant: What operators suspend is neither written nor removed; `readOnly` is checked before every write.
+// Invariant: Suspended objects are neither written nor removed; `readOnly` is checked before every write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_service_stays_as_it_is_also_over_a_restart_and_follows_when_it_is_released() {
     let world = World::shared().await;
@@ -73,7 +73,7 @@ async fn a_suspended_service_stays_as_it_is_also_over_a_restart_and_follows_when
     unnoted(&controller, "suspended", &["payments"]).await;
 }
 
-// Invariant: What operators suspend is neither written nor removed; `readOnly` is checked before every write.
+// Invariant: Suspended objects are neither written nor removed; `readOnly` is checked before every write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_cluster_is_left_alone_and_the_others_go_on() {
     let world = World::shared().await;

@@ -42,8 +42,8 @@ async fn written(world: &World<'_>, cluster: usize, since: &[crate::support::Mar
 
 /// payments runs in cluster-2 (us-west) and cluster-3 (us-east). The first write of cluster-3 fails: without an order, the
 /// others would be written before it is tried again.
-// Invariant: When all traffic moves to a region, the clusters there are written first, and a region that cannot be
-// reached holds up no other.
+// Invariant: When all traffic moves to a region, the clusters there are written first, and an unreachable region delays
+// no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_region_that_gets_all_traffic_is_written_before_the_others() {
     let world = World::shared().await;
@@ -82,8 +82,8 @@ async fn the_region_that_gets_all_traffic_is_written_before_the_others() {
 
 /// The network of cluster-3 hangs when everything moves there. The others are written while it does, and cluster-3 when it
 /// is back.
-// Invariant: When all traffic moves to a region, the clusters there are written first, and a region that cannot be
-// reached holds up no other.
+// Invariant: When all traffic moves to a region, the clusters there are written first, and an unreachable region delays
+// no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_region_out_of_reach_keeps_nobody_from_moving() {
     let world = World::shared().await;

@@ -118,7 +118,7 @@ fn distrusting(kubeconfig: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_cannot_be_read_says_why_within_seconds() {
+async fn the_cause_of_an_unreadable_hub_is_reported_within_seconds() {
     let world = World::shared().await;
     world.register(&[0, 1]).await;
     world.deploy(&[1], "payments").await;
@@ -149,7 +149,7 @@ async fn a_hub_that_cannot_be_read_says_why_within_seconds() {
 
 /// Rights on the hub: Secrets and the address ConfigMap each with a remedy of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_that_are_missing_on_the_hub_are_told_by_what_they_are_for() {
+async fn missing_rights_on_the_hub_are_reported_with_their_purpose() {
     let world = World::shared().await;
     world.register(&[0, 1]).await;
     world.deploy(&[1], "payments").await;
@@ -171,7 +171,7 @@ async fn rights_that_are_missing_on_the_hub_are_told_by_what_they_are_for() {
 
 /// A ConfigMap that cannot be read for now is waited for: its addresses must not change meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_address_config_map_is_waited_for_and_that_is_told() {
+async fn planning_waits_for_the_address_config_map_with_a_note() {
     let world = World::shared().await;
     world.register(&[0, 1]).await;
     let hub = StatusProxy::start(world.hub()).await;
@@ -188,7 +188,7 @@ async fn the_address_config_map_is_waited_for_and_that_is_told() {
 
 /// A member that was never read: its cause is told within seconds, and it keeps nobody waiting.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_was_never_read_says_why_within_seconds() {
+async fn the_cause_of_a_member_that_was_never_read_is_reported_within_seconds() {
     let world = World::shared().await;
     world.register(&[0]).await;
     world.deploy(&[0], "payments").await;

@@ -92,7 +92,7 @@ async fn a_users_object_of_the_same_name_is_left_alone_until_it_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_references_objects_are_adopted_in_place_when_asked_to() {
+async fn admirals_objects_are_adopted_in_place_on_request() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.clusters[0].apply(vec![users_entry(&world, Some("admiral")), references_rule(&world)]).await;
@@ -125,7 +125,7 @@ async fn the_references_objects_are_adopted_in_place_when_asked_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_users_label_stays_and_an_edit_of_our_field_is_put_right_once() {
+async fn a_users_label_remains_and_an_edit_of_a_managed_field_is_reverted_once() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[1], "payments").await;
@@ -180,10 +180,10 @@ async fn say(world: &World<'_>, object: &Value, adopt: Option<&str>) {
     api.patch("by-hand", &PatchParams::default(), &Patch::Merge(&annotation)).await.expect("it may be annotated");
 }
 
-// Invariant: A hand-written object is taken over only where its owner hands it over, in place, and is given back as it
-// is then.
+// Invariant: A hand-written object is adopted only if its owner hands it over, in place, and is given back with its
+// content.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hand_written_entry_is_taken_over_in_place_when_its_owner_says_so_and_given_back() {
+async fn a_hand_written_entry_is_adopted_in_place_on_request_and_given_back() {
     // The annotation is for whoever reads it, and the shared clusters have many controllers.
     let clusters = own_clusters().await;
     let world = World::on(&clusters).await;

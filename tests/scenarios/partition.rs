@@ -103,7 +103,7 @@ async fn what_a_cut_watch_missed_is_noticed() {
 }
 
 /// A whole API server: stopped and started, then frozen. The others are as quick as ever.
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_is_down_or_frozen_slows_nobody() {
     let clusters = own_clusters().await;
@@ -154,7 +154,7 @@ async fn a_silent_network_is_a_partition() {
 }
 
 /// A policy that cannot be read is still the one by which its service's objects were written.
-// Invariant: A policy that cannot be read stays in force.
+// Invariant: A policy that cannot be read remains in force.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_of_a_cluster_out_of_reach_stays_in_force() {
     let world = World::shared().await;

@@ -23,7 +23,7 @@ fn network(name: &str) -> Value {
     })
 }
 
-// Invariant: Pods are endpoints only while they are ready, and stay while they cannot be read; a burst of changes is
+// Invariant: Pods are endpoints only while they are ready, and remain while they cannot be read; a burst of changes is
 // planned once.
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_of_one_network_are_endpoints_and_a_burst_of_them_is_few_writes() {

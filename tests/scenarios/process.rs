@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_well_when_asked_to() {
+async fn it_exits_cleanly_on_a_signal() {
     let world = World::shared().await;
     world.register(&ALL).await;
     for identity in ["payments", "orders", "reports"] {

@@ -29,8 +29,8 @@ async fn read_in(world: &World<'_>, clusters: &str) {
     .await;
 }
 
-// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
-// what is true for all of them, and stays while one of them cannot be read.
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; the objects
+// are correct for all of them, and remain while one of them cannot be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_remotes_clients_read_is_written_into_its_primary_and_outlives_a_restart_without_it() {
     let clusters = start_three().await;

@@ -157,7 +157,7 @@ async fn copies_outlive_a_restart_without_their_origin_and_then_follow_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_joins_gets_what_stands_and_what_went_meanwhile_is_swept() {
+async fn a_cluster_that_joins_gets_the_objects_and_its_orphans_are_removed() {
     let world = World::shared().await;
     let identity = unique("routed");
     world.register(&[0, 1]).await;

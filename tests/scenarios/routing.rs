@@ -81,7 +81,7 @@ async fn a_routing_policy_comes_changes_and_goes_with_restarts_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dependency_proxy_leads_clients_to_the_proxy_while_it_stands() {
+async fn a_dependency_proxy_routes_clients_to_the_proxy_while_it_exists() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[0], "web").await;
@@ -114,9 +114,9 @@ async fn a_dependency_proxy_leads_clients_to_the_proxy_while_it_stands() {
     .await;
 }
 
-// Invariant: Filters and routes go when their reason goes, also after a restart, and stay while the reason cannot be
-// read.
-// Invariant: What an option made goes when the option is switched off.
+// Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
+// be read.
+// Invariant: Objects of an option are removed when the option is disabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn routing_inside_clusters_that_is_switched_off_leaves_nothing_behind() {
     let world = World::shared().await;

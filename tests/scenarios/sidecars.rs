@@ -29,7 +29,7 @@ async fn lists(world: &World<'_>, expected: &[String]) -> Value {
 
 // Invariant: Only managed objects are changed or removed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_users_sidecar_gets_our_hosts_and_keeps_its_own() {
+async fn a_users_sidecar_gets_managed_hosts_and_keeps_its_own() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[0], "web").await;
@@ -83,7 +83,7 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_without_a_sidecar_gets_ours_and_loses_it_again() {
+async fn a_namespace_without_a_sidecar_gets_a_managed_one_and_loses_it_again() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[0], "web").await;
@@ -124,7 +124,7 @@ async fn a_sidecar_of_many_hosts_is_written_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_are_exported_to_those_who_depend_on_them() {
+async fn objects_are_exported_to_the_namespaces_of_dependents() {
     let world = World::shared().await;
     world.register(&ALL).await;
     world.deploy(&[0], "web").await;

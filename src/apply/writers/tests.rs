@@ -58,7 +58,7 @@ async fn wishes_that_come_during_a_write_become_one() {
     assert_eq!(verbs, ["create", "create", "update", "update"], "contents 2 and 3 were never sent");
 }
 
-// Invariant: No proxy sees a state that neither the old nor the new policy means.
+// Invariant: No proxy gets a state that matches neither the old nor the new policy.
 #[tokio::test]
 async fn the_second_of_a_pair_waits_for_the_first_and_other_hosts_go_on() {
     let world = World::new();
@@ -169,7 +169,7 @@ async fn a_cluster_that_takes_no_writes_is_noted_once_and_only_where_it_can_be_r
     }
 }
 
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[tokio::test]
 async fn one_object_that_keeps_failing_does_not_stop_the_others() {
     let world = World::new();
@@ -266,7 +266,7 @@ async fn a_mass_removal_waits_for_its_release_and_what_is_wanted_again_stays() {
 }
 
 #[tokio::test]
-async fn consent_that_stands_counts_after_a_restart_and_a_request_that_matched_nothing_does_not() {
+async fn consent_on_the_secret_counts_after_a_restart_and_an_unmatched_request_does_not() {
     let world = World::new();
     let identities = ["a", "b", "c"];
     identities.iter().for_each(|identity| world.hold(identity, &wanted(identity, "1")));
@@ -333,7 +333,7 @@ async fn read_only_and_dry_run_send_nothing_and_count_what_differs() {
     }
 }
 
-// Invariant: What operators suspend is neither written nor removed; `readOnly` is checked before every write.
+// Invariant: Suspended objects are neither written nor removed; `readOnly` is checked before every write.
 #[tokio::test]
 async fn what_is_suspended_stays_as_it_is_and_a_run_under_way_ends_at_once() {
     let world = World::new();
@@ -367,7 +367,7 @@ async fn what_is_suspended_stays_as_it_is_and_a_run_under_way_ends_at_once() {
     assert_eq!(world.requests().iter().filter(|request| request.contains(" b.")).count(), 1);
 }
 
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[tokio::test]
 async fn a_sick_cluster_slows_nobody_else() {
     let (sick, well) = (World::new(), World::new());
@@ -440,7 +440,7 @@ async fn a_failure_or_a_conflict_of_the_first_lets_nobody_pass() {
 }
 
 #[tokio::test]
-async fn clusters_behind_wait_no_longer_than_the_bound_and_for_none_that_is_sick() {
+async fn later_clusters_wait_no_longer_than_the_limit_and_not_for_sick_ones() {
     let (ahead, behind, writers) = in_order(Duration::ZERO);
     ahead.freeze();
     submit_in_order(&writers, "1");

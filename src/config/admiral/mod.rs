@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flag_becomes_a_setting_or_is_told_why_not_and_every_file_loads() {
+    fn each_flag_becomes_a_setting_or_a_reason_and_every_file_loads() {
         for flag in FLAGS {
             for strict in [false, true] {
                 let (text, settings) = made(&[format!("--{}={}", flag.name, another(flag))], strict);
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn all_flags_at_once_load_and_say_what_was_given() {
+    fn all_flags_together_load_and_keep_their_values() {
         let flags: Vec<String> = FLAGS.iter().map(|flag| format!("--{}={}", flag.name, another(flag))).collect();
         let (text, settings) = made(&flags, false);
         assert_eq!((&*settings.hostname_suffix, settings.sidecars), ("other-hostname-suffix", Sidecars::Merge));
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_as_it_is_here_anyway_is_said_and_not_written() {
+    fn flags_equal_to_the_default_are_reported_and_not_written() {
         let (text, settings) = made(&words("admiral --gateway_app istio-ingressgateway --sync_period 20s here"), false);
         assert_eq!(settings, Settings::default());
         assert!(text.contains("# The default here too: gateway_app.\n"), "{text}");
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once() {
+    fn all_errors_are_reported_at_once() {
         let problems = |text: &str| from_admiral(&words(text), false).unwrap_err().problems().to_vec();
         assert_eq!(
             problems("--hostname-sufix x --max_requests_per_connection many --dns_retries=x"),

@@ -160,7 +160,7 @@ fn an_empty_or_missing_directory_is_unknown_and_not_empty() {
 }
 
 #[test]
-fn a_malformed_object_keeps_its_last_good_form_and_its_neighbours_go_as_told() {
+fn a_malformed_object_keeps_its_last_valid_form_and_others_change_as_usual() {
     let fixture = fixture(&[("a.yaml", &format!("{}---\n{}", node("a", "west"), node("b", "west")))]);
     let before = fixture.cluster.load();
     fs::write(fixture.directory.path().join("a.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {name: a, labels: 7}\n")
@@ -230,7 +230,7 @@ fn limited(fixture: &Fixture, settings: Settings) -> Loaded {
     DirectoryCluster::new(fixture.cluster.name.clone(), fixture.directory.path().to_owned(), observer).load()
 }
 
-// Invariant: One bad thing harms only itself.
+// Invariant: A faulty object, kind or cluster affects no other.
 #[test]
 fn a_directory_has_the_limits_of_a_live_cluster() {
     let nodes: String = (0..5).map(|number| node(&format!("n{number}"), "west") + "---\n").collect();

@@ -77,7 +77,7 @@ fn gateway(spec: Value, ingress: Value) -> Option<Option<(String, u16)>> {
 }
 
 #[test]
-fn gateway_addresses_follow_the_table_of_the_reference() {
+fn gateway_addresses_follow_admirals_table() {
     let address = |text: &str, port| Some(Some((text.to_owned(), port)));
     let served = || json!({"ports": [{"port": 15443}]});
     assert_eq!(gateway(served(), json!([{"hostname": "lb.example"}])), address("lb.example.", 15443));
@@ -127,7 +127,7 @@ fn nodes_prefer_todays_labels() {
 }
 
 #[test]
-fn namespaces_carry_network_and_ignore_annotation() {
+fn namespaces_have_network_and_ignore_annotation() {
     let object = json!({"metadata": {"name": "istio-system", "labels": {"topology.istio.io/network": "net1"},
                                      "annotations": {"admiral.io/ignore": "true", "a.example/b": "c",
                                                      "tradewind.io/cluster-domain": "east.example"}}});
@@ -292,7 +292,7 @@ fn routes_of_users_are_kept_whole_only_where_they_can_matter() {
 }
 
 #[test]
-fn what_another_installation_made_is_neither_ours_nor_a_users() {
+fn objects_of_another_installation_are_neither_managed_nor_a_users() {
     let made = json!({"metadata": {"name": "r", "namespace": "other-sync",
                                    "labels": {"app.kubernetes.io/managed-by": "tradewind"}},
                       "spec": {"host": "stage.pay.global"}});
@@ -303,7 +303,7 @@ fn what_another_installation_made_is_neither_ours_nor_a_users() {
 }
 
 #[test]
-fn a_copy_belongs_to_no_service_whatever_its_origin_carried() {
+fn a_copy_belongs_to_no_service_whatever_its_origin_has() {
     let copy = json!({"metadata": {"name": "r", "namespace": "admiral-sync",
         "labels": {"app.kubernetes.io/managed-by": "tradewind", "admiral.io/env": "stage"},
         "annotations": {"identity": "pay", "tradewind.io/origin": "east/team/r"}},
@@ -321,7 +321,7 @@ fn content_is_kept_on_request() {
 }
 
 #[test]
-fn sidecars_tell_selector_hosts_and_which_are_ours() {
+fn sidecars_have_selector_hosts_and_managed_hosts() {
     let sidecar = |spec: Value| {
         let annotations = json!({"tradewind.io/egress-hosts": "[\"*/stage.pay.global\"]"});
         let metadata = json!({"name": "default", "namespace": "web", "annotations": annotations});

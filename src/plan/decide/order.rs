@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn all_traffic_goes_where_a_failover_policy_says_exactly_100() {
+    fn all_traffic_goes_to_the_region_with_weight_100() {
         let west = Some("us-west".to_owned());
         assert_eq!(region_of(LbType::Failover, &[("us-east", 0), ("us-west", 100)], true), west);
         assert_eq!(

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_counts_as_its_weight_beside_the_average_says() {
+    fn a_machines_weight_is_relative_to_the_average() {
         let of = |weights: &[u32]| {
             let sum = weights.iter().map(|weight| u64::from(*weight)).sum();
             let count = weights.len() as u64;

@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_no_container_has_is_told_and_one_of_unknown_containers_is_not() {
+    fn a_target_port_that_no_container_has_gets_a_note_unless_containers_are_unknown() {
         let of = |named: Option<&[(&str, u16)]>, annotations: &[(&str, &str)]| {
             let workload = workload(annotations, named);
             let published = published(&service(vec![to_name(80, "web"), port("x", 81, 81)]), &Inbound::of(&workload));
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_services_say_why() {
+    fn unusable_services_have_a_reason() {
         assert!(unusable(&service(vec![])).unwrap().contains("no TCP port"));
         let mut headless = service(vec![port("http", 80, 80)]);
         assert_eq!(unusable(&headless), None);

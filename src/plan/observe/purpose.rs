@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_words_say_it() {
+    fn whole_words_decide_the_purpose() {
         for (service, name) in [
             ("pay-metrics", "http"),
             ("pay", "http-metrics"),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_identity_say_nothing() {
+    fn words_of_the_identity_do_not_count() {
         assert_eq!(of("order-status", "http-status", "order-status"), Purpose::Clients);
         assert_eq!(of("Metrics", "http", "team.metrics"), Purpose::Clients);
         assert_eq!(of("metrics-prom", "http", "team.metrics"), Purpose::Operators);

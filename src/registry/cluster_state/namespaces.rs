@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_of_istio_says_something_about_the_cluster_and_others_do_not() {
+    fn only_the_istio_namespace_has_facts_about_the_cluster() {
         let mut namespaces = Namespaces::new("istio-system");
         let change = namespaces.put(with_network("istio-system", "one"));
         assert_eq!(change.cluster_metadata, Some(with_network("", "one").cluster_metadata));

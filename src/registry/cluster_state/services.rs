@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn services_without_selector_say_why_and_those_of_an_istiod_are_known() {
+    fn services_without_selector_have_a_reason_and_those_of_an_istiod_are_known() {
         let mut services = Services::default();
         services.put(service("bare", &[]));
         assert!(services.put(service("istiod", &[("app", ISTIOD)])).unwrap().of_istiod);

@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_workload_says_how_a_key_is_shown() {
+    fn the_oldest_workload_decides_the_display_of_a_key() {
         let mut workloads = store();
         put(&mut workloads, Workload { created_seconds: 9, ..workload(Kind::Deployment, "a", "PAY", true) });
         put(&mut workloads, Workload { created_seconds: 5, ..workload(Kind::Deployment, "b", "Pay", true) });
@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_namespace_can_say_whether_an_unmarked_workload_counts() {
+    fn only_the_namespace_decides_whether_an_unlabelled_workload_counts() {
         let mut workloads = store();
         let effects = put(&mut workloads, workload(Kind::Deployment, "one", "pay", false));
         assert!(!workloads.runs(&key("pay")) && workloads.left_out().undecided() == 1);

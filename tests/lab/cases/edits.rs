@@ -56,7 +56,7 @@ async fn change(
     changes
 }
 
-// Invariant: No proxy sees a state that neither the old nor the new policy means. [the lab's row `policy-edit`]
+// Invariant: No proxy gets a state that matches neither the old nor the new policy. [the lab's row `policy-edit`]
 pub async fn under_load(world: &World) -> Vec<String> {
     failover::two_regions(world).await;
     let clients = super::shares::clients(world);
@@ -78,7 +78,7 @@ pub async fn under_load(world: &World) -> Vec<String> {
         .collect()
 }
 
-// Invariant: No proxy sees a state that neither the old nor the new policy means. [the lab's row `drain`]
+// Invariant: No proxy gets a state that matches neither the old nor the new policy. [the lab's row `drain`]
 pub async fn drain(world: &World) -> Vec<String> {
     failover::two_regions(world).await;
     let clients = super::shares::clients(world);

@@ -30,8 +30,8 @@ async fn has(world: &World, client: &Pod, address: &str) -> String {
     format!("{} reaches payments of cluster-4 at {address}", client.name())
 }
 
-// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; it holds only
-// what is true for all of them, and stays while one of them cannot be read. [the lab's row `primary-remote`]
+// Invariant: Clusters that share an istiod get one set of objects, in the cluster that this istiod reads; the objects
+// are correct for all of them, and remain while one of them cannot be read. [the lab's row `primary-remote`]
 pub async fn primary_remote(world: &World) -> Vec<String> {
     failover::third_region(world).await;
     world.set(DIRECT).await;
