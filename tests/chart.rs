@@ -194,9 +194,25 @@ fn the_schema_offers_every_setting_with_all_its_words() {
 #[test]
 fn the_rendered_settings_match_the_values() {
     // Who does not come from Admiral has no address ConfigMap, and no rights to look for one.
-    let without = Settings { se_address_configmap: String::new(), ..Settings::default() };
+    let names = ["tradewind", "tradewind.admiral", "tradewind.admiral.svc", "tradewind.admiral.svc.cluster.local"];
+    let of_chart = Settings { allowed_hosts: names.map(str::to_owned).to_vec(), ..Settings::default() };
+    let without = Settings { se_address_configmap: String::new(), ..of_chart.clone() };
     assert_eq!(loaded(&settings_file(&rendered(HUB, ""))), without);
-    assert_eq!(loaded(&settings_file(&rendered(HUB, "rbac: {addressConfigMap: true}"))), Settings::default());
+    assert_eq!(loaded(&settings_file(&rendered(HUB, "rbac: {addressConfigMap: true}"))), of_chart);
+    let own = loaded(&settings_file(&rendered(
+        HUB,
+        "settings: {allowedHosts: [views.example.com], clusterDomain: corp.example}",
+    )));
+    assert_eq!(
+        own.allowed_hosts,
+        [
+            "views.example.com",
+            "tradewind",
+            "tradewind.admiral",
+            "tradewind.admiral.svc",
+            "tradewind.admiral.svc.corp.example"
+        ]
+    );
 
     let full = full_values(HUB);
     let values: Value = serde_saphyr::from_str(&full).expect("values");
@@ -252,8 +268,10 @@ fn what_the_program_refuses_together_the_chart_refuses_too() {
         key("additionalEndpointSuffixes", &defaults.hostname_suffix).replace(": ", ": [") + "]",
         format!("nlbEnabledClusters: [east], nlbIngressLabel: {}", defaults.gateway_app),
         format!("nlbEnabledClusters: [east], gatewayApp: {}", defaults.nlb_ingress_label),
-        key("metricsAddress", &defaults.listen_address.to_string()),
+        key("metricsAddress", &defaults.addresses(true).main.to_string()),
         key("listenAddress", &defaults.metrics_address.to_string()),
+        key("healthAddress", &defaults.addresses(true).main.to_string()),
+        key("healthAddress", &defaults.metrics_address.to_string()),
     ];
     let together = with_defaults.iter().map(|settings| (&**settings, false)).chain([
         ("envKey: priority", false),
@@ -268,6 +286,8 @@ fn what_the_program_refuses_together_the_chart_refuses_too() {
         ("listenAddress: 10.0.0.1:8080, metricsAddress: 0.0.0.0:8080", false),
         ("listenAddress: '[::]:8080', metricsAddress: 0.0.0.0:8080", false),
         ("listenAddress: 0.0.0.0:6900, metricsAddress: 0.0.0.0:8080", true),
+        ("listenAddress: 0.0.0.0:8081, metricsAddress: 0.0.0.0:8082", true),
+        ("listenAddress: 0.0.0.0:8081, healthAddress: 0.0.0.0:8081", false),
         ("addressRange: 240.0.0.0/16", true),
         ("addressRange: 240.0.0.0/9", true),
         ("addressRange: 10.77.1.0/24", true),
@@ -306,7 +326,7 @@ fn what_the_program_refuses_together_the_chart_refuses_too() {
     }
     // A Service has each port once, whatever the addresses are.
     let ports = "settings: {listenAddress: 10.0.0.1:8080, metricsAddress: 10.0.0.2:8080}";
-    assert!(render(HUB, ports).is_err_and(|error| error.contains("listenAddress and metricsAddress")));
+    assert!(render(HUB, ports).is_err_and(|error| error.contains("listenAddress, metricsAddress and healthAddress")));
     // In a pod nobody reaches what listens on loopback.
     for address in ["127.0.0.1:8080", "127.1.2.3:8080", "'[::1]:8080'"] {
         let refused = render(HUB, &format!("settings: {{listenAddress: {address}}}"));
@@ -464,15 +484,21 @@ fn the_pod_has_longer_to_end_than_its_writes() {
 
 #[test]
 fn ports_and_service_follow_the_listen_addresses() {
-    for values in ["", &full_values(HUB)] {
+    for values in ["", "settings: {listenAddress: 0.0.0.0:8081, metricsAddress: 0.0.0.0:8082}", &full_values(HUB)] {
         let objects = rendered(HUB, values);
-        let settings = loaded(&settings_file(&objects));
-        let wanted = [("http", settings.listen_address.port()), ("metrics", settings.metrics_address.port())];
+        let addresses = loaded(&settings_file(&objects)).addresses(true);
+        let wanted = [("http", addresses.main.port()), ("metrics", addresses.metrics.port())];
         let container = &the(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
         let service = &the(&objects, "Service")["spec"];
         for (at, (name, number)) in wanted.into_iter().enumerate() {
             assert_eq!(container["ports"][at], json!({"name": name, "containerPort": number}));
             assert_eq!(service["ports"][at], json!({"name": name, "port": number, "targetPort": name}));
+        }
+        let health = addresses.health.expect("a pod has one").port();
+        assert_eq!(container["ports"][2], json!({"name": "health", "containerPort": health}));
+        assert_eq!(service["ports"].as_array().map(Vec::len), Some(2), "kubelet needs no Service");
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["port"], "health", "{probe}");
         }
         let labels = &the(&objects, "Deployment")["spec"]["template"]["metadata"]["labels"];
         for (label, value) in service["selector"].as_object().expect("a selector") {
@@ -895,6 +921,7 @@ impl Controller {
             .args(["-c", WITH_US, "controller", env!("CARGO_BIN_EXE_tradewind"), "run"])
             .args(["--config=settings.yaml", "--kubeconfig=hub"])
             .args([format!("--listen-address={address}"), format!("--metrics-address={metrics}")])
+            .arg("--health-address=127.0.0.1:0")
             .current_dir(place.path())
             .stdin(Stdio::piped())
             .stderr(log)

@@ -5,7 +5,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tradewind::{
     apply::{NothingWithheld, Withheld},
-    config::Settings,
+    config::{ListenAddresses, Settings},
     fleet::{Observer, directory::DirectoryCluster},
     model::{ClusterName, Kind, Now, WorkKey},
     planner::plan_unit,
@@ -28,14 +28,29 @@ use tradewind::{
     server::{self, Metrics, Readiness, ReviewRefusal, Views, ViewsConfig},
 };
 
+mod rest {
+    mod connections;
+}
+
 /// Largest answer that a test reads.
-const MAX_BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 4 << 20;
 
 struct Api {
     registry: Arc<Registry>,
     readiness: Readiness,
     released: Arc<Mutex<Vec<String>>>,
     views: Arc<Views>,
+    is_paused: Arc<(Mutex<bool>, Condvar)>,
+}
+
+/// While it lives, no plan is made for a request.
+struct Paused(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap() = false;
+        self.0.1.notify_all();
+    }
 }
 
 struct Answer {
@@ -56,12 +71,16 @@ impl Api {
         let registry = Arc::new(Registry::new(Arc::new(settings)));
         let readiness = Readiness::default();
         let released = Arc::new(Mutex::new(Vec::new()));
-        let (planned, noted) = (registry.clone(), released.clone());
+        let is_paused = Arc::new((Mutex::new(false), Condvar::new()));
+        let (planned, noted, gate) = (registry.clone(), released.clone(), is_paused.clone());
         let views = Views::new(ViewsConfig {
             registry: registry.clone(),
             readiness: readiness.clone(),
             metrics: Metrics::new().unwrap(),
-            plan: Box::new(move |key| plan_unit(&planned, &WorkKey::Service(key.clone()), Now::default())?.service),
+            plan: Box::new(move |key| {
+                drop(gate.1.wait_while(gate.0.lock().unwrap(), |is_paused| *is_paused).unwrap());
+                plan_unit(&planned, &WorkKey::Service(key.clone()), Now::default())?.service
+            }),
             withheld: Box::new(|| {
                 let objects =
                     vec!["ServiceEntry a/b".to_owned(), "ServiceEntry a/c".to_owned(), "Sidecar a/d".to_owned()];
@@ -86,14 +105,25 @@ impl Api {
                 _ => Err(NothingWithheld { cluster: cluster.clone(), id: id.to_owned() }),
             }),
         });
-        Self { registry, readiness, released, views: Arc::new(views.unwrap()) }
+        Self { registry, readiness, released, views: Arc::new(views.unwrap()), is_paused }
+    }
+
+    fn pause_planning(&self) -> Paused {
+        *self.is_paused.0.lock().unwrap() = true;
+        Paused(self.is_paused.clone())
     }
 
     /// The sample, read and planned.
     fn payments(settings: Settings) -> Self {
+        Self::with_more(settings, "")
+    }
+
+    /// The sample, and these manifests in its first cluster.
+    fn with_more(settings: Settings, manifests: &str) -> Self {
         let api = Self::empty(settings);
         let directory = tempfile::tempdir().unwrap();
         sample::write_to(directory.path()).unwrap();
+        std::fs::write(directory.path().join("cluster-1/more.yaml"), manifests).unwrap();
         for name in ["cluster-1", "cluster-2", "cluster-3"] {
             let observer = Observer::new(api.registry.settings().clone(), false);
             let cluster = ClusterName::parse(name).unwrap();
@@ -458,18 +488,67 @@ async fn metrics_are_prometheus_text() {
 async fn listens_on_two_addresses_until_it_is_stopped() {
     let api = Api::payments(Settings::default());
     let (any, cancel) = ("127.0.0.1:0".parse().unwrap(), CancellationToken::new());
-    let server = server::start(any, any, api.views.clone(), cancel.clone()).await.unwrap();
+    let addresses = ListenAddresses { main: any, metrics: any, health: None };
+    let server = server::start(addresses, api.views.clone(), cancel.clone()).await.unwrap();
     let (main, metrics) = (server.main_address(), server.metrics_address());
+    assert_eq!(server.health_address(), None);
     assert!(raw_get(main, "/clusters").await.contains("cluster-3"));
+    assert!(raw_get(main, "/health/live").await.contains("live"));
     assert!(raw_get(metrics, "/metrics").await.contains("clusters_monitored 3"));
 
-    let taken = server::start(main, any, api.views.clone(), cancel.clone()).await.unwrap_err().to_string();
-    assert!(taken.contains(&main.to_string()) && taken.contains("--listen-address"), "{taken}");
+    let taken =
+        async |addresses| server::start(addresses, api.views.clone(), cancel.clone()).await.unwrap_err().to_string();
+    let error = taken(ListenAddresses { main, ..addresses }).await;
+    assert!(error.contains(&main.to_string()) && error.contains("--listen-address"), "{error}");
+    let error = taken(ListenAddresses { health: Some(main), ..addresses }).await;
+    assert!(error.contains(&main.to_string()) && error.contains("--health-address"), "{error}");
 
     cancel.cancel();
     tokio::time::timeout(Duration::from_secs(10), server.stopped()).await.expect("nothing is open");
     assert!(TcpStream::connect(main).is_err());
     assert!(TcpStream::connect(metrics).is_err());
+}
+
+/// All items of a view, page by page.
+async fn by_pages(api: &Api, path: &str, items: &str, limit: usize) -> (Vec<Value>, usize) {
+    let (mut found, mut pages, mut query) = (Vec::new(), 0, format!("?limit={limit}"));
+    loop {
+        let page = api.get(&format!("{path}{query}")).await.json();
+        let of_page = page[items].as_array().unwrap_or_else(|| panic!("{page}"));
+        assert!(of_page.len() <= limit);
+        found.extend(of_page.iter().cloned());
+        pages += 1;
+        let Some(token) = page["metadata"]["continue"].as_str() else { return (found, pages) };
+        query = format!("?limit={limit}&continue={token}");
+    }
+}
+
+#[tokio::test]
+async fn views_come_in_pages_when_asked() {
+    let api = Api::payments(Settings::default());
+    for kind in [Kind::Node, Kind::Service, Kind::Deployment] {
+        api.registry.unreadable(&ClusterName::parse("cluster-1").unwrap(), kind, "forbidden", 7);
+    }
+    for (path, items, count) in [
+        ("/api/clusters", "clusters", 3),
+        ("/api/services", "services", 3),
+        ("/api/services/payments/stage", "clusters", 3),
+        ("/api/notes", "notes", 3),
+        ("/api/withheld", "withheld", 1),
+    ] {
+        let whole = api.get(path).await.json();
+        assert_eq!(whole["metadata"], Value::Null, "{path}: all of it is one page");
+        let whole = whole[items].as_array().unwrap().clone();
+        assert_eq!(whole.len(), count, "{path}");
+        for limit in [1, 2, 100] {
+            let (found, pages) = by_pages(&api, path, items, limit).await;
+            assert_eq!((found, pages), (whole.clone(), count.div_ceil(limit)), "{path} by {limit}");
+        }
+        for wrong in ["limit=0", "limit=x", "limit=-1", "continue=x"] {
+            let answer = api.get(&format!("{path}?{wrong}")).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        }
+    }
 }
 
 async fn raw_get(address: SocketAddr, path: &'static str) -> String {

@@ -89,9 +89,8 @@ fn tell(directory: &Path, settings: Settings, once: bool) -> anyhow::Result<Exit
 /// Without an address of the user's, the demo is for this machine alone, and in nobody's way.
 fn on_loopback(mut settings: Settings) -> Settings {
     let (defaults, free) = (Settings::default(), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
-    if settings.listen_address == defaults.listen_address {
-        settings.listen_address = free;
-    }
+    settings.listen_address.get_or_insert(free);
+    settings.health_address.get_or_insert(free);
     if settings.metrics_address == defaults.metrics_address {
         settings.metrics_address = free;
     }

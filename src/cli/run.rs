@@ -232,7 +232,7 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
     tasks.spawn(follow_consent(writers.clone(), releases, cancel.child_token()));
 
     let views = Arc::new(views(&fleet, &registry, &writers, &readiness, metrics)?);
-    let server = server::start(settings.listen_address, settings.metrics_address, views, cancel.child_token()).await?;
+    let server = server::start(settings.addresses(is_in_pod()), views, cancel.child_token()).await?;
 
     let sources = sources(&settings, fleet_file.as_ref(), &registry, &observer, &cancel, &mut tasks).await?;
     let on_removed = on_removed(&writers, settings.removed_cluster == RemovedCluster::Clean);
@@ -241,6 +241,11 @@ pub(super) async fn start(settings: Arc<Settings>, fleet_file: Option<FleetFile>
         async move { fleet.run(sources, Some(on_removed), cancel).await.context("connecting to the hub") }
     });
     Ok(RunningController { registry, writers, readiness, server, cancel, tasks, fleet })
+}
+
+/// Whether this process runs in a pod: every container of one has this variable.
+fn is_in_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
 /// The id of withheld removals that operators consent to: by the annotation of a cluster's Secret, or in the fleet file.

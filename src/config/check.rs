@@ -1,6 +1,6 @@
 //! What one value must be beyond its type. What two settings must be together is in `rules`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 
@@ -79,6 +79,15 @@ pub(super) const ADOPT: Check<Vec<String>> =
         let (namespace, name) = item.split_once('/').unwrap_or((item, "any"));
         is_dns_label(namespace) && is_dns_name(name)
     }));
+
+/// An address that has a default by place.
+pub(super) const LISTEN_ADDRESS: Check<Option<SocketAddr>> =
+    Check::described("an IP address and a port, such as 0.0.0.0:8080, or nothing");
+
+/// Names that a `Host` header may have.
+pub(super) const HOST_NAMES: Check<Vec<String>> = check!("DNS names in lower case, or *", |names: &Vec<String>| names
+    .iter()
+    .all(|name| name == "*" || is_dns_name(name)));
 
 pub(super) const DOMAIN: Check<String> =
     check!("a DNS name in lower case, up to 120 characters", |t: &str| t.len() <= MAX_SUFFIX_CHARS && is_dns_name(t));

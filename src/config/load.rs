@@ -273,7 +273,7 @@ mod tests {
                 _ if setting.placeholder == "CLUSTER=IDENTITY,..." => "cluster-1=payments",
                 "routing_policy_paths" => "/opt/plugins",
                 _ if setting.placeholder == "NAMESPACE=SUFFIX,..." => "payments=bank.example",
-                "listen_address" | "metrics_address" => "127.0.0.1:9",
+                "listen_address" | "metrics_address" | "health_address" => "127.0.0.1:9",
                 _ if setting.form == Form::Switch => "true",
                 _ if setting.placeholder == "NUMBER" => "7",
                 _ => setting.words.last().map_or("seven", |(word, _)| word),

@@ -3,6 +3,7 @@
 //! `table` declares them all. What is loaded is checked as a whole and then never changes while
 //! the process runs; nothing in here connects to anything.
 
+mod addresses;
 pub mod admiral;
 mod args;
 mod check;
@@ -17,6 +18,7 @@ mod value;
 mod watched;
 mod words;
 
+pub use addresses::ListenAddresses;
 pub use args::{args, from_process};
 pub(crate) use check::is_dns_label;
 pub use load::{ConfigErrors, SettingsProblem, load};

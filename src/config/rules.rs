@@ -1,6 +1,8 @@
 //! What settings must be together.
 
-use super::{Sidecars, table::Settings};
+use std::net::SocketAddr;
+
+use super::{ListenAddresses, Sidecars, table::Settings};
 
 /// Two or more settings that contradict each other.
 pub(super) struct SettingsRule {
@@ -35,12 +37,12 @@ pub(super) const RULES: &[SettingsRule] = &[
         broken: |s| s.kubeconfig_context.is_some() && s.kubeconfig.is_none(),
     },
     SettingsRule {
-        fields: &["listen_address", "metrics_address"],
+        fields: &["listen_address", "metrics_address", "health_address"],
         why: "two servers cannot share one port of one address",
         broken: |s| {
-            let (one, other) = (s.listen_address, s.metrics_address);
-            let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-            overlap && one.port() == other.port() && one.port() != 0
+            let ListenAddresses { main, metrics, health } = s.addresses(true);
+            let pairs = [(Some(main), Some(metrics)), (Some(main), health), (Some(metrics), health)];
+            pairs.iter().any(|pair| matches!(pair, (Some(one), Some(other)) if overlap(one, other)))
         },
     },
     SettingsRule {
@@ -92,6 +94,11 @@ pub(super) const RULES: &[SettingsRule] = &[
     },
 ];
 
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_shared = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    is_shared && one.port() == other.port() && one.port() != 0
+}
+
 fn repeated<const N: usize>(keys: [&String; N]) -> bool {
     keys.iter().enumerate().any(|(index, key)| keys[..index].contains(key))
 }
@@ -121,7 +128,7 @@ mod tests {
             broken(|s| (s.enable_absolute_fqdn_for_local_endpoints, s.enable_absolute_fqdn) = (true, false)),
             broken(|s| (s.sidecars, s.workload_sidecar_name) = (Sidecars::Own, String::new())),
             broken(|s| s.kubeconfig_context = Some("hub".into())),
-            broken(|s| s.metrics_address = s.listen_address),
+            broken(|s| s.listen_address = Some(s.metrics_address)),
             broken(|s| s.deployment_annotation = s.workload_identity_key.clone()),
             broken(|s| s.hostname_suffix = format!("mesh.{}", s.cluster_domain)),
             broken(|s| {
@@ -139,9 +146,11 @@ mod tests {
     #[test]
     fn an_address_of_all_interfaces_overlaps_every_other() {
         let refused = |listen: &str, metrics: &str| {
-            let addresses = (listen.parse().unwrap(), metrics.parse().unwrap());
+            let addresses = (listen.parse().ok(), metrics.parse().unwrap());
             !broken(|s| (s.listen_address, s.metrics_address) = addresses).is_empty()
         };
+        let health = |address: &str| !broken(|s| s.health_address = address.parse().ok()).is_empty();
+        assert!(health("0.0.0.0:6900") && health("127.0.0.1:8080") && !health("0.0.0.0:8081"));
         assert!(refused("0.0.0.0:8080", "10.0.0.1:8080") && refused("10.0.0.1:8080", "[::]:8080"));
         assert!(!refused("10.0.0.1:8080", "10.0.0.2:8080") && !refused("0.0.0.0:8080", "[::]:8081"));
     }
@@ -151,7 +160,8 @@ mod tests {
         assert!(broken(|s| s.workload_sidecar_name = String::new()).is_empty());
         assert!(broken(|s| s.sidecars = Sidecars::Own).is_empty());
         let any_port = |s: &mut Settings| {
-            s.listen_address.set_port(0);
+            s.listen_address = "0.0.0.0:0".parse().ok();
+            s.health_address = s.listen_address;
             s.metrics_address.set_port(0);
         };
         assert!(broken(any_port).is_empty());

@@ -329,10 +329,15 @@ settings! {
     }
 
     "Process" {
-        /// Address of health, views and the REST routes.
-        listen_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
-            Check::described("an IP address and a port, such as 0.0.0.0:8080");
-        /// Whether `POST /api/clusters/NAME/release-removals?id=ID` can release withheld removals: with a token of the hub for the audience `tradewind.io`, whose user may patch the cluster's Secret. Needs the right to create TokenReviews and SubjectAccessReviews on the hub.
+        /// Address of views, the REST routes and health. Empty: port 8080 of all interfaces in a pod, of the loopback interface elsewhere.
+        listen_address: Option<SocketAddr> = None, LISTEN_ADDRESS;
+        /// Address of health alone, which clients of the views cannot keep busy. Empty: in a pod, port 8081 of all interfaces (8082 or 8083 if another setting has that port); elsewhere none, and health is only under `listenAddress`.
+        health_address: Option<SocketAddr> = None, LISTEN_ADDRESS;
+        /// `Host` headers that views accept, besides `localhost` and IP addresses; `*` for any. Others are refused, because a web page can resolve its own name to the controller (DNS rebinding). The chart adds the names of its Service.
+        allowed_hosts: Vec<String> = Vec::new(), HOST_NAMES;
+        /// Most memory of responses that are being sent to clients of the views, in MiB. Responses beyond it are refused with 503.
+        response_memory_mib: usize = 32, check!("a whole number from 1 to 4000", |n: &usize| (1..=4000).contains(n));
+        /// Whether removals that are withheld can be released by `POST /api/clusters/NAME/release-removals?id=ID` too: with a token of the hub for the audience `tradewind.io`, whose user may patch the cluster's Secret. Needs the right to create TokenReviews and SubjectAccessReviews on the hub.
         release_over_http: bool = false, Check::any();
         /// Address of metrics.
         metrics_address: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6900),

@@ -106,6 +106,22 @@ impl Value for bool {
     }
 }
 
+impl Value for Option<SocketAddr> {
+    const FORM: Form = Form::One;
+    const PLACEHOLDER: &'static str = "ADDRESS";
+
+    fn read(items: &[&str]) -> Result<Self, Refusal> {
+        match single(items)? {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| Refusal::not_allowed()),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.map(|address| address.to_string()).unwrap_or_default()
+    }
+}
+
 impl Value for Option<PathBuf> {
     const FORM: Form = Form::One;
     const PLACEHOLDER: &'static str = "FILE";

@@ -11,22 +11,40 @@ use axum::{
 };
 use tokio::{sync::Semaphore, time};
 
-use super::{Views, views::error};
+use super::{Views, connections::ConnectionLimits, metrics::ServerMetrics, views::error};
 
-/// Requests under way at once, per address; more are refused at once. Health is not counted.
+/// Connections of one listener at once: far above probes, scrapes and people, far below the limit of open files.
+const MAX_CONNECTIONS: usize = 256;
+/// Of them, those from one address: a browser has six, and several people may come through one proxy.
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 32;
+/// Requests under way at once, per listener; more are refused at once. Health is not counted.
 const MAX_REQUESTS: usize = 64;
 /// Longest time for one answer: a plan of ten thousand services takes seconds.
 const MAX_REQUEST: Duration = Duration::from_secs(30);
 /// Plans made for requests at once: half of a small machine stays with the controller.
 pub(super) const MAX_PLANNING_REQUESTS: usize = 1;
 
-/// Bounds number and duration.
-pub(super) fn requests(routes: Router<Arc<Views>>) -> Router<Arc<Views>> {
-    routes.layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(MAX_REQUESTS)), bounded))
+/// The bounds of a listener's connections; `bytes_per_address` is what the answers to one address may hold.
+pub(super) fn connections(bytes_per_address: usize) -> ConnectionLimits {
+    ConnectionLimits { total: MAX_CONNECTIONS, per_address: MAX_CONNECTIONS_PER_ADDRESS, bytes_per_address }
 }
 
-async fn bounded(State(room): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let Ok(_permit) = room.try_acquire() else {
+/// What bounds the requests of a listener.
+#[derive(Debug, Clone)]
+struct RequestBounds {
+    room: Arc<Semaphore>,
+    metrics: ServerMetrics,
+}
+
+/// Bounds number and duration.
+pub(super) fn requests(routes: Router<Arc<Views>>, metrics: &ServerMetrics) -> Router<Arc<Views>> {
+    let bounds = RequestBounds { room: Arc::new(Semaphore::new(MAX_REQUESTS)), metrics: metrics.clone() };
+    routes.layer(middleware::from_fn_with_state(bounds, bounded))
+}
+
+async fn bounded(State(bounds): State<RequestBounds>, request: Request, next: Next) -> Response {
+    let Ok(_permit) = bounds.room.try_acquire() else {
+        bounds.metrics.refused("requests");
         return error(StatusCode::SERVICE_UNAVAILABLE, format!("more than {MAX_REQUESTS} requests at once; try again"));
     };
     match time::timeout(MAX_REQUEST, next.run(request)).await {
@@ -78,7 +96,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_much_at_once_is_refused_at_once() {
         let status = async |room: usize| {
-            let bounded = middleware::from_fn_with_state(Arc::new(Semaphore::new(room)), bounded);
+            let metrics = crate::server::Metrics::new().unwrap().server;
+            let bounds = RequestBounds { room: Arc::new(Semaphore::new(room)), metrics };
+            let bounded = middleware::from_fn_with_state(bounds, bounded);
             let routes: Router = Router::new().route("/", get(|| async { "here" })).layer(bounded);
             routes.oneshot(Request::new(Body::empty())).await.unwrap().status()
         };

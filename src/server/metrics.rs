@@ -12,7 +12,7 @@ use axum::{
     routing::get,
 };
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -82,6 +82,10 @@ metrics! {
         "Services and Sidecars whose objects wait to be compared and written";
     WITHHELD: "tradewind_removals_withheld" Gauge ["cluster"]
         "Objects whose removal exceeds the budget and waits for an operator";
+    RESPONSE_BYTES: "tradewind_http_response_bytes" Gauge []
+        "Memory that answers of the views on their way to clients hold; the setting responseMemoryMib bounds it";
+    REFUSALS: "tradewind_http_refusals_total" Counter ["outcome"]
+        "Connections and requests that were refused: `connections` (too many in all), `connections-of-address`, `requests` (too many at once), `memory` (too many bytes of answers on their way), `host` (asked for under an unknown name)";
     DRIFT: "tradewind_drift_objects" Gauge ["cluster"]
         "Objects that differ from the plan: not written because of read-only or dry-run, refused, or failing";
 }
@@ -102,6 +106,31 @@ pub struct Metrics {
     pub planning_panics: IntCounter,
     /// Number of hosts that are published.
     pub hosts: IntGauge,
+    /// What the server counts of itself.
+    pub(super) server: ServerMetrics,
+}
+
+/// What the server counts of itself.
+#[derive(Debug, Clone)]
+pub(super) struct ServerMetrics {
+    /// Memory of answers on their way.
+    pub(super) response_bytes: IntGauge,
+    refusals: IntCounterVec,
+}
+
+impl ServerMetrics {
+    fn register(prometheus: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        let response_bytes = IntGauge::with_opts(RESPONSE_BYTES.opts())?;
+        prometheus.register(Box::new(response_bytes.clone()))?;
+        let refusals = IntCounterVec::new(REFUSALS.opts(), REFUSALS.labels)?;
+        prometheus.register(Box::new(refusals.clone()))?;
+        Ok(Self { response_bytes, refusals })
+    }
+
+    /// Counts a connection or request that was refused.
+    pub(super) fn refused(&self, outcome: &'static str) {
+        self.refusals.with_label_values(&[outcome]).inc();
+    }
 }
 
 impl Metrics {
@@ -123,7 +152,8 @@ impl Metrics {
         prometheus.register(Box::new(hosts.clone()))?;
         let planning_panics = IntCounter::with_opts(PANICS.opts())?;
         prometheus.register(Box::new(planning_panics.clone()))?;
-        Ok(Self { prometheus, plan_duration, planning_panics, hosts })
+        let server = ServerMetrics::register(&prometheus)?;
+        Ok(Self { prometheus, plan_duration, planning_panics, hosts, server })
     }
 
     /// Where other rooms register theirs.

@@ -4,11 +4,19 @@
 //! writes, but for one route that passes an operator's release of withheld removals on to the writers, where a setting
 //! allows it and the hub knows the operator. What is only read asks for no token: no route shows a credential, and none
 //! reaches into a cluster.
+//!
+//! Whoever reaches a listener is taken for hostile: connections, requests, the bytes of answers and their time are bounded,
+//! and health has a listener of its own, which nothing that happens on the others keeps from answering.
 
+mod array;
+mod connections;
 mod health;
+mod hosts;
 mod limits;
 mod listener;
+mod memory;
 mod metrics;
+mod pages;
 mod reference;
 mod release;
 mod views;
@@ -25,12 +33,18 @@ pub use release::{ReviewRefusal, ReviewToken};
 
 use crate::{
     apply::{NothingWithheld, SecretNames, Withheld},
+    config::ListenAddresses,
     model::{ClusterName, ServiceKey},
     plan::ServicePlan,
     registry::Registry,
 };
+use connections::{ConnectionLimits, OpenConnections};
 use limits::MAX_PLANNING_REQUESTS;
-use listener::LimitedListener;
+use memory::ResponseMemory;
+use metrics::ServerMetrics;
+
+/// Memory of metrics on their way to those who scrape them: those of the largest fleet several times.
+const METRICS_BYTES: usize = 32 << 20;
 
 /// Time for open requests to end after the stop was asked for; Kubernetes allows 30 s for everything together.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -84,6 +98,8 @@ pub struct Views {
     planning: Arc<Semaphore>,
     /// Reviews of tokens under way.
     reviews: Semaphore,
+    /// Memory of answers on their way.
+    memory: ResponseMemory,
 }
 
 impl Views {
@@ -96,7 +112,9 @@ impl Views {
         metrics.show(&registry)?;
         let planning = Arc::new(Semaphore::new(MAX_PLANNING_REQUESTS));
         let reviews = Semaphore::new(release::MAX_REVIEWS);
-        Ok(Self { registry, readiness, metrics, plan, withheld, secret_of, review, release, planning, reviews })
+        let bytes = registry.settings().response_memory_mib << 20;
+        let memory = ResponseMemory::new(bytes, metrics.server.clone());
+        Ok(Self { registry, readiness, metrics, plan, withheld, secret_of, review, release, planning, reviews, memory })
     }
 
     /// Runs work over many services off the runtime, a few at a time.
@@ -114,13 +132,20 @@ impl Views {
 
 /// Routes of the main address.
 pub fn router(views: Arc<Views>) -> Router {
-    let limited = limits::requests(reference::routes().merge(views::routes()).merge(release::routes()));
-    limits::headers(health::routes().merge(limited).fallback(views::not_found)).with_state(views)
+    let routes = reference::routes().merge(views::routes()).merge(release::routes()).fallback(views::not_found);
+    let limited = hosts::known_only(limits::requests(routes, &views.metrics.server), &views);
+    limits::headers(health::routes().merge(views.memory.bounds(limited))).with_state(views)
 }
 
 /// Routes of the metrics address.
 pub fn metrics_router(views: Arc<Views>) -> Router {
-    limits::headers(limits::requests(metrics::routes()).fallback(views::not_found)).with_state(views)
+    let routes = limits::requests(metrics::routes().fallback(views::not_found), &views.metrics.server);
+    limits::headers(ResponseMemory::new(METRICS_BYTES, views.metrics.server.clone()).bounds(routes)).with_state(views)
+}
+
+/// Routes of the health address.
+pub fn health_router(views: Arc<Views>) -> Router {
+    limits::headers(health::routes().fallback(views::not_found)).with_state(views)
 }
 
 /// Why the server does not start.
@@ -140,65 +165,74 @@ pub struct ServerError {
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    main: SocketAddr,
-    metrics: SocketAddr,
+    addresses: ListenAddresses,
     cancel: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-/// Listens on both addresses and serves until `cancel`.
+/// Listens on all addresses and serves until `cancel`.
 ///
 /// # Errors
-/// When an address cannot be bound; then neither is served.
+/// When an address cannot be bound; then none is served.
 pub async fn start(
-    main: SocketAddr,
-    metrics: SocketAddr,
+    addresses: ListenAddresses,
     views: Arc<Views>,
     cancel: CancellationToken,
 ) -> Result<Server, ServerError> {
-    let main = bind(main, "the API", "--listen-address").await?;
-    let metrics = bind(metrics, "the metrics", "--metrics-address").await?;
-    let mut server = Server { main: main.1, metrics: metrics.1, cancel, tasks: JoinSet::new() };
-    server.serve(main.0, router(views.clone()));
-    server.serve(metrics.0, metrics_router(views));
-    tracing::info!(main = %server.main, metrics = %server.metrics, "serving");
+    let (main, main_address) = bind(addresses.main, "the API", "--listen-address")?;
+    let (metrics, metrics_address) = bind(addresses.metrics, "the metrics", "--metrics-address")?;
+    let health = addresses.health.map(|address| bind(address, "health", "--health-address")).transpose()?;
+    let addresses = ListenAddresses {
+        main: main_address,
+        metrics: metrics_address,
+        health: health.as_ref().map(|(_, address)| *address),
+    };
+    let mut server = Server { addresses, cancel, tasks: JoinSet::new() };
+    let counts = &views.metrics.server;
+    server.serve(main, router(views.clone()), limits::connections(views.memory.share()), counts);
+    server.serve(metrics, metrics_router(views.clone()), limits::connections(METRICS_BYTES / 2), counts);
+    if let Some((health, _)) = health {
+        server.serve(health, health_router(views.clone()), limits::connections(0), counts);
+    }
+    let health = addresses.health.map(|address| address.to_string());
+    tracing::info!(main = %addresses.main, metrics = %addresses.metrics, health, "serving");
     Ok(server)
 }
 
-async fn bind(
+fn bind(
     address: SocketAddr,
     purpose: &'static str,
     setting: &'static str,
 ) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let bound = async {
-        let listener = TcpListener::bind(address).await?;
+    let bound = listener::bind(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
-    };
-    bound.await.map_err(|source| ServerError { address, purpose, setting, source })
+    });
+    bound.map_err(|source| ServerError { address, purpose, setting, source })
 }
 
 impl Server {
-    fn serve(&mut self, listener: TcpListener, router: Router) {
-        let stop = self.cancel.clone().cancelled_owned();
-        self.tasks.spawn(async move {
-            let served = axum::serve(LimitedListener::new(listener), router).with_graceful_shutdown(stop).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the server stopped");
-            }
-        });
+    fn serve(&mut self, listener: TcpListener, router: Router, limits: ConnectionLimits, metrics: &ServerMetrics) {
+        let connections = OpenConnections::new(limits);
+        self.tasks.spawn(listener::serve(listener, router, connections, metrics.clone(), self.cancel.clone()));
     }
 
     /// Address of the main routes, with the port that a port of 0 became.
     #[must_use]
     pub fn main_address(&self) -> SocketAddr {
-        self.main
+        self.addresses.main
     }
 
     /// Address of the metrics.
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {
-        self.metrics
+        self.addresses.metrics
+    }
+
+    /// Address of health alone, if there is one.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.addresses.health
     }
 
     /// Waits for the stop, and then for open requests, though not for ever.

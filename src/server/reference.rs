@@ -9,17 +9,17 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Views,
+    Views, array,
+    connections::Connection,
     views::{both, error},
 };
 use crate::{
@@ -47,7 +47,11 @@ async fn clusters(State(views): State<Arc<Views>>) -> Response {
     Json(names).into_response()
 }
 
-async fn service_entries_of_cluster(State(views): State<Arc<Views>>, Path(name): Path<String>) -> Response {
+async fn service_entries_of_cluster(
+    State(views): State<Arc<Views>>,
+    connection: Option<Extension<Connection>>,
+    Path(name): Path<String>,
+) -> Response {
     let name = name.trim_matches(' ').to_owned();
     if name.is_empty() {
         let message = "cluster name not provided as part of the request\n";
@@ -57,52 +61,41 @@ async fn service_entries_of_cluster(State(views): State<Arc<Views>>, Path(name):
     let Some(cluster) = known else {
         return (StatusCode::NOT_FOUND, format!("admiral is not monitoring cluster {name}\n")).into_response();
     };
-    let entries: Vec<Value> = views
-        .off_the_runtime(move |views| {
-            let plans = views.registry.queries().services().into_iter().filter_map(|key| (views.plan)(&key));
-            let of_cluster = plans.flat_map(|plan| plan.clusters).filter(|planned| planned.cluster == cluster);
-            let hosts = of_cluster.flat_map(|planned| planned.hosts);
-            hosts.map(|host| Object::ServiceEntry(host.service_entry).manifest()).collect()
-        })
-        .await;
-    if entries.is_empty() {
-        return (text_header(), format!("no service entries configured for cluster - {name}")).into_response();
+    let entries = array::answer(views, connection.map(|Extension(connection)| connection), move |views, key| {
+        let plan = (views.plan)(key).into_iter();
+        let of_cluster = plan.flat_map(|plan| plan.clusters).filter(|planned| planned.cluster == cluster);
+        let hosts = of_cluster.flat_map(|planned| planned.hosts);
+        hosts.map(|host| Object::ServiceEntry(host.service_entry).manifest()).collect()
+    });
+    match entries.await {
+        Some(response) => response,
+        None => (text_header(), format!("no service entries configured for cluster - {name}")).into_response(),
     }
-    Json(entries).into_response()
 }
 
 fn is_monitored(views: &Views, name: &ClusterName) -> bool {
     views.registry.queries().clusters().iter().any(|cluster| cluster.name == *name)
 }
 
-#[derive(Serialize)]
-struct IdentityServiceEntry {
-    #[serde(rename = "Cname")]
-    cname: String,
-    #[serde(rename = "Clusters")]
-    clusters: BTreeSet<ClusterName>,
-}
-
-async fn service_entries_of_identity(State(views): State<Arc<Views>>, Path(identity): Path<String>) -> Response {
+async fn service_entries_of_identity(
+    State(views): State<Arc<Views>>,
+    connection: Option<Extension<Connection>>,
+    Path(identity): Path<String>,
+) -> Response {
     let identity = identity.trim_matches(' ').to_owned();
     if identity.is_empty() {
         return (StatusCode::BAD_REQUEST, "Identity not provided as part of the request\n").into_response();
     }
-    let found = views
-        .off_the_runtime(move |views| {
-            let mut found: BTreeMap<String, BTreeSet<ClusterName>> = BTreeMap::new();
-            for plan in views.registry.queries().services().into_iter().filter_map(|key| (views.plan)(&key)) {
-                for planned in plan.clusters {
-                    for host in planned.hosts.iter().filter(|host| host.host.as_str().contains(&identity)) {
-                        found.entry(host.host.to_string()).or_default().insert(planned.cluster.clone());
-                    }
-                }
+    let entries = array::answer(views, connection.map(|Extension(connection)| connection), move |views, key| {
+        let mut found: BTreeMap<String, BTreeSet<ClusterName>> = BTreeMap::new();
+        for planned in (views.plan)(key).into_iter().flat_map(|plan| plan.clusters) {
+            for host in planned.hosts.iter().filter(|host| host.host.as_str().contains(&identity)) {
+                found.entry(host.host.to_string()).or_default().insert(planned.cluster.clone());
             }
-            found
-        })
-        .await;
-    let entries: Vec<_> = found.into_iter().map(|(cname, clusters)| IdentityServiceEntry { cname, clusters }).collect();
-    Json(entries).into_response()
+        }
+        found.into_iter().map(|(cname, clusters)| json!({ "Cname": cname, "Clusters": clusters })).collect()
+    });
+    entries.await.unwrap_or_else(|| Json(json!([])).into_response())
 }
 
 async fn global_traffic_policy(

@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::{
     Views, limits,
+    pages::PageQuery,
     views::{both, error},
 };
 use crate::{apply::Withheld, model::ClusterName};
@@ -81,9 +82,9 @@ struct SecretResponse {
     name: String,
 }
 
-async fn withheld(State(views): State<Arc<Views>>) -> Response {
-    let found = views
-        .off_the_runtime(|views| {
+async fn withheld(State(views): State<Arc<Views>>, query: PageQuery) -> Response {
+    let page = views
+        .off_the_runtime(move |views| {
             let namespace = &views.registry.settings().secret_namespace;
             let view = |Withheld { cluster, id, objects, owned }: Withheld| {
                 let mut kinds = BTreeMap::new();
@@ -95,10 +96,10 @@ async fn withheld(State(views): State<Arc<Views>>) -> Response {
                 let secret = secret.map(|name| SecretResponse { namespace: namespace.clone(), name });
                 WithheldResponse { cluster, id, count: objects.len(), owned, kinds, secret, objects }
             };
-            (views.withheld)().into_iter().map(view).collect::<Vec<_>>()
+            query.page((views.withheld)(), |withheld| withheld.cluster.clone()).view(view)
         })
         .await;
-    Json(json!({ "withheld": found })).into_response()
+    page.answer("withheld")
 }
 
 async fn release_removals(

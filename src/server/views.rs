@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Views;
+use super::{
+    Views,
+    pages::{Page, PageMetadata, PageQuery},
+};
 use crate::{
     istio::{Port, keys},
     model::{ClusterName, Host, Note, ReadCause, ServiceKey},
@@ -116,9 +119,12 @@ impl From<KindState> for KindView {
     }
 }
 
-async fn clusters(State(views): State<Arc<Views>>) -> Response {
-    let clusters: Vec<ClusterResponse> = views.registry.queries().clusters().into_iter().map(Into::into).collect();
-    Json(json!({ "clusters": clusters })).into_response()
+async fn clusters(State(views): State<Arc<Views>>, query: PageQuery) -> Response {
+    let page = views.off_the_runtime(move |views| {
+        let page = query.page(views.registry.queries().clusters(), |cluster| cluster.name.clone());
+        page.view(ClusterResponse::from)
+    });
+    page.await.answer("clusters")
 }
 
 #[derive(Serialize)]
@@ -150,24 +156,22 @@ fn name(views: &Views, key: &ServiceKey, keep_case: bool) -> ServiceSummary {
     }
 }
 
-async fn services(State(views): State<Arc<Views>>) -> Response {
+async fn services(State(views): State<Arc<Views>>, query: PageQuery) -> Response {
     if let Err(missing) = views.registry.ready() {
         return not_ready(&missing.to_string());
     }
-    let services: Vec<ServiceView> = views
-        .off_the_runtime(|views| {
-            let snapshots =
-                views.registry.queries().services().into_iter().filter_map(|key| views.registry.inputs().service(&key));
-            let view = |snapshot: ServiceInput| ServiceView {
-                service: name(views, &snapshot.key, snapshot.keep_case),
-                runs_in: snapshot.sources.into_iter().map(|source| source.cluster).collect(),
-                seen_from: snapshot.targets.into_iter().map(|target| target.cluster).collect(),
-                declared: snapshot.declared,
-            };
-            snapshots.map(view).collect()
-        })
-        .await;
-    Json(json!({ "services": services })).into_response()
+    let page = views.off_the_runtime(move |views| {
+        let view = |snapshot: ServiceInput| ServiceView {
+            service: name(views, &snapshot.key, snapshot.keep_case),
+            runs_in: snapshot.sources.into_iter().map(|source| source.cluster).collect(),
+            seen_from: snapshot.targets.into_iter().map(|target| target.cluster).collect(),
+            declared: snapshot.declared,
+        };
+        let Page { items, metadata } = query.page(views.registry.queries().services(), Clone::clone);
+        let items = items.iter().filter_map(|key| views.registry.inputs().service(key)).map(view).collect();
+        Page::<ServiceView> { items, metadata }
+    });
+    page.await.answer("services")
 }
 
 #[derive(Serialize)]
@@ -179,6 +183,9 @@ struct PlanView {
     held: bool,
     clusters: Vec<ClusterPlanView>,
     notes: Vec<NoteView>,
+    /// Where there are more clusters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<PageMetadata>,
 }
 
 #[derive(Serialize)]
@@ -247,7 +254,11 @@ impl From<Note> for NoteView {
     }
 }
 
-async fn service(State(views): State<Arc<Views>>, Path((identity, environment)): Path<(String, String)>) -> Response {
+async fn service(
+    State(views): State<Arc<Views>>,
+    Path((identity, environment)): Path<(String, String)>,
+    query: PageQuery,
+) -> Response {
     if let Err(missing) = views.registry.ready() {
         return not_ready(&missing.to_string());
     }
@@ -263,15 +274,17 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
             if snapshot.sources.is_empty() && plan.clusters.is_empty() && notes.is_empty() && !frozen {
                 return None;
             }
-            let clusters = plan.clusters.iter().map(|planned| ClusterPlanView {
-                cluster: planned.cluster.clone(),
-                hosts: plan.hosts_in(&planned.cluster).map(Into::into).collect(),
-            });
+            let clusters = plan.clusters.iter().map(|planned| planned.cluster.clone()).collect();
+            let Page { items, metadata } = query.page(clusters, Clone::clone);
+            let clusters = items
+                .into_iter()
+                .map(|cluster| ClusterPlanView { hosts: plan.hosts_in(&cluster).map(Into::into).collect(), cluster });
             Some(PlanView {
                 service: name(views, key, snapshot.keep_case),
                 held: *frozen,
                 clusters: clusters.collect(),
                 notes: notes.iter().cloned().map(Into::into).collect(),
+                metadata,
             })
         })
         .await;
@@ -281,9 +294,11 @@ async fn service(State(views): State<Arc<Views>>, Path((identity, environment)):
     }
 }
 
-async fn notes(State(views): State<Arc<Views>>) -> Response {
-    let notes: Vec<NoteView> = views.registry.queries().notes_with_hints().into_iter().map(Into::into).collect();
-    Json(json!({ "notes": notes })).into_response()
+async fn notes(State(views): State<Arc<Views>>, query: PageQuery) -> Response {
+    let page = views.off_the_runtime(move |views| {
+        query.page(views.registry.queries().notes_with_hints(), Clone::clone).view(NoteView::from)
+    });
+    page.await.answer("notes")
 }
 
 fn not_ready(missing: &str) -> Response {

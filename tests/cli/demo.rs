@@ -108,7 +108,10 @@ fn the_log_of_a_note_has_the_suggestion() {
     // The demo prints notes itself; the controller has its log alone.
     let arguments = ["run", "--fleet", text(&file), "--read-only", "--listen-address=127.0.0.1:0"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
-    command.args(arguments).arg("--metrics-address=127.0.0.1:0").env_remove("RUST_LOG");
+    command
+        .args(arguments)
+        .args(["--metrics-address=127.0.0.1:0", "--health-address=127.0.0.1:0"])
+        .env_remove("RUST_LOG");
     let controller = Demo::spawn(command);
     let lines = [controller.told("note="), controller.told("note=")].join("\n");
     assert!(lines.contains("policy-unmatched") && lines.contains("set the label env: stage)"), "{lines}");

@@ -42,7 +42,7 @@ pub const ROOMS: &[Room] = &[
     room("fleet", &["api", "model", "istio", "config", "manifest", "registry"]),
     room("lint", &["api", "model", "config", "manifest", "fleet"]),
     room("verify", &["model", "istio", "plan"]),
-    room("server", &["model", "istio", "plan/input", "registry", "plan/decide", "plan", "apply"]),
+    room("server", &["model", "istio", "config", "plan/input", "registry", "plan/decide", "plan", "apply"]),
     room("controller", &["model", "clock", "registry", "planner", "apply", "server"]),
     room(
         "cli",

@@ -66,6 +66,8 @@ impl Controller {
             "run".to_owned(),
             format!("--listen-address=127.0.0.1:{}", port.number()),
             format!("--metrics-address=127.0.0.1:{}", metrics.number()),
+            // Several may run at once, and the tests themselves in a pod.
+            "--health-address=127.0.0.1:0".to_owned(),
         ];
         arguments.extend(flags.iter().map(ToString::to_string));
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_tradewind"));

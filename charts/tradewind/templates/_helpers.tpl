@@ -44,6 +44,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.rbac.create (not .Values.rbac.addressConfigMap) (not (hasKey $settings "seAddressConfigmap")) }}
 {{- $_ := set $settings "seAddressConfigmap" "" }}
 {{- end }}
+{{- $hosts := $settings.allowedHosts | default list }}
+{{- if not (has "*" $hosts) }}
+{{- $name := include "tradewind.fullname" . }}
+{{- $service := printf "%s.%s" $name .Release.Namespace }}
+{{- $hosts = concat $hosts (list $name $service (printf "%s.svc" $service) (printf "%s.svc.%s" $service ($settings.clusterDomain | default "cluster.local"))) }}
+{{- $_ := set $settings "allowedHosts" (uniq $hosts) }}
+{{- end }}
 {{- toYaml $settings }}
 {{- end }}
 
@@ -70,6 +77,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "tradewind.metricsPort" -}}
 {{- .Values.settings.metricsAddress | default "0.0.0.0:6900" | splitList ":" | last }}
+{{- end }}
+
+{{- /* By default the first of three that the others do not have, as in src/config/addresses.rs. */}}
+{{- define "tradewind.healthPort" -}}
+{{- if .Values.settings.healthAddress }}
+{{- .Values.settings.healthAddress | splitList ":" | last }}
+{{- else }}
+{{- without (list "8081" "8082" "8083") (include "tradewind.httpPort" .) (include "tradewind.metricsPort" .) | first }}
+{{- end }}
 {{- end }}
 
 {{- /* Zero is a value here, which `default` would take for none. */}}

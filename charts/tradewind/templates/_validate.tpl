@@ -5,8 +5,9 @@ src/config/rules.rs and the range in src/config/check.rs. tests/chart.rs compare
 {{- $problems := list }}
 
 {{- /* The pod has one network, and its Service has each port once. */}}
-{{- if eq (include "tradewind.httpPort" .) (include "tradewind.metricsPort" .) }}
-{{- $problems = append $problems "listenAddress and metricsAddress: two servers cannot share one port" }}
+{{- $ports := list (include "tradewind.httpPort" .) (include "tradewind.metricsPort" .) (include "tradewind.healthPort" .) }}
+{{- if lt (len (uniq $ports)) (len $ports) }}
+{{- $problems = append $problems "listenAddress, metricsAddress and healthAddress: two servers cannot share one port" }}
 {{- end }}
 
 {{- $keys := list $s.workloadIdentityKey $s.envKey $s.deploymentAnnotation $s.admiralIgnoreLabel $s.identityPartitionKey }}

@@ -186,6 +186,11 @@ impl SettingsFile {
         self.comments.insert("workload_kinds", "Strict: the workload kinds that Admiral knows.");
         self.settings.client_kinds.retain(|kind| *kind != Kind::CronJob);
         self.comments.insert("client_kinds", "Strict: the kinds of clients that Admiral knows.");
+        self.settings.allowed_hosts = vec!["*".to_owned()];
+        self.comments.insert(
+            "allowed_hosts",
+            "Strict: any name leads to the views, so a web page can make its own do so and read them. Name yours instead.",
+        );
         self.settings.sidecar_injection = SidecarInjection::Annotation;
         self.comments
             .insert("sidecar_injection", "Strict: of all that gives pods a sidecar, the annotation alone counts.");
