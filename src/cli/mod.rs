@@ -1,7 +1,7 @@
 //! The commands, one file each. Everything user-facing that is not the controller itself.
 //!
-//! Exit codes follow kubectl and diff: 0 done; 1 differences (`diff`, `verify`), errors in manifests (`lint`) or notes
-//! (`render --strict`); 2 error.
+//! Exit codes follow kubectl and diff: 0 done; 1 differences (`diff`, `verify`), errors in manifests (`lint`), notes
+//! (`render --strict`) or removals that wait (`withheld`); 2 error.
 
 mod config;
 mod crds;
@@ -18,6 +18,7 @@ mod render;
 mod run;
 mod verify;
 mod views;
+mod withheld;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ fn command() -> Command {
         .subcommand(config::command())
         .subcommand(verify::command())
         .subcommand(hand_back::command())
+        .subcommand(withheld::command())
 }
 
 /// Runs the command that the process was started with.
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Some(("config", flags)) => config::main(flags),
         Some(("verify", flags)) => verify::main(flags),
         Some(("hand-back", flags)) => hand_back::main(flags),
+        Some(("withheld", flags)) => withheld::main(flags),
         _ => unreachable!("clap requires one of the commands"),
     };
     output::exit_code(outcome.unwrap_or_else(|error| {

@@ -41,4 +41,5 @@ pub use self::{
     kube::KubeClients,
     observe::{Observer, identify},
     run::{Fleet, OnRemoved, SecretOf, Sources},
+    secrets::{LABELS as SECRET_LABELS, RELEASE_REMOVALS},
 };

@@ -23,9 +23,9 @@ use crate::{
 /// Longest part of an annotation that a note repeats.
 const MAX_SHOWN_CHARS: usize = 80;
 /// The labels that make a Secret a cluster Secret: Admiral's, and that of Istio's remote secrets.
-pub(super) const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=true"];
+pub const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=true"];
 /// Annotation by which an operator releases withheld removals in the clusters of a Secret.
-const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
+pub const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
 
 /// Longest id that is kept, in bytes; ours are far shorter.
 const MAX_RELEASE_ID_BYTES: usize = 256;
