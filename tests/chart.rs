@@ -131,6 +131,7 @@ fn the_charts_bring_the_crds_of_the_repository() {
         "admiral.io_dependencies.yaml",
         "admiral.io_dependencyproxies.yaml",
         "admiral.io_trafficconfigs.yaml",
+        "tradewind.io_identityclaims.yaml",
         "tradewind.io_tradewindconfigs.yaml",
     ] {
         wanted.remove(on_the_hub_alone).expect(on_the_hub_alone);
@@ -627,6 +628,7 @@ const RESOURCES: &[&str] = &[
     "dependencyproxies.admiral.io",
     "trafficconfigs.admiral.io",
     "tradewindconfigs.tradewind.io",
+    "identityclaims.tradewind.io",
     "serviceentries.networking.istio.io",
     "destinationrules.networking.istio.io",
     "sidecars.networking.istio.io",
@@ -712,7 +714,7 @@ async fn on_the_hub_it_may_read_cluster_secrets_dependencies_and_one_configmap()
     let namespaces = ["hub-rights", "hub-clusters", "hub-dependencies", "hub-sync", "hub-other", "kube-system"];
     let wanted = [
         "list watch: secrets in hub-clusters",
-        "list watch: dependencies.admiral.io dependencyproxies.admiral.io trafficconfigs.admiral.io tradewindconfigs.tradewind.io in hub-dependencies",
+        "list watch: dependencies.admiral.io dependencyproxies.admiral.io trafficconfigs.admiral.io tradewindconfigs.tradewind.io identityclaims.tradewind.io in hub-dependencies",
     ];
     assert_eq!(rights_of(hub, account, &namespaces).await, rights(&wanted));
 

@@ -221,7 +221,7 @@ fn lint_names_file_line_object_and_field_of_everything_it_finds() {
     assert_eq!(code(&output), 1);
     let errors = stdout(&output).matches(": error: ").count();
     let warnings = stdout(&output).matches(": warning: ").count();
-    assert_eq!(stderr(&output), format!("objects: 11, errors: {errors}, warnings: {warnings}\n"));
+    assert_eq!(stderr(&output), format!("objects: 13, errors: {errors}, warnings: {warnings}\n"));
 
     let listed: Vec<serde_json::Value> =
         serde_json::from_slice(&run(&["lint", "-o", "json"]).stdout).expect("a list of findings");

@@ -2,6 +2,8 @@
 
 #[path = "registry_scenarios/adoption.rs"]
 mod adoption;
+#[path = "registry_scenarios/claims.rs"]
+mod claims;
 #[path = "registry_scenarios/host_overrides.rs"]
 mod host_overrides;
 #[path = "registry_scenarios/injection.rs"]

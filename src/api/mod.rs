@@ -1,9 +1,10 @@
-//! The CRDs: group `admiral.io/v1alpha1`, so that an Admiral user's manifests apply unchanged, and one of group `tradewind.io`.
+//! The CRDs: group `admiral.io/v1alpha1`, so that an Admiral user's manifests apply unchanged, and Tradewind's own of group `tradewind.io`.
 
 mod client_connection_config;
 mod dependency;
 mod dependency_proxy;
 mod global_traffic_policy;
+mod identity_claim;
 mod outlier_detection;
 mod routing_policy;
 mod rules;
@@ -20,6 +21,7 @@ pub use dependency_proxy::{DependencyProxy, DependencyProxySpec, DestinationProx
 pub use global_traffic_policy::{
     GlobalTrafficPolicy, GlobalTrafficPolicySpec, LbType, PolicyOutlierDetection, TrafficPolicyEntry, TrafficTarget,
 };
+pub use identity_claim::{IdentityClaim, IdentityClaimSpec, IdentityClaimStatus, IdentityHolder};
 pub use outlier_detection::{OutlierConfig, OutlierDetection, OutlierDetectionSpec};
 pub use routing_policy::{RoutingPolicy, RoutingPolicySpec};
 pub use status::{Conditions, PolicyStatus};
@@ -40,6 +42,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         Dependency::crd(),
         DependencyProxy::crd(),
         GlobalTrafficPolicy::crd(),
+        IdentityClaim::crd(),
         OutlierDetection::crd(),
         RoutingPolicy::crd(),
         TradewindConfig::crd(),
@@ -99,6 +102,9 @@ mod tests {
         read::<DependencySpec>();
         read::<DependencyProxySpec>();
         read::<GlobalTrafficPolicySpec>();
+        read::<IdentityClaimSpec>();
+        read::<IdentityHolder>();
+        read::<IdentityClaimStatus>();
         read::<OutlierDetectionSpec>();
         read::<RoutingPolicySpec>();
         read::<TradewindConfigSpec>();

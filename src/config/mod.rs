@@ -27,8 +27,8 @@ pub use resources::Resources;
 pub use route_grants::RouteGrants;
 pub use table::Settings;
 pub use words::{
-    AddressSource, LbPolicy, LogFormat, LogLevel, Propagate, PublishedPorts, RemovedCluster, SanSource,
-    SidecarInjection, Sidecars, Weights, WithoutDependency,
+    AddressSource, IdentityClaims, IdentityNamespaces, LbPolicy, LogFormat, LogLevel, Propagate, PublishedPorts,
+    RemovedCluster, SanSource, SidecarInjection, Sidecars, Weights, WithoutDependency,
 };
 
 use crate::istio::{OwnedKeys, keys};

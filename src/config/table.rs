@@ -148,6 +148,10 @@ settings! {
         sidecar_injection: SidecarInjection = SidecarInjection::Istio, Check::any();
         /// Pod template annotation that makes a workload count when it is `true`, unless labels disable injection (see `sidecarInjection`).
         deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
+        /// What the IdentityClaims in `dependencyNamespace` of the hub decide: who counts for an identity, and whose policies do.
+        identity_claims: IdentityClaims = IdentityClaims::Off, Check::any();
+        /// Which namespaces may run an identity that no claim decides.
+        identity_namespaces: IdentityNamespaces = IdentityNamespaces::Open, Check::any();
         /// Pod template label that excludes a workload.
         admiral_ignore_label: String = "admiral-ignore".into(), KEY, as "admiral_ignore_label";
         /// Namespace of Istio's control plane (Istio's root namespace). A cluster may have another one: annotation `tradewind.io/istio-namespace` of its Secret, `istioNamespace` in the fleet file.

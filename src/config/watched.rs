@@ -1,6 +1,6 @@
 //! What is watched: which kinds, and in which namespaces.
 
-use super::{Settings, Sidecars};
+use super::{IdentityClaims, Settings, Sidecars};
 use crate::model::{ClusterName, Kind};
 
 impl Settings {
@@ -39,6 +39,20 @@ impl Settings {
         let routing: &[Kind] = if self.enable_routing_policy { &[Kind::RoutingPolicy, Kind::EnvoyFilter] } else { &[] };
         let kinds = self.workload_kinds.iter().chain(clients).copied().chain(always).chain(sidecars).chain(slices);
         kinds.chain(routing.iter().copied()).collect()
+    }
+
+    /// The kinds that are read on the hub.
+    #[must_use]
+    pub fn kinds_of_hub(&self) -> Vec<Kind> {
+        let claims = self.identity_claims != IdentityClaims::Off;
+        Kind::OF_HUB.iter().copied().filter(|kind| *kind != Kind::IdentityClaim || claims).collect()
+    }
+
+    /// The kinds of the hub that are read in a member, where no hub is named: anybody who may write there could claim an
+    /// identity.
+    #[must_use]
+    pub fn kinds_of_hub_in_members(&self) -> Vec<Kind> {
+        Kind::OF_HUB.iter().copied().filter(|kind| *kind != Kind::IdentityClaim).collect()
     }
 
     /// Whether virtual machines count: WorkloadEntries, and ServiceEntries of users that name an identity.

@@ -59,6 +59,24 @@ words! {
         None = "none",
     }
 
+    /// What the IdentityClaims on the hub decide.
+    IdentityClaims {
+        /// Nothing: they are not read. Whoever writes an identity on a workload runs it, as in Admiral.
+        Off = "off",
+        /// Nothing: notes say what `enforce` would leave out.
+        Warn = "warn",
+        /// Who counts for an identity, and whose policies do. Identities without a claim are left out.
+        Enforce = "enforce",
+    }
+
+    /// Which namespaces may run an identity that no claim decides.
+    IdentityNamespaces {
+        /// All, as in Admiral. A namespace that an identity gains is announced.
+        Open = "open",
+        /// Those that held it first: workloads and policies of later namespaces do not count.
+        First = "first",
+    }
+
     /// Which workloads have a sidecar, and so count.
     SidecarInjection {
         /// Those that Istio's webhook injects, by the labels of pods and Namespaces; the annotation `deploymentAnnotation` and `sidecar.istio.io/inject` count too.

@@ -41,6 +41,8 @@ pub struct Controller {
     readiness: Readiness,
     clock: Clock,
     timers: Timers,
+    /// When a removed IdentityClaim ends to count.
+    claims_end: Option<Now>,
     guard: PanicGuard,
 }
 
@@ -49,7 +51,7 @@ impl Controller {
     #[must_use]
     pub fn new(registry: Arc<Registry>, writers: Arc<Writers>, metrics: Metrics, readiness: Readiness) -> Self {
         let (clock, timers, guard) = (Clock::start(), Timers::default(), PanicGuard::default());
-        Self { registry, writers, metrics, readiness, clock, timers, guard }
+        Self { registry, writers, metrics, readiness, clock, timers, claims_end: None, guard }
     }
 
     /// Runs until `cancel`.
@@ -58,7 +60,7 @@ impl Controller {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.registry.queue().changed() => {}
-                () = self.clock.reach(self.timers.next()) => {}
+                () = self.clock.reach(self.timers.next().into_iter().chain(self.claims_end).min()) => {}
             }
             self.pass().await;
         }
@@ -67,6 +69,7 @@ impl Controller {
     /// Plans everything that is dirty or due, and what follows from it.
     async fn pass(&mut self) {
         let since = Instant::now();
+        self.claims_end = self.registry.expire_claims(self.clock.now());
         let mut units = self.take_units();
         let mut hints = HintBudget::default();
         while let Some((unit, because)) = units.pop_first() {

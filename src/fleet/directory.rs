@@ -229,13 +229,7 @@ impl DirectoryCluster {
         };
         if !self.watches(&id) {
             loaded.ignored += 1;
-            if Kind::OF_HUB.contains(&id.kind) {
-                let message = format!(
-                    "is in the namespace {}, and a {} is read in the namespace {} only (dependencyNamespace); it has no effect",
-                    id.namespace,
-                    kind.as_str(),
-                    self.observer.settings().dependency_namespace
-                );
+            if let Some(message) = self.misplaced(&id) {
                 loaded.problem(file, line("metadata.namespace"), ProblemKind::Misplaced(id), message);
             }
             return;
@@ -286,12 +280,29 @@ impl DirectoryCluster {
         Some(format!("this {} is not read: {exceeded}", kind.as_str()))
     }
 
+    /// Why an object that is read on the hub is not read where it is, in words.
+    fn misplaced(&self, id: &ObjectId) -> Option<String> {
+        let settings = self.observer.settings();
+        let (kind, read_in) = (id.kind.as_str(), &settings.dependency_namespace);
+        if !Kind::OF_HUB.contains(&id.kind) || !settings.kinds_of_hub().contains(&id.kind) {
+            return None;
+        }
+        if !self.is_hub && id.kind == Kind::IdentityClaim {
+            return Some(format!("is in a member, and an {kind} is read on the hub only; it has no effect"));
+        }
+        Some(format!(
+            "is in the namespace {}, and {} {kind} is read in the namespace {read_in} only (dependencyNamespace); it has no effect",
+            id.namespace,
+            if id.kind == Kind::IdentityClaim { "an" } else { "a" },
+        ))
+    }
+
     /// Whether a live cluster's informers would deliver the object.
     fn watches(&self, id: &ObjectId) -> bool {
         let settings = self.observer.settings();
         let only_namespace = self.observer.watched_namespace(id.kind);
-        let is_watched =
-            Kind::OF_HUB.contains(&id.kind) || !self.is_hub && settings.watched_kinds_in(&self.name).contains(&id.kind);
+        let is_watched = self.kinds_of_hub().contains(&id.kind)
+            || !self.is_hub && settings.watched_kinds_in(&self.name).contains(&id.kind);
         is_watched && only_namespace.is_none_or(|only| *id.namespace == *only)
     }
 
@@ -394,7 +405,12 @@ impl DirectoryCluster {
     /// What is read on the hub counts in every directory cluster: any of them may be the hub.
     fn kinds(&self, registry: &Registry) -> Vec<Kind> {
         let watched = if self.is_hub { Vec::new() } else { registry.settings().watched_kinds_in(&self.name) };
-        watched.into_iter().chain(Kind::OF_HUB.iter().copied()).collect()
+        watched.into_iter().chain(self.kinds_of_hub()).collect()
+    }
+
+    fn kinds_of_hub(&self) -> Vec<Kind> {
+        let settings = self.observer.settings();
+        if self.is_hub { settings.kinds_of_hub() } else { settings.kinds_of_hub_in_members() }
     }
 }
 

@@ -112,6 +112,7 @@ impl Observer {
             Kind::Namespace => namespace(&read(value)?),
             Kind::GlobalTrafficPolicy => Observed::Policy(self.configured(kind, value)?),
             Kind::TradewindConfig => Observed::TradewindConfig(self.configured(kind, value)?),
+            Kind::IdentityClaim => Observed::IdentityClaim(self.configured(kind, value)?),
             Kind::Dependency => dependency(&read_metadata(value)?, read_spec(value)?),
             Kind::ServiceEntry => self.service_entry(value)?,
             Kind::WorkloadEntry => self.workload_entry(value)?,

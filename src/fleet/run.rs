@@ -148,7 +148,8 @@ impl Fleet {
 
     fn start_hub(&self, config: Config) -> Result<KubeCluster, ConnectError> {
         self.watcher.registry.register_hub(&ClusterName::hub());
-        KubeCluster::start(self.watcher.clone(), ClusterName::hub(), Kind::OF_HUB.to_vec(), config, None)
+        let kinds = self.watcher.observer.settings().kinds_of_hub();
+        KubeCluster::start(self.watcher.clone(), ClusterName::hub(), kinds, config, None)
     }
 
     /// Keeps the members as the Secrets say, until `stop`.
@@ -301,8 +302,8 @@ impl Members {
     ) {
         let registry = self.watcher.registry.clone();
         registry.register(&name);
-        let of_hub = first_answer.as_ref().map_or(&[][..], |_| Kind::OF_HUB);
-        let kinds = registry.settings().watched_kinds_in(&name).into_iter().chain(of_hub.iter().copied()).collect();
+        let of_hub = first_answer.as_ref().map_or_else(Vec::new, |_| registry.settings().kinds_of_hub_in_members());
+        let kinds = registry.settings().watched_kinds_in(&name).into_iter().chain(of_hub).collect();
         let started = config
             .and_then(|config| KubeCluster::start(self.watcher.clone(), name.clone(), kinds, config, first_answer));
         match started {

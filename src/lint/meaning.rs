@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        ClientConnectionConfigSpec, DependencyProxySpec, DependencySpec, GlobalTrafficPolicySpec, LbType,
-        OutlierDetectionSpec, RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec, TrafficPolicyEntry,
+        ClientConnectionConfigSpec, DependencyProxySpec, DependencySpec, GlobalTrafficPolicySpec, IdentityClaimSpec,
+        LbType, OutlierDetectionSpec, RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec, TrafficPolicyEntry,
     },
     config::Settings,
     manifest::{ManifestProblem, words},
-    model::{ClusterName, Environment, Host, Identity, Kind, Labels, ServiceKey},
+    model::{ClaimRule, ClusterName, Environment, Host, Identity, Kind, Labels, ServiceKey},
 };
 
 /// Environment of an object that names none.
@@ -36,6 +36,7 @@ pub(super) fn of(kind: Kind, object: &Value, settings: &Settings) -> Vec<Manifes
         Kind::GlobalTrafficPolicy => remarks.with(object, |remarks, spec| policy(remarks, &named, &spec)),
         Kind::OutlierDetection => remarks.with(object, |remarks, spec| outliers(remarks, &named, &spec)),
         Kind::RoutingPolicy => remarks.with(object, |remarks, spec| routing(remarks, &named, &spec)),
+        Kind::IdentityClaim => remarks.with(object, |remarks, spec| claim(remarks, &spec)),
         Kind::TradewindConfig => remarks.with(object, |remarks, spec| operators(remarks, &spec)),
         Kind::TrafficConfig => remarks.with(object, |remarks, spec| slow_start(remarks, &named, &spec)),
         _ => {}
@@ -49,7 +50,8 @@ pub(super) fn of_namespace(kind: Kind, object: &Value, settings: &Settings) -> O
     let read_in = &settings.dependency_namespace;
     (Kind::OF_HUB.contains(&kind) && namespace != read_in).then(|| {
         let message = format!(
-            "a {} is read in the namespace {read_in} only (dependencyNamespace); it has no effect in {namespace}",
+            "{} {} is read in the namespace {read_in} only (dependencyNamespace); it has no effect in {namespace}",
+            if kind == Kind::IdentityClaim { "an" } else { "a" },
             kind.as_str()
         );
         ManifestProblem::warning("metadata.namespace", message)
@@ -301,6 +303,12 @@ fn slow_start(remarks: &mut Remarks, named: &Named<'_>, spec: &TrafficConfigSpec
     }
     if spec.edge_service.as_ref().is_none_or(|edge| edge.slow_start_config.is_empty()) {
         remarks.say("spec", "has no edgeService.slowStartConfig; it has no effect");
+    }
+}
+
+fn claim(remarks: &mut Remarks, spec: &IdentityClaimSpec) {
+    if let Err(unusable) = ClaimRule::parse(spec) {
+        remarks.say("spec", format!("{}; the claim is not used", unusable.reason));
     }
 }
 

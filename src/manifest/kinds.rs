@@ -378,7 +378,9 @@ mod tests {
         let (meant, words) = said(Some("tradewind.io/v1alpha1"), None);
         assert!(
             meant.is_none()
-                && words.contains("kind: is missing; of tradewind.io/v1alpha1 these are read: TradewindConfig")
+                && words.contains(
+                    "kind: is missing; of tradewind.io/v1alpha1 these are read: IdentityClaim, TradewindConfig"
+                )
         );
         assert_eq!(said(Some("example.com/v1"), None).1, "kind: is missing");
         assert!(said(None, None).1.contains("no Kubernetes object"));

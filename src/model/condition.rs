@@ -141,6 +141,8 @@ conditions! {
     MachineUnusable => Accepted = False, "UnsupportedMachine", Warning;
     WorkloadNotInjected => Accepted = False, "NoSidecar", Warning;
     WorkloadAmbient => Accepted = False, "AmbientWorkload", Warning;
+    WorkloadUnclaimed | PolicyUnclaimed => Accepted = False, "NotClaimed", Warning;
+    NamespaceNotFirst => Accepted = False, "NamespaceNotFirst", Warning;
     PolicyWithoutIdentity => Accepted = False, "NoIdentity", Error;
     PolicyUnmatched => Accepted = False, "NoMatchingWorkload", Warning;
     PolicyOutranked | RouteOutranked => Accepted = False, "Outranked", Warning;
@@ -162,6 +164,7 @@ conditions! {
 
     DependencyQuestionable(Entry) => PartiallyInvalid = True, "InvalidEntry", Warning;
     PolicyQuestionable => PartiallyInvalid = True, "InvalidPolicy", Warning;
+    ClaimQuestionable => PartiallyInvalid = True, "InvalidClaim", Error;
     RolloutQuestionable => PartiallyInvalid = True, "InvalidRollout", Warning;
     ServiceQuestionable => PartiallyInvalid = True, "InvalidService", Warning;
     PortUncaptured => PartiallyInvalid = True, "PortNotCaptured", Info;
@@ -175,6 +178,7 @@ conditions! {
     RouteContested => Conflicted = True, "RouteContested", Warning;
     PortsDiffer => Conflicted = True, "PortsDiffer", Warning;
     RegionsSeveral => Conflicted = True, "SeveralRegions", Warning;
+    IdentityGainedNamespace => Conflicted = True, "NamespaceGained", Info;
     NameShared => Conflicted = True, "NameShared", Warning;
     ObjectForeign => Conflicted = True, "NotManaged", Warning;
     AddressConflict => Conflicted = True, "AddressConflict", Warning;
@@ -186,10 +190,12 @@ conditions! {
     PlanRefused => Programmed = False, "PlanRefused", Error;
     PlanningFailed => Programmed = False, "PlanningFailed", Error;
     PodsTooMany => Programmed = True, "TooManyPods", Info;
+    ClaimHeld => Programmed = Unknown, "ClaimHeld", Warning;
     PolicyUnreadable | RouteUnreadable => Programmed = Unknown, "SourceUnreadable", Warning;
 
     WorkloadsUnavailable => Available = False, "NoReadyWorkload", Info;
 
+    ClaimsMissing => Reachable = False, "ClaimsMissing", Error;
     ClusterUnreachable => Reachable = False, "ClusterUnreachable", Error;
     KindUnreadable => Reachable = False, "KindUnreadable", Error;
     GatewayMissing => Reachable = False, "NoGatewayAddress", Error;
@@ -203,7 +209,7 @@ mod tests {
     use super::*;
 
     /// Reasons that several kinds share because they say the same of different objects.
-    const SHARED: [&str; 2] = ["Outranked", "SourceUnreadable"];
+    const SHARED: [&str; 3] = ["NotClaimed", "Outranked", "SourceUnreadable"];
 
     #[test]
     fn each_note_is_one_condition_with_a_distinct_reason() {

@@ -45,6 +45,8 @@ pub enum Kind {
     TrafficConfig,
     /// `tradewind.io/v1alpha1` TradewindConfig (hub only).
     TradewindConfig,
+    /// `tradewind.io/v1alpha1` IdentityClaim (hub only, and only while claims are looked at).
+    IdentityClaim,
     /// `networking.istio.io` ServiceEntry.
     ServiceEntry,
     /// `networking.istio.io` DestinationRule.
@@ -109,6 +111,7 @@ impl Kind {
         Self::DependencyProxy,
         Self::TrafficConfig,
         Self::TradewindConfig,
+        Self::IdentityClaim,
         Self::ServiceEntry,
         Self::DestinationRule,
         Self::VirtualService,
@@ -124,7 +127,8 @@ impl Kind {
     pub const CLIENTS: &[Self] = &[Self::Job, Self::CronJob, Self::Vertex, Self::MonoVertex];
 
     /// The kinds that are read on the hub.
-    pub const OF_HUB: &[Self] = &[Self::Dependency, Self::DependencyProxy, Self::TrafficConfig, Self::TradewindConfig];
+    pub const OF_HUB: &[Self] =
+        &[Self::Dependency, Self::DependencyProxy, Self::TrafficConfig, Self::TradewindConfig, Self::IdentityClaim];
 
     /// The kinds that Tradewind writes.
     pub const WRITTEN: &[Self] =
@@ -155,6 +159,7 @@ impl Kind {
             Self::DependencyProxy => "DependencyProxy",
             Self::TrafficConfig => "TrafficConfig",
             Self::TradewindConfig => "TradewindConfig",
+            Self::IdentityClaim => "IdentityClaim",
             Self::ServiceEntry => "ServiceEntry",
             Self::DestinationRule => "DestinationRule",
             Self::VirtualService => "VirtualService",
@@ -188,6 +193,8 @@ impl Kind {
             Self::DependencyProxy => (ADMIRAL, V1ALPHA1, "dependencyproxies", true),
             Self::TrafficConfig => (ADMIRAL, V1ALPHA1, "trafficconfigs", true),
             Self::TradewindConfig => (TRADEWIND, V1ALPHA1, "tradewindconfigs", true),
+            // Claims that cannot be looked for are unknown, not absent.
+            Self::IdentityClaim => (TRADEWIND, V1ALPHA1, "identityclaims", false),
             Self::ServiceEntry => (ISTIO, ISTIO_VERSIONS, "serviceentries", false),
             Self::DestinationRule => (ISTIO, ISTIO_VERSIONS, "destinationrules", false),
             Self::VirtualService => (ISTIO, ISTIO_VERSIONS, "virtualservices", true),

@@ -181,6 +181,20 @@ note_kinds! {
     IstioNamespaceQuestionable, "istio-namespace-questionable", "Set istioNamespace, or annotate the cluster's Secret with tradewind.io/istio-namespace (istioNamespace in a fleet file).";
     /// An annotation by which the Istio namespace tells of its cluster cannot be; the setting counts instead.
     ClusterFactInvalid, "cluster-fact-invalid", "Correct the annotation, or remove it.";
+    /// A workload names an identity that no IdentityClaim gives to it, in its cluster and namespace and with its service account; it is no endpoint, and its account no subject name, or would be none.
+    WorkloadUnclaimed, "workload-unclaimed", "Add the workload to the IdentityClaim of its identity on the hub, or take the identity label off.";
+    /// A policy names an identity for which no IdentityClaim lets its namespace declare policies; it has no effect, or would have none.
+    PolicyUnclaimed, "policy-unclaimed", "Add the namespace to policyNamespaces of the IdentityClaim on the hub, or remove the policy.";
+    /// Part of an IdentityClaim makes no sense, another one claims the same, or it is where none is read.
+    ClaimQuestionable, "claim-questionable", "Correct the IdentityClaim.";
+    /// An IdentityClaim was removed, or says nothing that can be used. What it gave stays for a while, or until there is another one.
+    ClaimHeld, "claim-held", "Restore the IdentityClaim, or write another one for the identity.";
+    /// No IdentityClaim can be read although `identityClaims` is `enforce`. Nothing is planned, or the last ones stay in force.
+    ClaimsMissing, "claims-missing", "Write IdentityClaims in dependencyNamespace of the hub, or set identityClaims to warn.";
+    /// A workload runs an identity in a namespace where it did not run before, since the controller started or since the identity came.
+    IdentityGainedNamespace, "identity-gained-namespace", "Nothing, if it is meant; otherwise remove the workload, and claim the identity on the hub.";
+    /// A workload or policy is in a namespace that came to its identity later than others (`identityNamespaces: first`); it has no effect.
+    NamespaceNotFirst, "namespace-not-first", "Claim the identity on the hub for the namespaces that may run it, or take the identity label off.";
     /// A policy names no identity, or one that cannot be; it is ignored.
     PolicyWithoutIdentity, "policy-without-identity", "Set the identity label on the policy.";
     /// A policy matches no workload of its namespace; it has no effect.

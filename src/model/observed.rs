@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     api::{
-        ClientConnectionConfigSpec, DependencyProxySpec, GlobalTrafficPolicySpec, OutlierDetectionSpec,
-        RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec,
+        ClientConnectionConfigSpec, DependencyProxySpec, GlobalTrafficPolicySpec, IdentityClaimSpec,
+        OutlierDetectionSpec, RoutingPolicySpec, TradewindConfigSpec, TrafficConfigSpec,
     },
     istio,
 };
@@ -393,6 +393,8 @@ pub enum Observed {
     Dependency(DependencyDecl),
     /// TradewindConfig.
     TradewindConfig(PolicyObject<TradewindConfigSpec>),
+    /// IdentityClaim.
+    IdentityClaim(PolicyObject<IdentityClaimSpec>),
     /// A user's VirtualService or DestinationRule.
     Route(Box<Route>),
     /// ServiceEntry, DestinationRule, VirtualService, EnvoyFilter, Sidecar.
@@ -408,6 +410,15 @@ impl Observed {
     #[must_use]
     pub fn is_gateway(&self) -> bool {
         matches!(self, Self::Service(service) if service.gateway.is_some())
+    }
+
+    /// It as an IdentityClaim.
+    #[must_use]
+    pub fn as_claim(&self) -> Option<&PolicyObject<IdentityClaimSpec>> {
+        match self {
+            Self::IdentityClaim(claim) => Some(claim),
+            _ => None,
+        }
     }
 
     /// Which object.
@@ -427,6 +438,7 @@ impl Observed {
             Self::TrafficConfig(o) => &o.id,
             Self::Dependency(o) => &o.id,
             Self::TradewindConfig(o) => &o.id,
+            Self::IdentityClaim(o) => &o.id,
             Self::Route(o) => &o.id,
             Self::Written(o) => &o.id,
             Self::HostOverride(o) => &o.id,

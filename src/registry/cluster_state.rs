@@ -20,7 +20,7 @@ mod slices;
 pub(super) mod topology;
 pub(super) mod user_hosts;
 mod user_routes;
-mod workloads;
+pub(super) mod workloads;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -42,7 +42,12 @@ use services::{ServiceChange, Services};
 use topology::{ClusterTopology, TopologyChange};
 use user_hosts::Routed;
 use user_routes::UserRoutes;
-use workloads::Workloads;
+use workloads::{
+    Workloads,
+    standing::{self, Standings},
+};
+
+use super::identity_owners::ChangedClaims;
 
 use crate::{
     config::Settings,
@@ -115,9 +120,9 @@ pub(super) struct ClusterState {
 impl ClusterState {
     pub(super) fn new(name: ClusterName, kinds: impl IntoIterator<Item = Kind>, settings: &Settings) -> Self {
         Self {
+            workloads: Workloads::new(name.clone(), settings),
             name,
             freshness: Freshness::new(kinds),
-            workloads: Workloads::new(settings),
             services: Services::default(),
             namespaces: Namespaces::new(&settings.istio_namespace),
             topology: ClusterTopology::new(settings),
@@ -331,6 +336,16 @@ impl ClusterState {
         let left_out = self.workloads.left_out().of(key).filter(|(_, why)| self.coverage().is_certain(*why));
         left_out.map(|(id, _)| id).min().cloned().map(AbsenceReason::LeftOut)
     }
+}
+
+/// Classifies the workloads of a cluster again whose standing is another since claims changed.
+pub(super) fn follow_claims(state: &mut ClusterState, changed: &ChangedClaims, settings: &Settings) -> Effects {
+    let mut effects = Effects::default();
+    for id in Standings(&state.workloads).that_changed(changed) {
+        let marks = state.namespaces.marks(&id.namespace);
+        standing::classify_again(&mut state.workloads, &id, marks, settings, &mut effects);
+    }
+    effects
 }
 
 /// Puts an item in, or takes it out where it is in: what leaves and comes back within one event did not change.

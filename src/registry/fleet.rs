@@ -8,9 +8,10 @@ use dashmap::mapref::one::{Ref, RefMut};
 
 use super::{
     Registry,
-    cluster_state::{ClusterState, Effects},
+    cluster_state::{ClusterState, Effects, workloads::standing::share_owners},
     dirty::Trigger,
     effects,
+    identity_owners::IdentityOwners,
     locks::{Rank, RankedGuard, RankedIter, RankedMap, RankedRwLock},
 };
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
 /// The clusters of the fleet.
 #[derive(Debug)]
 pub(super) struct ClusterStates {
+    /// Who counts for which identity.
+    pub(super) owners: Arc<IdentityOwners>,
     states: RankedMap<ClusterName, ClusterState>,
     /// Cluster names by their label value.
     labels: RankedMap<String, ClusterName>,
@@ -34,6 +37,7 @@ impl ClusterStates {
         let nlb_clusters = settings.nlb_enabled_clusters.iter().cloned().collect();
         let istio_namespaces = Arc::new(IstioNamespaces::new(&settings.istio_namespace));
         Self {
+            owners: IdentityOwners::new(settings).into(),
             states: RankedMap::new(Rank::ClusterStates),
             labels: RankedMap::new(Rank::Labels),
             nlb_clusters: RankedRwLock::new(Rank::ClusterSettings, nlb_clusters),
@@ -44,6 +48,7 @@ impl ClusterStates {
     /// Adds a cluster, with all its kinds loading.
     pub(super) fn add(&self, cluster: &ClusterName, settings: &Settings) {
         let mut state = ClusterState::new(cluster.clone(), settings.watched_kinds_in(cluster), settings);
+        share_owners(&mut state.workloads, self.owners.clone());
         let _ = state.set_istio_namespace(self.istio_namespace(cluster));
         state.topology.prefer_nlb(self.nlb_clusters.read().contains(cluster.as_str()));
         self.labels.insert(cluster.label_value(), cluster.clone());
@@ -52,7 +57,7 @@ impl ClusterStates {
 
     /// Adds the hub, unless it is there.
     pub(super) fn add_hub(&self, hub: &ClusterName, settings: &Settings) {
-        let state = || ClusterState::new(hub.clone(), Kind::OF_HUB.iter().copied(), settings);
+        let state = || ClusterState::new(hub.clone(), settings.kinds_of_hub(), settings);
         self.states.get_or_insert_with(hub.clone(), state);
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    claim_rules::Exclusion,
     injection::{self, LeftOut, NamespaceMarks, PodMarks},
     partition::partitioned,
 };
@@ -33,6 +34,13 @@ fn is_true(map: &Labels, key: &str) -> bool {
 pub(super) enum Classified {
     /// It belongs to a service.
     Service(ServiceKey),
+    /// It names a service for which it does not count; as a client it does.
+    Excluded {
+        /// The service.
+        key: ServiceKey,
+        /// Why.
+        why: Exclusion,
+    },
     /// It is none of ours: ignored, not in the mesh, or without identity.
     Ignored,
     /// It means to belong to a service whose host cannot be.
@@ -49,13 +57,14 @@ pub(super) enum Classified {
 impl Classified {
     /// Whether it means to take part in the mesh, so that its namespace is one of clients.
     pub(super) fn takes_part(&self) -> bool {
-        matches!(self, Self::Service(_) | Self::Invalid(_))
+        matches!(self, Self::Service(_) | Self::Excluded { .. } | Self::Invalid(_))
     }
 
-    /// The service that it names, where it has no sidecar: a policy that counts on it gets a note.
+    /// The service that it names and does not run: a policy that counts on it gets a note.
     pub(super) fn left_out(&self) -> Option<&ServiceKey> {
         match self {
             Self::LeftOut { key, .. } => key.as_ref(),
+            Self::Excluded { key, .. } => Some(key),
             _ => None,
         }
     }
@@ -67,7 +76,7 @@ impl Classified {
 
     /// Whether a note says why it belongs to no service.
     pub(super) fn is_noted(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::LeftOut { .. })
+        matches!(self, Self::Invalid(_) | Self::LeftOut { .. } | Self::Excluded { .. })
     }
 }
 

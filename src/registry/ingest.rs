@@ -9,7 +9,7 @@ use super::{
     cluster_state::{Effects, policies::Policies},
     dependencies, dependency_proxies,
     dirty::Trigger,
-    effects, freshness, notes, operations, policies,
+    effects, freshness, identity_claims, notes, operations, policies,
     status::KindState,
     writing,
 };
@@ -45,6 +45,9 @@ impl Registry {
         objects: Vec<Observed>,
         malformed: Vec<(ObjectId, String)>,
     ) {
+        if kind == Kind::IdentityClaim {
+            return identity_claims::reset_claims(self, cluster, &objects, &malformed);
+        }
         let before = ids(self, cluster, kind);
         let listed: BTreeSet<ObjectId> =
             objects.iter().map(Observed::id).chain(malformed.iter().map(|(id, _)| id)).cloned().collect();
@@ -65,6 +68,9 @@ impl Registry {
 
     /// An object does not parse. Its last good form stays in force.
     pub fn malformed(&self, cluster: &ClusterName, id: ObjectId, reason: &str) {
+        if id.kind == Kind::IdentityClaim {
+            return identity_claims::malformed_claim(self, cluster, &id, reason);
+        }
         let message = format!("cannot be read: {reason}; its last good form stays in force, if there was one");
         notes::note_object(self, cluster, &id, NoteKind::ObjectMalformed, Some(message));
     }
@@ -91,6 +97,10 @@ fn put(registry: &Registry, cluster: &ClusterName, id: &ObjectId, object: Observ
         Observed::TrafficConfig(policy) => policies::put_policy(registry, cluster, policy),
         Observed::Written(written) => {
             writing::put_written(registry, cluster, *written, true);
+            Effects::default()
+        }
+        Observed::IdentityClaim(claim) => {
+            identity_claims::put_claim(registry, cluster, &claim);
             Effects::default()
         }
         Observed::TradewindConfig(config) => {
@@ -135,6 +145,7 @@ fn remove(registry: &Registry, cluster: &ClusterName, id: &ObjectId) -> Effects 
     let settings = &*registry.settings;
     match id.kind {
         Kind::Dependency => dependencies::set_dependency(registry, cluster, id, None),
+        Kind::IdentityClaim => identity_claims::remove_claim(registry, cluster, id),
         Kind::TradewindConfig => operations::set_operations(registry, cluster, id, None),
         Kind::DependencyProxy => dependency_proxies::set_proxy(registry, cluster, id, None),
         kind if Kind::WRITTEN.contains(&kind) => {
@@ -160,6 +171,7 @@ fn remove(registry: &Registry, cluster: &ClusterName, id: &ObjectId) -> Effects 
 pub(super) fn ids(registry: &Registry, cluster: &ClusterName, kind: Kind) -> Vec<ObjectId> {
     match kind {
         Kind::Dependency => registry.dependencies.read().of_cluster(cluster),
+        Kind::IdentityClaim => registry.claims.ids(cluster),
         Kind::TradewindConfig => registry.operations.ids(cluster),
         Kind::DependencyProxy => registry.dependencies.read().proxies.of_cluster(cluster),
         _ => registry.fleet.get(cluster).map_or_else(Vec::new, |state| state.ids(kind)),

@@ -31,8 +31,12 @@ pub(super) enum Rank {
     ServicesOf,
     /// In which clusters something is found.
     ClusterIndex,
+    /// The IdentityClaims, as objects.
+    ClaimBook,
     /// The states of the clusters.
     ClusterStates,
+    /// Who counts for which identity.
+    IdentityOwners,
     /// What was last known of clusters that cannot be read.
     LastKnown,
     /// Whose istiods serve which cluster.

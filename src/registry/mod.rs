@@ -10,7 +10,7 @@
 //! was last known of it (its state, or what written objects [remember](last_known)).
 //!
 //! Each component has a lock of its own. Those that are held together are taken in the order of [`locks::Rank`]: hosts,
-//! dependencies, indexes, cluster states, what was last known, control planes, operations, labels and settings of clusters,
+//! dependencies, indexes, claims, cluster states, who counts for an identity, what was last known, control planes, operations, labels and settings of clusters,
 //! failing reads, the queue, the notes. No two locks of one rank are held together, so no two cluster states either. Debug
 //! builds check it.
 
@@ -18,6 +18,7 @@ mod absence;
 mod addresses;
 mod adoption;
 mod choice;
+mod claim_rules;
 mod client_namespaces;
 mod cluster_index;
 mod cluster_state;
@@ -33,6 +34,8 @@ mod hints;
 mod host_claims;
 mod host_overrides;
 mod identity;
+mod identity_claims;
+mod identity_owners;
 mod ingest;
 mod injection;
 mod istio_namespaces;
@@ -78,6 +81,7 @@ use cluster_state::ClusterState;
 use control_planes::ControlPlanes;
 use dependencies::DependencyGraph;
 use fleet::ClusterStates;
+use identity_claims::ClaimBook;
 use last_known::LastKnownOutputs;
 use locks::{Rank, RankedMutex};
 use operations::Operations;
@@ -97,6 +101,8 @@ pub struct Registry {
     index: ServiceIndex,
     /// Who declares to call whom.
     dependencies: DependencyGraph,
+    /// The IdentityClaims of the hub.
+    claims: ClaimBook,
     /// What operators switched.
     operations: Operations,
     /// Who holds which host, and with which address.
@@ -122,6 +128,7 @@ impl Registry {
             fleet: ClusterStates::new(&settings),
             index: ServiceIndex::default(),
             dependencies: DependencyGraph::default(),
+            claims: ClaimBook::default(),
             operations: Operations::default(),
             hosts: RankedMutex::new(Rank::Hosts, AddressBook::new(range)),
             last_known: LastKnownOutputs::default(),

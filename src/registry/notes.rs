@@ -153,8 +153,8 @@ pub(super) fn note_object(
 
 /// Tells what keeps a workload or client that means to take part from it.
 pub(super) fn note_workload(registry: &Registry, cluster: &ClusterName, id: &ObjectId) {
-    let problem = registry.fleet.get(cluster).and_then(|state| state.problem(id));
-    let notes = problem
+    let problems = registry.fleet.get(cluster).map(|state| state.problems(id)).unwrap_or_default();
+    let notes = problems
         .into_iter()
         .map(|(kind, message)| Note { kind, object: id.in_cluster(cluster), service: None, message })
         .collect();

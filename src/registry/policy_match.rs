@@ -6,12 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Registry,
+    claim_rules::Exclusion,
     cluster_state::policies::{Policies, PolicyKind},
+    identity_owners::{Claimant, Remark, Standing},
     routing_inputs,
 };
 use crate::{
     api::RoutingPolicySpec,
-    model::{ClusterName, Kind, Note, NoteKind, ObjectPath, PolicyObject, ServiceKey},
+    model::{ClusterName, Kind, Note, NoteKind, ObjectId, ObjectPath, PolicyObject, ServiceKey},
     plan::input::Matching,
 };
 
@@ -48,6 +50,9 @@ pub(super) fn matching<S: PolicyKind>(
             continue;
         }
         for (config, is_for_partitions) in naming_in::<S>(&state.policies, key, plain) {
+            if !counts(registry, plain, key, state.name(), &config.id, notes) {
+                continue;
+            }
             // Where the workloads of its cluster cannot be read, a policy that was in force stays so.
             let stays = || !state.coverage().workloads() && in_force.contains(&config.id.in_cluster(state.name()));
             let covers = || {
@@ -77,15 +82,43 @@ pub(super) fn matching<S: PolicyKind>(
     sorted(matching)
 }
 
+/// Whether a policy may be for a service, by the claims; says where not, or where it would not.
+fn counts(
+    registry: &Registry,
+    plain: &ServiceKey,
+    key: &ServiceKey,
+    cluster: &ClusterName,
+    id: &ObjectId,
+    notes: &mut Vec<Note>,
+) -> bool {
+    let standing = registry.fleet.owners.of_policy(Claimant { key: plain, cluster, namespace: &id.namespace });
+    let (why, counts) = match &standing {
+        Standing::Counts(Some(Remark::WouldBeExcluded(why))) => (why, true),
+        Standing::Counts(_) => return true,
+        Standing::Excluded(why) => (why, false),
+    };
+    let kind = match why {
+        Exclusion::NotFirst(_) => NoteKind::NamespaceNotFirst,
+        _ => NoteKind::PolicyUnclaimed,
+    };
+    let then =
+        if counts { "it counts, and with identityClaims: enforce it would have no effect" } else { "it has no effect" };
+    let message = format!("{}; {then}", why.reason(key, cluster, &id.namespace));
+    notes.push(Note { kind, object: id.in_cluster(cluster), service: Some(key.clone()), message });
+    counts
+}
+
 /// The policies of one kind that name a service, wherever they are.
 pub(super) fn naming<S: PolicyKind>(
     registry: &Registry,
     &NamedService { key, plain, ref clusters }: &NamedService<'_>,
+    notes: &mut Vec<Note>,
 ) -> Matching<S> {
     let mut naming = Vec::new();
     let cluster_states = clusters.iter().filter_map(|cluster| registry.fleet.get(cluster));
     for state in cluster_states.filter(|state| !state.freshness.is_loading()) {
-        let configs = naming_in::<S>(&state.policies, key, plain);
+        let configs = naming_in::<S>(&state.policies, key, plain)
+            .filter(|(config, _)| counts(registry, plain, key, state.name(), &config.id, notes));
         naming.extend(configs.map(|(config, _)| (state.name().clone(), config.clone())));
     }
     sorted(naming)
@@ -99,7 +132,7 @@ pub(super) fn routing_policies(
     written_in: &[ClusterName],
     notes: &mut Vec<Note>,
 ) -> Matching<RoutingPolicySpec> {
-    let naming: Matching<RoutingPolicySpec> = naming(registry, named);
+    let naming: Matching<RoutingPolicySpec> = naming(registry, named, notes);
     if naming.is_empty() {
         return naming;
     }

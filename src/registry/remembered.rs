@@ -28,7 +28,8 @@ pub(super) fn remembered(
     for cluster in written_in {
         let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         for written in written {
-            subject_names.extend(written.recalled.subject_names.iter().cloned());
+            let names = written.recalled.subject_names.iter();
+            subject_names.extend(names.filter(|name| may_stay(registry, plain, name)).cloned());
             let Some(host) = written.host.as_deref().and_then(|host| Host::parse(host).ok()) else { continue };
             if let Some(region) = written.recalled.policy_region.clone() {
                 policy_regions.entry(host.clone()).or_default().insert(region);
@@ -46,6 +47,17 @@ pub(super) fn remembered(
     };
     let primaries = votes.into_iter().filter_map(|(host, votes)| Some((host, most(votes)?))).collect();
     Remembered { primaries, policy_regions, subject_names }
+}
+
+/// Whether a subject name may stay: no claim keeps its account from running the service.
+fn may_stay(registry: &Registry, plain: &ServiceKey, name: &str) -> bool {
+    let mut parts = name.rsplit('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(account), Some("sa"), Some(namespace), Some("ns")) => {
+            registry.fleet.owners.lets_stay(plain, namespace, account)
+        }
+        _ => true,
+    }
 }
 
 /// Admiral's DestinationRules name no service: they are found by the name for the default host.

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Inputs, Registry, absence, choice,
     cluster_state::{Backends, ClusterState, WorkloadProblem},
-    control_planes, host_overrides, last_known, operations,
+    control_planes, host_overrides, identity_claims, last_known, operations,
     partition::{DisplayKey, is_plain_of},
     policy_match, propagation, remembered, routing_inputs,
     source::source_cluster,
@@ -48,6 +48,7 @@ impl Inputs<'_> {
         let outlier_detections = policy_match::matching(registry, &named, &in_force, &mut notes);
         let connections = policy_match::matching(registry, &named, &in_force, &mut notes);
         let routing_policies = policy_match::routing_policies(registry, &named, &written_in, &mut notes);
+        let slow_starts = policy_match::naming(registry, &named, &mut notes);
         let targets = targets::targets(registry, key, &running.sources, &written_in, &dependents);
         let targets = control_planes::at_control_planes(registry, key, targets, &written_in);
         let has_policies = !routing_policies.is_empty();
@@ -59,10 +60,11 @@ impl Inputs<'_> {
         Some(ServiceInput {
             absences: absence::absences(registry, key, &policies, &running.sources),
             host_overrides: names.host_overrides(registry, &targets),
-            unreadable_policy: policy_match::unreadable_policy(registry, &in_force),
+            unreadable_policy: policy_match::unreadable_policy(registry, &in_force)
+                .or_else(|| identity_claims::unusable_claim(registry, &plain)),
             additional: propagation::additional_hosts(registry, key),
             remembered: remembered::remembered(registry, &written_in, key, &plain, names.keep_case),
-            slow_starts: policy_match::naming(registry, &named),
+            slow_starts,
             istio_namespaces: registry.fleet.istio_namespaces(),
             key: names.key,
             identity: names.plain,

@@ -5,11 +5,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
-    Queries, Registry, Trigger, dirty, last_known,
+    Queries, Registry, Trigger, dirty, identity_claims, last_known,
     reads::{Unread, listed_targets, main_failure},
     status::KindState,
 };
-use crate::model::{ClusterName, Kind};
+use crate::{
+    config::IdentityClaims,
+    model::{ClusterName, Kind},
+};
 
 /// How far the first reading of the fleet is.
 #[derive(Debug, Default)]
@@ -59,7 +62,8 @@ impl Registry {
         if self.startup.has_started() {
             return Ok(());
         }
-        Err(waiting_for(self).map_or(NotReady::Starting, NotReady::Waiting))
+        let missing = || identity_claims::waiting_for(self);
+        Err(waiting_for(self).or_else(missing).map_or(NotReady::Starting, NotReady::Waiting))
     }
 }
 
@@ -84,10 +88,17 @@ impl Queries<'_> {
 }
 
 pub(super) fn try_start(registry: &Registry) {
-    if registry.startup.has_started() || waiting_for(registry).is_some() {
+    if registry.startup.has_started() {
+        return;
+    }
+    let waits = waiting_for(registry);
+    let missing = if waits.is_none() { identity_claims::waiting_for(registry) } else { None };
+    identity_claims::note_missing(registry, missing.as_deref());
+    if waits.is_some() || missing.is_some() {
         return;
     }
     last_known::restore_all(registry);
+    identity_claims::begin(registry);
     if registry.startup.start() {
         dirty::mark_everything(registry, &Trigger::Start);
         registry.queue.wake();
@@ -107,7 +118,11 @@ fn waiting_for(registry: &Registry) -> Option<String> {
     }
     let mut waiting: Vec<(bool, String)> = Vec::new();
     for state in registry.fleet.iter() {
-        let must_know = |kind: Kind| Kind::OF_HUB.contains(&kind) && kind.decides_removals();
+        let enforced = registry.settings.identity_claims == IdentityClaims::Enforce;
+        let must_know = |kind: Kind| match kind {
+            Kind::IdentityClaim => enforced,
+            kind => Kind::OF_HUB.contains(&kind) && kind.decides_removals(),
+        };
         let cluster = state.name();
         for (kind, state) in state.freshness.kinds() {
             let kind_name = kind.as_str();

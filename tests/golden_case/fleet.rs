@@ -9,7 +9,7 @@ use std::{
 use tradewind::{
     config::{self, Settings},
     fleet::directory::{DirectoryCluster, Loaded, ProblemKind},
-    model::{ClusterName, Kind, Observed},
+    model::{ClusterName, Kind, NoteKind, Observed},
     registry::NoteSource,
 };
 
@@ -173,6 +173,9 @@ impl Fleet {
         }
         self.report_malformed(&world);
         world.settle();
-        Ok(world.picture())
+        let mut picture = world.picture();
+        // It tells of the way, which is another one.
+        picture.notes.retain(|note| note.kind != NoteKind::IdentityGainedNamespace);
+        Ok(picture)
     }
 }

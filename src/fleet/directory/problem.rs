@@ -56,6 +56,7 @@ impl DirectoryProblem {
         if let ProblemKind::Misplaced(id) = &self.kind {
             let kind = match id.kind {
                 Kind::TradewindConfig => NoteKind::SuspensionQuestionable,
+                Kind::IdentityClaim => NoteKind::ClaimQuestionable,
                 Kind::TrafficConfig => NoteKind::PolicyQuestionable,
                 _ => NoteKind::DependencyQuestionable(DependencyFault::Namespace),
             };

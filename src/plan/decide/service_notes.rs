@@ -101,6 +101,10 @@ impl Context<'_> {
 }
 
 pub(super) fn unreadable(policy: &ObjectPath, key: &ServiceKey) -> Note {
+    if policy.kind == Kind::IdentityClaim {
+        let message = format!("decides {key} and cannot be used; the objects of {key} stay as they are");
+        return Note { kind: NoteKind::ClaimHeld, object: policy.clone(), service: Some(key.clone()), message };
+    }
     Note {
         kind: NoteKind::PolicyUnreadable,
         object: policy.clone(),

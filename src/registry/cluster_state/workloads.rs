@@ -2,6 +2,9 @@
 //!
 //! Decides which service each belongs to, by its own marks and those of its namespace; never which Service leads to it.
 
+mod identities;
+pub(in crate::registry) mod standing;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -17,22 +20,39 @@ use super::{
 };
 use crate::{
     config::Settings,
-    model::{Availability, Identity, Kind, Labels, LocalService, NameError, ObjectId, ServiceKey, Workload},
+    model::{
+        Availability, ClusterName, Identity, Kind, Labels, LocalService, NameError, ObjectId, ServiceKey, Workload,
+    },
     plan::observe::selector::selects,
     registry::{
+        claim_rules::Exclusion,
         identity::{self, Classified},
+        identity_owners::{IdentityOwners, Remark},
         injection::{LeftOut, NamespaceMarks},
         partition::DisplayKey,
     },
 };
 
+use identities::Identities;
+use standing::Standings;
+
 #[derive(Debug)]
 struct Record {
     workload: Workload,
     classified: Classified,
+    /// What its owner should know although it counts.
+    remark: Option<Remark>,
 }
 
 impl Record {
+    /// The identity for which it is a client.
+    fn client(&self) -> Option<&Identity> {
+        match &self.classified {
+            Classified::Service(key) | Classified::Excluded { key, .. } => Some(&key.identity),
+            _ => None,
+        }
+    }
+
     fn service(&self) -> Option<&ServiceKey> {
         match &self.classified {
             Classified::Service(key) => Some(key),
@@ -44,6 +64,9 @@ impl Record {
 /// The workloads and clients of one cluster.
 #[derive(Debug)]
 pub(in crate::registry) struct Workloads {
+    cluster: ClusterName,
+    /// Who counts for which identity, in all clusters.
+    owners: Arc<IdentityOwners>,
     /// Label or annotation of the identity, from the settings.
     identity_key: Arc<str>,
     records: HashMap<ObjectId, Record>,
@@ -64,13 +87,17 @@ pub(super) enum Doubt<'a> {
     Invalid(&'a NameError),
     /// It has no sidecar.
     LeftOut(LeftOut),
-    /// It is a workload that counts, as far as its own marks say.
-    Counts(&'a Workload),
+    /// It does not count for the service that it names.
+    Excluded(&'a ServiceKey, &'a Exclusion),
+    /// It is a workload that counts, as far as its own marks say, and there may be something to say.
+    Counts(&'a Workload, Option<(&'a ServiceKey, &'a Remark)>),
 }
 
 impl Workloads {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(cluster: ClusterName, settings: &Settings) -> Self {
         Self {
+            cluster,
+            owners: IdentityOwners::new(settings).into(),
             identity_key: settings.workload_identity_key.as_str().into(),
             records: HashMap::new(),
             by_service: HashMap::new(),
@@ -169,7 +196,11 @@ impl Workloads {
         } else {
             identity::classify(&workload, marks, settings)
         };
+        let (classified, remark) = Standings(self).judge(&workload, classified);
         let id = workload.id.clone();
+        if let Classified::Excluded { key, .. } = &classified {
+            self.identities.add(&key.identity, &id.namespace, &mut effects.identities);
+        }
         if let Classified::Service(key) = &classified {
             if !self.by_service.contains_key(key) {
                 toggle(&mut effects.served, key.clone());
@@ -186,11 +217,14 @@ impl Workloads {
             effects.sidecars.insert(id.namespace.clone());
         }
         self.undecided += usize::from(classified.is_undecided());
-        self.records.insert(id, Record { workload, classified });
+        self.records.insert(id, Record { workload, classified, remark });
     }
 
     fn take(&mut self, id: &ObjectId, effects: &mut Effects) -> Option<Workload> {
-        let Record { workload, classified } = self.records.remove(id)?;
+        let Record { workload, classified, .. } = self.records.remove(id)?;
+        if let Classified::Excluded { key, .. } = &classified {
+            self.identities.remove(&key.identity, &id.namespace, &mut effects.identities);
+        }
         if let Classified::Service(key) = &classified {
             remove_from(&mut self.by_service, key, id);
             if !self.by_service.contains_key(key) {
@@ -387,7 +421,11 @@ impl Workloads {
         Some(match &record.classified {
             Classified::Invalid(error) => Doubt::Invalid(error),
             Classified::LeftOut { why, .. } => Doubt::LeftOut(*why),
-            Classified::Service(_) | Classified::Ignored => Doubt::Counts(&record.workload),
+            Classified::Excluded { key, why } => Doubt::Excluded(key, why),
+            Classified::Service(key) => {
+                Doubt::Counts(&record.workload, record.remark.as_ref().map(|remark| (key, remark)))
+            }
+            Classified::Ignored => Doubt::Counts(&record.workload, None),
         })
     }
 }
@@ -481,71 +519,6 @@ impl<'a> LeftOutWorkloads<'a> {
     }
 }
 
-/// The identities of the workloads and clients of one cluster.
-pub(in crate::registry) struct Identities<'a>(&'a Workloads);
-
-impl Identities<'_> {
-    /// Whether workloads or clients of an identity run here.
-    pub(in crate::registry) fn has(&self, identity: &Identity) -> bool {
-        self.0.identities.has(identity)
-    }
-
-    /// Every identity that runs here.
-    pub(in crate::registry) fn all(&self) -> Vec<Identity> {
-        self.0.identities.all().cloned().collect()
-    }
-
-    /// The identities that run in a namespace.
-    pub(in crate::registry) fn in_namespace(&self, namespace: &str) -> BTreeSet<Identity> {
-        let ids = self.0.by_namespace.get(namespace).into_iter().flatten();
-        let of_workloads = ids.filter_map(|id| Some(self.0.records.get(id)?.service()?.identity.clone()));
-        of_workloads.chain(self.0.clients.identities_in(namespace).cloned()).collect()
-    }
-
-    /// The namespaces in which an identity runs, sorted.
-    pub(in crate::registry) fn namespaces_of(&self, identity: &Identity) -> Vec<Arc<str>> {
-        self.0.identities.namespaces_of(identity)
-    }
-
-    /// The services of an identity that run here.
-    pub(in crate::registry) fn keys_of(&self, identity: &Identity) -> BTreeSet<ServiceKey> {
-        let namespaces = self.namespaces_of(identity);
-        let keys = namespaces.iter().flat_map(|namespace| self.0.keys_in(namespace));
-        keys.filter(|key| key.identity == *identity).collect()
-    }
-
-    /// The namespaces with workloads of its services; those with clients alone are none.
-    pub(in crate::registry) fn serving_namespaces(&self, identity: &Identity) -> BTreeSet<Arc<str>> {
-        self.keys_of(identity).iter().flat_map(|key| self.0.namespaces_of(key)).collect()
-    }
-
-    /// An identity as the oldest workload writes it, whose pods carry it so; else as a client does.
-    pub(in crate::registry) fn display_name(&self, identity: &Identity) -> Option<String> {
-        let order = |display: &DisplayKey| (display.created_seconds, display.key.environment.clone());
-        let oldest =
-            self.keys_of(identity).into_iter().filter_map(|key| self.0.display_key(&key)).min_by(|a, b| {
-                order(a).cmp(&order(b)).then_with(|| a.key.identity.as_str().cmp(b.key.identity.as_str()))
-            });
-        let shown = oldest.map(|oldest| oldest.key.identity).or_else(|| self.of_client(identity));
-        shown.map(|identity| identity.to_string())
-    }
-
-    fn of_client(&self, identity: &Identity) -> Option<Identity> {
-        let clients = &self.0.clients;
-        let in_namespace = |namespace: &Arc<str>| clients.identities_in(namespace).find(|of| *of == identity).cloned();
-        let shown = self.namespaces_of(identity).iter().filter_map(in_namespace).collect::<Vec<_>>();
-        shown.into_iter().min_by(|a, b| a.as_str().cmp(b.as_str()))
-    }
-
-    /// The services that run here under a plain identity and environment, each in a partition, sorted.
-    pub(in crate::registry) fn partitions_of(&self, plain: &ServiceKey) -> Vec<ServiceKey> {
-        let here = |key: &&ServiceKey| self.0.plain_of(key).as_ref() == Some(plain);
-        let mut keys: Vec<ServiceKey> = self.0.service_keys().filter(here).cloned().collect();
-        keys.sort();
-        keys
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -571,7 +544,7 @@ mod tests {
     }
 
     fn store() -> Workloads {
-        Workloads::new(&Settings::default())
+        Workloads::new(ClusterName::parse("east").unwrap(), &Settings::default())
     }
 
     fn key(identity: &str) -> ServiceKey {

@@ -1,0 +1,223 @@
+//! Who counts for an identity: by the claims, and without them by who was there first.
+//!
+//! Each cluster state asks here whenever it classifies a workload. Decides whether something counts, and says why not; what
+//! follows is for those who ask.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    claim_rules::{ClaimSet, ClaimVerdict, Exclusion},
+    locks::{Rank, RankedMutex, RankedRwLock},
+};
+use crate::{
+    config::{IdentityClaims, IdentityNamespaces, Settings},
+    model::{ClusterName, Identity, IdentityPattern, ObjectId, ServiceKey},
+};
+
+/// Most identities whose namespaces are followed, so that names that somebody makes up without end take no memory without end.
+/// What comes later is neither announced nor held.
+const MAX_FOLLOWED_IDENTITIES: usize = 200_000;
+
+/// What asks for a service: the key without partition, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claimant<'a> {
+    pub(super) key: &'a ServiceKey,
+    pub(super) cluster: &'a ClusterName,
+    pub(super) namespace: &'a Arc<str>,
+}
+
+/// Whether something counts for a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It does, and there may be something to say.
+    Counts(Option<Remark>),
+    /// It does not.
+    Excluded(Exclusion),
+}
+
+/// What its owner should know of something that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// With claims enforced it would not.
+    WouldBeExcluded(Exclusion),
+    /// Its identity ran in these namespaces alone before.
+    GainedNamespace(Vec<Arc<str>>),
+}
+
+/// How a namespace came to an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// With the identity, or by a claim.
+    First,
+    /// When the identity was in others.
+    Later,
+}
+
+/// The namespaces that ran each identity since the first reading of the fleet.
+#[derive(Debug, Default)]
+struct KnownNamespaces {
+    /// Whether the fleet was read once.
+    has_begun: bool,
+    of: HashMap<Identity, BTreeMap<Arc<str>, Arrival>>,
+}
+
+impl KnownNamespaces {
+    /// How a namespace came to an identity, which it does now where it had not yet.
+    fn enter(&mut self, identity: &Identity, namespace: &Arc<str>, is_given: bool) -> Arrival {
+        if !self.has_begun {
+            return Arrival::First;
+        }
+        let is_full = self.of.len() >= MAX_FOLLOWED_IDENTITIES;
+        let Some(known) = self.of.get_mut(identity) else {
+            if !is_full {
+                self.of.insert(identity.clone(), [(namespace.clone(), Arrival::First)].into());
+            }
+            return Arrival::First;
+        };
+        let new = if is_given { Arrival::First } else { Arrival::Later };
+        let arrival = known.entry(namespace.clone()).or_insert(new);
+        if is_given {
+            *arrival = Arrival::First;
+        }
+        *arrival
+    }
+
+    /// The namespaces that an identity was in first.
+    fn first(&self, identity: &Identity) -> Vec<Arc<str>> {
+        let known = self.of.get(identity).into_iter().flatten();
+        known.filter(|(_, arrival)| **arrival == Arrival::First).map(|(namespace, _)| namespace.clone()).collect()
+    }
+}
+
+/// Who counts for each identity.
+#[derive(Debug)]
+pub(super) struct IdentityOwners {
+    mode: IdentityClaims,
+    namespaces: IdentityNamespaces,
+    claims: RankedRwLock<Arc<ClaimSet>>,
+    known: RankedMutex<KnownNamespaces>,
+}
+
+impl IdentityOwners {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            mode: settings.identity_claims,
+            namespaces: settings.identity_namespaces,
+            claims: RankedRwLock::new(Rank::IdentityOwners, Arc::default()),
+            known: RankedMutex::new(Rank::IdentityOwners, KnownNamespaces::default()),
+        }
+    }
+
+    /// The claims in force; none where they are not looked at.
+    fn claims(&self) -> Option<Arc<ClaimSet>> {
+        (self.mode != IdentityClaims::Off).then(|| self.claims.read().clone())
+    }
+
+    /// Replaces the claims in force.
+    pub(super) fn set_claims(&self, claims: Arc<ClaimSet>) {
+        *self.claims.write() = claims;
+    }
+
+    /// Whether a workload counts for the service that it names.
+    pub(super) fn of_workload(&self, claimant: Claimant<'_>, accounts: &[Arc<str>]) -> Standing {
+        let Claimant { key, cluster, namespace } = claimant;
+        let verdict = self.claims().map(|claims| claims.of_workload(key, cluster, namespace, accounts));
+        let is_given = verdict == Some(ClaimVerdict::Given);
+        let remark = match verdict {
+            Some(ClaimVerdict::Excluded(why)) if self.mode == IdentityClaims::Enforce => {
+                return Standing::Excluded(why);
+            }
+            Some(ClaimVerdict::Excluded(why)) => Some(Remark::WouldBeExcluded(why)),
+            None | Some(ClaimVerdict::Given | ClaimVerdict::Unknown(_)) => None,
+        };
+        let mut known = self.known.lock();
+        match known.enter(&key.identity, namespace, is_given) {
+            Arrival::First => Standing::Counts(remark),
+            Arrival::Later if self.namespaces == IdentityNamespaces::First => {
+                Standing::Excluded(Exclusion::NotFirst(known.first(&key.identity)))
+            }
+            Arrival::Later => {
+                let gained = || Remark::GainedNamespace(known.first(&key.identity));
+                Standing::Counts(remark.or_else(|| Some(gained())))
+            }
+        }
+    }
+
+    /// Whether a policy counts for the service that it names.
+    pub(super) fn of_policy(&self, claimant: Claimant<'_>) -> Standing {
+        let Claimant { key, cluster, namespace } = claimant;
+        let verdict = self.claims().map(|claims| claims.of_policy(key, cluster, namespace));
+        match verdict {
+            Some(ClaimVerdict::Given) => return Standing::Counts(None),
+            Some(ClaimVerdict::Excluded(why)) if self.mode == IdentityClaims::Enforce => {
+                return Standing::Excluded(why);
+            }
+            Some(ClaimVerdict::Excluded(why)) => return Standing::Counts(Some(Remark::WouldBeExcluded(why))),
+            None | Some(ClaimVerdict::Unknown(_)) => {}
+        }
+        if self.namespaces == IdentityNamespaces::First && *cluster != ClusterName::hub() {
+            let first = self.known.lock().first(&key.identity);
+            if !first.is_empty() && !first.contains(namespace) {
+                return Standing::Excluded(Exclusion::NotFirst(first));
+            }
+        }
+        Standing::Counts(None)
+    }
+
+    /// Whether a subject name that was written may stay while it is not known who runs the service.
+    pub(super) fn lets_stay(&self, key: &ServiceKey, namespace: &str, account: &str) -> bool {
+        if self.mode != IdentityClaims::Enforce {
+            return true;
+        }
+        let verdict = self.claims().map(|claims| claims.of_account(key, namespace, account));
+        !matches!(verdict, Some(ClaimVerdict::Excluded(_)))
+    }
+
+    /// The claim that decides a service and cannot be used, where that matters.
+    pub(super) fn unusable_claim(&self, key: &ServiceKey) -> Option<ObjectId> {
+        let claims = self.claims().filter(|_| self.mode == IdentityClaims::Enforce)?;
+        claims.unknown(key)
+    }
+
+    /// Begins to follow the namespaces of identities: the fleet was read once. `running` are those that run each now.
+    pub(super) fn begin(&self, running: BTreeMap<Identity, BTreeSet<Arc<str>>>) {
+        let mut known = self.known.lock();
+        if std::mem::replace(&mut known.has_begun, true) {
+            return;
+        }
+        let first =
+            |namespaces: BTreeSet<Arc<str>>| namespaces.into_iter().map(|name| (name, Arrival::First)).collect();
+        let running = running.into_iter().take(MAX_FOLLOWED_IDENTITIES);
+        known.of = running.map(|(identity, namespaces)| (identity, first(namespaces))).collect();
+    }
+}
+
+/// Of which services the claims changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ChangedClaims {
+    patterns: Vec<IdentityPattern>,
+    is_everything: bool,
+}
+
+impl ChangedClaims {
+    /// Adds those of a claim that came, changed or went; all, where it does not say of which.
+    pub(super) fn add(&mut self, pattern: Option<&IdentityPattern>) {
+        match pattern {
+            Some(pattern) if self.patterns.contains(pattern) => {}
+            Some(pattern) => self.patterns.push(pattern.clone()),
+            None => self.is_everything = true,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && !self.is_everything
+    }
+
+    /// Whether the claims of an identity may have changed.
+    pub(super) fn concerns(&self, identity: &Identity) -> bool {
+        self.is_everything || self.patterns.iter().any(|pattern| pattern.fits(identity))
+    }
+}
