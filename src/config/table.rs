@@ -108,7 +108,7 @@ settings! {
         kubeconfig_context: Option<String> = None, Check::described("a context's name, or nothing");
         /// Fleet file that names the clusters by kubeconfig and context, or by directory. Empty: they are registered by Secrets on the hub.
         fleet: Option<PathBuf> = None, Check::described("a path, or nothing");
-        /// Directory that no link in the directories of a fleet may lead out of. Empty: the fleet's own directory; of a cluster that is elsewhere, that of the cluster.
+        /// Directory outside which no link in the directories of a fleet may point. Empty: the fleet's own directory; for a cluster elsewhere, the cluster's directory.
         fleet_root: Option<PathBuf> = None, Check::described("a path, or nothing");
         /// Namespace of cluster Secrets on the hub.
         secret_namespace: String = "admiral".into(), NAMESPACE, as "secret_namespace";
@@ -272,9 +272,9 @@ settings! {
             as "routing_policy_enabled_clusters";
         /// Namespaces whose RoutingPolicies count for services that do not run there; `*` for all.
         routing_policy_namespaces: Vec<String> = Vec::new(), NAMESPACES_OR_ANY;
-        /// Plugins that RoutingPolicies may name; one that ends with `*` stands for all names that begin so.
+        /// Plugins that RoutingPolicies may name; a name with `*` at its end matches all names with this prefix.
         routing_policy_plugins: Vec<String> = vec!["*".into()], Check::described("names of plugins, or beginnings with * behind them");
-        /// Directories of the proxy from which they may load a plugin's file.
+        /// Directories of the proxy from which RoutingPolicies may load a plugin's file.
         routing_policy_paths: Vec<String> = vec!["/etc/istio/extensions".into()], DIRECTORIES;
         /// Istio versions of the proxies that get these EnvoyFilters, one EnvoyFilter for each; `any` for one EnvoyFilter for all proxies.
         envoy_filter_version: Vec<String> = vec!["any".into()], VERSIONS, as "envoy_filter_version";
