@@ -148,7 +148,7 @@ settings! {
         sidecar_injection: SidecarInjection = SidecarInjection::Istio, Check::any();
         /// Pod template annotation that makes a workload count when it is `true`, unless labels disable injection (see `sidecarInjection`).
         deployment_annotation: String = "sidecar.istio.io/inject".into(), KEY, as "deployment_annotation";
-        /// What the IdentityClaims in `dependencyNamespace` of the hub decide: who counts for an identity, and whose policies do.
+        /// Effect of the IdentityClaims in `dependencyNamespace` of the hub: which workloads and policies count for an identity.
         identity_claims: IdentityClaims = IdentityClaims::Off, Check::any();
         /// Which namespaces may run an identity that no claim decides.
         identity_namespaces: IdentityNamespaces = IdentityNamespaces::Open, Check::any();

@@ -61,19 +61,19 @@ words! {
 
     /// What the IdentityClaims on the hub decide.
     IdentityClaims {
-        /// Nothing: they are not read. Whoever writes an identity on a workload runs it, as in Admiral.
+        /// None: claims are not read. Every workload with an identity counts for it, as in Admiral.
         Off = "off",
-        /// Nothing: notes say what `enforce` would leave out.
+        /// Notes only: they name what `enforce` would exclude.
         Warn = "warn",
-        /// Who counts for an identity, and whose policies do. Identities without a claim are left out.
+        /// Only claimed workloads and policies count. Identities without a claim are excluded.
         Enforce = "enforce",
     }
 
     /// Which namespaces may run an identity that no claim decides.
     IdentityNamespaces {
-        /// All, as in Admiral. A namespace that an identity gains is announced.
+        /// All, as in Admiral. A new namespace of an identity gets a note.
         Open = "open",
-        /// Those that held it first: workloads and policies of later namespaces do not count.
+        /// The first ones: workloads and policies of later namespaces do not count.
         First = "first",
     }
 
