@@ -509,6 +509,24 @@ fn ports_and_service_follow_the_listen_addresses() {
 }
 
 #[test]
+fn a_network_policy_keeps_everybody_from_the_views_but_those_it_names() {
+    assert!(of_kind(&rendered(HUB, ""), "NetworkPolicy").is_empty());
+    let objects = rendered(HUB, "networkPolicy: {enabled: true}");
+    let policy = &the(&objects, "NetworkPolicy")["spec"];
+    assert_eq!(policy["ingress"], json!([{"ports": [{"port": "metrics"}]}, {"ports": [{"port": "health"}]}]));
+    assert_eq!(policy["policyTypes"], json!(["Ingress"]));
+    let labels = &the(&objects, "Deployment")["spec"]["template"]["metadata"]["labels"];
+    for (label, value) in policy["podSelector"]["matchLabels"].as_object().expect("a selector") {
+        assert_eq!(&labels[label], value);
+    }
+    let full = rendered(HUB, &full_values(HUB));
+    let rules = the(&full, "NetworkPolicy")["spec"]["ingress"].as_array().expect("rules").clone();
+    let ports: Vec<&Value> = rules.iter().map(|rule| &rule["ports"][0]["port"]).collect();
+    assert_eq!(ports, ["http", "metrics", "health"]);
+    assert!(rules.iter().all(|rule| rule["from"].as_array().is_some_and(|from| from.len() == 1)), "{rules:?}");
+}
+
+#[test]
 fn other_settings_roll_the_pod_and_nothing_else_does() {
     let checksum = |values| {
         let objects = rendered(HUB, values);

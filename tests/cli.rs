@@ -18,6 +18,8 @@ mod demo;
 mod files;
 #[path = "cli/streams.rs"]
 mod streams;
+#[path = "cli/withheld.rs"]
+mod withheld;
 
 #[path = "cli/incomplete.rs"]
 mod incomplete;

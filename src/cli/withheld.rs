@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -248,7 +248,7 @@ async fn consent(set: &WithheldSet, hub: &Client) -> anyhow::Result<()> {
         );
     };
     let secrets: Api<Secret> = Api::namespaced(hub.clone(), namespace);
-    let found = secrets.get_metadata(name).await.with_context(|| format!("reading the Secret {namespace}/{name}"))?;
+    let found = secrets.get_metadata(name).await.map_err(|error| of_hub(&error, "reading"))?;
     // Whatever answers as the controller must not have other Secrets annotated.
     let labels = found.metadata.labels.unwrap_or_default();
     let is_cluster_secret = SECRET_LABELS.iter().filter_map(|label| label.split_once('='));
@@ -264,5 +264,13 @@ async fn consent(set: &WithheldSet, hub: &Client) -> anyhow::Result<()> {
         "annotations": {RELEASE_REMOVALS: set.id},
     }});
     let patched = secrets.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-    patched.map(drop).with_context(|| format!("annotating the Secret {namespace}/{name}"))
+    patched.map(drop).map_err(|error| of_hub(&error, "annotating"))
+}
+
+/// The hub's own words, which name the Secret.
+fn of_hub(error: &kube::Error, doing: &'static str) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow!("{doing} its Secret: {}", status.message),
+        other => anyhow!("{doing} its Secret: {other}"),
+    }
 }

@@ -1,9 +1,11 @@
 //! Removals of many objects at once wait for an operator; and the namespace that objects need.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Who, controller::Controller, eventually},
+    support::{Who, controller::Controller, eventually, file_for_test},
     world::{ALL, GATEWAYS, SOON, World, host, noted, unnoted},
 };
 
@@ -171,6 +173,47 @@ async fn a_token_releases_what_its_user_may_annotate_and_nothing_else() {
         assert!(!log.contains(token.as_str()), "a token is in the log");
     }
     assert_eq!(left(&world, 1).await, kept[1]);
+}
+
+// Invariant: A mass removal waits for an operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_shows_and_releases_what_is_withheld_in_the_whole_fleet() {
+    let world = World::shared().await;
+    let controller = mass_removal(&world, &[]).await;
+    for cluster in ["cluster-1", "cluster-2", "cluster-3"] {
+        withheld_id(&controller, cluster).await;
+    }
+    let kept = left(&world, 2).await;
+    accounts(&world).await;
+    let (hub, url) = (world.hub(), controller.address());
+    let file = |kubeconfig: &str| file_for_test("kubeconfig", kubeconfig).display().to_string();
+    let withheld = async |arguments: &[&str], kubeconfig: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tradewind"));
+        command.args(["withheld", "--controller", &url, "--kubeconfig", kubeconfig]).args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output().expect("the binary runs")).await;
+        let output = output.expect("it ends");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+
+    // Bob may read the Secret of the first cluster and no more.
+    let bob = hub.token_for(&world.hub_namespace(), "bob", &[]).await;
+    let bob = file(&hub.kubeconfig_with(&hub.url(), &bob));
+    let (code, said) = withheld(&["--release", "--yes"], &bob).await;
+    assert!(code == Some(2) && said.matches("is forbidden: User").count() == 3, "{said}");
+    assert_eq!(left(&world, 2).await, kept);
+
+    let admin = file(&hub.kubeconfig());
+    let (code, said) = withheld(&["cluster-1", "cluster-2", "--release", "--yes"], &admin).await;
+    assert!(code == Some(0) && said.contains("cluster-1: released") && said.contains("cluster-2: released"), "{said}");
+    all_gone(&world, 0).await;
+    all_gone(&world, 1).await;
+    assert_eq!(left(&world, 2).await, kept);
+    let (code, said) = withheld(&[], &admin).await;
+    assert!(code == Some(1) && said.contains("cluster-3") && !said.contains("cluster-1"), "{said}");
+    assert_eq!(withheld(&["--release", "-y"], &admin).await.0, Some(0));
+    all_gone(&world, 2).await;
+    assert_eq!(withheld(&[], &admin).await.0, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
