@@ -196,4 +196,12 @@ mod tests {
         assert_eq!(report.ending(), Ending::Retry);
         assert!(report.is_obstructed(&id("a")));
     }
+
+    #[test]
+    fn a_removal_that_waits_for_its_kind_still_differs_from_the_plan() {
+        let mut report = Report::default();
+        report.fail_removal(id("a"), Verb::Delete, &WriteError::Waiting);
+        assert_eq!((report.ending(), report.differing()), (Ending::Retry, 1));
+        assert!(report.has_failed(&id("a")), "the note of the failed request before it stays");
+    }
 }

@@ -102,11 +102,16 @@ impl Fleet {
         events
     }
 
+    /// All events, the last first.
+    pub fn backward(&self) -> Vec<Event<'_>> {
+        let mut events = self.events();
+        events.reverse();
+        events
+    }
+
     /// All events in several orders, each with its name.
     pub fn orders(&self) -> Vec<(String, Vec<Event<'_>>)> {
-        let forward = self.events();
-        let mut backward = forward.clone();
-        backward.reverse();
+        let (forward, backward) = (self.events(), self.backward());
         let shuffled = SEEDS.map(|seed| {
             let mut events = forward.clone();
             Numbers::new(seed).shuffle(&mut events);

@@ -4,6 +4,7 @@
 
 pub mod fleet;
 pub mod notation;
+pub mod same;
 
 use std::{
     collections::BTreeMap,
