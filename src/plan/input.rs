@@ -99,7 +99,7 @@ pub struct Source {
     /// How other clusters reach it.
     pub gateway: Observation<GatewayAddress>,
     /// Its network, behind its gateway.
-    pub network: Option<Arc<str>>,
+    pub network: Observation<Arc<str>>,
     /// What is known of its pods.
     pub pods: Pods,
     /// Kind of workload that other clusters see: another than a Rollout where there is one (Admiral,
@@ -111,8 +111,8 @@ pub struct Source {
     pub last_known_ports: BTreeMap<String, (u16, String)>,
     /// What the cluster itself saw of workloads that cannot be read there now.
     pub last_known_local: Vec<LastKnownEndpoint>,
-    /// When its oldest workload came, in seconds since the Unix epoch; unknown while it cannot be read.
-    pub since_seconds: Option<i64>,
+    /// When its oldest workload came, in seconds since the Unix epoch. What was written does not record it.
+    pub since_seconds: Observation<i64>,
     /// Who its workloads run as.
     pub principals: Principals,
     /// Its workloads, sorted, where none of them has pods or machines that can serve; empty where one has, or may have.

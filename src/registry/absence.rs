@@ -28,6 +28,11 @@ pub(super) fn absences(
     }
     let is_source = |state: &ClusterState| sources.iter().any(|source| source.cluster == *state.name());
     let absence = |state: &ClusterState| {
+        // Most clusters of a large fleet are known to be elsewhere.
+        let is_elsewhere = state.topology.has_regions() && !missing.iter().any(|region| state.topology.is_in(region));
+        if is_elsewhere {
+            return None;
+        }
         let regions = regions_of(registry, state);
         let is_there = regions.iter().any(|region| missing.contains(&**region));
         let may_be_there = regions.is_empty() && !state.freshness.knows(Kind::Node);

@@ -55,7 +55,7 @@ use crate::{
         ClusterName, EndpointSlice, HostOverride, Kind, LocalService, Namespace, Node, ObjectId, Route, ServiceKey,
         Workload,
     },
-    plan::input::{AbsenceReason, Backend, Pod},
+    plan::input::{AbsenceReason, Backend, Observation, Pod},
 };
 
 /// What changed in a cluster through one object.
@@ -307,9 +307,14 @@ impl ClusterState {
         self.topology.domain(self.freshness.knows(Kind::Namespace))
     }
 
+    /// The network that it is in, fresh or as it was last known.
+    pub(super) fn observed_network(&self) -> Observation<Arc<str>> {
+        self.topology.network(self.freshness.knows(Kind::Namespace))
+    }
+
     /// The network that it is in.
     pub(super) fn network(&self) -> Option<Arc<str>> {
-        self.topology.network(self.freshness.knows(Kind::Namespace))
+        self.observed_network().value().cloned()
     }
 
     /// The ready pods behind a Service, sorted by address.

@@ -197,8 +197,8 @@ pub(super) fn at_control_planes(
     gathered.into_values().collect()
 }
 
-/// The ids of the objects of a service where they are to be left as they are.
-pub(super) fn kept_at_control_planes(
+/// The ids of the objects of a service in targets that cannot be judged now.
+pub(super) fn written_at_frozen_targets(
     registry: &Registry,
     key: &ServiceKey,
     targets: &[Target],

@@ -88,12 +88,12 @@ pub(super) fn routing_inputs(
             inputs.clients = clients_of(registry, &key.identity);
             inputs.clients_unread = if inputs.clients.is_empty() { absence::unread_clusters(registry) } else { None };
         }
-        keep_filters(registry, key, written_in, &mut inputs.kept);
+        inputs.origin_unread = filters_of_unread_policies(registry, key, written_in);
     }
     if settings.enable_vs_routing_in_cluster {
         routes_of(registry, key, plain, written_in, &mut inputs);
     }
-    inputs.kept.sort();
+    inputs.origin_unread.sort();
     inputs
 }
 
@@ -143,22 +143,23 @@ fn clients_of(registry: &Registry, identity: &Identity) -> Vec<(ClusterName, Str
 }
 
 /// EnvoyFilters whose RoutingPolicy is in a cluster whose RoutingPolicies are not known.
-fn keep_filters(
+fn filters_of_unread_policies(
     registry: &Registry,
     key: &ServiceKey,
     written_in: &[ClusterName],
-    kept: &mut Vec<(ClusterName, ObjectId)>,
-) {
+) -> Vec<(ClusterName, ObjectId)> {
+    let mut filters = Vec::new();
     for cluster in written_in {
         let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
         for filter in written.iter().filter(|written| written.id.kind == Kind::EnvoyFilter) {
             let policy = filter.policies.iter().find(|policy| policy.kind == Kind::RoutingPolicy);
             let of = policy.and_then(|policy| registry.fleet.get(&policy.cluster));
             if of.is_some_and(|state| state.freshness.is_loading() || !state.freshness.knows(Kind::RoutingPolicy)) {
-                kept.push((cluster.clone(), filter.id.clone()));
+                filters.push((cluster.clone(), filter.id.clone()));
             }
         }
     }
+    filters
 }
 
 /// The routes of users that switch routing inside the clusters off or are merged into it, and what stays where they are not known.
@@ -208,7 +209,7 @@ fn routes_of(
         for cluster in written_in {
             let written = registry.fleet.get(cluster).map(|state| state.outputs.of(key)).unwrap_or_default();
             let routes = written.iter().filter(|written| is_in_cluster(&written.id));
-            inputs.kept.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
+            inputs.origin_unread.extend(routes.map(|written| (cluster.clone(), written.id.clone())));
         }
     }
 }

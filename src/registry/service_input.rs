@@ -53,7 +53,7 @@ impl Inputs<'_> {
         let targets = control_planes::at_control_planes(registry, key, targets, &written_in);
         let has_policies = !routing_policies.is_empty();
         let mut routing = routing_inputs::routing_inputs(registry, key, &names.plain, &written_in, has_policies);
-        routing.kept.extend(control_planes::kept_at_control_planes(registry, key, &targets));
+        routing.origin_unread.extend(control_planes::written_at_frozen_targets(registry, key, &targets));
         if running.sources.is_empty() {
             notes.extend(routing_inputs::missing_proxy(registry, key, &routing));
         }

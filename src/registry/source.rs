@@ -30,7 +30,7 @@ pub(super) fn source_cluster(
     Some(Source {
         cluster: state.name().clone(),
         domain: state.domain(),
-        network: state.network(),
+        network: state.observed_network(),
         locality: cluster.locality(),
         gateway: cluster.gateway(restored),
         pods: cluster.pods(&mut services, restored),
@@ -136,9 +136,9 @@ impl SourceReader<'_> {
     }
 
     /// When the oldest workload came. What was written does not say it.
-    fn since_seconds(&self) -> Option<i64> {
+    fn since_seconds(&self) -> Observation<i64> {
         let oldest = self.state.workloads.display_key(self.key).filter(|_| !self.is_loading);
-        oldest.map(|oldest| oldest.created_seconds)
+        Observation::merge(oldest.map(|oldest| oldest.created_seconds), false, || None)
     }
 
     /// Who the workloads run as. The names that were written stay while some of it cannot be read.

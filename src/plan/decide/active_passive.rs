@@ -33,7 +33,10 @@ pub(super) fn shares(primary: &Arc<str>, service: &ServiceInput) -> Shares {
 /// Clusters that cannot be read come last, for nobody knows how old their workloads are.
 fn oldest(service: &ServiceInput) -> Option<Arc<str>> {
     let placed = service.sources.iter().filter_map(|source| Some((source, region(source)?)));
-    let age = |source: &Source| (source.since_seconds.is_none(), source.since_seconds, source.cluster.clone());
+    let age = |source: &Source| {
+        let since = source.since_seconds.value().copied();
+        (since.is_none(), since, source.cluster.clone())
+    };
     placed.min_by_key(|(source, _)| age(source)).map(|(_, region)| region.clone())
 }
 

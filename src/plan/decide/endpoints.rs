@@ -132,7 +132,7 @@ fn direct(source: &Source, PodEndpoint { at, relative_weight, is_machine }: PodE
         ports: at.ports,
         locality: at.locality,
         workload: Some(source.workload),
-        network: source.network.clone(),
+        network: source.network.value().cloned(),
         relative_weight,
     }
 }
@@ -152,7 +152,7 @@ fn at_gateway<'a>(
         ports: ports::at_gateway(ports, gateway.port),
         locality: source.locality.value().cloned(),
         workload: Some(source.workload),
-        network: source.network.clone(),
+        network: source.network.value().cloned(),
         relative_weight: RelativeWeight::WHOLE,
     })
 }
@@ -170,7 +170,7 @@ fn local<'a>(
     // Of what was last known only the endpoint is known: nothing else may decide the order.
     local.sort_by_cached_key(|candidate| (is_ip(&candidate.address), candidate.address.clone()));
     if !target.is_its_own() {
-        local.iter_mut().for_each(|candidate| candidate.network = source.network.clone());
+        local.iter_mut().for_each(|candidate| candidate.network = source.network.value().cloned());
     }
     local
 }

@@ -78,7 +78,7 @@ pub(super) fn pinned(context: &Context<'_>, target: &Target, host: &HostContext<
         Routing::On => has_services_alone(source),
         Routing::Unknown => service
             .routing
-            .kept
+            .origin_unread
             .iter()
             .any(|(cluster, id)| *cluster == target.cluster && id.name.ends_with(IN_CLUSTER_SUFFIX)),
     };

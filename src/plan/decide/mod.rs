@@ -99,7 +99,7 @@ pub fn service(service: &ServiceInput, claims: &[Claim], settings: &Settings) ->
         decide_hosts(service, claims, settings, &mut decision);
     }
     filters::add(service, settings, &mut decision);
-    for (cluster, id) in &service.routing.kept {
+    for (cluster, id) in &service.routing.origin_unread {
         decision.cluster_mut(cluster, &service.istio_namespaces).kept.push(id.clone());
     }
     decision.notes.sort();

@@ -36,7 +36,8 @@ pub(super) struct PodAddress {
 /// serves it leads those of other networks to its gateway, as it does where all endpoints are addresses ([`is_by_address`]).
 pub(super) fn reaches_pods(source: &Source, target: &Target) -> bool {
     let is_served = target.is_read_in(&source.cluster) && target.served_clusters.len() > 1;
-    source.network.is_some() && (is_served || !target.is_read_in(&source.cluster) && source.network == target.network)
+    source.network.is_known()
+        && (is_served || !target.is_read_in(&source.cluster) && source.network.value() == target.network.as_ref())
 }
 
 /// Whether the endpoints that several clusters read may all be addresses. With a name among them, Envoy asks for it itself, and
@@ -66,7 +67,7 @@ pub(super) fn pods_for_all(
     ports: &[PublishedPort],
     settings: &Settings,
 ) -> Result<Vec<PodEndpoint>, Option<GatewayReason>> {
-    let is_one_network = target.served_clusters.iter().all(|reader| reader.network == source.network);
+    let is_one_network = target.served_clusters.iter().all(|reader| reader.network.as_ref() == source.network.value());
     if is_one_network || is_by_address(sources, target, ports, settings) {
         pods(source, target, ports, settings)
     } else {
@@ -106,7 +107,7 @@ fn known(
     ports: &[PublishedPort],
     settings: &Settings,
 ) -> Result<Vec<PodEndpoint>, Option<GatewayReason>> {
-    let elsewhere = |network: &_| Some(network) != source.network.as_ref();
+    let elsewhere = |network: &_| Some(network) != source.network.value();
     let mut machines = source.services.iter().filter_map(|backend| backend.machine.as_ref());
     if source.gateway.is_known() && machines.any(|machine| machine.network.as_ref().is_some_and(elsewhere)) {
         return Err(Some(GatewayReason::MachinesElsewhere));

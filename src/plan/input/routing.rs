@@ -20,8 +20,8 @@ pub struct RoutingInputs {
     pub routes_unknown: bool,
     /// Users' VirtualServices that are merged into those of the clusters.
     pub custom: Vec<(ClusterName, Arc<Route>)>,
-    /// Managed objects whose reason cannot be read now: they stay as they are.
-    pub kept: Vec<(ClusterName, ObjectId)>,
+    /// Managed objects of which it cannot be read now whether they are still wanted.
+    pub origin_unread: Vec<(ClusterName, ObjectId)>,
 }
 
 /// A DependencyProxy for which a service is the proxy.

@@ -13,6 +13,7 @@ use crate::{
     config::Settings,
     istio::keys,
     model::{GatewayAddress, Labels, LocalService, Locality, Node, ObjectId, cluster_domain},
+    plan::input::Observation,
 };
 
 /// Annotation of the Istio namespace: the cluster's DNS domain.
@@ -224,8 +225,8 @@ impl ClusterTopology {
     }
 
     /// The network that it is in. While its Namespaces are not known, what was written before counts.
-    pub(in crate::registry) fn network(&self, is_known: bool) -> Option<Arc<str>> {
-        self.network.clone().or_else(|| self.last_known_network.clone().filter(|_| !is_known))
+    pub(in crate::registry) fn network(&self, is_known: bool) -> Observation<Arc<str>> {
+        Observation::merge(self.network.clone(), !is_known, || self.last_known_network.clone())
     }
 
     /// The network of the endpoints at its gateway that were written before the restart.
@@ -331,6 +332,16 @@ impl ClusterTopology {
 
     pub(in crate::registry) fn has_nodes(&self) -> bool {
         !self.nodes.is_empty()
+    }
+
+    /// Whether some node has a region.
+    pub(in crate::registry) fn has_regions(&self) -> bool {
+        self.localities.keys().any(Option::is_some)
+    }
+
+    /// Whether some node is in a region.
+    pub(in crate::registry) fn is_in(&self, region: &str) -> bool {
+        self.localities.keys().flatten().any(|locality| *locality.region == *region)
     }
 
     /// Regions of the nodes, the most frequent first, then by name.
@@ -522,12 +533,15 @@ mod tests {
     #[test]
     fn the_network_is_the_label_then_what_was_written_while_that_cannot_be_read() {
         let mut topology = topology();
-        assert_eq!(topology.network(true), None);
+        assert_eq!(topology.network(true), Observation::Unknown);
         topology.restore_network("network-9".into());
-        assert_eq!((topology.network(false).as_deref(), topology.network(true)), (Some("network-9"), None));
+        assert_eq!(
+            (topology.network(false), topology.network(true)),
+            (Observation::LastKnown("network-9".into()), Observation::Unknown)
+        );
         assert!(topology.put_cluster_metadata(&metadata(&[(keys::NETWORK, "network-1")])).endpoints);
-        assert_eq!(topology.network(false).as_deref(), Some("network-1"));
+        assert_eq!(topology.network(false), Observation::Fresh("network-1".into()));
         assert!(topology.put_cluster_metadata(&Labels::new()).endpoints);
-        assert_eq!(topology.network(true), None);
+        assert_eq!(topology.network(true), Observation::Unknown);
     }
 }
