@@ -34,6 +34,10 @@ pub struct TradewindConfigSpec {
     /// Clusters whose endpoints use the gateway behind the network load balancer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nlb_enabled_clusters: Vec<String>,
+    /// Clusters that leave the fleet at once when their registration is gone, without a grace and also several together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10000))]
+    pub leaving_clusters: Vec<String>,
 }
 
 /// One suspension. It applies to everything that matches all of the names given; at least one of them is required.

@@ -118,6 +118,8 @@ settings! {
         sync_namespace: String = "admiral-sync".into(), NAMESPACE, as "sync_namespace";
         /// What happens to the objects in a cluster that leaves the fleet.
         removed_cluster: RemovedCluster = RemovedCluster::Leave, Check::any();
+        /// How long a cluster stays in the fleet after its Secret is gone, unless its removal was confirmed.
+        removed_cluster_grace_seconds: u32 = 60, check!("seconds, up to 86400", |seconds: &u32| *seconds <= 86_400);
         /// Most objects of one kind that are read of one cluster. A cluster with more is not read further, with a note; its last known state remains in force.
         cluster_max_objects: usize = 200_000, check!("a whole number from 1", |n: &usize| *n > 0);
         /// Most memory that the objects of one cluster may take while they are read, in MiB; fields without effect do not count.

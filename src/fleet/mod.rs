@@ -10,6 +10,7 @@
 
 pub mod admiral_addresses;
 mod body_limit;
+mod departures;
 pub mod directory;
 mod edits;
 pub mod file;

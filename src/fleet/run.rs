@@ -19,11 +19,12 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    departures::{Departing, Departures, Waiting},
     informer::{Informer, Sink},
     kube::{FirstAnswer, KubeClients, KubeCluster, Watcher, now_seconds, shown},
     kubeconfig::{self, ConnectError, Fingerprint},
@@ -41,6 +42,9 @@ use crate::{
 /// Longest time that a cluster's removal may take, after which its connection is given up: enough for
 /// thousands of deletions, and a bound for a cluster that left because it is gone.
 const REMOVAL_SECONDS: u64 = 120;
+
+/// Time between looks at clusters whose registration is gone: whether their grace is over, or an operator confirmed.
+const LOOK_AT_DEPARTURES_EVERY: Duration = Duration::from_secs(1);
 
 /// Called when a cluster has left: it is out of the registry, and its client still works until the future is done.
 pub type OnRemoved = Arc<dyn Fn(ClusterName) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -156,15 +160,31 @@ impl Fleet {
     async fn follow_secrets(&self, inbox: &SecretInbox, members: &mut Members, stop: &CancellationToken) {
         let namespace = members.watcher.observer.settings().secret_namespace.clone();
         let mut noted = BTreeSet::new();
-        while stop.run_until_cancelled(inbox.changed.notified()).await.is_some() {
+        loop {
+            let changed = async {
+                if members.departures.is_idle() {
+                    inbox.changed.notified().await;
+                } else {
+                    let _ = timeout(LOOK_AT_DEPARTURES_EVERY, inbox.changed.notified()).await;
+                }
+            };
+            if stop.run_until_cancelled(changed).await.is_none() {
+                return;
+            }
             let diff = {
                 let book = inbox.book.lock();
                 if !book.is_listed() {
                     continue;
                 }
-                book.diff(&members.fingerprints(), &members.taken, &namespace)
+                let registered = self.secrets.lock().clone();
+                book.diff(&members.fingerprints(), &members.taken, &registered, &namespace)
             };
-            self.secrets.lock().clone_from(&diff.secrets);
+            {
+                let mut secrets = self.secrets.lock();
+                secrets.retain(|name, _| diff.missing.contains(name));
+                secrets.extend(diff.secrets.clone());
+            }
+            members.part_with(&diff, &namespace, &self.secret_names()).await;
             members.apply(diff, &mut noted, &self.releases, &namespace).await;
             self.watcher.registry.fleet_listed();
         }
@@ -254,12 +274,29 @@ impl Sink for SecretSink {
     }
 }
 
+/// The note about a cluster whose registration is gone. It has no countdown, so that it stays the same while it waits.
+fn departure_note(name: &ClusterName, waiting: &Waiting, grace: Duration, secret: &ObjectPath) -> Note {
+    let message = match waiting {
+        Waiting::Grace(_) => format!(
+            "{secret} no longer registers it; it leaves the fleet after {} s, and stays as it is until then",
+            grace.as_secs()
+        ),
+        Waiting::MassRemoval(count) => format!(
+            "{secret} no longer registers it; {count} clusters lost their registration together, which may be an accident, so they stay until it is confirmed that they leave"
+        ),
+    };
+    Note { kind: NoteKind::ClusterLeaving, object: ObjectPath::of_cluster(name), service: None, message }
+}
+
 /// The clusters of the fleet.
 struct Members {
     watcher: Watcher,
     /// None while a cluster belongs to the fleet and cannot be connected.
     running: BTreeMap<ClusterName, Option<(KubeCluster, Option<Fingerprint>)>>,
     leaving: BTreeMap<ClusterName, JoinHandle<()>>,
+    departures: Departures,
+    /// Clusters with a note about their departure.
+    departing: BTreeSet<ClusterName>,
     /// Clusters from the fleet file, which no Secret can take.
     taken: BTreeSet<ClusterName>,
     on_removed: Option<OnRemoved>,
@@ -278,7 +315,16 @@ impl Members {
         from_file: &[(ClusterName, Result<Config, ConnectError>)],
     ) -> Self {
         let taken = from_file.iter().map(|(name, _)| name.clone()).collect();
-        Self { watcher, running: BTreeMap::new(), leaving: BTreeMap::new(), taken, on_removed }
+        let grace = Duration::from_secs(watcher.observer.settings().removed_cluster_grace_seconds.into());
+        Self {
+            watcher,
+            running: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            departures: Departures::new(grace),
+            departing: BTreeSet::new(),
+            taken,
+            on_removed,
+        }
     }
 
     /// Adds the clusters of the fleet file. The channel ends once each of them answered, where that is waited for.
@@ -319,6 +365,26 @@ impl Members {
         }
     }
 
+    /// Lets clusters leave whose registration is gone, each when its time has come, and notes the others.
+    async fn part_with(&mut self, diff: &MembershipDiff, namespace: &str, secret_of: &SecretOf) {
+        let registry = self.watcher.registry.clone();
+        let confirmed = &diff.leaving | &registry.queries().leaving_clusters();
+        let Departing { now, later } = self.departures.judge(&diff.missing, &confirmed, Instant::now());
+        for name in &now {
+            self.leave(name).await;
+        }
+        let source = |name: &ClusterName| NoteSource::Fleet(format!("departure of {name}"));
+        for name in self.departing.iter().filter(|name| !later.contains_key(*name)) {
+            registry.notes().put(source(name), Vec::new());
+        }
+        self.departing = later.keys().cloned().collect();
+        for (name, waiting) in &later {
+            let secret = secret_of(name).unwrap_or_default();
+            let note = departure_note(name, waiting, self.departures.grace(), &secret_ref(namespace, &secret));
+            registry.notes().put(source(name), vec![note]);
+        }
+    }
+
     /// Brings the members to what the Secrets say.
     async fn apply(
         &mut self,
@@ -345,7 +411,6 @@ impl Members {
                     }
                 }
                 Step::Hold(reason) => self.hold(name, &reason),
-                Step::Leave => self.leave(&name).await,
             }
         }
         let registry = &self.watcher.registry;

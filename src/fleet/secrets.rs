@@ -30,6 +30,8 @@ pub const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
 /// Longest id that is kept, in bytes; ours are far shorter.
 const MAX_RELEASE_ID_BYTES: usize = 256;
 
+/// Annotation, with the value `true`, by which an operator confirms that the clusters of a Secret leave when it is deleted.
+const LEAVING: &str = "tradewind.io/leaving";
 /// Annotation with the namespace of Istio in the clusters of a Secret.
 const ISTIO_NAMESPACE: &str = "tradewind.io/istio-namespace";
 
@@ -50,6 +52,7 @@ pub(super) struct ClusterSecret {
     created_seconds: i64,
     entries: BTreeMap<String, SecretEntry>,
     release: Option<String>,
+    is_leaving: bool,
     istio_namespace: Option<String>,
 }
 
@@ -71,6 +74,7 @@ impl ClusterSecret {
                 .map(|(key, value)| (key.clone(), entry(&value.0)))
                 .collect(),
             release: annotations.remove(RELEASE_REMOVALS).filter(|id| id.len() <= MAX_RELEASE_ID_BYTES),
+            is_leaving: annotations.remove(LEAVING).is_some_and(|value| value == "true"),
             istio_namespace: annotations.remove(ISTIO_NAMESPACE).filter(|namespace| !namespace.is_empty()),
         })
     }
@@ -83,17 +87,31 @@ pub(super) struct SecretBook {
     secrets: [BTreeMap<String, Result<ClusterSecret, NotASecret>>; LABELS.len()],
     /// Labels whose Secrets were listed once.
     listed: [bool; LABELS.len()],
+    /// Clusters that leave with their Secret, also when it was marked and deleted in one go.
+    leaving: BTreeSet<ClusterName>,
 }
 
 impl SecretBook {
     /// The complete list of a label's Secrets.
     pub(super) fn reset(&mut self, label: usize, secrets: BTreeMap<String, Result<ClusterSecret, NotASecret>>) {
+        secrets.values().flatten().for_each(|secret| self.confirm(secret));
         self.secrets[label] = secrets;
         self.listed[label] = true;
     }
 
     pub(super) fn put(&mut self, label: usize, name: String, secret: Result<ClusterSecret, NotASecret>) {
+        secret.iter().for_each(|secret| self.confirm(secret));
         self.secrets[label].insert(name, secret);
+    }
+
+    fn confirm(&mut self, secret: &ClusterSecret) {
+        for name in secret.entries.keys().filter_map(|key| ClusterName::parse(key).ok()) {
+            if secret.is_leaving {
+                self.leaving.insert(name)
+            } else {
+                self.leaving.remove(&name)
+            };
+        }
     }
 
     pub(super) fn remove(&mut self, label: usize, name: &str) {
@@ -106,23 +124,26 @@ impl SecretBook {
     }
 
     /// Compares the Secrets with the present members (a name, and the kubeconfig it is connected by).
-    /// Names in `taken` belong to clusters that do not come from Secrets.
+    /// Names in `taken` belong to clusters that do not come from Secrets; `registered` names the Secret that registered each
+    /// member when they were compared last.
     pub(super) fn diff(
         &self,
         members: &BTreeMap<ClusterName, Option<Fingerprint>>,
         taken: &BTreeSet<ClusterName>,
+        registered: &BTreeMap<ClusterName, String>,
         namespace: &str,
     ) -> MembershipDiff {
         let mut comparison = Comparison { members, taken, namespace, diff: MembershipDiff::default() };
         let (secrets, is_whole) = self.by_age(&mut comparison);
-        for secret in secrets {
+        for secret in &secrets {
             comparison.secret(secret);
         }
+        comparison.keep_without_data(&secrets, registered);
         let mut diff = comparison.diff;
         // An unreadable Secret may register any cluster.
-        let gone = members.keys().filter(|name| is_whole && !diff.secrets.contains_key(*name));
-        let gone: Vec<_> = gone.map(|name| (name.clone(), Step::Leave)).collect();
-        diff.steps.extend(gone);
+        let missing = members.keys().filter(|name| is_whole && !diff.secrets.contains_key(*name));
+        diff.missing = missing.cloned().collect();
+        diff.leaving = self.leaving.clone();
         diff
     }
 
@@ -159,10 +180,6 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn secret(&mut self, secret: &ClusterSecret) {
         self.diff.notes.entry(secret.name.clone()).or_default();
-        if secret.entries.is_empty() {
-            let message = "it has no data; a key with the cluster's name and its kubeconfig as value is expected";
-            self.refuse(&secret.name, message.to_owned());
-        }
         let istio_namespace = secret.istio_namespace.as_deref().filter(|name| is_dns_label(name));
         if let (Some(wrong), None) = (&secret.istio_namespace, istio_namespace) {
             let wrong: String = wrong.chars().take(MAX_SHOWN_CHARS).collect();
@@ -175,6 +192,24 @@ impl Comparison<'_> {
             if let Err(refusal) = self.entry(secret, istio_namespace, key, entry) {
                 self.refuse(&secret.name, refusal.to_string());
             }
+        }
+    }
+
+    /// A Secret without data is an accident: the clusters that it registered before keep their connections.
+    fn keep_without_data(&mut self, secrets: &[&ClusterSecret], registered: &BTreeMap<ClusterName, String>) {
+        for secret in secrets.iter().filter(|secret| secret.entries.is_empty()) {
+            let kept: Vec<&ClusterName> = registered
+                .iter()
+                .filter(|(name, by)| **by == secret.name && !self.diff.secrets.contains_key(*name))
+                .map(|(name, _)| name)
+                .collect();
+            let mut message =
+                "it has no data; a key with the cluster's name and its kubeconfig as value is expected".to_owned();
+            for name in kept {
+                self.diff.secrets.insert(name.clone(), secret.name.clone());
+                message += &format!(". {name}: the last good connection stays");
+            }
+            self.refuse(&secret.name, message);
         }
     }
 
@@ -256,8 +291,6 @@ pub(super) enum Step {
     Connect(Box<Config>, Fingerprint),
     /// It belongs to the fleet but cannot be connected, for this reason: nothing that is known of it may go.
     Hold(String),
-    /// It has left the fleet.
-    Leave,
 }
 
 impl fmt::Debug for Step {
@@ -265,7 +298,6 @@ impl fmt::Debug for Step {
         f.write_str(match self {
             Self::Connect(..) => "Connect",
             Self::Hold(_) => "Hold",
-            Self::Leave => "Leave",
         })
     }
 }
@@ -274,6 +306,10 @@ impl fmt::Debug for Step {
 #[derive(Debug, Default)]
 pub(super) struct MembershipDiff {
     pub(super) steps: BTreeMap<ClusterName, Step>,
+    /// Members that no Secret registers any more.
+    pub(super) missing: BTreeSet<ClusterName>,
+    /// Clusters that leave as soon as they are missing.
+    pub(super) leaving: BTreeSet<ClusterName>,
     /// By Secret; every Secret is there, most with nothing to say.
     pub(super) notes: BTreeMap<String, Vec<Note>>,
     /// Releases of withheld removals, as the operator wrote them.
@@ -329,11 +365,12 @@ mod tests {
     }
 
     fn diff(book: &SecretBook, members: &Members) -> MembershipDiff {
-        book.diff(members, &BTreeSet::new(), "admiral")
+        book.diff(members, &BTreeSet::new(), &BTreeMap::new(), "admiral")
     }
 
     fn steps(diff: &MembershipDiff) -> Vec<(&str, String)> {
-        diff.steps.iter().map(|(name, step)| (name.as_str(), format!("{step:?}"))).collect()
+        let steps = diff.steps.iter().map(|(name, step)| (name.as_str(), format!("{step:?}")));
+        steps.chain(diff.missing.iter().map(|name| (name.as_str(), "Missing".to_owned()))).collect()
     }
 
     fn message<'a>(diff: &'a MembershipDiff, secret: &str) -> &'a str {
@@ -403,9 +440,9 @@ mod tests {
             (name("north"), connected("n")),
             (name("west"), connected("b")),
         ]);
-        assert_eq!(steps(&diff(&book, &members)), [("west", "Leave".into())], "its key is gone");
+        assert_eq!(steps(&diff(&book, &members)), [("west", "Missing".into())], "its key is gone");
         book.remove(REFERENCE, "t");
-        assert_eq!(steps(&diff(&book, &members)), [("north", "Leave".into()), ("west", "Leave".into())]);
+        assert_eq!(steps(&diff(&book, &members)), [("north", "Missing".into()), ("west", "Missing".into())]);
     }
 
     #[test]
@@ -453,7 +490,7 @@ mod tests {
         let members = Members::from([(name("east"), None)]);
         let repaired = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
         assert_eq!(steps(&diff(&repaired, &members)), [("east", "Connect".into())]);
-        assert_eq!(steps(&diff(&book(vec![]), &members)), [("east", "Leave".into())]);
+        assert_eq!(steps(&diff(&book(vec![]), &members)), [("east", "Missing".into())]);
     }
 
     #[test]
@@ -472,9 +509,50 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_loses_its_data_keeps_its_clusters_unless_another_registers_them() {
+        let members = Members::from([(name("east"), connected("a")), (name("west"), connected("b"))]);
+        let registered = ["east", "west"].map(|cluster| (name(cluster), "s".to_owned())).into();
+        let with = |others: Vec<_>| {
+            let secrets = std::iter::once(secret("s", OLD, &[])).chain(others).collect();
+            book(secrets).diff(&members, &BTreeSet::new(), &registered, "admiral")
+        };
+        let alone = with(vec![]);
+        assert_eq!(steps(&alone), []);
+        assert!(
+            message(&alone, "s")
+                .ends_with("east: the last good connection stays. west: the last good connection stays")
+        );
+        let replaced = with(vec![secret("t", NEW, &[("east", &kubeconfig("new"))])]);
+        assert_eq!(steps(&replaced), [("east", "Connect".into())]);
+        assert_eq!(replaced.secrets[&name("west")], "s");
+    }
+
+    #[test]
+    fn a_secret_says_that_its_clusters_leave_with_it() {
+        let metadata = |value: &str| json!({"name": "s", "annotations": {"tradewind.io/leaving": value}});
+        let data = BTreeMap::from([("east", ByteString(kubeconfig("a").into_bytes()))]);
+        let of = |value| {
+            let secret = ClusterSecret::read(&json!({"metadata": metadata(value), "data": data}));
+            diff(&book(vec![("s".to_owned(), secret)]), &Members::new()).leaving
+        };
+        assert_eq!(of("true"), BTreeSet::from([name("east")]));
+        assert_eq!(of("yes"), BTreeSet::new());
+
+        let members = Members::from([(name("east"), connected("a"))]);
+        let mut book = book(vec![]);
+        for (value, leaving) in [("true", true), ("", false)] {
+            book.put(REFERENCE, "s".into(), ClusterSecret::read(&json!({"metadata": metadata(value), "data": data})));
+            book.remove(REFERENCE, "s");
+            let diff = diff(&book, &members);
+            assert_eq!(steps(&diff), [("east", "Missing".into())]);
+            assert_eq!(diff.leaving.contains(&name("east")), leaving, "the newest that was read counts");
+        }
+    }
+
+    #[test]
     fn the_fleet_file_goes_before_secrets() {
         let book = book(vec![secret("s", OLD, &[("east", &kubeconfig("a"))])]);
-        let diff = book.diff(&Members::new(), &BTreeSet::from([name("east")]), "admiral");
+        let diff = book.diff(&Members::new(), &BTreeSet::from([name("east")]), &BTreeMap::new(), "admiral");
         assert_eq!(steps(&diff), []);
         assert!(message(&diff, "s").contains("the fleet file"));
     }

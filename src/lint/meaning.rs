@@ -333,4 +333,7 @@ fn operators(remarks: &mut Remarks, spec: &TradewindConfigSpec) {
     for (index, name) in spec.nlb_enabled_clusters.iter().enumerate() {
         cluster(remarks, format!("spec.nlbEnabledClusters[{index}]"), name);
     }
+    for (index, name) in spec.leaving_clusters.iter().enumerate() {
+        cluster(remarks, format!("spec.leavingClusters[{index}]"), name);
+    }
 }

@@ -134,6 +134,7 @@ macro_rules! conditions {
 
 conditions! {
     ClusterRefused => Accepted = False, "InvalidCluster", Error;
+    ClusterLeaving => Accepted = False, "Leaving", Warning;
     ObjectMalformed => Accepted = False, "Malformed", Error;
     HostInvalid => Accepted = False, "InvalidHost", Error;
     HostTaken => Accepted = False, "HostTaken", Error;

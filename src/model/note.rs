@@ -123,6 +123,8 @@ impl NoteKind {
 note_kinds! {
     /// A cluster Secret or a fleet file entry cannot be used; the cluster keeps its last good connection, or is not watched.
     ClusterRefused, "cluster-refused", "Correct the Secret, which is read again at once, or the fleet file entry, which is read at the next start.";
+    /// The registration of a cluster is gone. The cluster stays in the fleet for a grace; several that lost theirs together stay until an operator confirms that they leave.
+    ClusterLeaving, "cluster-leaving", "Restore its Secret to keep it, or name it in `leavingClusters` of a TradewindConfig to let it leave now.";
     /// A cluster cannot be read now. What was known of it stays in force; nothing is removed because of it.
     ClusterUnreachable, "cluster-unreachable", "The message names the cause and what to do about it.";
     /// One kind cannot be read in a cluster (missing rights, missing CRD, other version, an API server that fails for it). Objects of it that were known stay in force.
@@ -136,17 +138,17 @@ note_kinds! {
     /// A ServiceEntry of somebody else is for a host that Tradewind publishes in the same cluster. Istio gives each client one of the two: that of the client's own namespace, else the one that is exported to it by name, else the older one. Both stay.
     HostContested, "host-contested", "Take the host out of the entry, or remove the entry; one for this host alone can be handed over with the annotation tradewind.io/adopt: \"true\".";
     /// A user's DestinationRule covers a published host. For clients in its namespace, Istio takes it in place of the published rule. Both stay.
-    RuleOverridden, "rule-overridden", "Nothing, if it is meant; otherwise let the rule cover other hosts only, or remove it.";
+    RuleOverridden, "rule-overridden", "None, if it is intended; otherwise let the rule cover other hosts only, or remove it.";
     /// A workload has no Service with a usable port; the cluster contributes no endpoint for it.
     ServiceMissing, "service-missing", "Create a Service whose selector matches the pods and that has the port.";
     /// No workload of a service has pods or machines that can serve in a cluster: all are scaled to 0, without a node, or unhealthy. The cluster is no endpoint while another one has some; while none has, the endpoints stay.
-    WorkloadsUnavailable, "workloads-unavailable", "Nothing, if it is meant; otherwise scale a workload up, or mend its health checks.";
+    WorkloadsUnavailable, "workloads-unavailable", "None, if it is intended; otherwise scale a workload up, or repair its health checks.";
     /// A Service cannot be published (no ports, no selector, type ExternalName).
     ServiceUnusable, "service-unusable", "Give the Service a selector and a port, or mark it with admiral.io/ignore: \"true\".";
     /// A Service is published, and part of it does not work as it says.
     ServiceQuestionable, "service-questionable", "See the message and correct the Service.";
     /// Ports of a Service lead to container ports that the sidecar does not capture. Clients would call them with mutual TLS, which nobody ends there; they are not published.
-    PortUncaptured, "port-uncaptured", "Nothing, if it is meant; else let the sidecar capture the port by the annotations of the pod template.";
+    PortUncaptured, "port-uncaptured", "None, if it is intended; else let the sidecar capture the port by the annotations of the pod template.";
     /// An annotation of a pod template on inbound ports has an entry that is no port number. Istio refuses new pods with it; as includeInboundPorts it then limits nothing.
     InboundPortsInvalid, "inbound-ports-invalid", "Write port numbers with commas between them; includeInboundPorts may be \"*\".";
     /// A WorkloadEntry or ServiceEntry with an identity makes no endpoint (no address, no port, no sidecar, outside the mesh).
@@ -163,7 +165,7 @@ note_kinds! {
     RegionUnknown, "region-unknown", "Label the nodes with topology.kubernetes.io/region.";
     /// The nodes of a cluster are in several regions; the most frequent counts, and weighted policies have no fallback there.
     RegionsSeveral, "regions-several", "Use one region per cluster where weighted policies need a fallback.";
-    /// Operators suspended a service, in all clusters or in one: what stands of it there is neither written nor removed.
+    /// Operators suspended a service, in all clusters or in one: its objects there are neither written nor removed.
     Suspended, "suspended", "Take the suspension out of the TradewindConfig, or the identity out of excludedIdentityList.";
     /// A suspension names nothing, and so suspends nothing.
     SuspensionQuestionable, "suspension-questionable", "Name an identity, an environment or a cluster.";
@@ -175,11 +177,11 @@ note_kinds! {
     GatewayQuestionable, "gateway-questionable", "See the message: keep one address, or correct the label networking.istio.io/gatewayPort.";
     /// A service has more pods in a cluster than may be endpoints themselves; others reach them through the gateway, if there is one.
     PodsTooMany, "pods-too-many", "Raise directEndpointsMaxPods, or leave it at the gateway.";
-    /// One istiod serves several clusters, and a Service's own name is read in others than its own.
+    /// One istiod serves several clusters, so some of them see a cluster-local Service name that resolves in another one only.
     NameShared, "name-shared", "Set directEndpoints, and label the Istio namespace of each with topology.istio.io/network; gateways need IP addresses.";
-    /// The Istio namespace of a cluster does not exist, or Istio seems to run in another: the network of the cluster and what else its Istio namespace tells is not known.
+    /// The Istio namespace of a cluster does not exist, or Istio seems to run in another one: the network of the cluster, and whatever else is read from its Istio namespace, is not known.
     IstioNamespaceQuestionable, "istio-namespace-questionable", "Set istioNamespace, or annotate the cluster's Secret with tradewind.io/istio-namespace (istioNamespace in a fleet file).";
-    /// An annotation by which the Istio namespace tells of its cluster cannot be; the setting counts instead.
+    /// An annotation of a cluster's Istio namespace has an invalid value; the setting counts instead.
     ClusterFactInvalid, "cluster-fact-invalid", "Correct the annotation, or remove it.";
     /// A workload names an identity that no IdentityClaim gives to it, in its cluster and namespace and with its service account; it is no endpoint, and its account no subject name, or would be none.
     WorkloadUnclaimed, "workload-unclaimed", "Add the workload to the IdentityClaim of its identity on the hub, or take the identity label off.";
@@ -192,26 +194,26 @@ note_kinds! {
     /// No IdentityClaim can be read although `identityClaims` is `enforce`. Nothing is planned, or the last ones stay in force.
     ClaimsMissing, "claims-missing", "Write IdentityClaims in dependencyNamespace of the hub, or set identityClaims to warn.";
     /// A workload runs an identity in a namespace where it did not run before, since the controller started or since the identity came.
-    IdentityGainedNamespace, "identity-gained-namespace", "Nothing, if it is meant; otherwise remove the workload, and claim the identity on the hub.";
+    IdentityGainedNamespace, "identity-gained-namespace", "None, if it is intended; otherwise remove the workload, and claim the identity on the hub.";
     /// A workload or policy is in a namespace that came to its identity later than others (`identityNamespaces: first`); it has no effect.
     NamespaceNotFirst, "namespace-not-first", "Claim the identity on the hub for the namespaces that may run it, or take the identity label off.";
-    /// A policy names no identity, or one that cannot be; it is ignored.
+    /// A policy names no identity, or an invalid one; it is ignored.
     PolicyWithoutIdentity, "policy-without-identity", "Set the identity label on the policy.";
     /// A policy matches no workload of its namespace; it has no effect.
     PolicyUnmatched, "policy-unmatched", "Put the policy into the namespace of the workload, with its identity and environment.";
     /// Another policy for the same service is in force.
     PolicyOutranked, "policy-outranked", "Remove one of them, or raise the priority label.";
-    /// A policy gives traffic to a region that has no endpoint, or none that other clusters reach, because of something that is not its fault: a cluster cannot be read, a gateway has no address, a workload has no sidecar or no Service, the region of nodes is not known. Its share goes to the others until that is mended.
-    RegionUnavailable, "region-unavailable", "Mend what the message names; the policy need not change.";
-    /// What a policy or a Dependency names is not seen to run, and a cluster that may run it could not be read.
+    /// A policy gives traffic to a region that has no endpoint, or none that other clusters reach, for a reason outside the policy: a cluster cannot be read, a gateway has no address, a workload has no sidecar or no Service, the region of nodes is not known. The other regions get its share until that is repaired.
+    RegionUnavailable, "region-unavailable", "Repair what the message names; the policy need not change.";
+    /// No cluster that can be read runs what a policy or a Dependency names, and a cluster that may run it cannot be read.
     WorkloadsUnknown, "workloads-unknown", "Restore the cluster, as its own note says; the object need not change unless it names the wrong thing.";
     /// A policy is in force in proportion: its weights do not sum to 100, or some clients can share by whole percent only.
-    PolicyAdjusted, "policy-adjusted", "Nothing, if the proportions are meant; otherwise write whole percent that sum to 100.";
+    PolicyAdjusted, "policy-adjusted", "None, if the proportions are intended; otherwise write whole percent that sum to 100.";
     /// Part of a policy makes no sense; the rest of it is in force.
     PolicyQuestionable, "policy-questionable", "Correct the policy.";
     /// The policy of a service cannot be read since the restart; its objects are kept as they are.
     PolicyUnreadable, "policy-unreadable", "Restore the policy's cluster, or remove the cluster from the fleet.";
-    /// A Dependency is on itself, on nothing, or on an identity that nobody runs; its source is almost the name of a workload that runs; or it is in a namespace where none is read.
+    /// A Dependency names itself, nothing, or an identity that no cluster runs as a destination; its source is almost the name of a running workload; or it is in a namespace whose Dependencies are not read.
     DependencyQuestionable(DependencyFault = DependencyFault::Entry), "dependency-questionable", "Correct the Dependency, or deploy what it names.";
     /// A VirtualService or DestinationRule of a user is not copied into the other clusters, although it is for a published host or asks for it.
     RouteNotCopied, "route-not-copied", "See the message, or mark it with the label tradewind.io/propagate: \"false\".";
@@ -223,23 +225,23 @@ note_kinds! {
     RouteQuestionable, "route-questionable", "Write it for the host alone, or keep it at home with the label tradewind.io/propagate: \"false\".";
     /// The origin of copies cannot be read since the restart; they are kept as they are.
     RouteUnreadable, "route-unreadable", "Restore the cluster of the origin, or remove it from the fleet.";
-    /// An object that somebody else made has the name of one that Tradewind wants, or is an entry for the same host in the same namespace; it is left alone, and Tradewind makes none beside it.
+    /// An object that somebody else made has the name of one that Tradewind wants, or is an entry for the same host in the same namespace; it is left alone, and Tradewind creates none of its own.
     ObjectForeign, "object-foreign", "Hand it over (annotation tradewind.io/adopt: \"true\", or --adopt-admiral for Admiral's), or remove it.";
-    /// A hand-written object was handed over and cannot be taken over as it is, or has nothing to stand for; it is left alone.
+    /// A hand-written object was handed over and cannot be taken over as it is, or no published host needs it; it is left alone.
     NotAdopted, "not-adopted", "Do what the message says, or remove the annotation tradewind.io/adopt.";
     /// The sync namespace is missing and may not be created.
     SyncNamespaceMissing, "sync-namespace-missing", "Create the namespace, or grant create on namespaces.";
     /// A write was refused or keeps failing; it is tried again.
     WriteFailed, "write-failed", "See the message; the write is repeated with backoff.";
     /// More removals than the budget allows were wanted at once; they are withheld until released.
-    RemovalsWithheld, "removals-withheld", "Check that the removal is meant, then release it.";
+    RemovalsWithheld, "removals-withheld", "Check that the removal is intended, then release it.";
     /// No address is free, or two hosts had one address; one of them was given another.
     AddressConflict, "address-conflict", "Widen the address range, or remove the double entry.";
     /// The plan of a service would break an invariant: a defect of Tradewind. Nothing of the service is written.
     PlanRefused, "plan-refused", "Report it with the service's objects; the service stays as it is meanwhile.";
     /// Planning ended by a defect of Tradewind. What it planned before stays as it is; it is planned once more after a minute, and with every change.
     PlanningFailed, "planning-failed", "Report it with the log and the objects concerned.";
-    /// A user's Sidecar cannot take our hosts (another name, a workload selector, an egress listener without port that is bound to an address), or stands where ours would; it is left alone.
+    /// Tradewind's hosts cannot be merged into a user's Sidecar (another name, a workload selector, an egress listener without port that is bound to an address), or the Sidecar has the name of Tradewind's own; it is left alone.
     SidecarUnmergeable, "sidecar-unmergeable", "Keep one Sidecar for the namespace: named as workloadSidecarName says, without a selector, and without bind where an egress listener has no port.";
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    OutputQueries, Registry,
+    OutputQueries, Queries, Registry,
     dirty::{self, Trigger},
     locks::{Rank, RankedRwLock},
     notes, propagation,
@@ -43,6 +43,12 @@ impl Operations {
         self.0.read().values().flat_map(|config| config.nlb_enabled_clusters.iter().cloned()).collect()
     }
 
+    fn leaving_clusters(&self) -> BTreeSet<ClusterName> {
+        let configs = self.0.read();
+        let named = configs.values().flat_map(|config| &config.leaving_clusters);
+        named.filter_map(|name| ClusterName::parse(name.trim()).ok()).collect()
+    }
+
     /// Replaces what one object says; answers what it said before.
     fn set(&self, of: (ClusterName, ObjectId), now: Option<TradewindConfigSpec>) -> Option<TradewindConfigSpec> {
         let mut configs = self.0.write();
@@ -73,6 +79,14 @@ fn covers(suspension: &Suspension, key: Option<&ServiceKey>, cluster: &ClusterNa
         && of_cluster.is_none_or(|of| of == cluster.as_str())
         && fits(identity, key.map(|key| key.identity.as_str()))
         && fits(environment, key.map(|key| key.environment.as_str()))
+}
+
+impl Queries<'_> {
+    /// The clusters of which an operator confirmed that they leave the fleet.
+    #[must_use]
+    pub fn leaving_clusters(&self) -> BTreeSet<ClusterName> {
+        self.registry.operations.leaving_clusters()
+    }
 }
 
 impl OutputQueries<'_> {

@@ -157,7 +157,7 @@ async fn secrets_that_cannot_be_read_remove_nothing() {
     let hub = StatusProxy::start(world.hub()).await;
     world.register(&ALL).await;
     world.deploy(&[1], "payments").await;
-    let controller = world.start_through(&hub.kubeconfig(world.hub()), &[]).await;
+    let controller = world.start_through(&hub.kubeconfig(world.hub()), &["--removed-cluster-grace-seconds=0"]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
     world.sees(2, &host("payments"), &[GATEWAYS[1]]).await;
     world.sees(1, &host("payments"), &[&world.local("payments")]).await;

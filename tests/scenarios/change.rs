@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::{
+    operations::configure,
     support::eventually,
-    world::{ALL, GATEWAYS, SOON, World, endpoints_of, host, text},
+    world::{ALL, GATEWAYS, SOON, World, endpoints_of, host, noted, text, unnoted},
 };
 
 const NAMES: [&str; 3] = ["cluster-1", "cluster-2", "cluster-3"];
@@ -152,10 +153,10 @@ async fn a_deleted_service_takes_its_endpoint_along_and_comes_back() {
     world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
     world.clusters[1].delete("Service", world.namespace("payments").as_str(), "payments").await;
     world.sees(0, &host("payments"), &[GATEWAYS[2]]).await;
-    crate::world::noted(&controller, "service-missing", &["cluster-2", "payments"]).await;
+    noted(&controller, "service-missing", &["cluster-2", "payments"]).await;
     world.clusters[1].apply(vec![world.service("payments")]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
-    crate::world::unnoted(&controller, "service-missing", &[]).await;
+    unnoted(&controller, "service-missing", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +201,7 @@ async fn joins_and_leaves(flags: &[&str], is_cleaned: bool) {
     controller.kill();
     let controller = world.start(flags).await;
     let since = world.marks().await;
+    world.confirm_leaving(2).await;
     world.unregister(2).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
     world.sees(1, &host("payments"), &[&world.local("payments")]).await;
@@ -233,6 +235,49 @@ async fn what_was_written_into_a_removed_cluster_stays_by_default() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_cluster_is_cleaned_on_request() {
     joins_and_leaves(&["--removed-cluster=clean"], true).await;
+}
+
+/// Secrets that vanish together, or lose their data, or one that returns in time, cost nothing; what is confirmed leaves.
+// Invariant: No single reading of the cluster Secrets empties the fleet.
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_that_lose_their_registration_stay_until_it_is_certain_that_they_leave() {
+    let world = World::shared().await;
+    world.register(&ALL).await;
+    world.deploy(&[1, 2], "payments").await;
+    let controller = world.start(&["--removed-cluster=clean", "--removed-cluster-grace-seconds=3600"]).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments"), GATEWAYS[2]]).await;
+    world.sees(2, &host("payments"), &[&world.local("payments"), GATEWAYS[1]]).await;
+    let since = world.marks().await;
+
+    let leaves_later = async |cluster: &str| noted(&controller, "cluster-leaving", &[cluster, "after 3600 s"]).await;
+    world.unregister(2).await;
+    leaves_later("cluster-3").await;
+    world.register(&[2]).await;
+    unnoted(&controller, "cluster-leaving", &[]).await;
+
+    world.empty_secret(1).await;
+    noted(&controller, "cluster-refused", &["it has no data", "cluster-2: the last good connection stays"]).await;
+    world.register(&[1]).await;
+    unnoted(&controller, "cluster-refused", &[]).await;
+
+    for cluster in ALL {
+        world.unregister(cluster).await;
+    }
+    for cluster in ["cluster-1", "cluster-2", "cluster-3"] {
+        noted(&controller, "cluster-leaving", &[cluster, "3 clusters lost their registration together"]).await;
+    }
+    world.sentinel(&ALL).await;
+    world.register(&[0, 1]).await;
+    leaves_later("cluster-3").await;
+    world.wrote_nothing(&since).await;
+
+    let confirmation = json!([world.clusters[2].name()]);
+    configure(&world, json!({"leavingClusters": confirmation})).await;
+    world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
+    world.sees(1, &host("payments"), &[&world.local("payments")]).await;
+    world.gone(2, &host("payments")).await;
+    unnoted(&controller, "cluster-leaving", &[]).await;
 }
 
 /// Addresses are remembered by what is written, equal everywhere and different for each host.

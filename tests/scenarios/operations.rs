@@ -7,7 +7,7 @@ use crate::{
     world::{ALL, GATEWAYS, SOON, World, endpoints_of, host, noted, unnoted},
 };
 
-async fn configure(world: &World<'_>, spec: Value) {
+pub async fn configure(world: &World<'_>, spec: Value) {
     world
         .hub()
         .apply(vec![json!({

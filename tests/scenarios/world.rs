@@ -7,6 +7,11 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tradewind::sample;
@@ -205,6 +210,22 @@ impl<'a> World<'a> {
         file_for_test("fleet.yaml", &fleet.to_string())
     }
 
+    /// Says that a cluster leaves with its Secret, so that nothing waits for it.
+    pub async fn confirm_leaving(&self, cluster: usize) {
+        let name = self.clusters[cluster].name();
+        let mut secret = self.secret(name, name, &self.clusters[cluster].kubeconfig());
+        secret["metadata"]["annotations"] = json!({"tradewind.io/leaving": "true"});
+        self.hub().apply(vec![secret]).await;
+    }
+
+    /// Takes all data out of the Secret of a cluster.
+    pub async fn empty_secret(&self, cluster: usize) {
+        let secrets: Api<Secret> = Api::namespaced(self.hub().client(), &self.hub_namespace());
+        let patch = Patch::Merge(json!({"data": null}));
+        secrets.patch(self.clusters[cluster].name(), &PatchParams::default(), &patch).await.expect("it is patched");
+    }
+
+    /// Deletes the Secret of a cluster.
     pub async fn unregister(&self, cluster: usize) {
         let namespace = self.hub_namespace();
         self.hub().delete("Secret", namespace.as_str(), self.clusters[cluster].name()).await;
