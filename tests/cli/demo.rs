@@ -79,7 +79,7 @@ impl Demo {
 
     fn asked(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("a server");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("a request");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
