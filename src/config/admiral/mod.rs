@@ -189,7 +189,7 @@ impl SettingsFile {
         self.settings.allowed_hosts = vec!["*".to_owned()];
         self.comments.insert(
             "allowed_hosts",
-            "Strict: any name leads to the views, so a web page can make its own do so and read them. Name yours instead.",
+            "Strict, and a risk: a web page can resolve its own name to the controller and read the views in a visitor's browser.",
         );
         self.settings.sidecar_injection = SidecarInjection::Annotation;
         self.comments
