@@ -19,7 +19,10 @@ use crate::{
 pub fn plan_unit(registry: &Registry, unit: &WorkKey, now: Now) -> Option<WorkPlan> {
     let claim = |key: &ServiceKey, service: &ServiceInput, hosts: &[Host]| {
         // A frozen service only seems to ask for no host: it keeps those that it has.
-        if service.unreadable_policy.is_some() { Vec::new() } else { registry.claim(key, hosts) }
+        if service.unreadable_policy.is_some() {
+            return Vec::new();
+        }
+        registry.claim(key, &service.identity, hosts, now)
     };
     plan_with(registry, unit, now, claim)
 }
@@ -27,7 +30,7 @@ pub fn plan_unit(registry: &Registry, unit: &WorkKey, now: Now) -> Option<WorkPl
 /// As [`plan_unit`], for display: claims nothing, so that it may run while the controller plans.
 #[must_use]
 pub fn preview_unit(registry: &Registry, unit: &WorkKey, now: Now) -> Option<WorkPlan> {
-    plan_with(registry, unit, now, |key, _, hosts| registry.claims(key, hosts))
+    plan_with(registry, unit, now, |key, service, hosts| registry.claims(key, &service.identity, hosts, now))
 }
 
 fn plan_with(

@@ -4,6 +4,8 @@
 mod adoption;
 #[path = "registry_scenarios/claims.rs"]
 mod claims;
+#[path = "registry_scenarios/host_claims.rs"]
+mod host_claims;
 #[path = "registry_scenarios/host_overrides.rs"]
 mod host_overrides;
 #[path = "registry_scenarios/injection.rs"]

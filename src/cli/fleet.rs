@@ -50,10 +50,18 @@ pub(super) fn now_seconds() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// The settings for a fleet: files are read at one moment, and whoever reviews what comes of them sees who gets a host.
+fn for_files(fleet: &file::FleetFile, mut settings: Settings) -> Settings {
+    if fleet.clusters.iter().all(|cluster| matches!(cluster.place, ObjectSource::Directory(_))) {
+        settings.host_rest_hours = 0;
+    }
+    settings
+}
+
 /// Reads the fleet at `path`: a fleet file, or a directory with one sub-directory per cluster.
 pub(super) fn read(path: &Path, settings: Settings) -> anyhow::Result<PlannedFleet> {
     let fleet = file::load(path, settings.fleet_root.as_deref())?;
-    let settings = Arc::new(settings);
+    let settings = Arc::new(for_files(&fleet, settings));
     let registry = Arc::new(Registry::new(settings.clone()));
     let observer = Observer::new(settings.clone(), true);
     let mut hidden = Vec::new();

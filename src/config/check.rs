@@ -17,6 +17,8 @@ const MAX_SUFFIX_CHARS: usize = 120;
 const MAX_RANGE_PREFIX_BITS: u8 = 24;
 /// Bounds the connections and memory that writes to one cluster take.
 pub(super) const MAX_WRITE_CONCURRENCY: usize = 1_000;
+/// A year.
+pub(super) const MAX_HOST_REST_HOURS: u32 = 8_760;
 /// More than an hour is no graceful stop (often the value is in milliseconds).
 pub(super) const MAX_GRACEFUL_STOP_SECONDS: u32 = 3_600;
 

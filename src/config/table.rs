@@ -146,6 +146,8 @@ settings! {
         workload_identity_key: String = "identity".into(), WRITTEN_KEY, as "workload_identity_key";
         /// Annotation or label that names the environment. ServiceEntries have it as a label.
         env_key: String = "admiral.io/env".into(), WRITTEN_KEY, as "env_key";
+        /// Whether environments may have dots. Then two services may have one host: `stage` of `team.payments`, and `stage.team` of `payments`.
+        dotted_environments: bool = false, Check::any();
         /// Which workloads have a sidecar, and so count.
         sidecar_injection: SidecarInjection = SidecarInjection::Istio, Check::any();
         /// Pod template annotation that makes a workload count when it is `true`, unless labels disable injection (see `sidecarInjection`).
@@ -197,6 +199,8 @@ settings! {
     "Published services" {
         /// Last part of every host: `<environment>.<identity>.<suffix>`.
         hostname_suffix: String = "global".into(), SUFFIX, as "hostname_suffix";
+        /// Hours for which a host that a service lost is kept for it while another service asks for it. 0: the other one gets it at once.
+        host_rest_hours: u32 = 24, check!("a whole number from 0 to 8760", |n: &u32| *n <= MAX_HOST_REST_HOURS);
         /// Which clusters get a service that no Dependency names.
         without_dependency: WithoutDependency = WithoutDependency::All, Check::any();
         /// Which ports of a Service are published.

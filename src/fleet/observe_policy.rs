@@ -12,7 +12,7 @@ use super::observe::{IGNORE, Observer, created_seconds, id, is_true, read_metada
 use crate::{
     config::{SanSource, Settings},
     istio::{Object, Owner, keys},
-    model::{ClusterName, Kind, Labels, MalformedObject, ObjectPath, PolicyObject, Recalled},
+    model::{ClusterName, Kind, Labels, MalformedObject, Now, ObjectPath, PolicyObject, Recalled},
 };
 
 impl Observer {
@@ -83,6 +83,8 @@ pub(super) fn recalled(
         let clusters = annotations.get(keys::READ_IN).map(|list| list.split(',')).into_iter().flatten();
         recalled.read_in = clusters.filter_map(|name| ClusterName::parse(name.trim()).ok()).collect();
         recalled.read_in.sort();
+        let lost_at = annotations.get(keys::HOST_LOST_AT).and_then(|millis| millis.parse().ok());
+        recalled.host_lost_at = lost_at.map(Now::from_millis);
     }
     recalled
 }

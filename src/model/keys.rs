@@ -26,6 +26,8 @@ pub const READ_IN: &str = "tradewind.io/read-in";
 pub const PRIMARY_REGION: &str = "tradewind.io/primary-region";
 /// Annotation of a ServiceEntry with the region to which the policy sends all traffic of the host.
 pub const POLICY_REGION: &str = "tradewind.io/policy-region";
+/// Annotation of a ServiceEntry that keeps a host for the service that lost it: when it did, in milliseconds since the Unix epoch.
+pub const HOST_LOST_AT: &str = "tradewind.io/host-lost-at-millis";
 /// Annotation of a DestinationRule: `cluster/namespace/name` of the OutlierDetection in force.
 pub const OUTLIER_DETECTION: &str = "tradewind.io/outlier-detection";
 /// Annotation of a DestinationRule: `cluster/namespace/name` of the ClientConnectionConfig in force.

@@ -23,6 +23,14 @@ pub enum NameError {
         /// The first offending character.
         character: char,
     },
+    /// An environment with a dot, where none may have one.
+    #[error(
+        "{text:?} has a dot, so that the host could be that of another service; environments have none (setting dottedEnvironments)"
+    )]
+    Dotted {
+        /// The whole text.
+        text: String,
+    },
     /// A part between dots is empty, too long, or begins or ends with `-`.
     #[error(
         "{text:?} has the part {part:?}; each part between dots is 1 to 63 characters and neither begins nor ends with '-'"

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Adoption, ClusterName, CopyOrigin, EndpointSlice, HostOverride, Kind, Locality, Machines, ObjectPath, Rollout,
+    Adoption, ClusterName, CopyOrigin, EndpointSlice, HostOverride, Kind, Locality, Machines, Now, ObjectPath, Rollout,
     ServiceKey, SidecarHosts, Variant,
 };
 use crate::{
@@ -309,6 +309,8 @@ pub struct Recalled {
     pub read_in: Vec<ClusterName>,
     /// Subject names of a managed ServiceEntry, where they are made from service accounts.
     pub subject_names: Vec<String>,
+    /// When its service lost the host that a managed ServiceEntry keeps for it.
+    pub host_lost_at: Option<Now>,
 }
 
 /// An object of a kind that Tradewind writes, as a cluster has it.

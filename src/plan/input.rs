@@ -23,8 +23,8 @@ use crate::{
         ClientConnectionConfigSpec, GlobalTrafficPolicySpec, OutlierDetectionSpec, RoutingPolicySpec, TrafficConfigSpec,
     },
     model::{
-        ClusterName, GatewayAddress, Host, HostOverride, Identity, IstioNamespaces, Kind, Locality, Note, ObjectId,
-        ObjectPath, PolicyObject, Route, ServiceKey, Variant,
+        ClusterName, GatewayAddress, Host, HostOverride, Identity, IstioNamespaces, Kind, Locality, Note, Now,
+        ObjectId, ObjectPath, PolicyObject, Route, ServiceKey, Variant,
     },
 };
 
@@ -260,6 +260,19 @@ pub struct Claim {
     pub taken_by: Option<ServiceKey>,
     /// The clusters where hand-written objects for the host were taken over, or are to be.
     pub adopted: BTreeMap<ClusterName, AdoptedPair>,
+    /// That the service that lost the host may have it back: this one where it is not taken, else the one by which it is.
+    pub reserved: Option<Reservation>,
+}
+
+/// The time for which a host waits for the service that lost it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// When the service lost it.
+    pub since: Now,
+    /// When others may have it.
+    pub until: Now,
+    /// The clusters that remember it over a restart of Tradewind; none where nobody else asks for the host.
+    pub clusters: BTreeSet<ClusterName>,
 }
 
 /// Hand-written objects for one host in one cluster that take the places of Tradewind's own.

@@ -72,7 +72,8 @@ pub fn plan_unit(inputs: &PlanInputs, settings: &Settings) -> WorkPlan {
         WorkInputs::Service { service, claims } => {
             let mut plan = emitter.service(decide::service(service, claims, settings));
             checks::refuse(&mut plan);
-            of_service(plan)
+            let revisit_at = claims.iter().filter_map(|claim| Some(claim.reserved.as_ref()?.until)).min();
+            WorkPlan { revisit_at, ..of_service(plan) }
         }
         WorkInputs::Routes(host) => {
             let decision = decide::routes(host, settings);

@@ -7,13 +7,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::Ipv4Addr,
+    time::Duration,
 };
 
 use ipnet::Ipv4Net;
 
+use super::lost_hosts::{LostHost, LostHosts};
 use crate::{
-    model::{ClusterName, Host, ObjectId, ServiceKey},
-    plan::input::Claim,
+    model::{ClusterName, Host, Identity, Now, ObjectId, ServiceKey},
+    plan::input::{Claim, Reservation},
 };
 
 /// What one cluster's ServiceEntry says of a host.
@@ -76,6 +78,17 @@ pub(super) struct Claimed {
     pub(super) exhausted: Vec<Host>,
     /// The hosts that the service holds now and did not before, or the other way round.
     pub(super) changed: BTreeSet<Host>,
+    /// Services that lost a host for which the service asks, and that now have to remember it, or no longer.
+    pub(super) losers: BTreeSet<ServiceKey>,
+}
+
+/// A service that asks for hosts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claimant<'a> {
+    pub(super) key: &'a ServiceKey,
+    /// Its identity without partition.
+    pub(super) plain: &'a Identity,
+    pub(super) now: Now,
 }
 
 /// The hosts and addresses of the whole fleet.
@@ -91,10 +104,13 @@ pub(super) struct AddressBook {
     resting: VecDeque<(Ipv4Addr, Host)>,
     /// Admiral's ConfigMap: object name to address.
     reference: HashMap<String, Ipv4Addr>,
+    /// The hosts that wait for the service that lost them.
+    lost: LostHosts,
 }
 
 impl AddressBook {
-    pub(super) fn new(range: Option<Ipv4Net>) -> Self {
+    /// `rest`: how long a host waits for the service that lost it.
+    pub(super) fn new(range: Option<Ipv4Net>, rest: Duration) -> Self {
         Self {
             range,
             hosts: HashMap::new(),
@@ -102,6 +118,7 @@ impl AddressBook {
             claims: HashMap::new(),
             resting: VecDeque::new(),
             reference: HashMap::new(),
+            lost: LostHosts::new(rest),
         }
     }
 
@@ -222,50 +239,134 @@ impl AddressBook {
         }
     }
 
-    /// Makes `hosts` the whole list that `key` asks for. `runs` answers whether a service still runs anywhere.
-    pub(super) fn claim(&mut self, key: &ServiceKey, hosts: &[Host], runs: &dyn Fn(&ServiceKey) -> bool) -> Claimed {
+    /// A cluster remembers that a service lost a host.
+    pub(super) fn recall_lost(&mut self, host: Host, by: &ServiceKey, since: Now) {
+        if self.hosts.get(&host).is_none_or(|state| state.holder.is_none()) {
+            self.lost.recall(host, by, since);
+        }
+    }
+
+    /// Makes `hosts` the whole list that a service asks for. `runs` answers whether a service still runs anywhere.
+    pub(super) fn claim(
+        &mut self,
+        claimant: Claimant<'_>,
+        hosts: &[Host],
+        runs: &dyn Fn(&ServiceKey) -> bool,
+    ) -> Claimed {
+        let Claimant { key, now, .. } = claimant;
         let mut outcome = Claimed::default();
         let held_before = self.held_by(key);
         for host in &self.claims.remove(key).unwrap_or_default() {
-            if hosts.contains(host) {
-                continue;
+            if !hosts.contains(host) {
+                self.give_up(key, host, now, &mut outcome);
             }
-            if let Some(state) = self.hosts.get_mut(host) {
-                if state.is_held_by(key) {
-                    state.holder = None;
-                    outcome.freed_for.append(&mut state.waiting);
-                }
-                state.waiting.remove(key);
-            }
-            self.forget_if_gone(host);
         }
         for host in hosts {
-            let state = self.hosts.entry(host.clone()).or_default();
-            let holder = state
-                .holder
-                .clone()
-                .or_else(|| state.written_for().find(|other| *other != key && runs(other)).cloned());
-            let taken_by = holder.filter(|holder| holder != key);
-            if taken_by.is_some() {
-                state.waiting.insert(key.clone());
-            } else {
-                state.holder = Some(key.clone());
-                state.waiting.remove(key);
-                self.settle_address(host, &mut outcome);
-                let anothers = |address: &Ipv4Addr| self.taken.get(address).is_some_and(|holder| holder != host);
-                let written = self.hosts[host].entries.values().filter_map(|entry| entry.address);
-                let written: BTreeSet<Ipv4Addr> = written.filter(anothers).collect();
-                outcome.conflicts.extend(written.into_iter().map(|address| (host.clone(), address)));
-            }
-            let address = if taken_by.is_some() { None } else { self.hosts[host].address };
-            outcome.claims.push(Claim { host: host.clone(), address, taken_by, adopted: BTreeMap::new() });
+            let claim = self.claim_one(claimant, host, runs, &mut outcome);
+            outcome.claims.push(claim);
         }
+        outcome.claims.extend(self.reservations(key, hosts, now));
         if !hosts.is_empty() {
             self.claims.insert(key.clone(), hosts.to_vec());
         }
         let (before, now) = (BTreeSet::from_iter(held_before), BTreeSet::from_iter(self.held_by(key)));
         outcome.changed = before.symmetric_difference(&now).cloned().collect();
         outcome
+    }
+
+    /// A service asks for a host no more.
+    fn give_up(&mut self, key: &ServiceKey, host: &Host, now: Now, outcome: &mut Claimed) {
+        if let Some(state) = self.hosts.get_mut(host) {
+            if state.is_held_by(key) {
+                state.holder = None;
+                let lost = LostHost { by: key.clone(), since: now, contested: !state.waiting.is_empty() };
+                outcome.freed_for.append(&mut state.waiting);
+                self.lost.lose(host.clone(), lost, now);
+            }
+            if let Some(state) = self.hosts.get_mut(host) {
+                state.waiting.remove(key);
+            }
+        }
+        self.forget_if_gone(host);
+    }
+
+    fn claim_one(
+        &mut self,
+        claimant: Claimant<'_>,
+        host: &Host,
+        runs: &dyn Fn(&ServiceKey) -> bool,
+        outcome: &mut Claimed,
+    ) -> Claim {
+        let key = claimant.key;
+        let state = self.hosts.entry(host.clone()).or_default();
+        let written = || state.written_for().find(|other| *other != key && runs(other)).cloned();
+        let holder = state.holder.clone().or_else(written);
+        let mut taken_by = holder.clone().filter(|holder| holder != key);
+        let mut reserved = None;
+        if holder.is_none() {
+            reserved = self.reservation(claimant, host, runs);
+            taken_by = reserved.as_ref().map(|(by, _)| by.clone());
+        }
+        let state = self.hosts.entry(host.clone()).or_default();
+        if taken_by.is_some() {
+            state.waiting.insert(key.clone());
+            if reserved.is_some() && self.lost.contest(host) {
+                outcome.losers.extend(taken_by.clone());
+            }
+        } else {
+            state.holder = Some(key.clone());
+            state.waiting.remove(key);
+            if let Some(lost) = self.lost.found(host) {
+                // Those that wait are told of the holder, and what kept the host goes.
+                outcome.freed_for.extend(state.waiting.iter().cloned());
+                outcome.losers.extend(Some(lost.by).filter(|by| by != key));
+            }
+            self.settle_address(host, outcome);
+            let anothers = |address: &Ipv4Addr| self.taken.get(address).is_some_and(|holder| holder != host);
+            let written = self.hosts[host].entries.values().filter_map(|entry| entry.address);
+            let written: BTreeSet<Ipv4Addr> = written.filter(anothers).collect();
+            outcome.conflicts.extend(written.into_iter().map(|address| (host.clone(), address)));
+        }
+        let address = if taken_by.is_some() { None } else { self.hosts[host].address };
+        let reserved = reserved.map(|(_, reservation)| reservation);
+        Claim { host: host.clone(), address, taken_by, adopted: BTreeMap::new(), reserved }
+    }
+
+    /// For whom a host that nobody holds waits. After a restart, what was written for a service that is gone says who lost it.
+    fn reservation(
+        &mut self,
+        claimant: Claimant<'_>,
+        host: &Host,
+        runs: &dyn Fn(&ServiceKey) -> bool,
+    ) -> Option<(ServiceKey, Reservation)> {
+        let Claimant { key, plain, now } = claimant;
+        if !self.lost.has(host) {
+            let state = self.hosts.get(host)?;
+            let is_own = state.written_for().any(|other| other == key);
+            let by = state.written_for().find(|other| !runs(other)).filter(|_| !is_own).cloned();
+            if let Some(by) = by {
+                self.lost.lose(host.clone(), LostHost { by, since: now, contested: false }, now);
+            }
+        }
+        let lost = self.lost.waits_for(host, key, plain, now)?;
+        let reservation = Reservation { since: lost.since, until: self.lost.until(lost), clusters: BTreeSet::new() };
+        Some((lost.by.clone(), reservation))
+    }
+
+    /// The hosts that a service lost and that are kept for it, in the clusters that hold objects for them.
+    fn reservations(&self, key: &ServiceKey, hosts: &[Host], now: Now) -> Vec<Claim> {
+        let lost = self.lost.contested_of(key, now).into_iter().filter(|(host, _)| !hosts.contains(host));
+        let claims = lost.map(|(host, lost)| {
+            let state = self.hosts.get(&host);
+            let entries = state.into_iter().flat_map(|state| &state.entries);
+            let own = entries.filter(|(_, entry)| entry.service.as_ref() == Some(key));
+            let clusters = own.map(|(cluster, _)| cluster.clone()).collect();
+            let address = state
+                .and_then(|state| state.address.or_else(|| state.entries.values().find_map(|entry| entry.address)));
+            let reservation = Reservation { since: lost.since, until: self.lost.until(&lost), clusters };
+            Claim { host, address, taken_by: None, adopted: BTreeMap::new(), reserved: Some(reservation) }
+        });
+        claims.collect()
     }
 
     /// Keeps a host that nobody holds, and that has no objects, for the service whose default host it is.
@@ -364,14 +465,22 @@ impl AddressBook {
     }
 
     /// What [`AddressBook::claim`] answered last for these hosts, without claiming them.
-    pub(super) fn peek(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
+    pub(super) fn peek(&self, claimant: Claimant<'_>, hosts: &[Host]) -> Vec<Claim> {
+        let Claimant { key, plain, now } = claimant;
         let claim = |host: &Host| {
             let state = self.hosts.get(host);
-            let taken_by = state.and_then(|state| state.holder.clone()).filter(|holder| holder != key);
+            let holder = state.and_then(|state| state.holder.clone());
+            let lost = self.lost.waits_for(host, key, plain, now).filter(|_| holder.is_none());
+            let reserved = lost.map(|lost| Reservation {
+                since: lost.since,
+                until: self.lost.until(lost),
+                clusters: BTreeSet::new(),
+            });
+            let taken_by = holder.filter(|holder| holder != key).or_else(|| lost.map(|lost| lost.by.clone()));
             let address = state.filter(|_| taken_by.is_none()).and_then(|state| state.address);
-            Claim { host: host.clone(), address, taken_by, adopted: BTreeMap::new() }
+            Claim { host: host.clone(), address, taken_by, adopted: BTreeMap::new(), reserved }
         };
-        hosts.iter().map(claim).collect()
+        hosts.iter().map(claim).chain(self.reservations(key, hosts, now)).collect()
     }
 
     /// Number of hosts that some service holds.
@@ -419,11 +528,17 @@ mod tests {
     }
 
     fn book(range: &str) -> AddressBook {
-        AddressBook::new(Some(range.parse().unwrap()))
+        AddressBook::new(Some(range.parse().unwrap()), Duration::ZERO)
+    }
+
+    impl AddressBook {
+        fn claim_of(&mut self, key: &ServiceKey, hosts: &[Host], runs: &dyn Fn(&ServiceKey) -> bool) -> Claimed {
+            self.claim(Claimant { key, plain: &key.identity, now: Now::default() }, hosts, runs)
+        }
     }
 
     fn address(book: &mut AddressBook, name: &str) -> Option<Ipv4Addr> {
-        book.claim(&key(name), &[host(&format!("{name}.global"))], &|_| true).claims[0].address
+        book.claim_of(&key(name), &[host(&format!("{name}.global"))], &|_| true).claims[0].address
     }
 
     #[test]
@@ -460,7 +575,7 @@ mod tests {
         let shared = Ipv4Addr::new(240, 0, 9, 9);
         book.record_entry(&east, host("b.global"), Some(key("b")), Some(shared));
         book.record_entry(&east, host("a.global"), Some(key("a")), Some(shared));
-        let b = book.claim(&key("b"), &[host("b.global")], &|_| true);
+        let b = book.claim_of(&key("b"), &[host("b.global")], &|_| true);
         assert_eq!(b.conflicts, [(host("b.global"), shared)]);
         assert_ne!(b.claims[0].address, Some(shared));
         assert_eq!(address(&mut book, "a"), Some(shared), "the first by name keeps it");
@@ -471,10 +586,10 @@ mod tests {
         let mut book = book("240.0.0.0/30"); // .1, .2 and .3 are usable
         let all: BTreeSet<_> = ["a", "b", "c"].map(|name| address(&mut book, name)).into();
         assert_eq!(all.len(), 3);
-        let over = book.claim(&key("d"), &[host("d.global")], &|_| true);
+        let over = book.claim_of(&key("d"), &[host("d.global")], &|_| true);
         assert_eq!((over.claims[0].address, over.exhausted), (None, vec![host("d.global")]));
         let gone = book.hosts[&host("b.global")].address;
-        book.claim(&key("b"), &[], &|_| true);
+        book.claim_of(&key("b"), &[], &|_| true);
         assert_eq!(address(&mut book, "d"), gone);
     }
 
@@ -484,7 +599,7 @@ mod tests {
         let before = address(&mut book, "a");
         let east = ClusterName::parse("east").unwrap();
         book.record_entry(&east, host("a.global"), Some(key("a")), before);
-        book.claim(&key("a"), &[], &|_| true);
+        book.claim_of(&key("a"), &[], &|_| true);
         assert_eq!(address(&mut book, "a"), before);
     }
 
@@ -492,20 +607,20 @@ mod tests {
     fn the_first_holder_keeps_a_host_and_the_next_gets_it_when_it_goes() {
         let mut book = book("240.0.0.0/16");
         let shared = [host("x.global")];
-        assert!(book.claim(&key("a"), &shared, &|_| true).claims[0].taken_by.is_none());
-        assert_eq!(book.claim(&key("b"), &shared, &|_| true).claims[0].taken_by, Some(key("a")));
+        assert!(book.claim_of(&key("a"), &shared, &|_| true).claims[0].taken_by.is_none());
+        assert_eq!(book.claim_of(&key("b"), &shared, &|_| true).claims[0].taken_by, Some(key("a")));
         assert!(book.held_by(&key("b")).is_empty());
-        assert_eq!(book.claim(&key("a"), &[], &|_| true).freed_for, [key("b")].into());
-        assert!(book.claim(&key("b"), &shared, &|_| true).claims[0].taken_by.is_none());
+        assert_eq!(book.claim_of(&key("a"), &[], &|_| true).freed_for, [key("b")].into());
+        assert!(book.claim_of(&key("b"), &shared, &|_| true).claims[0].taken_by.is_none());
     }
 
     #[test]
     fn a_host_that_is_gone_and_waited_for_is_nobodys_until_it_is_claimed() {
         let mut book = book("240.0.0.0/16");
         let shared = [host("x.global")];
-        book.claim(&key("a"), &shared, &|_| true);
-        book.claim(&key("b"), &shared, &|_| true);
-        book.claim(&key("a"), &[], &|_| true);
+        book.claim_of(&key("a"), &shared, &|_| true);
+        book.claim_of(&key("b"), &shared, &|_| true);
+        book.claim_of(&key("a"), &[], &|_| true);
         assert!(book.held_by(&key("b")).is_empty());
     }
 
@@ -513,7 +628,7 @@ mod tests {
     fn a_host_that_comes_back_gets_its_own_address_again() {
         let mut book = book("240.0.0.0/16");
         let before = address(&mut book, "a");
-        book.claim(&key("a"), &[], &|_| true);
+        book.claim_of(&key("a"), &[], &|_| true);
         assert_eq!(address(&mut book, "a"), before);
     }
 
@@ -538,7 +653,7 @@ mod tests {
         for (runs, expected) in [(true, Some(key("b"))), (false, None)] {
             let mut book = book("240.0.0.0/16");
             book.record_entry(&east, host("x.global"), Some(key("b")), None);
-            assert_eq!(book.claim(&key("a"), &[host("x.global")], &|_| runs).claims[0].taken_by, expected);
+            assert_eq!(book.claim_of(&key("a"), &[host("x.global")], &|_| runs).claims[0].taken_by, expected);
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Queries, Registry,
-    addresses::Claimed,
+    addresses::{Claimant, Claimed},
     adoption,
     dirty::{self, Trigger},
     last_known,
@@ -15,14 +15,14 @@ use super::{
     service_input::note,
 };
 use crate::{
-    model::{ClusterName, Host, Kind, Note, NoteKind, ObjectPath, ServiceKey, WorkKey},
+    model::{ClusterName, Host, Identity, Kind, Note, NoteKind, Now, ObjectPath, ServiceKey, WorkKey},
     plan::input::Claim,
 };
 
 impl Registry {
-    /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address.
-    /// Services that waited for a host that became free are marked.
-    pub fn claim(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
+    /// Makes `hosts` the whole list that a service asks for and answers who holds each and with which address, and which further
+    /// hosts are kept for it. Services that waited for a host that became free are marked. `plain` is its identity without partition.
+    pub fn claim(&self, key: &ServiceKey, plain: &Identity, hosts: &[Host], now: Now) -> Vec<Claim> {
         let runs = |other: &ServiceKey| {
             self.index
                 .clusters_of
@@ -32,8 +32,9 @@ impl Registry {
                 || !last_known::clusters_with(self, other).is_empty()
         };
         remembered::yield_to_owners(self, key, hosts);
-        let Claimed { mut claims, freed_for, conflicts, exhausted, changed } =
-            self.hosts.lock().claim(key, hosts, &runs);
+        let Claimed { mut claims, freed_for, conflicts, exhausted, changed, losers } =
+            self.hosts.lock().claim(Claimant { key, plain, now }, hosts, &runs);
+        remember_somewhere(self, &mut claims);
         let left = adoption::with_adopted(self, &mut claims);
         adoption::note_left(self, key, left);
         let trigger = Trigger::Service(key.clone());
@@ -42,7 +43,7 @@ impl Registry {
             changed.iter().filter_map(|host| propagation::routed(self, host)).map(WorkKey::Host),
             &trigger,
         );
-        dirty::mark_for(self, freed_for.into_iter().map(WorkKey::Service), &trigger);
+        dirty::mark_for(self, freed_for.into_iter().chain(losers).map(WorkKey::Service), &trigger);
         let conflicts = conflicts.into_iter().map(|(host, address)| {
             (host, format!("its written address {address} belongs to another host; it gets another one"))
         });
@@ -63,10 +64,20 @@ impl Registry {
 
     /// What [`Registry::claim`] answered last for these hosts; claims nothing.
     #[must_use]
-    pub fn claims(&self, key: &ServiceKey, hosts: &[Host]) -> Vec<Claim> {
-        let mut claims = self.hosts.lock().peek(key, hosts);
+    pub fn claims(&self, key: &ServiceKey, plain: &Identity, hosts: &[Host], now: Now) -> Vec<Claim> {
+        let mut claims = self.hosts.lock().peek(Claimant { key, plain, now }, hosts);
+        remember_somewhere(self, &mut claims);
         adoption::with_adopted(self, &mut claims);
         claims
+    }
+}
+
+/// A host that is kept for a service without objects is remembered by the first cluster that may hold some.
+fn remember_somewhere(registry: &Registry, claims: &mut [Claim]) {
+    let kept = claims.iter_mut().filter(|claim| claim.taken_by.is_none());
+    for reservation in kept.filter_map(|claim| claim.reserved.as_mut()).filter(|kept| kept.clusters.is_empty()) {
+        let mut clusters = registry.fleet.names().into_iter();
+        reservation.clusters.extend(clusters.find(|cluster| !registry.control_planes.is_remote(cluster)));
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) fn classify(workload: &Workload, namespace: Option<NamespaceMarks>, s
         .or_else(|| workload.id.namespace.rsplit_once('-').map(|(_, last)| last).filter(|last| !last.is_empty()))
         .unwrap_or(DEFAULT_ENVIRONMENT);
     let key = partitioned(identity, labels, annotations, settings)
-        .and_then(|identity| Environment::parse(environment).map(|environment| ServiceKey { identity, environment }));
+        .and_then(|identity| Ok(ServiceKey { identity, environment: environment_named(environment, settings)? }));
     let sidecar = match &workload.machines {
         // A machine is no pod: nothing is injected.
         Some(machines) if machines.external => Err(LeftOut::External),
@@ -106,6 +106,15 @@ pub(super) fn classify(workload: &Workload, namespace: Option<NamespaceMarks>, s
         (Err(LeftOut::NoAnnotation), _) => Classified::Ignored,
         (Err(why), key) => Classified::LeftOut { why, key: key.ok() },
     }
+}
+
+/// An environment. Where both it and identities had dots, `stage` of `team.payments` would have the host of `stage.team` of `payments`.
+fn environment_named(text: &str, settings: &Settings) -> Result<Environment, NameError> {
+    let environment = Environment::parse(text)?;
+    if environment.as_str().contains('.') && !settings.dotted_environments {
+        return Err(NameError::Dotted { text: environment.to_string() });
+    }
+    Ok(environment)
 }
 
 /// The identity that a workload names, without its partition.

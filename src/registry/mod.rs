@@ -41,6 +41,7 @@ mod injection;
 mod istio_namespaces;
 mod last_known;
 mod locks;
+mod lost_hosts;
 mod networks;
 mod notes;
 mod operations;
@@ -61,7 +62,7 @@ mod topology_notes;
 mod writing;
 mod written_for;
 
-use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 pub use dirty::{Because, DirtyQueue, Trigger};
 pub use hints::HintBudget;
@@ -123,6 +124,7 @@ impl Registry {
     /// An empty registry.
     #[must_use]
     pub fn new(settings: Arc<Settings>) -> Self {
+        let rest = Duration::from_secs(u64::from(settings.host_rest_hours) * 3_600);
         let range = (settings.addresses == AddressSource::Tradewind).then_some(settings.address_range);
         Self {
             fleet: ClusterStates::new(&settings),
@@ -130,7 +132,7 @@ impl Registry {
             dependencies: DependencyGraph::default(),
             claims: ClaimBook::default(),
             operations: Operations::default(),
-            hosts: RankedMutex::new(Rank::Hosts, AddressBook::new(range)),
+            hosts: RankedMutex::new(Rank::Hosts, AddressBook::new(range, rest)),
             last_known: LastKnownOutputs::default(),
             control_planes: ControlPlanes::default(),
             reads: Reads::default(),

@@ -109,6 +109,9 @@ fn record_host(registry: &Registry, cluster: &ClusterName, before: Option<&Writt
         let adopted = now.owner == Owner::Tradewind;
         addresses.record_offer(cluster, &now.id, host, HostOffer { service, address: now.address, adopted });
     } else {
+        if let (Some(by), Some(since)) = (&service, now.recalled.host_lost_at) {
+            addresses.recall_lost(host.clone(), by, since);
+        }
         addresses.record_entry(cluster, host, service, now.address);
     }
 }

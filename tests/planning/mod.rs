@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tradewind::{
@@ -31,6 +32,10 @@ pub struct World {
     wanted: BTreeMap<WorkKey, Wanted>,
     /// Stands for the API servers' resourceVersions.
     version: AtomicU64,
+    /// What time it is.
+    pub now: Now,
+    /// When units have to be planned again although nothing changes.
+    revisits: BTreeMap<WorkKey, Now>,
 }
 
 /// What one unit wants of the clusters.
@@ -78,7 +83,21 @@ impl World {
             registry: Registry::new(settings),
             wanted: BTreeMap::new(),
             version: AtomicU64::new(1),
+            now: Now::default(),
+            revisits: BTreeMap::new(),
         }
+    }
+
+    /// Time passes, and what has to be planned again because of it is.
+    pub fn advance(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        let due: Vec<WorkKey> =
+            self.revisits.iter().filter(|(_, at)| **at <= self.now).map(|(unit, _)| unit.clone()).collect();
+        for unit in due {
+            self.revisits.remove(&unit);
+            self.plan(&unit);
+        }
+        self.settle();
     }
 
     /// Plans what is dirty until nothing is.
@@ -98,7 +117,8 @@ impl World {
     }
 
     fn plan(&mut self, unit: &WorkKey) {
-        let Some(plan) = plan_unit(&self.registry, unit, Now::default()) else { return };
+        let Some(plan) = plan_unit(&self.registry, unit, self.now) else { return };
+        self.revisits.extend(plan.revisit_at.map(|at| (unit.clone(), at)));
         if let Some(service) = &plan.service {
             assert_eq!(plan::violations(service), [], "{unit}");
         }
@@ -138,7 +158,7 @@ impl World {
         let mut picture =
             Picture { objects: Objects::new(), merged: BTreeMap::new(), endpoints: BTreeMap::new(), notes: Vec::new() };
         for unit in self.units() {
-            let Some(plan) = plan_unit(registry, &unit, Now::default()) else { continue };
+            let Some(plan) = plan_unit(registry, &unit, self.now) else { continue };
             let frozen = || self.wanted.get(&unit).cloned().unwrap_or_default();
             let wanted = if plan.frozen { frozen() } else { Wanted::of(&plan) };
             for (at, object) in wanted.objects {
@@ -206,7 +226,7 @@ impl World {
     fn holds(&self, written: &Written) -> bool {
         let host = written.origin.as_ref().and(written.host.as_ref());
         let unit = host.map(|host| WorkKey::Host(host.to_ascii_lowercase().as_str().into()));
-        let plan = unit.and_then(|unit| plan_unit(&self.registry, &unit, Now::default()));
+        let plan = unit.and_then(|unit| plan_unit(&self.registry, &unit, self.now));
         plan.is_some_and(|plan| plan.frozen)
     }
 

@@ -194,6 +194,16 @@ impl SettingsFile {
         self.settings.sidecar_injection = SidecarInjection::Annotation;
         self.comments
             .insert("sidecar_injection", "Strict: of all that gives pods a sidecar, the annotation alone counts.");
+        self.settings.dotted_environments = true;
+        self.comments.insert(
+            "dotted_environments",
+            "Strict, and a risk: two services whose environments and identities have dots may ask for one host.",
+        );
+        self.settings.host_rest_hours = 0;
+        self.comments.insert(
+            "host_rest_hours",
+            "Strict, and a risk: who asks for the host of another service has it as soon as that one is gone for a moment.",
+        );
         self.settings.routing_policy_namespaces = vec!["*".into()];
         self.comments.insert(
             "routing_policy_namespaces",

@@ -15,8 +15,8 @@ use super::{connection_policies::ConnectionPolicies, ports::PublishedPort, reaso
 use crate::{
     api::RoutingPolicySpec,
     model::{
-        ClusterName, EgressHost, Host, Identity, IstioNamespaces, Kind, Locality, Note, ObjectId, Policy, PolicyObject,
-        Route, ServiceKey, Variant,
+        ClusterName, EgressHost, Host, Identity, IstioNamespaces, Kind, Locality, Note, Now, ObjectId, Policy,
+        PolicyObject, Route, ServiceKey, Variant,
     },
     plan::input::{AdoptedPair, HostRoute},
 };
@@ -71,6 +71,8 @@ pub struct ClusterDecision {
     pub served_clusters: Vec<ClusterName>,
     /// One per host, the default host first.
     pub hosts: Vec<HostDecision>,
+    /// Hosts that the service lost, and that are kept for it.
+    pub reserved: Vec<ReservedHost>,
     /// How requests are routed otherwise than by the endpoints of the hosts.
     pub routes: Vec<RouteDecision>,
     /// The filters of clients.
@@ -87,11 +89,23 @@ impl ClusterDecision {
             visible_in: Vec::new(),
             served_clusters: Vec::new(),
             hosts: Vec::new(),
+            reserved: Vec::new(),
             routes: Vec::new(),
             filters: Vec::new(),
             kept: Vec::new(),
         }
     }
+}
+
+/// A host that a service lost, and that no other gets for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReservedHost {
+    /// The host.
+    pub host: Host,
+    /// Its address, which stays its own.
+    pub address: Option<Ipv4Addr>,
+    /// When the service lost it.
+    pub since: Now,
 }
 
 /// How clients of one cluster reach one host.

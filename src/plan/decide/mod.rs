@@ -48,7 +48,8 @@ pub use connection_policies::ConnectionPolicies;
 pub use decision::{
     AliasRoute, Balance, ClusterDecision, DestinationDecision, Ejection, EndpointDecision, FilterDecision,
     HostDecision, HttpRule, InClusterRoute, IngressRoute, LocalityGroup, LocalityPreference, NamespaceRulesDecision,
-    ProxyRoute, RouteCopy, RouteDecision, RoutesDecision, ServerNameRule, ServiceDecision, SidecarDecision,
+    ProxyRoute, ReservedHost, RouteCopy, RouteDecision, RoutesDecision, ServerNameRule, ServiceDecision,
+    SidecarDecision,
 };
 pub(super) use filters::WASM_PATH;
 pub use namespace_rules::namespace_rules;
@@ -99,12 +100,25 @@ pub fn service(service: &ServiceInput, claims: &[Claim], settings: &Settings) ->
         decide_hosts(service, claims, settings, &mut decision);
     }
     filters::add(service, settings, &mut decision);
+    reserve_hosts(service, claims, &mut decision);
     for (cluster, id) in &service.routing.origin_unread {
         decision.cluster_mut(cluster, &service.istio_namespaces).kept.push(id.clone());
     }
     decision.notes.sort();
     decision.notes.dedup();
     decision
+}
+
+/// Keeps the hosts that the service lost where clusters are to remember them.
+fn reserve_hosts(service: &ServiceInput, claims: &[Claim], decision: &mut ServiceDecision) {
+    for claim in claims.iter().filter(|claim| claim.taken_by.is_none()) {
+        let Some(reservation) = &claim.reserved else { continue };
+        for cluster in &reservation.clusters {
+            let Claim { host, address, .. } = claim.clone();
+            let reserved = ReservedHost { host, address, since: reservation.since };
+            decision.cluster_mut(cluster, &service.istio_namespaces).reserved.push(reserved);
+        }
+    }
 }
 
 fn decide_hosts(service: &ServiceInput, claims: &[Claim], settings: &Settings, decision: &mut ServiceDecision) {

@@ -20,8 +20,15 @@ impl Context<'_> {
         for host_context @ HostContext { wanted, shares, claim, .. } in &self.hosts {
             let (host, key) = (&wanted.host, &self.service.key);
             if let Some(holder) = claim.and_then(|claim| claim.taken_by.as_ref()) {
-                let message =
-                    format!("the host {host} belongs to the service {holder}; {key} is not published under it");
+                let reserved = claim.and_then(|claim| claim.reserved.as_ref());
+                let message = match reserved {
+                    None => format!("the host {host} belongs to the service {holder}; {key} is not published under it"),
+                    Some(reservation) => format!(
+                        "the host {host} belonged to the service {holder}, which runs nowhere or asks for it no more, and is kept for \
+                         it until {}; {key} is not published under it before that",
+                        reservation.until
+                    ),
+                };
                 notes.push(self.note(!wanted.is_default, NoteKind::HostTaken, message));
             }
             if host_context.is_of_variant() {

@@ -75,7 +75,9 @@ impl IstioEmitter<'_> {
         let hosts = cluster.hosts.iter().map(|host| self.host(service, cluster, host)).collect();
         let routes = cluster.routes.iter().map(|route| self.route(service, cluster, route));
         let filters = cluster.filters.iter().map(|filter| envoy_filter::build(service, cluster, filter, self.settings));
-        let mut others: Vec<Object> = routes.chain(filters).collect();
+        let reserved =
+            cluster.reserved.iter().map(|reserved| service_entry::reserved(service, reserved, self.settings));
+        let mut others: Vec<Object> = routes.chain(filters).chain(reserved).collect();
         others.retain(|object| !cluster.kept.contains(&object.id()));
         others.sort_by_key(Object::id);
         ClusterPlan { cluster: cluster.cluster.clone(), hosts, others, kept: cluster.kept.clone() }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::metadata;
 use crate::{
     config::Settings,
-    istio::{Endpoint, Port, ServiceEntry, ServiceEntrySpec, keys},
+    istio::{Endpoint, Object, Port, ServiceEntry, ServiceEntrySpec, keys},
     model::{Locality, Variant},
     plan::decide::{
-        ClusterDecision, EndpointDecision, HostDecision, LocalityGroup, LocalityPreference, ServiceDecision,
+        ClusterDecision, EndpointDecision, HostDecision, LocalityGroup, LocalityPreference, MAIN_PORT, ReservedHost,
+        ServiceDecision,
     },
 };
 
@@ -36,6 +37,29 @@ pub(super) fn build(
             subject_alt_names: service.subject_names.clone(),
         },
     }
+}
+
+/// The ServiceEntry that keeps a host for the service that lost it: it remembers who did and when, no proxy sees it, and it leads
+/// nowhere.
+pub(super) fn reserved(service: &ServiceDecision, reserved: &ReservedHost, settings: &Settings) -> Object {
+    let name = reserved.host.service_entry_name();
+    let mut metadata = metadata::of_service(&service.key, name, &settings.sync_namespace, settings);
+    metadata::mark_service(&mut metadata, &service.key, &service.identity, settings);
+    metadata.annotations.insert(keys::HOST_LOST_AT.into(), reserved.since.as_millis().to_string());
+    Object::ServiceEntry(ServiceEntry {
+        metadata,
+        spec: ServiceEntrySpec {
+            hosts: vec![reserved.host.to_string()],
+            addresses: reserved.address.map(|address| address.to_string()).into_iter().collect(),
+            ports: vec![Port { number: MAIN_PORT, name: "http".into(), protocol: "http".into() }],
+            location: "MESH_INTERNAL".into(),
+            resolution: "DNS".into(),
+            endpoints: Vec::new(),
+            // No namespace.
+            export_to: vec!["~".into()],
+            subject_alt_names: Vec::new(),
+        },
+    })
 }
 
 fn metadata(
