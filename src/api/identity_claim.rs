@@ -42,7 +42,7 @@ pub struct IdentityClaimSpec {
     pub environments: Vec<String>,
     /// Workloads that count for the identity.
     #[serde(default)]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 200))]
     pub holders: Vec<IdentityHolder>,
     /// Namespaces whose policies count for the identity, in the clusters of the holders. Those of the holders if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -13,10 +13,7 @@ use std::{
 use super::{
     NoteSource, Registry,
     claim_rules::{ClaimSet, KnownClaim},
-    cluster_state::{
-        follow_claims,
-        workloads::standing::{RunningSince, Standings},
-    },
+    cluster_state::follow_claims,
     dirty::{self, Trigger},
     effects, freshness,
     identity_owners::ChangedClaims,
@@ -277,7 +274,7 @@ fn publish(registry: &Registry, trigger: &Trigger, change: impl FnOnce(&mut Clai
 }
 
 /// Classifies the workloads again that are concerned, and marks the services whose policies may count or cease to.
-fn follow(registry: &Registry, changed: &ChangedClaims, trigger: &Trigger) {
+pub(super) fn follow(registry: &Registry, changed: &ChangedClaims, trigger: &Trigger) {
     let names: Vec<ClusterName> = registry.fleet.iter().map(|state| state.name().clone()).collect();
     for cluster in names {
         let effects = registry.fleet.update(&cluster, |state| follow_claims(state, changed, &registry.settings));
@@ -329,14 +326,6 @@ pub(super) fn note_missing(registry: &Registry, missing: Option<&str>) {
         message: format!("{message}; nothing is planned, and nothing is removed"),
     });
     registry.notes.put(NoteSource::Fleet("missing identity claims".into()), note.into_iter().collect());
-}
-
-/// Begins to follow which namespaces run each identity: the fleet was read for the first time.
-pub(super) fn begin(registry: &Registry) {
-    let mut running = RunningSince::new();
-    registry.fleet.iter().for_each(|state| Standings(&state.workloads).add_running(&mut running));
-    let all = |(identity, since): (_, BTreeMap<Arc<str>, i64>)| (identity, since.into_keys().collect());
-    registry.fleet.owners.begin(running.into_iter().map(all).collect());
 }
 
 /// The claim that decides a service and cannot be used: the service is left as it is.

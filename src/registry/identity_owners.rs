@@ -61,25 +61,46 @@ enum Arrival {
 struct KnownNamespaces {
     /// Whether the fleet was read once.
     has_begun: bool,
-    of: HashMap<Identity, BTreeMap<Arc<str>, Arrival>>,
+    /// The namespaces that served, by what was written before.
+    served: BTreeMap<Identity, BTreeSet<Arc<str>>>,
+    of: HashMap<Identity, IdentityNamespacesSeen>,
+}
+
+/// The namespaces of one identity.
+#[derive(Debug, Default)]
+struct IdentityNamespacesSeen {
+    arrivals: BTreeMap<Arc<str>, Arrival>,
+    /// The clusters that ran it and cannot be read: what runs there was first.
+    awaited: BTreeSet<ClusterName>,
+}
+
+/// Who held an identity when its namespaces began to be followed.
+#[derive(Debug, Default)]
+pub(super) struct FirstHolders {
+    pub(super) namespaces: BTreeSet<Arc<str>>,
+    /// The clusters that ran it and cannot be read; none where the namespaces are known.
+    pub(super) awaited: BTreeSet<ClusterName>,
 }
 
 impl KnownNamespaces {
     /// How a namespace came to an identity, which it does now where it had not yet.
-    fn enter(&mut self, identity: &Identity, namespace: &Arc<str>, is_given: bool) -> Arrival {
+    fn enter(&mut self, claimant: Claimant<'_>, is_given: bool) -> Arrival {
+        let Claimant { key: ServiceKey { identity, .. }, cluster, namespace } = claimant;
         if !self.has_begun {
             return Arrival::First;
         }
         let is_full = self.of.len() >= MAX_FOLLOWED_IDENTITIES;
         let Some(known) = self.of.get_mut(identity) else {
             if !is_full {
-                self.of.insert(identity.clone(), [(namespace.clone(), Arrival::First)].into());
+                let arrivals = [(namespace.clone(), Arrival::First)].into();
+                self.of.insert(identity.clone(), IdentityNamespacesSeen { arrivals, ..Default::default() });
             }
             return Arrival::First;
         };
-        let new = if is_given { Arrival::First } else { Arrival::Later };
-        let arrival = known.entry(namespace.clone()).or_insert(new);
-        if is_given {
+        let was_awaited = known.awaited.contains(cluster);
+        let new = if is_given || was_awaited { Arrival::First } else { Arrival::Later };
+        let arrival = known.arrivals.entry(namespace.clone()).or_insert(new);
+        if is_given || was_awaited {
             *arrival = Arrival::First;
         }
         *arrival
@@ -87,7 +108,7 @@ impl KnownNamespaces {
 
     /// The namespaces that an identity was in first.
     fn first(&self, identity: &Identity) -> Vec<Arc<str>> {
-        let known = self.of.get(identity).into_iter().flatten();
+        let known = self.of.get(identity).map(|known| &known.arrivals).into_iter().flatten();
         known.filter(|(_, arrival)| **arrival == Arrival::First).map(|(namespace, _)| namespace.clone()).collect()
     }
 }
@@ -134,7 +155,7 @@ impl IdentityOwners {
             None | Some(ClaimVerdict::Given | ClaimVerdict::Unknown(_)) => None,
         };
         let mut known = self.known.lock();
-        match known.enter(&key.identity, namespace, is_given) {
+        match known.enter(claimant, is_given) {
             Arrival::First => Standing::Counts(remark),
             Arrival::Later if self.namespaces == IdentityNamespaces::First => {
                 Standing::Excluded(Exclusion::NotFirst(known.first(&key.identity)))
@@ -182,16 +203,37 @@ impl IdentityOwners {
         claims.unknown(key)
     }
 
-    /// Begins to follow the namespaces of identities: the fleet was read once. `running` are those that run each now.
-    pub(super) fn begin(&self, running: BTreeMap<Identity, BTreeSet<Arc<str>>>) {
+    /// Whether only the first namespaces of an identity count.
+    pub(super) fn only_first_count(&self) -> bool {
+        self.namespaces == IdentityNamespaces::First
+    }
+
+    /// Remembers a namespace that served an identity before the fleet was read.
+    pub(super) fn remember_served(&self, identity: Identity, namespaces: BTreeSet<Arc<str>>) {
+        let mut known = self.known.lock();
+        let is_followed = known.served.len() < MAX_FOLLOWED_IDENTITIES;
+        if self.only_first_count() && !known.has_begun && is_followed && !namespaces.is_empty() {
+            known.served.entry(identity).or_default().extend(namespaces);
+        }
+    }
+
+    /// Takes the namespaces that served each identity.
+    pub(super) fn take_served(&self) -> BTreeMap<Identity, BTreeSet<Arc<str>>> {
+        std::mem::take(&mut self.known.lock().served)
+    }
+
+    /// Begins to follow the namespaces of identities: the fleet was read once.
+    pub(super) fn begin(&self, holders: BTreeMap<Identity, FirstHolders>) {
         let mut known = self.known.lock();
         if std::mem::replace(&mut known.has_begun, true) {
             return;
         }
-        let first =
-            |namespaces: BTreeSet<Arc<str>>| namespaces.into_iter().map(|name| (name, Arrival::First)).collect();
-        let running = running.into_iter().take(MAX_FOLLOWED_IDENTITIES);
-        known.of = running.map(|(identity, namespaces)| (identity, first(namespaces))).collect();
+        let seen = |FirstHolders { namespaces, awaited }: FirstHolders| IdentityNamespacesSeen {
+            arrivals: namespaces.into_iter().map(|name| (name, Arrival::First)).collect(),
+            awaited,
+        };
+        let holders = holders.into_iter().take(MAX_FOLLOWED_IDENTITIES);
+        known.of = holders.map(|(identity, holders)| (identity, seen(holders))).collect();
     }
 }
 
@@ -210,6 +252,10 @@ impl ChangedClaims {
             Some(pattern) => self.patterns.push(pattern.clone()),
             None => self.is_everything = true,
         }
+    }
+
+    pub(super) fn all() -> Self {
+        Self { patterns: Vec::new(), is_everything: true }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -35,6 +35,7 @@ mod host_claims;
 mod host_overrides;
 mod identity;
 mod identity_claims;
+mod identity_holders;
 mod identity_owners;
 mod ingest;
 mod injection;

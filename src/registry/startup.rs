@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
-    Queries, Registry, Trigger, dirty, identity_claims, last_known,
+    Queries, Registry, Trigger, dirty, identity_claims, identity_holders, last_known,
     reads::{Unread, listed_targets, main_failure},
     status::KindState,
 };
@@ -98,7 +98,7 @@ pub(super) fn try_start(registry: &Registry) {
         return;
     }
     last_known::restore_all(registry);
-    identity_claims::begin(registry);
+    identity_holders::begin(registry);
     if registry.startup.start() {
         dirty::mark_everything(registry, &Trigger::Start);
         registry.queue.wake();

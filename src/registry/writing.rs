@@ -11,7 +11,7 @@ use super::{
     adoption,
     cluster_state::outputs::{hand_written_for, routed_host},
     dirty::{self, Trigger},
-    last_known, written_for,
+    identity_holders, last_known, written_for,
 };
 use crate::{
     istio::Owner,
@@ -58,6 +58,7 @@ pub(super) fn put_written(registry: &Registry, cluster: &ClusterName, mut writte
 /// Takes the endpoints out of a managed ServiceEntry, and learns from them about clusters that cannot be read.
 fn learn_endpoints(registry: &Registry, cluster: &ClusterName, key: &ServiceKey, written: &mut Written) {
     last_known::restore_network(registry, cluster, written);
+    identity_holders::remember_served(registry, written);
     let ports = std::mem::take(&mut written.ports);
     let host = written.host.clone().unwrap_or_default();
     let mut by_cluster: BTreeMap<String, Vec<PublishedEndpoint>> = BTreeMap::new();

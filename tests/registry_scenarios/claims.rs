@@ -1,7 +1,7 @@
 //! Identity claims in motion: claims that come, change, go and cannot be read; and namespaces that an identity gains.
 
 use tradewind::{
-    config::{IdentityClaims, SanSource},
+    config::{IdentityClaims, IdentityNamespaces, SanSource},
     model::Now,
 };
 
@@ -385,4 +385,93 @@ fn a_namespace_that_an_identity_gains_is_announced_until_it_goes_or_is_claimed()
     let mut world = restarted_with(&settings, &payments(), &Objects::new(), &unclaimed);
     apply(&mut world, "cluster-1", &evil());
     assert_eq!(said(&world, NoteKind::IdentityGainedNamespace), Vec::<String>::new());
+}
+
+fn first() -> Settings {
+    Settings { identity_namespaces: IdentityNamespaces::First, ..Settings::default() }
+}
+
+/// With when its Deployment was created, in a year of this century.
+fn since(year: u8, text: &str) -> String {
+    let created = format!(", creationTimestamp: \"20{year:02}-01-01T00:00:00Z\"}}\nspec:\n  selector");
+    text.replacen("}\nspec:\n  selector", &created, 1)
+}
+
+#[test]
+fn a_namespace_that_comes_later_has_no_effect_where_the_first_hold_an_identity() {
+    let mut world = running(&first(), &payments());
+    let before = world.picture();
+    apply(&mut world, "cluster-1", &evil());
+    let policy = policy("us-west", "us-east").replace("namespace: payments", "namespace: evil");
+    apply(&mut world, "cluster-1", &policy);
+    assert_eq!(world.picture().objects, before.objects);
+    let said = said(&world, NoteKind::NamespaceNotFirst);
+    assert!(said.len() == 2 && said[0].contains("Deployment evil/payments"), "{said:?}");
+    assert!(said[0].contains("payments came to evil later than to payments"), "{said:?}");
+
+    // Its owner may go for a while, and come back.
+    for name in ["cluster-2", "cluster-3"] {
+        delete(&mut world, name, &runs("payments"));
+    }
+    assert_eq!(reached(&world), None, "it is nobody's for the stranger");
+    world.write_back();
+    for name in ["cluster-2", "cluster-3"] {
+        apply(&mut world, name, &runs("payments"));
+    }
+    assert_eq!(world.picture().objects, before.objects);
+}
+
+// Invariant: A restart changes nothing, and changes missed while the controller was down are applied.
+#[test]
+fn who_was_first_outlives_a_restart_however_old_the_others_are() {
+    let mut owners = payments();
+    for name in ["cluster-2", "cluster-3"] {
+        owners.entry(cluster(name)).and_modify(|text| *text = since(20, text));
+    }
+    let before = running(&first(), &owners).picture().objects;
+    let fleet = with(owners, "cluster-1", &since(1, &evil()));
+    let mut world = restarted(&first(), &fleet, &before, "", &[]);
+    assert_eq!(world.picture().objects, before);
+    assert_eq!(world.write_back(), 0);
+    // Nor does it help to wait until the clusters of the owner cannot be read.
+    let world = World::new(first());
+    for (name, text) in &fleet {
+        let unreadable = if name.as_str() == "cluster-1" { vec![] } else { everything() };
+        list(&world, name, text, &before, &unreadable);
+    }
+    let mut world = settled(world);
+    let of_strangers = in_clusters(&before, &["cluster-1"]);
+    assert_eq!(in_clusters(&world.picture().objects, &["cluster-1"]), of_strangers);
+    for name in ["cluster-2", "cluster-3"] {
+        list(&world, &cluster(name), &fleet[&cluster(name)], &before, &[]);
+    }
+    world.settle();
+    assert_eq!(world.picture().objects, before);
+}
+
+#[test]
+fn of_what_was_never_written_the_oldest_namespace_is_first() {
+    let fleet: Manifests = [
+        (cluster("cluster-1"), node("us-west") + &gateway("192.0.2.1") + &since(20, &evil())),
+        (cluster("cluster-2"), node("us-east") + &gateway("192.0.2.2") + &since(10, &runs("payments"))),
+    ]
+    .into();
+    let world = running(&first(), &fleet);
+    assert_eq!(reached(&world), Some(vec!["192.0.2.2".into()]));
+    assert_eq!(said(&world, NoteKind::NamespaceNotFirst).len(), 1);
+    // What served when the setting came goes on.
+    let open = running(&Settings::default(), &fleet).picture().objects;
+    let mut world = restarted(&first(), &fleet, &open, "", &[]);
+    assert_eq!(world.picture().objects, open);
+    assert_eq!(world.write_back(), 0);
+}
+
+#[test]
+fn a_claim_gives_an_identity_to_a_namespace_that_came_later() {
+    let settings = Settings { identity_claims: IdentityClaims::Warn, ..first() };
+    let mut world = restarted_with(&settings, &payments(), &Objects::new(), &both());
+    apply(&mut world, "cluster-1", &evil());
+    assert_eq!(reached(&world), both_regions());
+    apply_claim(&mut world, &PAYMENTS.replace("[payments]", "[payments, evil]"));
+    assert_eq!(reached(&world).map(|reached| reached.len()), Some(3));
 }
