@@ -939,7 +939,8 @@ impl Controller {
         let log = fs::File::create(place.path().join("log")).expect("a log");
         let child = Command::new("sh")
             .args(["-c", WITH_US, "controller", env!("CARGO_BIN_EXE_tradewind"), "run"])
-            .args(["--config=settings.yaml", "--kubeconfig=hub"])
+            // The API servers of tests are on this machine.
+            .args(["--config=settings.yaml", "--kubeconfig=hub", "--allow-in-kubeconfigs=local-address"])
             .args([format!("--listen-address={address}"), format!("--metrics-address={metrics}")])
             .arg("--health-address=127.0.0.1:0")
             .current_dir(place.path())

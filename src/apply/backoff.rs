@@ -22,8 +22,14 @@ pub(super) const LONGEST_PAUSE_SECONDS: u64 = 60;
 /// First wait after a conflict: the watch usually brings the fresh state within milliseconds.
 pub(super) const CONFLICT_WAIT_MILLIS: u64 = 100;
 
-/// Wait before an object that was refused is tried again unchanged: only a change of the server itself can help.
-pub(super) const REFUSED_WAIT_SECONDS: u64 = 600;
+/// Least wait before an object that was refused is tried again unchanged, which jitter doubles at most: a webhook or a quota that
+/// is mended meanwhile shows in no other way.
+const REFUSED_WAIT_SECONDS: u64 = 60;
+
+/// The wait before an object that was refused is tried again unchanged.
+pub(super) fn wait_after_refusal() -> Duration {
+    wait_after(1, Duration::from_secs(REFUSED_WAIT_SECONDS))
+}
 
 /// Failures of the server (5xx) in a row before the whole cluster pauses: one object may fail alone, by an admission
 /// webhook that stumbles over it.
@@ -143,6 +149,14 @@ mod tests {
         for (failures, least) in [(1, first), (2, first * 2), (5, first * 16), (99, Duration::from_secs(60))] {
             let wait = wait_after(failures, first);
             assert!(wait >= least && wait <= least * 2, "{failures}: {wait:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_every_one_to_two_minutes() {
+        for _ in 0..100 {
+            let wait = wait_after_refusal();
+            assert!(wait >= Duration::from_secs(60) && wait <= Duration::from_secs(120), "{wait:?}");
         }
     }
 

@@ -179,7 +179,11 @@ impl Run<'_> {
     /// One write of an object, unless it is known to fail.
     async fn write(&mut self, write: ObjectWrite) -> Outcome<()> {
         let (id, digest, now) = (write.id(), write.digest(), Instant::now());
-        if let Some(refused) = self.memory.refusal(&id, digest, now) {
+        let over = write.over().map(|over| over.resource_version.clone());
+        let taken_back = self.writer.state.lock().taken_back;
+        let is_same =
+            |refused: &Refused| refused.digest == digest && refused.over == over && refused.taken_back == taken_back;
+        if let Some(refused) = self.memory.refusal(&id, now, is_same) {
             return Err(WriteError::Refused(refused.reason.clone()));
         }
         if self.writer.state.lock().backoff.kind_until(&id, now).is_some() {
@@ -192,11 +196,14 @@ impl Run<'_> {
         let write = Write::from(write);
         let answer = self.send(&write, why).await;
         if let Err(WriteError::Refused(reason)) = &answer {
-            let until = now + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
-            self.memory.refused.insert(id.clone(), Refused { digest, until, reason: reason.clone() });
+            let (until, reason) = (now + backoff::wait_after_refusal(), reason.clone());
+            self.memory.refused.insert(id.clone(), Refused { digest, over, taken_back, until, reason });
         }
         let written = answer?;
-        self.memory.refused.remove(&id);
+        if self.memory.refused.remove(&id).is_some() {
+            // What refused it may have refused others.
+            self.writer.state.lock().take_back_refusals(now);
+        }
         match (write, written) {
             (Write::Object(write), Some(written)) => self.settle(*write, written).await,
             _ => Ok(()),
@@ -328,7 +335,7 @@ impl Run<'_> {
         if waits_for_removal {
             state.deferred.insert(self.unit.clone(), Deferred::UntilRemovable(Some(Arc::clone(desired))));
         } else if self.report.ending() == Ending::Refused {
-            let due = Instant::now() + Duration::from_secs(backoff::REFUSED_WAIT_SECONDS);
+            let due = self.memory.refused_until().unwrap_or_else(Instant::now);
             state.deferred.insert(self.unit.clone(), Deferred::Until(due, Arc::clone(desired)));
         }
     }

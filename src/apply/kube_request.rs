@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     istio::keys,
-    model::{Kind, ObjectId},
+    model::{Kind, ObjectId, printable},
 };
 
 /// Longest time for one request. A healthy API server answers in milliseconds; admission webhooks may take up to 10 s by
@@ -138,33 +138,36 @@ fn collection(kind: Kind, namespace: Option<&str>) -> String {
     }
 }
 
-/// Sorts an answer that is no success by what can be done about it.
+/// Sorts an answer that is no success by what can be done about it. Only an API server refuses an object, and it does so by a
+/// Status: what a proxy in between answers in its place passes.
 fn refusal(status: StatusCode, headers: &http::HeaderMap, body: &[u8]) -> WriteError {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let is_status = body["kind"] == "Status";
     let message = body["message"].as_str().filter(|text| !text.is_empty());
-    let message: String = message
-        .unwrap_or_else(|| status.canonical_reason().unwrap_or_default())
-        .chars()
-        .take(MESSAGE_MAX_CHARS)
-        .collect();
+    let message = message.unwrap_or_else(|| status.canonical_reason().unwrap_or_default());
+    let message = printable(message, MESSAGE_MAX_CHARS);
     let retry_after = headers
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
         .or_else(|| body["details"]["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0))
         .map(|seconds: u64| Duration::from_secs(seconds.min(RETRY_AFTER_MAX_SECONDS)));
     match status {
-        StatusCode::CONFLICT => WriteError::Conflict(message),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => WriteError::Forbidden(message),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_status => WriteError::Forbidden(message),
+        // An API server answers in plain text where it knows no such group.
         StatusCode::NOT_FOUND => WriteError::Missing(message),
         StatusCode::TOO_MANY_REQUESTS => WriteError::Throttled { retry_after },
         // A server that is about to stop, or has no leader, asks for a rest the same way.
         StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => WriteError::Throttled { retry_after },
+        status if status.is_server_error() => WriteError::Server(format!("{status}: {message}")),
+        StatusCode::REQUEST_TIMEOUT => WriteError::Server(message),
+        status if !is_status || !status.is_client_error() => WriteError::Server(format!(
+            "{status}, which is no answer of the Kubernetes API; check the server address and any proxy in between"
+        )),
+        StatusCode::CONFLICT => WriteError::Conflict(message),
         // The `test` of a JSON patch fails with 422 and this reason, although the object is well: it changed meanwhile.
         StatusCode::UNPROCESSABLE_ENTITY if message.contains("testing path /metadata/resourceVersion") => {
             WriteError::Conflict(message)
         }
-        status if status.is_server_error() => WriteError::Server(format!("{status}: {message}")),
-        StatusCode::REQUEST_TIMEOUT => WriteError::Server(message),
         _ => WriteError::Refused(message),
     }
 }
@@ -180,7 +183,7 @@ fn chain(error: &kube::Error) -> String {
         }
         next = error.source();
     }
-    text.chars().take(MESSAGE_MAX_CHARS).collect()
+    printable(&text, MESSAGE_MAX_CHARS)
 }
 
 #[cfg(test)]
@@ -207,8 +210,25 @@ mod tests {
             answer(500, &json!("no status")),
             WriteError::Server("500 Internal Server Error: Internal Server Error".into())
         );
-        let test = json!({"message": "the server rejected our request: testing path /metadata/resourceVersion"});
+        let test = json!({"kind": "Status", "message": "the server rejected our request: testing path /metadata/resourceVersion"});
         assert_eq!(answer(422, &test).outcome(), "conflict");
+    }
+
+    #[test]
+    fn what_a_proxy_answers_is_no_refusal() {
+        let page = b"<html>\x1b[31mSign in</html>";
+        for status in [302, 304, 400, 401, 403, 405, 407, 409, 411, 413, 418, 422, 451] {
+            let error = refusal(StatusCode::from_u16(status).unwrap(), &http::HeaderMap::new(), page);
+            assert_eq!(error.outcome(), "server-error", "{status}");
+            assert!(error.to_string().contains("proxy") && !error.to_string().contains("html"), "{error}");
+        }
+        // Nor is one that says it is another.
+        assert_eq!(answer(302, &json!({"kind": "Status"})).outcome(), "server-error");
+        assert_eq!(answer(400, &json!({"kind": "List"})).outcome(), "server-error");
+        assert_eq!(answer(404, &json!("404 page not found")).outcome(), "missing");
+        let hostile = json!({"kind": "Status", "message": format!("\u{1b}[2Jno\nnever{}", "x".repeat(9_000))});
+        let WriteError::Refused(message) = answer(422, &hostile) else { panic!("it is a refusal") };
+        assert!(message.starts_with("\\u{1b}[2Jno never") && message.len() < 600, "{message}");
     }
 
     #[test]

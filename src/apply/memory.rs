@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -30,6 +31,10 @@ pub(super) struct Memory {
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     pub(super) digest: u64,
+    /// The version of the object that was to be changed.
+    pub(super) over: Option<Arc<str>>,
+    /// How many refusals of the cluster had been taken back by then.
+    pub(super) taken_back: u64,
     pub(super) until: Instant,
     pub(super) reason: String,
 }
@@ -42,8 +47,13 @@ impl Memory {
     }
 
     /// Why this content is not worth another request now.
-    pub(super) fn refusal(&self, id: &ObjectId, digest: u64, now: Instant) -> Option<&Refused> {
-        self.refused.get(id).filter(|refused| refused.digest == digest && refused.until > now)
+    pub(super) fn refusal(&self, id: &ObjectId, now: Instant, same: impl Fn(&Refused) -> bool) -> Option<&Refused> {
+        self.refused.get(id).filter(|refused| refused.until > now && same(refused))
+    }
+
+    /// When the first refused content is tried again.
+    pub(super) fn refused_until(&self) -> Option<Instant> {
+        self.refused.values().map(|refused| refused.until).min()
     }
 
     /// Whether there is nothing to remember.

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use super::{diff::Obstacle, store::WriteError, write::Verb};
 use crate::model::{NoteKind, ObjectId};
 
+/// When an object that was refused is tried again.
+const REFUSED_THEN: &str = "it is tried again when it changes, when the cluster takes another refused object, and every one to \
+                            two minutes";
+
 /// What a run asks for next, from the least to the most: of several, the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ending {
@@ -57,7 +61,7 @@ impl Report {
         let (ending, then) = match error {
             WriteError::Conflict(_) => (Ending::Replan, None),
             WriteError::Waiting | WriteError::NoNamespace => (Ending::Retry, None),
-            WriteError::Refused(_) => (Ending::Refused, Some("it is written again when its content changes")),
+            WriteError::Refused(_) => (Ending::Refused, Some(REFUSED_THEN)),
             WriteError::Unreachable(_) | WriteError::Throttled { .. } => (Ending::Again, None),
             WriteError::Timeout(_) => (Ending::Retry, None),
             WriteError::Forbidden(_) | WriteError::Missing(_) | WriteError::Server(_) | WriteError::Unreadable(_) => {

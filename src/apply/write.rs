@@ -135,6 +135,17 @@ impl ObjectWrite {
         }
     }
 
+    /// What is there before it.
+    pub(super) fn over(&self) -> Option<&Arc<Written>> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Update { over, .. }
+            | Self::TakeOver { over, .. }
+            | Self::GiveBack { over }
+            | Self::Merge { over, .. } => Some(over),
+        }
+    }
+
     /// Tells contents apart, so that what was refused or logged once is not repeated.
     #[must_use]
     pub fn digest(&self) -> u64 {

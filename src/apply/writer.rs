@@ -69,9 +69,21 @@ pub(super) struct WriterState {
     /// The barriers at which other clusters wait for this cluster's write of a unit.
     barriers: HashMap<WorkKey, Arc<WriteBarrier>>,
     withheld_noted: Option<(String, usize)>,
+    /// Refused contents that the cluster took later. What was refused before the last of them is worth another request.
+    pub(super) taken_back: u64,
 }
 
 impl WriterState {
+    /// The cluster took what it had refused: everything else that it refused is tried again.
+    pub(super) fn take_back_refusals(&mut self, now: Instant) {
+        self.taken_back += 1;
+        for deferred in self.deferred.values_mut() {
+            if let Deferred::Until(due, _) = deferred {
+                *due = now;
+            }
+        }
+    }
+
     /// Queues what waited for something that is there now.
     fn resume_deferred(&mut self, may_remove: bool, now: Instant) {
         let due: Vec<WorkKey> = self
@@ -169,6 +181,7 @@ impl ClusterWriter {
             replans: HashMap::new(),
             barriers: HashMap::new(),
             withheld_noted: None,
+            taken_back: 0,
         };
         Self {
             cluster,

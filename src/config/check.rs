@@ -64,6 +64,9 @@ pub(super) use check;
 pub(super) const NAMESPACE: Check<String> =
     check!("a namespace name: lower-case letters, digits and '-', up to 63 characters", |t: &str| is_dns_label(t));
 
+/// What kubeconfigs may be allowed to ask for.
+pub(crate) const KUBECONFIG_RISKS: [&str; 4] = ["http", "insecure-tls", "impersonation", "local-address"];
+
 pub(super) const NAMESPACES: Check<Vec<String>> =
     check!("namespace names", |names: &Vec<String>| names.iter().all(|name| is_dns_label(name)));
 

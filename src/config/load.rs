@@ -268,6 +268,7 @@ mod tests {
                 "enable_absolute_fqdn_for_local_endpoints" => "false",
                 "workload_kinds" => "StatefulSet",
                 "client_kinds" => "Job",
+                "allow_in_kubeconfigs" => "insecure-tls",
                 "address_range" => "241.0.0.0/16",
                 "envoy_filter_version" => "1.28",
                 _ if setting.placeholder == "CLUSTER=IDENTITY,..." => "cluster-1=payments",

@@ -120,6 +120,9 @@ settings! {
         removed_cluster: RemovedCluster = RemovedCluster::Leave, Check::any();
         /// How long a cluster stays in the fleet after its Secret is gone, unless its removal was confirmed.
         removed_cluster_grace_seconds: u32 = 60, check!("seconds, up to 86400", |seconds: &u32| *seconds <= 86_400);
+        /// What the kubeconfigs of cluster Secrets may ask for, although it gives the cluster's credentials or the network of this process away: `http` (no TLS), `insecure-tls` (a server whose certificate is not checked), `impersonation` (another user's rights), `local-address` (loopback and link-local addresses). Kubeconfigs of a fleet file are trusted.
+        allow_in_kubeconfigs: Vec<String> = Vec::new(), check!("http, insecure-tls, impersonation, local-address",
+            |words: &Vec<String>| words.iter().all(|word| KUBECONFIG_RISKS.contains(&word.as_str())));
         /// Most objects of one kind that are read of one cluster. A cluster with more is not read further, with a note; its last known state remains in force.
         cluster_max_objects: usize = 200_000, check!("a whole number from 1", |n: &usize| *n > 0);
         /// Most memory that the objects of one cluster may take while they are read, in MiB; fields without effect do not count.

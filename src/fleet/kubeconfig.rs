@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -167,8 +168,9 @@ struct UserBody {
 /// Reads a kubeconfig that somebody put into a Secret.
 ///
 /// # Errors
-/// When it does not parse, is incomplete, or asks for anything that is not to be trusted. All reasons are named at once.
-pub fn from_secret(kubeconfig: &[u8]) -> Result<Config, RefusedKubeconfig> {
+/// When it does not parse, is incomplete, or asks for anything that is not to be trusted and not in `allowed` (setting
+/// `allowInKubeconfigs`). All reasons are named at once.
+pub fn from_secret(kubeconfig: &[u8], allowed: &[String]) -> Result<Config, RefusedKubeconfig> {
     if kubeconfig.iter().all(u8::is_ascii_whitespace) {
         return Err(RefusedKubeconfig::because("it is empty"));
     }
@@ -177,6 +179,7 @@ pub fn from_secret(kubeconfig: &[u8]) -> Result<Config, RefusedKubeconfig> {
         serde_saphyr::from_str(text).map_err(|error| RefusedKubeconfig::because(not_a_kubeconfig(&error)))?;
     let (mut cluster, mut user) = (None, None);
     let mut reasons = untrusted(&file);
+    reasons.extend(risky(&file, allowed));
     match chosen(&file) {
         Ok((chosen_cluster, chosen_user)) => {
             reasons.extend(unusable(chosen_cluster, chosen_user));
@@ -220,6 +223,58 @@ fn untrusted(file: &KubeconfigFile) -> Vec<String> {
         check(&entry, "client-key", filled(&body.client_key).is_some(), FILE);
     }
     reasons
+}
+
+/// What gives credentials or the network of this process away, in any entry, unless it is allowed.
+fn risky(file: &KubeconfigFile, allowed: &[String]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut check = |entry: &str, is_there: bool, what: &str, word: &str| {
+        if is_there && !allowed.iter().any(|allowed| allowed == word) {
+            reasons.push(format!("{entry} {what}; if that is meant, add {word} to allowInKubeconfigs"));
+        }
+    };
+    for (index, cluster) in file.clusters.iter().flatten().enumerate() {
+        let entry = format!("clusters[{index}]");
+        let Some(body) = &cluster.cluster else { continue };
+        let server = filled(&body.server).and_then(|server| server.parse::<Uri>().ok());
+        let scheme = server.as_ref().and_then(Uri::scheme_str);
+        check(&entry, scheme == Some("http"), "has an http address, over which credentials go unencrypted", "http");
+        let is_unchecked = body.insecure_skip_tls_verify == Some(true);
+        check(
+            &entry,
+            is_unchecked,
+            "does not check the server's certificate (insecure-skip-tls-verify)",
+            "insecure-tls",
+        );
+        let is_local = server.as_ref().and_then(Uri::host).is_some_and(is_local);
+        check(&entry, is_local, "has a loopback or link-local address, which is this process' own", "local-address");
+    }
+    for (index, user) in file.users.iter().flatten().enumerate() {
+        let Some(body) = &user.user else { continue };
+        let impersonates = filled(&body.impersonate).is_some()
+            || filled(&body.impersonate_uid).is_some()
+            || body.impersonate_groups.as_ref().is_some_and(|groups| !groups.is_empty())
+            || body.impersonate_user_extra.as_ref().is_some_and(|extra| !extra.is_empty());
+        check(&format!("users[{index}]"), impersonates, "impersonates another user (as)", "impersonation");
+    }
+    reasons
+}
+
+/// Whether a host is this machine or its link, by its address or name. What a name resolves to is not known here.
+fn is_local(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    // A zone names an interface of this machine.
+    let address = host.split('%').next().unwrap_or_default();
+    if let Ok(address) = address.parse::<IpAddr>() {
+        return match address.to_canonical() {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified(),
+        };
+    }
+    let last = host.rsplit('.').next().unwrap_or_default();
+    // `127.1`, `0x7f.1` and `2130706433` are addresses to a resolver (inet_aton), and no name ends with a number.
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    last == "localhost" || is_number
 }
 
 /// The cluster and the user of the current context.
@@ -470,6 +525,7 @@ fn client_error(error: &kube::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::KUBECONFIG_RISKS;
 
     fn kubeconfig(cluster: &str, user: &str) -> String {
         format!(
@@ -479,7 +535,74 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        from_secret(text.as_bytes()).unwrap_err().to_string()
+        read(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    /// What all of it may ask for.
+    fn read(kubeconfig: &[u8]) -> Result<Config, RefusedKubeconfig> {
+        from_secret(kubeconfig, &KUBECONFIG_RISKS.map(str::to_owned))
+    }
+
+    /// Whatever is risky is refused by name, and each by itself can be allowed.
+    #[test]
+    fn what_gives_credentials_or_the_network_away_is_refused_unless_it_is_allowed() {
+        let tls = "insecure-skip-tls-verify: true";
+        for (cluster, user, word) in [
+            ("server: 'http://api.example'".to_owned(), "token: hunter2", "http"),
+            (format!("server: 'https://api.example', {tls}"), "token: hunter2", "insecure-tls"),
+            ("server: 'https://127.0.0.1:6443'".to_owned(), "token: hunter2", "local-address"),
+            ("server: 'https://api.example'".to_owned(), "token: hunter2, as: admin", "impersonation"),
+            (
+                "server: 'https://api.example'".to_owned(),
+                "token: hunter2, as-groups: ['system:masters']",
+                "impersonation",
+            ),
+            ("server: 'https://api.example'".to_owned(), "token: hunter2, as-uid: '0'", "impersonation"),
+        ] {
+            let text = kubeconfig(&cluster, user);
+            let reason = from_secret(text.as_bytes(), &[]).unwrap_err().to_string();
+            assert!(reason.ends_with(&format!("add {word} to allowInKubeconfigs")), "{reason}");
+            assert!(!reason.contains("hunter2"), "{reason}");
+            let allowed = from_secret(text.as_bytes(), &[word.to_owned()]);
+            // The system's certificates may be missing where the test runs; nothing else may be wrong.
+            assert!(
+                allowed.as_ref().err().is_none_or(|error| error.to_string().contains("certificate authority")),
+                "{text}"
+            );
+            let others: Vec<String> =
+                KUBECONFIG_RISKS.iter().filter(|other| **other != word).map(|other| (*other).to_owned()).collect();
+            assert!(from_secret(text.as_bytes(), &others).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_local_address_is_known_in_every_spelling() {
+        for host in [
+            "127.0.0.1",
+            "127.8.9.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "[::1]",
+            "[::]",
+            "[fe80::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:169.254.169.254]",
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.0.0.1.",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["10.0.0.1", "192.168.1.1", "[fd00::1]", "api.example", "localhost.example", "4.example", "8.8.8.8"]
+        {
+            assert!(!is_local(host), "{host}");
+        }
     }
 
     const SERVER: &str = "server: 'https://api.example:6443'";
@@ -488,7 +611,7 @@ mod tests {
     fn a_token_over_https_or_http_is_accepted_with_the_default_limits() {
         for server in ["https://api.example:6443", "http://127.0.0.1:8080"] {
             let text = kubeconfig(&format!("server: '{server}', insecure-skip-tls-verify: true"), "token: abc");
-            let config = from_secret(text.as_bytes()).unwrap();
+            let config = read(text.as_bytes()).unwrap();
             assert_eq!(config.cluster_url, format!("{server}/").parse::<Uri>().unwrap());
             assert!(!config.default_retry, "kube's retries hold a call for minutes");
             assert_eq!(config.connect_timeout, Some(Duration::from_secs(CONNECT_TIMEOUT_SECONDS)));
@@ -504,12 +627,12 @@ mod tests {
             &format!("{SERVER}, insecure-skip-tls-verify: true, tls-server-name: inner.example"),
             "username: a, password: b",
         );
-        let config = from_secret(text.as_bytes()).unwrap();
+        let config = read(text.as_bytes()).unwrap();
         assert_eq!(config.tls_server_name.as_deref(), Some("inner.example"));
         assert_eq!(config.auth_info.username.as_deref(), Some("a"));
         let json = r#"{"current-context":"x","contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],
             "clusters":[{"name":"c","cluster":{"server":"http://h"}}],"users":[{"name":"u","user":{"token":"t"}}]}"#;
-        assert!(from_secret(json.as_bytes()).is_ok());
+        assert!(read(json.as_bytes()).is_ok());
     }
 
     #[test]
@@ -545,7 +668,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         assert_eq!(refusal("  \n"), "it is empty");
-        assert_eq!(from_secret(&[0xff, 0xfe]).unwrap_err().to_string(), "it is not text (UTF-8)");
+        assert_eq!(read(&[0xff, 0xfe]).unwrap_err().to_string(), "it is not text (UTF-8)");
         assert_eq!(refusal("clusters: []"), "current-context is not set");
         assert_eq!(refusal("current-context: gone"), "current-context names a context that is not there");
         let both = refusal("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]");

@@ -227,6 +227,10 @@ impl SecretSink {
         self.registry.read_failed(&ClusterName::hub(), target, &trouble.failure, now_seconds());
     }
 
+    fn read(&self, item: &PrunedObject) -> Result<ClusterSecret, NotASecret> {
+        ClusterSecret::read(&item.value, &self.registry.settings().allow_in_kubeconfigs)
+    }
+
     fn readable(&self) {
         self.registry.read_succeeded(&ClusterName::hub(), ReadTarget::ClusterSecrets(LABELS[self.label]));
     }
@@ -247,7 +251,7 @@ impl Sink for SecretSink {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(item) => {
-                self.listed.insert(name_of(&item), ClusterSecret::read(&item.value));
+                self.listed.insert(name_of(&item), self.read(&item));
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
@@ -255,7 +259,7 @@ impl Sink for SecretSink {
                 self.change(|book| book.reset(self.label, listed));
             }
             Event::Apply(item) => {
-                self.change(|book| book.put(self.label, name_of(&item), ClusterSecret::read(&item.value)));
+                self.change(|book| book.put(self.label, name_of(&item), self.read(&item)));
             }
             Event::Delete(item) => self.change(|book| book.remove(self.label, &name_of(&item))),
         }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::kubeconfig::{self, Fingerprint, RefusedKubeconfig};
 use crate::{
     config::is_dns_label,
-    model::{ClusterName, NameError, Note, NoteKind, ObjectKind, ObjectPath},
+    model::{ClusterName, NameError, Note, NoteKind, ObjectKind, ObjectPath, printable},
 };
 
 /// Longest part of an annotation that a note repeats.
@@ -58,12 +58,14 @@ pub(super) struct ClusterSecret {
 
 impl ClusterSecret {
     /// Reads a Secret.
-    pub(super) fn read(value: &Value) -> Result<Self, NotASecret> {
+    pub(super) fn read(value: &Value, allowed: &[String]) -> Result<Self, NotASecret> {
         let secret = Secret::deserialize(value).map_err(|_| NotASecret)?;
         let metadata = secret.metadata;
         let mut annotations = metadata.annotations.unwrap_or_default();
-        let entry =
-            |bytes: &[u8]| SecretEntry { fingerprint: Fingerprint::of(bytes), config: kubeconfig::from_secret(bytes) };
+        let entry = |bytes: &[u8]| SecretEntry {
+            fingerprint: Fingerprint::of(bytes),
+            config: kubeconfig::from_secret(bytes, allowed),
+        };
         Ok(Self {
             name: metadata.name.unwrap_or_default(),
             created_seconds: metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
@@ -182,7 +184,7 @@ impl Comparison<'_> {
         self.diff.notes.entry(secret.name.clone()).or_default();
         let istio_namespace = secret.istio_namespace.as_deref().filter(|name| is_dns_label(name));
         if let (Some(wrong), None) = (&secret.istio_namespace, istio_namespace) {
-            let wrong: String = wrong.chars().take(MAX_SHOWN_CHARS).collect();
+            let wrong = printable(wrong, MAX_SHOWN_CHARS);
             let message = format!(
                 "the annotation {ISTIO_NAMESPACE} is {wrong:?}, which is no namespace's name; what counted before stays, at a start the setting"
             );
@@ -330,6 +332,10 @@ mod tests {
     use k8s_openapi::ByteString;
     use serde_json::json;
 
+    fn read(secret: &Value) -> Result<ClusterSecret, NotASecret> {
+        ClusterSecret::read(secret, &["http".to_owned(), "local-address".to_owned()])
+    }
+
     const REFERENCE: usize = 0;
     const ISTIO: usize = 1;
 
@@ -344,7 +350,7 @@ mod tests {
         let data: BTreeMap<_, _> =
             data.iter().map(|(key, value)| (*key, ByteString(value.as_bytes().to_vec()))).collect();
         let metadata = json!({"name": name, "creationTimestamp": created});
-        (name.to_owned(), ClusterSecret::read(&json!({"metadata": metadata, "data": data})))
+        (name.to_owned(), read(&json!({"metadata": metadata, "data": data})))
     }
 
     fn book(reference: Vec<(String, Result<ClusterSecret, NotASecret>)>) -> SecretBook {
@@ -413,7 +419,7 @@ mod tests {
             let data = BTreeMap::from([("east", ByteString(kubeconfig("a").into_bytes()))]);
             let annotations = json!({"tradewind.io/istio-namespace": namespace});
             let metadata = json!({"name": name, "creationTimestamp": created, "annotations": annotations});
-            (name.to_owned(), ClusterSecret::read(&json!({"metadata": metadata, "data": data})))
+            (name.to_owned(), read(&json!({"metadata": metadata, "data": data})))
         };
         let of = |secrets| diff(&book(secrets), &Members::new()).istio_namespaces[&name("east")].clone();
         assert_eq!(of(vec![with("s", OLD, "mesh")]), Some("mesh".to_owned()));
@@ -499,7 +505,7 @@ mod tests {
             secret("empty", OLD, &[]),
             secret("good", OLD, &[("east", &kubeconfig("a"))]),
             secret("strange", OLD, &[("a b", &kubeconfig("a"))]),
-            ("unreadable".to_owned(), ClusterSecret::read(&json!({"data": {"east": "hunter2 is not base64"}}))),
+            ("unreadable".to_owned(), read(&json!({"data": {"east": "hunter2 is not base64"}}))),
         ]);
         let diff = diff(&book, &Members::from([(name("west"), connected("b"))]));
         assert_eq!(steps(&diff), [("east", "Connect".into())], "west may be in the unreadable Secret: it stays");
@@ -569,6 +575,6 @@ mod tests {
     #[test]
     fn the_release_is_read_from_its_annotation() {
         let metadata = json!({"name": "s", "annotations": {"tradewind.io/release-removals": "now"}});
-        assert_eq!(ClusterSecret::read(&json!({"metadata": metadata})).unwrap().release.as_deref(), Some("now"));
+        assert_eq!(read(&json!({"metadata": metadata})).unwrap().release.as_deref(), Some("now"));
     }
 }

@@ -5,7 +5,7 @@ use std::{error::Error, io, time::Duration};
 use kube::core::Status;
 
 use super::body_limit::AnswerTooLarge;
-use crate::model::{ReadCause, ReadFailure};
+use crate::model::{ReadCause, ReadFailure, printable};
 
 /// Longest part of a server's own message that is passed on: enough for a sentence, not for an error page.
 const MAX_QUOTE_CHARS: usize = 200;
@@ -275,11 +275,7 @@ fn io_words(kind: io::ErrorKind) -> Option<(ReadCause, &'static str)> {
 /// The beginning of a text from outside, in one line.
 fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_QUOTE_CHARS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None if line.is_empty() => "no message".to_owned(),
-        None => line,
-    }
+    if line.is_empty() { "no message".to_owned() } else { printable(&line, MAX_QUOTE_CHARS) }
 }
 
 #[cfg(test)]

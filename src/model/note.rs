@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt};
 
 use serde::Serialize;
 
-use super::{ObjectPath, ServiceKey};
+use super::{ObjectPath, ServiceKey, printable};
 
 /// One thing that its owner should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -18,6 +18,18 @@ pub struct Note {
     pub service: Option<ServiceKey>,
     /// What is wrong, and what happens instead.
     pub message: String,
+}
+
+/// Longest message of a note: room for every list that Tradewind makes itself.
+const MAX_MESSAGE_CHARS: usize = 8_000;
+
+impl Note {
+    /// The note as terminals and logs may show it: whatever its message quotes is in one line, without control characters, and
+    /// has an end.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        Self { message: printable(&self.message, MAX_MESSAGE_CHARS), ..self }
+    }
 }
 
 /// Notes are listed by code, then by object.

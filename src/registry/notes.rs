@@ -74,6 +74,7 @@ impl Default for NoteBook {
 impl NoteBook {
     /// Replaces what `source` had to say, without logging: for commands that print notes themselves.
     pub fn put_quietly(&self, source: NoteSource, notes: Vec<Note>) -> Vec<Note> {
+        let notes: Vec<Note> = notes.into_iter().map(Note::printable).collect();
         let said = if notes.is_empty() { self.notes.remove(&source) } else { self.notes.insert(source, notes) };
         said.unwrap_or_default()
     }
@@ -90,6 +91,7 @@ impl NoteBook {
         notes: Vec<Note>,
         mut explain: impl FnMut(&Note) -> Option<String>,
     ) {
+        let notes: Vec<Note> = notes.into_iter().map(Note::printable).collect();
         let said = self.put_quietly(source, notes.clone());
         for note in notes.iter().filter(|note| !said.contains(note)) {
             let message = explain(note).unwrap_or_else(|| note.message.clone());

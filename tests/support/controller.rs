@@ -68,6 +68,8 @@ impl Controller {
             format!("--metrics-address=127.0.0.1:{}", metrics.number()),
             // Several may run at once, and the tests themselves in a pod.
             "--health-address=127.0.0.1:0".to_owned(),
+            // The API servers of tests are on this machine, some behind proxies without TLS.
+            "--allow-in-kubeconfigs=http,local-address".to_owned(),
         ];
         arguments.extend(flags.iter().map(ToString::to_string));
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_tradewind"));

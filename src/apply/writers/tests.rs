@@ -87,6 +87,22 @@ async fn what_was_refused_is_sent_again_only_when_it_changes() {
     assert!(world.notes().is_empty(), "{:?}", world.notes());
 }
 
+/// A webhook that was mended lets all pass that it refused, not only what changes next.
+#[tokio::test]
+async fn what_was_refused_is_sent_again_when_the_cluster_takes_another_refused_object() {
+    let world = World::new();
+    let writers = world.writers(setting(|_| {}));
+    for service in ["a", "b", "c"] {
+        world.refuse(&format!("DestinationRule {service}.global-dr"), [WriteError::Refused("no".into())]);
+        submit(&writers, service, wanted(service, "1"));
+    }
+    world.until("three notes", |world| world.notes().len() == 3 && writers.idle()).await;
+    assert!(world.notes()[0].1.contains("every one to two minutes"), "{:?}", world.notes());
+    submit(&writers, "a", wanted("a", "2"));
+    world.until("all pairs", |world| world.names().len() == 6 && writers.idle()).await;
+    assert!(world.notes().is_empty(), "{:?}", world.notes());
+}
+
 #[tokio::test]
 async fn a_withdrawn_wish_is_never_written_and_its_note_goes() {
     let world = World::new();

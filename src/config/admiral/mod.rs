@@ -19,7 +19,7 @@ pub use page::admiral_flags_page;
 use words::Takes;
 
 use super::{
-    PublishedPorts, RouteGrants, SidecarInjection, Weights, WithoutDependency,
+    KUBECONFIG_RISKS, PublishedPorts, RouteGrants, SidecarInjection, Weights, WithoutDependency,
     rules::RULES,
     table::{Setting, Settings, TABLE},
     value::Form,
@@ -208,6 +208,11 @@ impl SettingsFile {
         self.comments.insert(
             "routing_policy_namespaces",
             "Strict, and a risk: whoever may write RoutingPolicies in any namespace puts plugins into the clients of all services.",
+        );
+        self.settings.allow_in_kubeconfigs = KUBECONFIG_RISKS.map(str::to_owned).to_vec();
+        self.comments.insert(
+            "allow_in_kubeconfigs",
+            "Strict, and a risk: whoever may write cluster Secrets sends requests of this process anywhere, also unencrypted.",
         );
         self.settings.propagate_hosts = RouteGrants::all();
         self.comments.insert(
