@@ -538,7 +538,7 @@ mod tests {
         let metadata = |value: &str| json!({"name": "s", "annotations": {"tradewind.io/leaving": value}});
         let data = BTreeMap::from([("east", ByteString(kubeconfig("a").into_bytes()))]);
         let of = |value| {
-            let secret = ClusterSecret::read(&json!({"metadata": metadata(value), "data": data}));
+            let secret = read(&json!({"metadata": metadata(value), "data": data}));
             diff(&book(vec![("s".to_owned(), secret)]), &Members::new()).leaving
         };
         assert_eq!(of("true"), BTreeSet::from([name("east")]));
@@ -547,7 +547,7 @@ mod tests {
         let members = Members::from([(name("east"), connected("a"))]);
         let mut book = book(vec![]);
         for (value, leaving) in [("true", true), ("", false)] {
-            book.put(REFERENCE, "s".into(), ClusterSecret::read(&json!({"metadata": metadata(value), "data": data})));
+            book.put(REFERENCE, "s".into(), read(&json!({"metadata": metadata(value), "data": data})));
             book.remove(REFERENCE, "s");
             let diff = diff(&book, &members);
             assert_eq!(steps(&diff), [("east", "Missing".into())]);
