@@ -261,12 +261,12 @@ pub struct Claim {
     /// The clusters where hand-written objects for the host were taken over, or are to be.
     pub adopted: BTreeMap<ClusterName, AdoptedPair>,
     /// That the service that lost the host may have it back: this one where it is not taken, else the one by which it is.
-    pub reserved: Option<Reservation>,
+    pub reserved: Option<HostReservation>,
 }
 
 /// The time for which a host waits for the service that lost it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reservation {
+pub struct HostReservation {
     /// When the service lost it.
     pub since: Now,
     /// When others may have it.

@@ -15,7 +15,7 @@ use ipnet::Ipv4Net;
 use super::lost_hosts::{LostHost, LostHosts};
 use crate::{
     model::{ClusterName, Host, Identity, Now, ObjectId, ServiceKey},
-    plan::input::{Claim, Reservation},
+    plan::input::{Claim, HostReservation},
 };
 
 /// What one cluster's ServiceEntry says of a host.
@@ -84,7 +84,7 @@ pub(super) struct Claimed {
 
 /// A service that asks for hosts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Claimant<'a> {
+pub(super) struct HostClaimant<'a> {
     pub(super) key: &'a ServiceKey,
     /// Its identity without partition.
     pub(super) plain: &'a Identity,
@@ -249,11 +249,11 @@ impl AddressBook {
     /// Makes `hosts` the whole list that a service asks for. `runs` answers whether a service still runs anywhere.
     pub(super) fn claim(
         &mut self,
-        claimant: Claimant<'_>,
+        claimant: HostClaimant<'_>,
         hosts: &[Host],
         runs: &dyn Fn(&ServiceKey) -> bool,
     ) -> Claimed {
-        let Claimant { key, now, .. } = claimant;
+        let HostClaimant { key, now, .. } = claimant;
         let mut outcome = Claimed::default();
         let held_before = self.held_by(key);
         for host in &self.claims.remove(key).unwrap_or_default() {
@@ -292,7 +292,7 @@ impl AddressBook {
 
     fn claim_one(
         &mut self,
-        claimant: Claimant<'_>,
+        claimant: HostClaimant<'_>,
         host: &Host,
         runs: &dyn Fn(&ServiceKey) -> bool,
         outcome: &mut Claimed,
@@ -335,11 +335,11 @@ impl AddressBook {
     /// For whom a host that nobody holds waits. After a restart, what was written for a service that is gone says who lost it.
     fn reservation(
         &mut self,
-        claimant: Claimant<'_>,
+        claimant: HostClaimant<'_>,
         host: &Host,
         runs: &dyn Fn(&ServiceKey) -> bool,
-    ) -> Option<(ServiceKey, Reservation)> {
-        let Claimant { key, plain, now } = claimant;
+    ) -> Option<(ServiceKey, HostReservation)> {
+        let HostClaimant { key, plain, now } = claimant;
         if !self.lost.has(host) {
             let state = self.hosts.get(host)?;
             let is_own = state.written_for().any(|other| other == key);
@@ -349,7 +349,8 @@ impl AddressBook {
             }
         }
         let lost = self.lost.waits_for(host, key, plain, now)?;
-        let reservation = Reservation { since: lost.since, until: self.lost.until(lost), clusters: BTreeSet::new() };
+        let reservation =
+            HostReservation { since: lost.since, until: self.lost.until(lost), clusters: BTreeSet::new() };
         Some((lost.by.clone(), reservation))
     }
 
@@ -363,7 +364,7 @@ impl AddressBook {
             let clusters = own.map(|(cluster, _)| cluster.clone()).collect();
             let address = state
                 .and_then(|state| state.address.or_else(|| state.entries.values().find_map(|entry| entry.address)));
-            let reservation = Reservation { since: lost.since, until: self.lost.until(&lost), clusters };
+            let reservation = HostReservation { since: lost.since, until: self.lost.until(&lost), clusters };
             Claim { host, address, taken_by: None, adopted: BTreeMap::new(), reserved: Some(reservation) }
         });
         claims.collect()
@@ -465,13 +466,13 @@ impl AddressBook {
     }
 
     /// What [`AddressBook::claim`] answered last for these hosts, without claiming them.
-    pub(super) fn peek(&self, claimant: Claimant<'_>, hosts: &[Host]) -> Vec<Claim> {
-        let Claimant { key, plain, now } = claimant;
+    pub(super) fn peek(&self, claimant: HostClaimant<'_>, hosts: &[Host]) -> Vec<Claim> {
+        let HostClaimant { key, plain, now } = claimant;
         let claim = |host: &Host| {
             let state = self.hosts.get(host);
             let holder = state.and_then(|state| state.holder.clone());
             let lost = self.lost.waits_for(host, key, plain, now).filter(|_| holder.is_none());
-            let reserved = lost.map(|lost| Reservation {
+            let reserved = lost.map(|lost| HostReservation {
                 since: lost.since,
                 until: self.lost.until(lost),
                 clusters: BTreeSet::new(),
@@ -533,7 +534,7 @@ mod tests {
 
     impl AddressBook {
         fn claim_of(&mut self, key: &ServiceKey, hosts: &[Host], runs: &dyn Fn(&ServiceKey) -> bool) -> Claimed {
-            self.claim(Claimant { key, plain: &key.identity, now: Now::default() }, hosts, runs)
+            self.claim(HostClaimant { key, plain: &key.identity, now: Now::default() }, hosts, runs)
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Queries, Registry,
-    addresses::{Claimant, Claimed},
+    addresses::{Claimed, HostClaimant},
     adoption,
     dirty::{self, Trigger},
     last_known,
@@ -33,7 +33,7 @@ impl Registry {
         };
         remembered::yield_to_owners(self, key, hosts);
         let Claimed { mut claims, freed_for, conflicts, exhausted, changed, losers } =
-            self.hosts.lock().claim(Claimant { key, plain, now }, hosts, &runs);
+            self.hosts.lock().claim(HostClaimant { key, plain, now }, hosts, &runs);
         remember_somewhere(self, &mut claims);
         let left = adoption::with_adopted(self, &mut claims);
         adoption::note_left(self, key, left);
@@ -65,7 +65,7 @@ impl Registry {
     /// What [`Registry::claim`] answered last for these hosts; claims nothing.
     #[must_use]
     pub fn claims(&self, key: &ServiceKey, plain: &Identity, hosts: &[Host], now: Now) -> Vec<Claim> {
-        let mut claims = self.hosts.lock().peek(Claimant { key, plain, now }, hosts);
+        let mut claims = self.hosts.lock().peek(HostClaimant { key, plain, now }, hosts);
         remember_somewhere(self, &mut claims);
         adoption::with_adopted(self, &mut claims);
         claims
