@@ -23,7 +23,7 @@ const MAX_FOLLOWED_IDENTITIES: usize = 200_000;
 
 /// What asks for a service: the key without partition, and where it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Claimant<'a> {
+pub(super) struct IdentityUse<'a> {
     pub(super) key: &'a ServiceKey,
     pub(super) cluster: &'a ClusterName,
     pub(super) namespace: &'a Arc<str>,
@@ -84,8 +84,8 @@ pub(super) struct FirstHolders {
 
 impl KnownNamespaces {
     /// How a namespace came to an identity, which it does now where it had not yet.
-    fn enter(&mut self, claimant: Claimant<'_>, is_given: bool) -> Arrival {
-        let Claimant { key: ServiceKey { identity, .. }, cluster, namespace } = claimant;
+    fn enter(&mut self, identity_use: IdentityUse<'_>, is_given: bool) -> Arrival {
+        let IdentityUse { key: ServiceKey { identity, .. }, cluster, namespace } = identity_use;
         if !self.has_begun {
             return Arrival::First;
         }
@@ -143,8 +143,8 @@ impl IdentityOwners {
     }
 
     /// Whether a workload counts for the service that it names.
-    pub(super) fn of_workload(&self, claimant: Claimant<'_>, accounts: &[Arc<str>]) -> Standing {
-        let Claimant { key, cluster, namespace } = claimant;
+    pub(super) fn of_workload(&self, identity_use: IdentityUse<'_>, accounts: &[Arc<str>]) -> Standing {
+        let IdentityUse { key, cluster, namespace } = identity_use;
         let verdict = self.claims().map(|claims| claims.of_workload(key, cluster, namespace, accounts));
         let is_given = verdict == Some(ClaimVerdict::Given);
         let remark = match verdict {
@@ -155,7 +155,7 @@ impl IdentityOwners {
             None | Some(ClaimVerdict::Given | ClaimVerdict::Unknown(_)) => None,
         };
         let mut known = self.known.lock();
-        match known.enter(claimant, is_given) {
+        match known.enter(identity_use, is_given) {
             Arrival::First => Standing::Counts(remark),
             Arrival::Later if self.namespaces == IdentityNamespaces::First => {
                 Standing::Excluded(Exclusion::NotFirst(known.first(&key.identity)))
@@ -168,8 +168,8 @@ impl IdentityOwners {
     }
 
     /// Whether a policy counts for the service that it names.
-    pub(super) fn of_policy(&self, claimant: Claimant<'_>) -> Standing {
-        let Claimant { key, cluster, namespace } = claimant;
+    pub(super) fn of_policy(&self, identity_use: IdentityUse<'_>) -> Standing {
+        let IdentityUse { key, cluster, namespace } = identity_use;
         let verdict = self.claims().map(|claims| claims.of_policy(key, cluster, namespace));
         match verdict {
             Some(ClaimVerdict::Given) => return Standing::Counts(None),

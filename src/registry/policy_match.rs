@@ -8,7 +8,7 @@ use super::{
     Registry,
     claim_rules::Exclusion,
     cluster_state::policies::{Policies, PolicyKind},
-    identity_owners::{Claimant, Remark, Standing},
+    identity_owners::{IdentityUse, Remark, Standing},
     routing_inputs,
 };
 use crate::{
@@ -91,7 +91,7 @@ fn counts(
     id: &ObjectId,
     notes: &mut Vec<Note>,
 ) -> bool {
-    let standing = registry.fleet.owners.of_policy(Claimant { key: plain, cluster, namespace: &id.namespace });
+    let standing = registry.fleet.owners.of_policy(IdentityUse { key: plain, cluster, namespace: &id.namespace });
     let (why, counts) = match &standing {
         Standing::Counts(Some(Remark::WouldBeExcluded(why))) => (why, true),
         Standing::Counts(_) => return true,

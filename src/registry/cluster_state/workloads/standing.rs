@@ -10,7 +10,7 @@ use crate::{
     model::{Identity, ObjectId, ServiceKey, Workload},
     registry::{
         identity::Classified,
-        identity_owners::{ChangedClaims, Claimant, IdentityOwners, Remark, Standing},
+        identity_owners::{ChangedClaims, IdentityOwners, IdentityUse, Remark, Standing},
         injection::NamespaceMarks,
         partition::DisplayKey,
     },
@@ -40,8 +40,8 @@ impl Standings<'_> {
 
     fn of(&self, workload: &Workload, key: &ServiceKey) -> Standing {
         let key = ServiceKey { identity: self.plain(workload, key), environment: key.environment.clone() };
-        let claimant = Claimant { key: &key, cluster: &self.0.cluster, namespace: &workload.id.namespace };
-        self.0.owners.of_workload(claimant, &workload.service_accounts)
+        let identity_use = IdentityUse { key: &key, cluster: &self.0.cluster, namespace: &workload.id.namespace };
+        self.0.owners.of_workload(identity_use, &workload.service_accounts)
     }
 
     fn is_another(&self, record: &Record, changed: &ChangedClaims) -> bool {
