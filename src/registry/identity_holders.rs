@@ -26,7 +26,8 @@ pub(super) fn begin(registry: &Registry) {
     let known = |namespaces: BTreeSet<Arc<str>>| FirstHolders { namespaces, ..FirstHolders::default() };
     if !owners.only_first_count() {
         let all = running.into_iter().map(|(identity, since)| (identity, known(since.into_keys().collect())));
-        return owners.begin(all.collect());
+        let unread = registry.fleet.iter().filter(|state| !state.coverage().workloads());
+        return owners.begin(all.collect(), unread.map(|state| state.name().clone()).collect());
     }
     let mut served = owners.take_served();
     let holders = running.into_iter().map(|(identity, since)| {
@@ -37,7 +38,7 @@ pub(super) fn begin(registry: &Registry) {
     let mut holders: BTreeMap<Identity, FirstHolders> = holders.collect();
     // Those that run nowhere now are held for whoever served.
     holders.extend(served.into_iter().map(|(identity, namespaces)| (identity, known(namespaces))));
-    owners.begin(holders);
+    owners.begin(holders, BTreeSet::new());
     identity_claims::follow(registry, &ChangedClaims::all(), &Trigger::Start);
 }
 

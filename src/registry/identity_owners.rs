@@ -64,6 +64,8 @@ struct KnownNamespaces {
     /// The namespaces that served, by what was written before.
     served: BTreeMap<Identity, BTreeSet<Arc<str>>>,
     of: HashMap<Identity, IdentityNamespacesSeen>,
+    /// The clusters that could not be read wholly then: what is read there later was there before, as far as anybody knows.
+    unread: BTreeSet<ClusterName>,
 }
 
 /// The namespaces of one identity.
@@ -97,7 +99,7 @@ impl KnownNamespaces {
             }
             return Arrival::First;
         };
-        let was_awaited = known.awaited.contains(cluster);
+        let was_awaited = known.awaited.contains(cluster) || self.unread.contains(cluster);
         let new = if is_given || was_awaited { Arrival::First } else { Arrival::Later };
         let arrival = known.arrivals.entry(namespace.clone()).or_insert(new);
         if is_given || was_awaited {
@@ -222,8 +224,8 @@ impl IdentityOwners {
         std::mem::take(&mut self.known.lock().served)
     }
 
-    /// Begins to follow the namespaces of identities: the fleet was read once.
-    pub(super) fn begin(&self, holders: BTreeMap<Identity, FirstHolders>) {
+    /// Begins to follow the namespaces of identities: the fleet was read once, but for the clusters in `unread`.
+    pub(super) fn begin(&self, holders: BTreeMap<Identity, FirstHolders>, unread: BTreeSet<ClusterName>) {
         let mut known = self.known.lock();
         if std::mem::replace(&mut known.has_begun, true) {
             return;
@@ -234,6 +236,7 @@ impl IdentityOwners {
         };
         let holders = holders.into_iter().take(MAX_FOLLOWED_IDENTITIES);
         known.of = holders.map(|(identity, holders)| (identity, seen(holders))).collect();
+        known.unread = unread;
     }
 }
 
