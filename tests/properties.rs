@@ -468,8 +468,10 @@ fn join(world: &World, at: usize, objects: &BTreeMap<(usize, ObjectId), Observed
     }
 }
 
+/// The notes that say what is, and not what changed since the controller started.
 fn lasting(notes: &[Note]) -> Vec<&Note> {
-    notes.iter().filter(|note| note.kind != NoteKind::AddressConflict).collect()
+    let of_changes = [NoteKind::AddressConflict, NoteKind::IdentityGainedNamespace];
+    notes.iter().filter(|note| !of_changes.contains(&note.kind)).collect()
 }
 
 fn config() -> ProptestConfig {

@@ -11,9 +11,15 @@ use crate::planning::Picture;
 /// # Errors
 /// With the difference.
 pub fn same(how: &str, found: &Picture, wanted: &Picture) -> Result<(), String> {
-    // What hides in a file is told by the backend, and addresses that had to change only once.
+    // Notes about files come from the backend, those about addresses only when an address changes, and those about gained
+    // namespaces only where the namespace came after the first reading.
     let lasting = |notes: &[Note]| -> Vec<Note> {
-        let passing = [NoteKind::ClusterUnreachable, NoteKind::ObjectMalformed, NoteKind::AddressConflict];
+        let passing = [
+            NoteKind::ClusterUnreachable,
+            NoteKind::ObjectMalformed,
+            NoteKind::AddressConflict,
+            NoteKind::IdentityGainedNamespace,
+        ];
         notes.iter().filter(|note| !passing.contains(&note.kind)).cloned().collect()
     };
     if (&found.objects, &found.merged, &found.endpoints, lasting(&found.notes))
