@@ -139,7 +139,7 @@ impl Bench {
     fn desired(&self, change: impl FnOnce(&mut HostPlan)) -> Desired {
         let mut plan = host_plan(&self.namespace);
         change(&mut plan);
-        Desired::hosts(&[plan])
+        Desired::hosts([plan])
     }
 
     fn entry(&self) -> Object {

@@ -176,7 +176,7 @@ proptest! {
                 }
             }
         }
-        let desired = Desired::hosts(&hosts);
+        let desired = Desired::hosts(hosts.clone());
         for write in preview(&known, &cluster(), &WorkKey::Service(payments()), &desired, adopts).writes {
             let there = known.0.get(&write.id);
             let owner = there.map(|written| written.owner);

@@ -284,7 +284,7 @@ mod tests {
     // Invariant: No proxy gets a state that matches neither the old nor the new policy.
     #[test]
     fn a_new_host_comes_with_its_rule_in_place_and_then_nothing_changes() {
-        let desired = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
+        let desired = Desired::hosts([host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
         assert_eq!(steps(&compare(&desired, &[])), vec![["create DestinationRule", "create ServiceEntry"]; 2]);
         assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<ObjectWrite>>::new());
     }
@@ -292,8 +292,8 @@ mod tests {
     // Invariant: No proxy gets a state that matches neither the old nor the new policy.
     #[test]
     fn tiers_come_after_their_rule_and_leave_before_it() {
-        let plain = Desired::hosts(&[host_plan("a.global", "1", false)]);
-        let tiers = Desired::hosts(&[host_plan("a.global", "2", true)]);
+        let plain = Desired::hosts([host_plan("a.global", "1", false)]);
+        let tiers = Desired::hosts([host_plan("a.global", "2", true)]);
         assert_eq!(steps(&compare(&tiers, &standing(&plain))), [["update DestinationRule", "update ServiceEntry"]]);
         assert_eq!(steps(&compare(&plain, &standing(&tiers))), [["update ServiceEntry", "update DestinationRule"]]);
     }
@@ -301,17 +301,17 @@ mod tests {
     // Invariant: Only managed objects are changed or removed.
     #[test]
     fn obsolete_managed_objects_are_removed_host_first() {
-        let old = standing(&Desired::hosts(&[host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));
+        let old = standing(&Desired::hosts([host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));
         let mut all = old.clone();
         all.push(Arc::new(reference(&old[0])));
-        let kept = Desired::hosts(&[host_plan("b.global", "1", false)]);
+        let kept = Desired::hosts([host_plan("b.global", "1", false)]);
         let gone: Vec<_> = compare(&kept, &all).removals.iter().map(|w| w.id.name.to_string()).collect();
         assert_eq!(gone, ["a.global-se", "a.global-dr"]);
     }
 
     #[test]
     fn an_object_of_admirals_is_left_unchanged_or_adopted() {
-        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let desired = Desired::hosts([host_plan("a.global", "1", false)]);
         let theirs: Vec<_> = standing(&desired).iter().map(|w| Arc::new(reference(w))).collect();
         let left = compare(&desired, &theirs);
         assert!(left.groups.is_empty() && left.removals.is_empty());
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_foreign_host_gets_no_rule_but_a_foreign_rule_does_not_hide_a_published_host() {
-        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let desired = Desired::hosts([host_plan("a.global", "1", false)]);
         let foreign = |w: &Arc<Written>| Arc::new(Written { owner: Owner::Foreign, ..(**w).clone() });
         let objects = standing(&desired);
         let entry_foreign = compare(&desired, &[foreign(&objects[0])]);
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_its_owner_handed_over_is_taken_over_in_place_and_nothing_else_is() {
-        let desired = Desired::hosts(&[adopted_plan("a.global")]);
+        let desired = Desired::hosts([adopted_plan("a.global")]);
         let objects = standing(&desired);
         let all = |stage: &AdoptionStage| -> Vec<_> {
             objects.iter().map(|object| said(object, Owner::Foreign, stage.clone())).collect()
@@ -372,7 +372,7 @@ mod tests {
             assert_eq!(left.obstacles[0].kind, NoteKind::ObjectForeign);
         }
         // The plan says which object takes the place of Tradewind's: a request alone is not enough.
-        let own = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let own = Desired::hosts([host_plan("a.global", "1", false)]);
         let of_own_name: Vec<_> =
             standing(&own).iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)).collect();
         assert!(compare(&own, &of_own_name).groups.is_empty());
@@ -380,8 +380,8 @@ mod tests {
 
     #[test]
     fn tradewinds_own_goes_when_a_handed_over_entry_has_taken_its_place() {
-        let own = standing(&Desired::hosts(&[host_plan("a.global", "1", false)]));
-        let desired = Desired::hosts(&[adopted_plan("a.global")]);
+        let own = standing(&Desired::hosts([host_plan("a.global", "1", false)]));
+        let desired = Desired::hosts([adopted_plan("a.global")]);
         let by_hand = standing(&desired);
         let mut all = own.clone();
         all.extend(by_hand.iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)));
@@ -393,8 +393,8 @@ mod tests {
 
     #[test]
     fn an_object_that_is_taken_back_loses_its_marks_and_is_not_duplicated() {
-        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
-        let by_hand = standing(&Desired::hosts(&[adopted_plan("a.global")]));
+        let desired = Desired::hosts([host_plan("a.global", "1", false)]);
+        let by_hand = standing(&Desired::hosts([adopted_plan("a.global")]));
         let recalled: Vec<_> =
             by_hand.iter().map(|object| said(object, Owner::Tradewind, AdoptionStage::Recalled)).collect();
         let find = |id: &ObjectId| recalled.iter().find(|w| w.id == *id).cloned();
@@ -419,8 +419,8 @@ mod tests {
 
     #[test]
     fn a_written_entry_is_updated_whatever_other_entries_its_host_has() {
-        let desired = Desired::hosts(&[host_plan("a.global", "2", false)]);
-        let before = standing(&Desired::hosts(&[host_plan("a.global", "1", false)]));
+        let desired = Desired::hosts([host_plan("a.global", "2", false)]);
+        let before = standing(&Desired::hosts([host_plan("a.global", "1", false)]));
         let find = |id: &ObjectId| before.iter().find(|w| w.id == *id).cloned();
         let in_the_way = |_: &ObjectId, _: &str| Some(ObjectId::new(Kind::ServiceEntry, "sync", "by-hand"));
         let changes = diff(&desired, &DiffInputs { in_the_way: &in_the_way, ..view(&before, &find, false) });
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_to_settle_differently_is_not_written_again() {
-        let desired = Desired::hosts(&[host_plan("a.global", "1", false)]);
+        let desired = Desired::hosts([host_plan("a.global", "1", false)]);
         let mut objects = standing(&desired);
         objects[0] = Arc::new(Written { digest: 7, ..(*objects[0]).clone() });
         assert_eq!(steps(&compare(&desired, &objects)), [["update ServiceEntry"]]);
@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn the_mark_of_ownership_is_part_of_what_is_compared() {
         let mut plan = host_plan("a.global", "1", false);
-        let whole = standing(&Desired::hosts(&[plan.clone()]));
+        let whole = standing(&Desired::hosts([plan.clone()]));
         plan.service_entry.metadata.labels.remove(keys::MANAGED_BY);
         assert_ne!(whole[0].digest, Object::ServiceEntry(plan.service_entry).digest());
     }

@@ -216,7 +216,7 @@ mod tests {
     use crate::apply::testing::{host_plan, unit};
 
     fn desired(address: &str) -> Arc<Desired> {
-        Arc::new(Desired::hosts(&[host_plan("a.global", address, false)]))
+        Arc::new(Desired::hosts([host_plan("a.global", address, false)]))
     }
 
     fn seconds(from: Instant, seconds: u64) -> Instant {

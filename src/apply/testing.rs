@@ -466,7 +466,7 @@ impl ClusterView for Fleet {
 
 /// One host per service: its name is the identity's.
 pub(super) fn wanted(identity: &str, content: &str) -> Desired {
-    Desired::hosts(&[host_plan(&format!("{identity}.global"), content, false)])
+    Desired::hosts([host_plan(&format!("{identity}.global"), content, false)])
 }
 
 pub(super) fn submit(writers: &Writers, identity: &str, desired: Desired) {

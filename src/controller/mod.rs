@@ -132,12 +132,14 @@ fn plan(
     occasion: &Occasion,
     hints: &mut HintBudget,
 ) -> Option<Now> {
-    let plan = plan_unit(registry, unit, now)?;
-    registry.put_notes(NoteSource::plan_of(unit), plan.notes, hints);
+    let mut plan = plan_unit(registry, unit, now)?;
+    let (notes, first) = (std::mem::take(&mut plan.notes), std::mem::take(&mut plan.first));
+    let revisit_at = plan.revisit_at;
+    registry.put_notes(NoteSource::plan_of(unit), notes, hints);
     if !plan.frozen {
-        hand_over(registry, writers, unit, &plan.first, occasion, plan.per_cluster);
+        hand_over(registry, writers, unit, &first, occasion, plan.into_desired());
     }
-    plan.revisit_at
+    revisit_at
 }
 
 /// Hands what each cluster should hold of a unit to its writer; a cluster that needs no write is told to forget the unit.

@@ -43,13 +43,13 @@ impl Desired {
 
     /// The hosts of a service.
     #[must_use]
-    pub fn hosts(hosts: &[HostPlan]) -> Self {
+    pub fn hosts(hosts: impl IntoIterator<Item = HostPlan>) -> Self {
         let wanted = hosts
-            .iter()
+            .into_iter()
             .map(|host| {
                 WantedObject::Host(Box::new(HostObjects {
-                    service_entry: Object::ServiceEntry(host.service_entry.clone()),
-                    destination_rule: Object::DestinationRule(host.destination_rule.clone()),
+                    service_entry: Object::ServiceEntry(host.service_entry),
+                    destination_rule: Object::DestinationRule(host.destination_rule),
                     tiered: host.tiered,
                 }))
             })

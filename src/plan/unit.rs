@@ -42,8 +42,8 @@ pub enum WorkInputs {
 /// The plan of one unit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WorkPlan {
-    /// What each cluster should hold. A cluster that is missing should hold nothing of the unit.
-    pub per_cluster: BTreeMap<ClusterName, Desired>,
+    /// What each cluster should hold, of all units but services.
+    per_cluster: BTreeMap<ClusterName, Desired>,
     /// What owners and operators should know.
     pub notes: Vec<Note>,
     /// Clusters that are written before the others; mostly none.
@@ -60,7 +60,17 @@ impl WorkPlan {
     /// What a cluster should hold of the unit.
     #[must_use]
     pub fn desired_in(&self, cluster: &ClusterName) -> Desired {
-        self.per_cluster.get(cluster).cloned().unwrap_or_default()
+        let of_service = self.service.as_ref().and_then(|plan| plan.clusters.iter().find(|of| of.cluster == *cluster));
+        let of_service = of_service.map(|planned| planned.clone().into_desired());
+        of_service.or_else(|| self.per_cluster.get(cluster).cloned()).unwrap_or_default()
+    }
+
+    /// What each cluster should hold. A cluster that is missing should hold nothing of the unit.
+    #[must_use]
+    pub fn into_desired(self) -> BTreeMap<ClusterName, Desired> {
+        let of_service = self.service.into_iter().flat_map(|plan| plan.clusters);
+        let of_service = of_service.map(|planned| (planned.cluster.clone(), planned.into_desired()));
+        self.per_cluster.into_iter().chain(of_service).collect()
     }
 }
 
@@ -96,13 +106,8 @@ pub fn plan_unit(inputs: &PlanInputs, settings: &Settings) -> WorkPlan {
 }
 
 fn of_service(plan: ServicePlan) -> WorkPlan {
-    let per_cluster = plan.clusters.iter().map(|planned| {
-        let desired =
-            Desired::hosts(&planned.hosts).and(planned.others.iter().cloned()).keeping(planned.kept.iter().cloned());
-        (planned.cluster.clone(), desired)
-    });
     WorkPlan {
-        per_cluster: per_cluster.collect(),
+        per_cluster: BTreeMap::new(),
         notes: plan.decision.notes.clone(),
         first: plan.decision.first.clone(),
         frozen: plan.decision.frozen,

@@ -260,7 +260,7 @@ impl World {
 impl Wanted {
     fn of(plan: &WorkPlan) -> Self {
         let mut wanted = Self::default();
-        for (cluster, desired) in &plan.per_cluster {
+        for (cluster, desired) in plan.clone().into_desired() {
             for object in desired.objects() {
                 let at = (cluster.clone(), object.id());
                 assert!(wanted.objects.insert(at, object.clone()).is_none(), "planned twice");

@@ -63,7 +63,7 @@ async fn wishes_that_come_during_a_write_become_one() {
 async fn the_second_of_a_pair_waits_for_the_first_and_other_hosts_go_on() {
     let world = World::new();
     let writers = world.writers(setting(|_| {}));
-    let two = Desired::hosts(&[host_plan("a.global", "1", false), host_plan("a.west.global", "1", false)]);
+    let two = Desired::hosts([host_plan("a.global", "1", false), host_plan("a.west.global", "1", false)]);
     world.refuse("DestinationRule a.global-dr", [WriteError::Refused("too long".into())]);
     submit(&writers, "a", two);
     world.until("idle", |_| writers.idle()).await;
@@ -217,7 +217,7 @@ async fn fields_of_others_are_taken_back_once_and_then_left() {
 #[tokio::test]
 async fn removals_come_settled_after_what_replaces_them_and_host_first() {
     let world = World::new();
-    world.hold("a", &Desired::hosts(&[host_plan("a.west.global", "1", false)]));
+    world.hold("a", &Desired::hosts([host_plan("a.west.global", "1", false)]));
     let writers = world.writers(setting(|_| {}));
     submit(&writers, "a", wanted("a", "1"));
     world.until("the removals", |world| removals(world) == 2 && writers.idle()).await;
