@@ -1,6 +1,6 @@
 //! What clusters should hold: the result of planning that `apply` compares with what they hold.
 
-use super::service_plan::HostPlan;
+use super::service_plan::{ClusterPlan, HostPlan};
 use crate::{
     istio::{Object, Sidecar},
     model::{EgressHost, Kind, ObjectId},
@@ -55,6 +55,12 @@ impl Desired {
             })
             .collect();
         Self { wanted }
+    }
+
+    /// All that a cluster should hold of a service.
+    #[must_use]
+    pub fn of_cluster(plan: ClusterPlan) -> Self {
+        Self::hosts(plan.hosts).and(plan.others).keeping(plan.kept)
     }
 
     /// In addition, single objects.

@@ -1,9 +1,6 @@
 //! The plan of a service in detail: each decision with the objects that come of it.
 
-use super::{
-    decide::{EndpointView, HostDecision, ServiceDecision},
-    desired::Desired,
-};
+use super::decide::{EndpointView, HostDecision, ServiceDecision};
 use crate::{
     istio::{DestinationRule, Object, ServiceEntry},
     model::{ClusterName, Host, ObjectId},
@@ -56,14 +53,6 @@ pub struct ClusterPlan {
     pub others: Vec<Object>,
     /// Managed objects that stay as they are, because their reason cannot be read now.
     pub kept: Vec<ObjectId>,
-}
-
-impl ClusterPlan {
-    /// The objects, for whoever writes them.
-    #[must_use]
-    pub fn into_desired(self) -> Desired {
-        Desired::hosts(self.hosts).and(self.others).keeping(self.kept)
-    }
 }
 
 /// The pair of objects for one host in one cluster.

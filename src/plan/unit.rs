@@ -61,7 +61,7 @@ impl WorkPlan {
     #[must_use]
     pub fn desired_in(&self, cluster: &ClusterName) -> Desired {
         let of_service = self.service.as_ref().and_then(|plan| plan.clusters.iter().find(|of| of.cluster == *cluster));
-        let of_service = of_service.map(|planned| planned.clone().into_desired());
+        let of_service = of_service.map(|planned| Desired::of_cluster(planned.clone()));
         of_service.or_else(|| self.per_cluster.get(cluster).cloned()).unwrap_or_default()
     }
 
@@ -69,7 +69,7 @@ impl WorkPlan {
     #[must_use]
     pub fn into_desired(self) -> BTreeMap<ClusterName, Desired> {
         let of_service = self.service.into_iter().flat_map(|plan| plan.clusters);
-        let of_service = of_service.map(|planned| (planned.cluster.clone(), planned.into_desired()));
+        let of_service = of_service.map(|planned| (planned.cluster.clone(), Desired::of_cluster(planned)));
         self.per_cluster.into_iter().chain(of_service).collect()
     }
 }
