@@ -176,7 +176,7 @@ async fn one_secret_may_register_several_clusters() {
     };
     world.hub().apply(vec![secret(&[1, 2])]).await;
     world.deploy(&[1, 2], "payments").await;
-    let _controller = world.start(&[]).await;
+    let _controller = world.start(&["--removed-cluster-grace-seconds=0"]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1], GATEWAYS[2]]).await;
     world.hub().apply(vec![secret(&[1])]).await;
     world.sees(0, &host("payments"), &[GATEWAYS[1]]).await;
