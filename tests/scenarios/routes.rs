@@ -168,7 +168,11 @@ async fn a_cluster_that_joins_gets_the_objects_and_its_orphans_are_removed() {
     world.register(&[2]).await;
     routes_with(&world, 2, &[2]).await;
 
-    // A route of its own takes the copy's place.
+    // A route of a stranger does not take the copy's place, and that of a namespace that runs the service does.
+    world.clusters[2].apply(vec![route(&world, &identity, 7)]).await;
+    noted(&controller, "route-contested", &[&identity]).await;
+    routes_with(&world, 2, &[2]).await;
+    world.deploy(&[2], &identity).await;
     world.clusters[2].apply(vec![route(&world, &identity, 7)]).await;
     routes_with(&world, 2, &[]).await;
     noted(&controller, "route-outranked", &[&identity]).await;
