@@ -487,11 +487,11 @@ spec:
     assert!(!shown.contains("-    tradewind.io/adopt"), "it is its owner's: {shown}");
     // What was taken over, and is no longer handed over, would be given back.
     let rendered = stdout(&tradewind(&["render", text(fleet.path()), "-c", "cluster-1"]));
-    let standing = rendered.split("---\n").find(|object| object.contains("name: payments\n")).expect("the entry");
-    fs::write(&file, standing.replace("    tradewind.io/adopt: \"true\"\n", "")).expect("a file of our own");
+    let written = rendered.split("---\n").find(|object| object.contains("name: payments\n")).expect("the entry");
+    fs::write(&file, written.replace("    tradewind.io/adopt: \"true\"\n", "")).expect("a file of our own");
     let back = diff(&[]);
     assert!(stdout(&back).contains("give back cluster-1/ServiceEntry/payments\n"), "{}", stdout(&back));
-    assert!(stderr(&back).contains("it is left alone, and Tradewind makes none beside it"), "{}", stderr(&back));
+    assert!(stderr(&back).contains("it is left alone, and Tradewind creates none of its own"), "{}", stderr(&back));
 }
 
 fn walk(directory: &Path) -> Vec<PathBuf> {

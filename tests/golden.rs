@@ -136,7 +136,7 @@ fn check_again(world: &mut World, picture: &Picture) -> Result<(), String> {
         return Err(format!("planning after writing makes {again} further changes"));
     }
     same("planned after writing", &world.picture(), picture)?;
-    let standing: BTreeSet<_> = world
+    let written: BTreeSet<_> = world
         .registry
         .queries()
         .cluster_names()
@@ -147,7 +147,7 @@ fn check_again(world: &mut World, picture: &Picture) -> Result<(), String> {
         .collect();
     let writable = |(cluster, _): &&(ClusterName, _)| world.registry.outputs().can_write(cluster);
     let wanted: BTreeSet<_> = picture.objects.keys().filter(writable).cloned().collect();
-    if standing == wanted { Ok(()) } else { Err(format!("stands {standing:?}, wanted {wanted:?}")) }
+    if written == wanted { Ok(()) } else { Err(format!("written {written:?}, wanted {wanted:?}")) }
 }
 
 fn compare_or_update(case: &Case, generated: &str) -> Result<(), String> {

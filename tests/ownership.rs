@@ -44,9 +44,9 @@ fn cluster() -> ClusterName {
 
 /// A cluster as the writer knows it. It claims everything for the service, as a registry gone mad might.
 #[derive(Default)]
-struct Standing(BTreeMap<ObjectId, Arc<Written>>);
+struct Observations(BTreeMap<ObjectId, Arc<Written>>);
 
-impl ClusterView for Standing {
+impl ClusterView for Observations {
     fn written_of(&self, _: &ClusterName, _: &WorkKey) -> Vec<Arc<Written>> {
         self.0.values().cloned().collect()
     }
@@ -148,7 +148,7 @@ proptest! {
     // content.
     #[test]
     fn only_managed_objects_are_overwritten_or_removed(
-        standing in vec(
+        owners in vec(
             option::of((
                 select(&[Owner::Tradewind, Owner::Admiral, Owner::Foreign][..]),
                 any::<bool>(),
@@ -161,13 +161,13 @@ proptest! {
         in_place in any::<bool>(),
     ) {
         let all = objects(&WANTED);
-        let there = all.iter().zip(&standing).filter_map(|(object, owner)| {
+        let there = all.iter().zip(&owners).filter_map(|(object, owner)| {
             let (owner, as_wanted, stage) = owner.clone()?;
             let host = object.host().and_then(|host| Host::parse(host).ok());
             let adoption = stage.map(|stage| Box::new(Adoption { stage, host, annotated: true }));
             Some((object.id(), Arc::new(Written { adoption, ..written(object, owner, as_wanted) })))
         });
-        let known = Standing(there.collect());
+        let known = Observations(there.collect());
         let mut hosts = WANTED[..wanted].to_vec();
         if in_place {
             for host in &mut hosts {

@@ -721,7 +721,7 @@ fn copies(objects: &Objects) -> BTreeMap<String, u64> {
 }
 
 /// The clusters in which a copy stands.
-fn standing_copies(world: &World) -> Vec<String> {
+fn written_copies(world: &World) -> Vec<String> {
     let unit = WorkKey::Host(HOST.into());
     let names = world.registry.queries().cluster_names().into_iter();
     names
@@ -745,7 +745,7 @@ fn an_edit_of_a_route_changes_its_copies_and_nothing_else() {
     assert!(world.registry.take_dirty().is_empty(), "the same again is nothing new");
     delete(&mut world, "cluster-2", &route(2));
     assert_eq!(world.write_back(), 2);
-    assert_eq!(standing_copies(&world), Vec::<String>::new());
+    assert_eq!(written_copies(&world), Vec::<String>::new());
 }
 
 #[test]
@@ -769,7 +769,7 @@ fn copies_of_a_route_that_cannot_be_read_after_a_restart_stay_and_follow_when_it
     for unreadable in [everything(), vec![Kind::VirtualService]] {
         let mut world = restarted(&settings, &fleet, &written, "cluster-2", &unreadable);
         assert_eq!(world.write_back(), 0, "{unreadable:?}");
-        assert_eq!(standing_copies(&world), ["cluster-1", "cluster-3"]);
+        assert_eq!(written_copies(&world), ["cluster-1", "cluster-3"]);
         assert!(has_note(&world.picture(), NoteKind::RouteUnreadable));
         // Another route for the host does not take their place meanwhile.
         apply(&mut world, "cluster-3", &route(3).replace("namespace: payments", "namespace: other"));
@@ -779,7 +779,7 @@ fn copies_of_a_route_that_cannot_be_read_after_a_restart_stay_and_follow_when_it
         list(&world, &cluster("cluster-2"), &payments()[&cluster("cluster-2")], &written, &[]);
         world.settle();
         assert_eq!(world.write_back(), 2);
-        assert_eq!(standing_copies(&world), Vec::<String>::new());
+        assert_eq!(written_copies(&world), Vec::<String>::new());
         assert!(!has_note(&world.picture(), NoteKind::RouteUnreadable));
     }
 }
@@ -791,7 +791,7 @@ fn copies_remain_while_the_workloads_of_their_origins_namespace_are_unknown() {
     let written = running(&settings, &fleet).wanted();
     let mut world = restarted(&settings, &fleet, &written, "cluster-2", &[Kind::Deployment]);
     assert_eq!(world.write_back(), 0);
-    assert_eq!(standing_copies(&world), ["cluster-1", "cluster-3"]);
+    assert_eq!(written_copies(&world), ["cluster-1", "cluster-3"]);
     // What was not copied before is nobody's until it is known.
     let other = route(3).replace("namespace: payments", "namespace: other");
     apply(&mut world, "cluster-2", &other);
@@ -805,7 +805,7 @@ fn copies_remain_while_the_workloads_of_their_origins_namespace_are_unknown() {
     list(&world, &cluster("cluster-2"), &text, &written, &[]);
     world.settle();
     world.write_back();
-    assert_eq!(standing_copies(&world), Vec::<String>::new());
+    assert_eq!(written_copies(&world), Vec::<String>::new());
 }
 
 #[test]
@@ -846,7 +846,7 @@ fn a_cluster_that_leaves_takes_its_routes_along_and_one_that_joins_gets_what_the
     world.settle();
     assert_eq!(copies(&world.wanted()), attempts(&[]));
     world.write_back();
-    assert_eq!(standing_copies(&world), Vec::<String>::new());
+    assert_eq!(written_copies(&world), Vec::<String>::new());
 }
 
 #[test]

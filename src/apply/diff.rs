@@ -107,7 +107,7 @@ impl Changes {
             // Managed objects for the host, such as a rule, belong to that entry now.
             let of_host = view.of_unit.iter().filter(|written| written.is_for(host));
             self.wanted.extend(of_host.map(|written| written.id.clone()));
-            let message = format!("is an entry for {host}; it is left alone, and Tradewind makes none beside it");
+            let message = format!("is an entry for {host}; it is left alone, and Tradewind creates none of its own");
             self.obstacles.push(Obstacle { id: other, kind: NoteKind::ObjectForeign, message });
             return Vec::new();
         }
@@ -169,7 +169,7 @@ impl Changes {
         if let Some(other) = &other {
             self.wanted.insert(id.clone());
             let exists = (view.find)(&id).is_some_and(|written| written.owner == Owner::Tradewind);
-            let then = if exists { "Istio takes one of the two" } else { "Tradewind makes none beside it" };
+            let then = if exists { "Istio takes one of the two" } else { "Tradewind creates none of its own" };
             let message = format!("is for the whole namespace, as Tradewind's {} is; {then}", id.name);
             self.obstacles.push(Obstacle { id: other.clone(), kind: NoteKind::SidecarUnmergeable, message });
             if !exists {
@@ -268,8 +268,8 @@ mod tests {
         DiffInputs { of_unit, find, in_the_way, settled, adopt_admiral, may_remove: true }
     }
 
-    fn compare(desired: &Desired, standing: &[Arc<Written>]) -> Changes {
-        diff(desired, &view(standing, &|id| standing.iter().find(|w| w.id == *id).cloned(), false))
+    fn compare(desired: &Desired, written: &[Arc<Written>]) -> Changes {
+        diff(desired, &view(written, &|id| written.iter().find(|w| w.id == *id).cloned(), false))
     }
 
     fn steps(changes: &Changes) -> Vec<Vec<String>> {
@@ -277,7 +277,7 @@ mod tests {
         changes.groups.iter().map(|group| group.iter().map(step).collect()).collect()
     }
 
-    fn standing(desired: &Desired) -> Vec<Arc<Written>> {
+    fn as_written(desired: &Desired) -> Vec<Arc<Written>> {
         desired.objects().map(|object| Arc::new(written(object))).collect()
     }
 
@@ -286,7 +286,7 @@ mod tests {
     fn a_new_host_comes_with_its_rule_in_place_and_then_nothing_changes() {
         let desired = Desired::hosts([host_plan("a.global", "1", false), host_plan("b.global", "1", true)]);
         assert_eq!(steps(&compare(&desired, &[])), vec![["create DestinationRule", "create ServiceEntry"]; 2]);
-        assert_eq!(compare(&desired, &standing(&desired)).groups, Vec::<Vec<ObjectWrite>>::new());
+        assert_eq!(compare(&desired, &as_written(&desired)).groups, Vec::<Vec<ObjectWrite>>::new());
     }
 
     // Invariant: No proxy gets a state that matches neither the old nor the new policy.
@@ -294,14 +294,14 @@ mod tests {
     fn tiers_come_after_their_rule_and_leave_before_it() {
         let plain = Desired::hosts([host_plan("a.global", "1", false)]);
         let tiers = Desired::hosts([host_plan("a.global", "2", true)]);
-        assert_eq!(steps(&compare(&tiers, &standing(&plain))), [["update DestinationRule", "update ServiceEntry"]]);
-        assert_eq!(steps(&compare(&plain, &standing(&tiers))), [["update ServiceEntry", "update DestinationRule"]]);
+        assert_eq!(steps(&compare(&tiers, &as_written(&plain))), [["update DestinationRule", "update ServiceEntry"]]);
+        assert_eq!(steps(&compare(&plain, &as_written(&tiers))), [["update ServiceEntry", "update DestinationRule"]]);
     }
 
     // Invariant: Only managed objects are changed or removed.
     #[test]
     fn obsolete_managed_objects_are_removed_host_first() {
-        let old = standing(&Desired::hosts([host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));
+        let old = as_written(&Desired::hosts([host_plan("a.global", "1", false), host_plan("b.global", "1", false)]));
         let mut all = old.clone();
         all.push(Arc::new(reference(&old[0])));
         let kept = Desired::hosts([host_plan("b.global", "1", false)]);
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn an_object_of_admirals_is_left_unchanged_or_adopted() {
         let desired = Desired::hosts([host_plan("a.global", "1", false)]);
-        let theirs: Vec<_> = standing(&desired).iter().map(|w| Arc::new(reference(w))).collect();
+        let theirs: Vec<_> = as_written(&desired).iter().map(|w| Arc::new(reference(w))).collect();
         let left = compare(&desired, &theirs);
         assert!(left.groups.is_empty() && left.removals.is_empty());
         assert_eq!(left.obstacles[0].kind, NoteKind::ObjectForeign);
@@ -326,7 +326,7 @@ mod tests {
     fn a_foreign_host_gets_no_rule_but_a_foreign_rule_does_not_hide_a_published_host() {
         let desired = Desired::hosts([host_plan("a.global", "1", false)]);
         let foreign = |w: &Arc<Written>| Arc::new(Written { owner: Owner::Foreign, ..(**w).clone() });
-        let objects = standing(&desired);
+        let objects = as_written(&desired);
         let entry_foreign = compare(&desired, &[foreign(&objects[0])]);
         assert!(entry_foreign.groups.is_empty());
         assert_eq!(entry_foreign.obstacles.len(), 1);
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn what_its_owner_handed_over_is_taken_over_in_place_and_nothing_else_is() {
         let desired = Desired::hosts([adopted_plan("a.global")]);
-        let objects = standing(&desired);
+        let objects = as_written(&desired);
         let all = |stage: &AdoptionStage| -> Vec<_> {
             objects.iter().map(|object| said(object, Owner::Foreign, stage.clone())).collect()
         };
@@ -374,15 +374,15 @@ mod tests {
         // The plan says which object takes the place of Tradewind's: a request alone is not enough.
         let own = Desired::hosts([host_plan("a.global", "1", false)]);
         let of_own_name: Vec<_> =
-            standing(&own).iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)).collect();
+            as_written(&own).iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)).collect();
         assert!(compare(&own, &of_own_name).groups.is_empty());
     }
 
     #[test]
     fn tradewinds_own_goes_when_a_handed_over_entry_has_taken_its_place() {
-        let own = standing(&Desired::hosts([host_plan("a.global", "1", false)]));
+        let own = as_written(&Desired::hosts([host_plan("a.global", "1", false)]));
         let desired = Desired::hosts([adopted_plan("a.global")]);
-        let by_hand = standing(&desired);
+        let by_hand = as_written(&desired);
         let mut all = own.clone();
         all.extend(by_hand.iter().map(|object| said(object, Owner::Foreign, AdoptionStage::Requested)));
         let changes = compare(&desired, &all);
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn an_object_that_is_taken_back_loses_its_marks_and_is_not_duplicated() {
         let desired = Desired::hosts([host_plan("a.global", "1", false)]);
-        let by_hand = standing(&Desired::hosts([adopted_plan("a.global")]));
+        let by_hand = as_written(&Desired::hosts([adopted_plan("a.global")]));
         let recalled: Vec<_> =
             by_hand.iter().map(|object| said(object, Owner::Tradewind, AdoptionStage::Recalled)).collect();
         let find = |id: &ObjectId| recalled.iter().find(|w| w.id == *id).cloned();
@@ -404,15 +404,15 @@ mod tests {
         assert_eq!(steps(&changes), [["give back ServiceEntry"], ["give back DestinationRule"]]);
         assert!(changes.removals.is_empty());
         assert_eq!(changes.obstacles[0].id, entry);
-        assert!(changes.obstacles[0].message.contains("makes none beside it"), "{changes:?}");
+        assert!(changes.obstacles[0].message.contains("creates none of its own"), "{changes:?}");
         // Also where nothing is wanted any more, and where it has the name of Tradewind's own.
         let nothing = compare(&Desired::nothing(), &recalled);
         assert_eq!((steps(&nothing).len(), nothing.removals.len()), (2, 0));
         let own: Vec<_> =
-            standing(&desired).iter().map(|object| said(object, Owner::Tradewind, AdoptionStage::Recalled)).collect();
+            as_written(&desired).iter().map(|object| said(object, Owner::Tradewind, AdoptionStage::Recalled)).collect();
         assert_eq!(steps(&compare(&desired, &own)), [["give back ServiceEntry"], ["give back DestinationRule"]]);
         // A rule that was made for the entry stays with it.
-        let rule = Arc::new(Written { host: Some("a.global".into()), ..(*standing(&desired)[1]).clone() });
+        let rule = Arc::new(Written { host: Some("a.global".into()), ..(*as_written(&desired)[1]).clone() });
         let kept = diff(&desired, &DiffInputs { in_the_way: &in_the_way, ..view(&[rule], &|_| None, false) });
         assert!(kept.groups.is_empty() && kept.removals.is_empty(), "{kept:?}");
     }
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn a_written_entry_is_updated_whatever_other_entries_its_host_has() {
         let desired = Desired::hosts([host_plan("a.global", "2", false)]);
-        let before = standing(&Desired::hosts([host_plan("a.global", "1", false)]));
+        let before = as_written(&Desired::hosts([host_plan("a.global", "1", false)]));
         let find = |id: &ObjectId| before.iter().find(|w| w.id == *id).cloned();
         let in_the_way = |_: &ObjectId, _: &str| Some(ObjectId::new(Kind::ServiceEntry, "sync", "by-hand"));
         let changes = diff(&desired, &DiffInputs { in_the_way: &in_the_way, ..view(&before, &find, false) });
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn what_was_seen_to_settle_differently_is_not_written_again() {
         let desired = Desired::hosts([host_plan("a.global", "1", false)]);
-        let mut objects = standing(&desired);
+        let mut objects = as_written(&desired);
         objects[0] = Arc::new(Written { digest: 7, ..(*objects[0]).clone() });
         assert_eq!(steps(&compare(&desired, &objects)), [["update ServiceEntry"]]);
         let find = |id: &ObjectId| objects.iter().find(|w| w.id == *id).cloned();
@@ -468,9 +468,9 @@ mod tests {
     #[test]
     fn a_namespace_keeps_the_sidecar_it_has_under_whatever_name() {
         let named = |name: &str, has_selector: bool| {
-            let standing = sidecar("team", &["./*"], &[]);
-            let hosts = standing.sidecar.clone().map(|s| crate::model::SidecarHosts { has_selector, ..s });
-            Arc::new(Written { id: ObjectId::new(Kind::Sidecar, "team", name), sidecar: hosts, ..standing })
+            let there = sidecar("team", &["./*"], &[]);
+            let hosts = there.sidecar.clone().map(|s| crate::model::SidecarHosts { has_selector, ..s });
+            Arc::new(Written { id: ObjectId::new(Kind::Sidecar, "team", name), sidecar: hosts, ..there })
         };
         let told =
             |changes: &Changes| changes.obstacles.iter().map(|o| (o.id.name.to_string(), o.kind)).collect::<Vec<_>>();
@@ -496,7 +496,7 @@ mod tests {
         assert!(changes.groups.is_empty() && told(&changes) == theirs(), "{changes:?}");
         assert_eq!(steps(&compare(&now, &[named("theirs", true)])), [["create Sidecar"]]);
         // Ours was there first: it goes on, and is no surprise to anybody.
-        let both = [standing(&before), vec![named("theirs", false)]].concat();
+        let both = [as_written(&before), vec![named("theirs", false)]].concat();
         let changes = compare(&now, &both);
         assert_eq!((steps(&changes), told(&changes)), (vec![vec!["update Sidecar".to_owned()]], theirs()));
         assert!(changes.removals.is_empty());
@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn the_mark_of_ownership_is_part_of_what_is_compared() {
         let mut plan = host_plan("a.global", "1", false);
-        let whole = standing(&Desired::hosts([plan.clone()]));
+        let whole = as_written(&Desired::hosts([plan.clone()]));
         plan.service_entry.metadata.labels.remove(keys::MANAGED_BY);
         assert_ne!(whole[0].digest, Object::ServiceEntry(plan.service_entry).digest());
     }

@@ -523,12 +523,12 @@ mod tests {
             "spec": {"egress": [{"hosts": ["./*"], "port": {"number": 3306}}], "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
         });
         fs::write(&file, to_yaml(&user)).unwrap();
-        let standing = store.observe(user.clone()).unwrap();
+        let observed = store.observe(user.clone()).unwrap();
         let merge = async |over: Written, hosts| {
             let write = ObjectWrite::Merge { over: Arc::new(over), hosts }.into();
             store.write(&write).await.unwrap().unwrap()
         };
-        let merged = merge(standing, vec![format!("{NAMESPACE}/a.global").into()]).await;
+        let merged = merge(observed, vec![format!("{NAMESPACE}/a.global").into()]).await;
         let hosts = merged.sidecar.as_ref().unwrap();
         assert_eq!(hosts.listeners.len(), 2);
         assert_eq!((hosts.listeners[1].port, &hosts.listeners[1].hosts), (None, &hosts.ours));

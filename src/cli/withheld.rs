@@ -242,7 +242,7 @@ async fn release(url: &str, sets: &[WithheldSet], hub: &Client) -> anyhow::Resul
 async fn consent(set: &WithheldSet, hub: &Client) -> anyhow::Result<()> {
     let Some(SecretPath { namespace, name }) = &set.secret else {
         bail!(
-            "no Secret registers it; write `releaseRemovals: {}` beside its name in the fleet file and start the controller again, \
+            "no Secret registers it; add `releaseRemovals: {}` to its entry in the fleet file and start the controller again, \
              or remove the objects by hand",
             set.id
         );

@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 
 use super::{resources::Resources, route_grants::RouteGrants, value::Refusal};
-use crate::istio::keys;
+use crate::{
+    istio::keys,
+    model::{is_dns_label, is_dns_subdomain},
+};
 
-/// Longest DNS name or key prefix Kubernetes accepts, in characters.
-const MAX_DNS_NAME_CHARS: usize = 253;
-/// Longest DNS label, label value or key name Kubernetes accepts, in characters.
+/// Longest label value or key name Kubernetes accepts, in characters.
 const MAX_PART_CHARS: usize = 63;
 /// Longest suffix, in characters: leaves room for `<prefix>.<env>.<identity>.` in a host whose objects must have names too.
 const MAX_SUFFIX_CHARS: usize = 120;
@@ -201,17 +202,9 @@ pub(super) const RANGE: Check<Ipv4Net> = Check {
     },
 };
 
-/// Lower-case RFC 1123 label.
-pub(crate) fn is_dns_label(text: &str) -> bool {
-    (1..=MAX_PART_CHARS).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
 /// Lower-case RFC 1123 name.
 fn is_dns_name(text: &str) -> bool {
-    text.len() <= MAX_DNS_NAME_CHARS && text.split('.').all(is_dns_label)
+    is_dns_subdomain(text) && text.split('.').all(is_dns_label)
 }
 
 /// The part of a key after the `/`, or a label value.

@@ -20,7 +20,7 @@ mod words;
 
 pub use addresses::ListenAddresses;
 pub use args::{args, from_process};
-pub(crate) use check::{KUBECONFIG_RISKS, is_dns_label};
+pub(crate) use check::KUBECONFIG_RISKS;
 pub use load::{ConfigErrors, SettingsProblem, load};
 pub use page::reference_page;
 pub use resources::Resources;

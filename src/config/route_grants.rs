@@ -1,10 +1,8 @@
 //! Which namespaces may route which hosts in all clusters besides those of the hosts' own services: `namespace=suffix`, with
 //! `*` for all of either.
 
-use super::{
-    check::is_dns_label,
-    value::{Form, Refusal, Value},
-};
+use super::value::{Form, Refusal, Value};
+use crate::model::is_dns_label;
 
 /// Stands for every namespace, or every host.
 const ANY: &str = "*";

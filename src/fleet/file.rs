@@ -27,9 +27,8 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::{
-    config::is_dns_label,
     manifest::words,
-    model::{ClusterName, NameError},
+    model::{ClusterName, NameError, is_dns_label},
     registry::Registry,
 };
 

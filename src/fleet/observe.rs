@@ -29,7 +29,7 @@ use crate::{
     manifest::words,
     model::{
         Availability, DependencyDecl, Kind, Labels, LocalService, Locality, MalformedObject, Namespace, Node, ObjectId,
-        Observed, Route, Workload, is_namespace_name, is_object_name, printable,
+        Observed, Route, Workload, is_dns_label, is_dns_subdomain, printable,
     },
 };
 
@@ -384,7 +384,7 @@ fn check_names(value: &Value) -> Result<(), MalformedObject> {
     if name.is_empty() {
         return Err(MalformedObject::missing("metadata.name"));
     }
-    let wrong = match (is_object_name(name), namespace.is_empty() || is_namespace_name(namespace)) {
+    let wrong = match (is_dns_subdomain(name), namespace.is_empty() || is_dns_label(namespace)) {
         (true, true) => return Ok(()),
         (false, _) => "name",
         (true, false) => "namespace",

@@ -15,9 +15,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::kubeconfig::{self, Fingerprint, RefusedKubeconfig};
-use crate::{
-    config::is_dns_label,
-    model::{ClusterName, NameError, Note, NoteKind, ObjectKind, ObjectPath, printable},
+use crate::model::{
+    ClusterName, MAX_RELEASE_ID_BYTES, NameError, Note, NoteKind, ObjectKind, ObjectPath, is_dns_label, printable,
 };
 
 /// Longest part of an annotation that a note repeats.
@@ -26,9 +25,6 @@ const MAX_SHOWN_CHARS: usize = 80;
 pub const LABELS: [&str; 2] = ["admiral/sync=true", "istio/multiCluster=true"];
 /// Annotation by which an operator releases withheld removals in the clusters of a Secret.
 pub const RELEASE_REMOVALS: &str = "tradewind.io/release-removals";
-
-/// Longest id that is kept, in bytes; ours are far shorter.
-const MAX_RELEASE_ID_BYTES: usize = 256;
 
 /// Annotation, with the value `true`, by which an operator confirms that the clusters of a Secret leave when it is deleted.
 const LEAVING: &str = "tradewind.io/leaving";

@@ -10,6 +10,8 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 
+use crate::model::printable;
+
 /// The audience of tokens that release removals.
 pub const AUDIENCE: &str = "tradewind.io";
 /// Longest wait for an answer of the hub to one review.
@@ -83,7 +85,7 @@ pub async fn user_who_may_patch(
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let is_allowed =
         reviewed(client, "SubjectAccessReview", &review).await?.status.is_some_and(|status| status.allowed);
-    let user = shown(&username);
+    let user = printable(&username, MAX_USER_CHARS);
     if is_allowed { Ok(user) } else { Err(TokenRefusal::Forbidden { user, secret: format!("{namespace}/{secret}") }) }
 }
 
@@ -102,13 +104,10 @@ where
     match asked.await {
         Ok(Ok(answer)) => Ok(answer),
         // Other errors may quote what was sent, and that is the token.
-        Ok(Err(kube::Error::Api(status))) => Err(unavailable(format!("{} {}", status.code, shown(&status.reason)))),
+        Ok(Err(kube::Error::Api(status))) => {
+            Err(unavailable(format!("{} {}", status.code, printable(&status.reason, MAX_USER_CHARS))))
+        }
         Ok(Err(_)) => Err(unavailable("the request failed".to_owned())),
         Err(_) => Err(unavailable(format!("no answer within {REVIEW_SECONDS} s"))),
     }
-}
-
-/// A name from outside, as far as it is repeated: without control characters, and not too long.
-fn shown(name: &str) -> String {
-    name.chars().take(MAX_USER_CHARS).flat_map(char::escape_debug).collect()
 }

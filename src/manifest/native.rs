@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::ManifestProblem;
-use crate::model::{is_namespace_name, is_object_name};
+use crate::model::{is_dns_label, is_dns_subdomain};
 
 /// What holds for the metadata of every object.
 pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<ManifestProblem>) {
     let mut refuse = |path: &str, message: String| problems.push(ManifestProblem::error(path, message));
     match &metadata["name"] {
-        Value::String(name) if is_object_name(name) => {}
+        Value::String(name) if is_dns_subdomain(name) => {}
         Value::String(name) if !name.is_empty() => {
             let rule = "lower case letters, digits, '-' and '.' are allowed, at most 253, beginning and ending with a letter or digit";
             refuse("metadata.name", format!("{name:?} cannot name an object; {rule}"));
@@ -19,7 +19,7 @@ pub(super) fn check_metadata(metadata: &Value, problems: &mut Vec<ManifestProble
         _ => refuse("metadata.name", "must be a text; put it in quotes".into()),
     }
     match &metadata["namespace"] {
-        Value::String(namespace) if !namespace.is_empty() && !is_namespace_name(namespace) => {
+        Value::String(namespace) if !namespace.is_empty() && !is_dns_label(namespace) => {
             let rule = "lower case letters, digits and '-' are allowed, at most 63, beginning and ending with a letter or digit";
             refuse("metadata.namespace", format!("{namespace:?} cannot name a namespace; {rule}"));
         }

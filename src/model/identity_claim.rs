@@ -2,15 +2,34 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use super::{ClusterName, Environment, Identity};
+use super::{ClusterName, Environment, Identity, is_dns_label, quoted};
 use crate::api::{IdentityClaimSpec, IdentityHolder};
 
 /// Longest identity: that of a host name.
 const MAX_IDENTITY_CHARS: usize = 253;
-/// Longest name of a namespace (RFC 1123 label).
-const MAX_NAMESPACE_CHARS: usize = 63;
-/// Longest text of a claim that a message quotes, in characters.
-const MAX_QUOTED_CHARS: usize = 80;
+
+/// What in a claim cannot be used. Texts of the claim are quoted, so that none is kept at length.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ClaimError {
+    #[error("the identity {0} is neither a name nor the beginning of names with one *")]
+    Identity(String),
+    #[error("cannot be read: {0}")]
+    Malformed(String),
+    #[error("it names no holder")]
+    NoHolder,
+    #[error("a holder names no cluster; write * for all")]
+    NoCluster,
+    #[error("a holder names no namespace")]
+    NoNamespace,
+    #[error("{name} is no name of {what}")]
+    Name { name: String, what: &'static str },
+}
+
+impl ClaimError {
+    fn name(name: &str, what: &'static str) -> Self {
+        Self::Name { name: quoted(name), what }
+    }
+}
 
 /// The identities that a claim is for: one, or all whose names begin so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,17 +40,14 @@ pub(crate) struct IdentityPattern {
 }
 
 impl IdentityPattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, ClaimError> {
         let text = text.trim();
         let is_prefix = text.ends_with('*');
         let name = text.strip_suffix('*').unwrap_or(text);
         // The beginning of a name is one, with something behind it.
         let whole = if is_prefix { format!("{name}x") } else { name.to_owned() };
         if text.len() > MAX_IDENTITY_CHARS || Identity::parse(&whole).is_err() {
-            return Err(format!(
-                "the identity {} is neither a name nor the beginning of names with one *",
-                quoted(text)
-            ));
+            return Err(ClaimError::Identity(quoted(text)));
         }
         Ok(Self { name: name.to_ascii_lowercase().into(), is_prefix })
     }
@@ -70,25 +86,25 @@ struct Holder {
 }
 
 impl Holder {
-    fn parse(holder: &IdentityHolder) -> Result<Self, String> {
+    fn parse(holder: &IdentityHolder) -> Result<Self, ClaimError> {
         let mut clusters = BTreeSet::new();
         if holder.clusters.is_empty() {
-            return Err("a holder names no cluster; write * for all".to_owned());
+            return Err(ClaimError::NoCluster);
         }
         let is_everywhere = holder.clusters.iter().any(|name| name.trim() == "*");
         for name in holder.clusters.iter().map(|name| name.trim()).filter(|name| *name != "*") {
-            clusters.insert(ClusterName::parse(name).map_err(|_| format!("{} is no name of a cluster", quoted(name)))?);
+            clusters.insert(ClusterName::parse(name).map_err(|_| ClaimError::name(name, "a cluster"))?);
         }
         if is_everywhere {
             clusters.clear();
         }
         if holder.namespaces.is_empty() {
-            return Err("a holder names no namespace".to_owned());
+            return Err(ClaimError::NoNamespace);
         }
         let namespaces = namespaces(&holder.namespaces)?;
         let accounts = holder.service_accounts.iter().map(|account| account.trim());
         if let Some(bad) = accounts.clone().find(|account| account.is_empty() || account.contains(['*', '/'])) {
-            return Err(format!("{} is no name of a service account", quoted(bad)));
+            return Err(ClaimError::name(bad, "a service account"));
         }
         Ok(Self { clusters, namespaces, accounts: accounts.map(Into::into).collect() })
     }
@@ -108,22 +124,12 @@ impl Holder {
     }
 }
 
-fn namespaces(names: &[String]) -> Result<BTreeSet<Box<str>>, String> {
-    let is_label = |name: &str| {
-        let inner = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        inner && (1..=MAX_NAMESPACE_CHARS).contains(&name.len()) && !name.starts_with('-') && !name.ends_with('-')
-    };
-    let parsed = names.iter().map(|name| name.trim()).map(|name| {
-        if is_label(name) { Ok(name.into()) } else { Err(format!("{} is no name of a namespace", quoted(name))) }
-    });
+fn namespaces(names: &[String]) -> Result<BTreeSet<Box<str>>, ClaimError> {
+    let parsed = names
+        .iter()
+        .map(|name| name.trim())
+        .map(|name| if is_dns_label(name) { Ok(name.into()) } else { Err(ClaimError::name(name, "a namespace")) });
     parsed.collect()
-}
-
-/// A text of somebody else in a message: short, and without control characters.
-fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-    let more = if text.chars().count() > MAX_QUOTED_CHARS { "…" } else { "" };
-    format!("\"{}{more}\"", short.escape_debug())
 }
 
 /// What one claim says.
@@ -142,8 +148,8 @@ pub(crate) struct ClaimRule {
 pub(crate) struct UnusableClaim {
     /// Which identities it is for, where it says that.
     pub(crate) pattern: Option<IdentityPattern>,
-    /// In words.
-    pub(crate) reason: String,
+    /// What is wrong with it.
+    pub(crate) reason: ClaimError,
 }
 
 impl ClaimRule {
@@ -154,14 +160,14 @@ impl ClaimRule {
         Self::of(pattern.clone(), spec).map_err(|reason| UnusableClaim { pattern: Some(pattern), reason })
     }
 
-    fn of(pattern: IdentityPattern, spec: &IdentityClaimSpec) -> Result<Self, String> {
+    fn of(pattern: IdentityPattern, spec: &IdentityClaimSpec) -> Result<Self, ClaimError> {
         if spec.holders.is_empty() {
-            return Err("it names no holder".to_owned());
+            return Err(ClaimError::NoHolder);
         }
         let environments = spec
             .environments
             .iter()
-            .map(|name| Environment::parse(name).map_err(|_| format!("{} is no name of an environment", quoted(name))));
+            .map(|name| Environment::parse(name).map_err(|_| ClaimError::name(name, "an environment")));
         Ok(Self {
             pattern,
             environments: environments.collect::<Result<_, _>>()?,
@@ -208,29 +214,31 @@ impl ClaimRule {
     }
 }
 
+/// A claim in short: each list of names is one text, with spaces between the names.
+#[cfg(test)]
+pub(crate) fn claim_spec(
+    identity: &str,
+    environments: &[&str],
+    holders: &[(&str, &str, &str)],
+    policies: &[&str],
+) -> IdentityClaimSpec {
+    let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let holder = |(clusters, namespaces, accounts): &(&str, &str, &str)| IdentityHolder {
+        clusters: words(clusters),
+        namespaces: words(namespaces),
+        service_accounts: words(accounts),
+    };
+    IdentityClaimSpec {
+        identity: identity.into(),
+        environments: environments.iter().map(|name| (*name).to_owned()).collect(),
+        holders: holders.iter().map(holder).collect(),
+        policy_namespaces: policies.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn spec(
-        identity: &str,
-        environments: &[&str],
-        holders: &[(&str, &str, &str)],
-        policies: &[&str],
-    ) -> IdentityClaimSpec {
-        let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
-        let holder = |(clusters, namespaces, accounts): &(&str, &str, &str)| IdentityHolder {
-            clusters: words(clusters),
-            namespaces: words(namespaces),
-            service_accounts: words(accounts),
-        };
-        IdentityClaimSpec {
-            identity: identity.into(),
-            environments: environments.iter().map(|name| (*name).to_owned()).collect(),
-            holders: holders.iter().map(holder).collect(),
-            policy_namespaces: policies.iter().map(|name| (*name).to_owned()).collect(),
-        }
-    }
+    use super::{claim_spec as spec, *};
 
     #[test]
     fn a_claim_is_read_whole_or_not_at_all() {
@@ -251,10 +259,11 @@ mod tests {
             ("payments", &[], good, &["*"], "namespace"),
         ] {
             let unusable = ClaimRule::parse(&spec(identity, environments, holders, policies)).unwrap_err();
-            assert!(unusable.reason.contains(what), "{what}: {}", unusable.reason);
+            assert!(unusable.reason.to_string().contains(what), "{what}: {}", unusable.reason);
         }
         let hostile = format!("\u{1b}[2J{}", "a".repeat(5_000));
         let reason = ClaimRule::parse(&spec(&hostile, &[], good, &[])).unwrap_err().reason;
+        let reason = reason.to_string();
         assert!(reason.len() < 200 && !reason.contains('\u{1b}'), "{reason}");
     }
 }

@@ -36,7 +36,9 @@ pub use alias::gateway_of_partition;
 pub use condition::{ConditionStatus, ConditionType, NoteCondition, Severity};
 pub use host::{Host, HostError, MAX_HOST_CHARS};
 pub use host_override::{HostOverride, Visibility, covers_suffix, wildcard_end};
-pub(crate) use identity_claim::{ClaimRule, IdentityPattern, UnusableClaim};
+#[cfg(test)]
+pub(crate) use identity_claim::claim_spec;
+pub(crate) use identity_claim::{ClaimError, ClaimRule, IdentityPattern, UnusableClaim};
 pub use istio_namespaces::IstioNamespaces;
 pub use kind::{Kind, Served};
 pub use locality::Locality;
@@ -60,5 +62,5 @@ pub(crate) use route::{MESH, PROTOCOLS, shares};
 pub use sidecar::{EgressHost, EgressListener, SidecarHosts};
 pub use slice::{EndpointSlice, ReadyPod};
 pub use tracking::is_tracking;
-pub use untrusted::{is_namespace_name, is_object_name, printable};
+pub use untrusted::{MAX_RELEASE_ID_BYTES, is_dns_label, is_dns_subdomain, printable, quoted};
 pub use work_key::WorkKey;

@@ -5,16 +5,19 @@ const MAX_NAME_CHARS: usize = 253;
 /// Longest part of a name between dots, and longest name of a namespace (DNS-1123 label).
 const MAX_LABEL_CHARS: usize = 63;
 
+/// Longest id of withheld removals that is read, in bytes. The ids that Tradewind gives are far shorter.
+pub const MAX_RELEASE_ID_BYTES: usize = 256;
+
 /// Whether a text can name an object of any kind that is read or written: API servers take DNS-1123 subdomains for each of
 /// them, and shorter ones for some. Such a name is part of no path but itself.
 #[must_use]
-pub fn is_object_name(text: &str) -> bool {
+pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= MAX_NAME_CHARS && text.split('.').all(is_part)
 }
 
 /// Whether a text can name a namespace (DNS-1123 label).
 #[must_use]
-pub fn is_namespace_name(text: &str) -> bool {
+pub fn is_dns_label(text: &str) -> bool {
     text.len() <= MAX_LABEL_CHARS && is_part(text)
 }
 
@@ -24,6 +27,17 @@ fn is_part(text: &str) -> bool {
     bytes.first().is_some_and(is_alphanumeric)
         && bytes.last().is_some_and(is_alphanumeric)
         && bytes.iter().all(|byte| is_alphanumeric(byte) || *byte == b'-')
+}
+
+/// Longest quote of a text from outside, in characters.
+const MAX_QUOTED_CHARS: usize = 80;
+
+/// A text from outside in quotation marks, as a message quotes it: short, and with every special character escaped.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let shown: String = text.chars().take(MAX_QUOTED_CHARS).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown:?}{more}")
 }
 
 /// A text from outside as notes, logs and terminals may show it: at most `max_chars` characters, in one line, with control
@@ -59,16 +73,16 @@ mod tests {
     fn names_are_those_that_an_api_server_takes() {
         let (longest, too_long) = (vec!["x"; 127].join("."), "x".repeat(64));
         for name in ["a", "a-b", "a.b-c.d0", "0", &longest, &too_long] {
-            assert!(is_object_name(name), "{name}");
+            assert!(is_dns_subdomain(name), "{name}");
         }
         let beyond = format!("{longest}.x");
         for name in [
             "", ".", "..", "a/b", "../a", "a.", ".a", "a..b", "-a", "a-", "A", "a_b", "a b", "ä", "a\0", "a\n", &beyond,
         ] {
-            assert!(!is_object_name(name), "{name:?}");
+            assert!(!is_dns_subdomain(name), "{name:?}");
         }
-        assert!(is_namespace_name("a-b") && !is_namespace_name("a.b") && !is_namespace_name(&too_long));
-        assert!(!is_namespace_name("..") && !is_namespace_name(""));
+        assert!(is_dns_label("a-b") && !is_dns_label("a.b") && !is_dns_label(&too_long));
+        assert!(!is_dns_label("..") && !is_dns_label(""));
     }
 
     #[test]

@@ -220,29 +220,9 @@ impl Exclusion {
 mod tests {
     use super::*;
     use crate::{
-        api::{IdentityClaimSpec, IdentityHolder},
-        model::Kind,
+        api::IdentityClaimSpec,
+        model::{Kind, claim_spec as spec},
     };
-
-    fn spec(
-        identity: &str,
-        environments: &[&str],
-        holders: &[(&str, &str, &str)],
-        policies: &[&str],
-    ) -> IdentityClaimSpec {
-        let words = |text: &str| text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
-        let holder = |(clusters, namespaces, accounts): &(&str, &str, &str)| IdentityHolder {
-            clusters: words(clusters),
-            namespaces: words(namespaces),
-            service_accounts: words(accounts),
-        };
-        IdentityClaimSpec {
-            identity: identity.into(),
-            environments: environments.iter().map(|name| (*name).to_owned()).collect(),
-            holders: holders.iter().map(holder).collect(),
-            policy_namespaces: policies.iter().map(|name| (*name).to_owned()).collect(),
-        }
-    }
 
     fn id(name: &str) -> ObjectId {
         ObjectId::new(Kind::IdentityClaim, "admiral", name)

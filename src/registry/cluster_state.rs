@@ -44,7 +44,7 @@ use user_hosts::Routed;
 use user_routes::UserRoutes;
 use workloads::{
     Workloads,
-    standing::{self, Standings},
+    eligibility::{self, WorkloadEligibility},
 };
 
 use super::identity_owners::ChangedClaims;
@@ -343,12 +343,12 @@ impl ClusterState {
     }
 }
 
-/// Classifies the workloads of a cluster again whose standing is another since claims changed.
+/// Classifies the workloads of a cluster again whose eligibility changed with the claims.
 pub(super) fn follow_claims(state: &mut ClusterState, changed: &ChangedClaims, settings: &Settings) -> Effects {
     let mut effects = Effects::default();
-    for id in Standings(&state.workloads).that_changed(changed) {
+    for id in WorkloadEligibility(&state.workloads).that_changed(changed) {
         let marks = state.namespaces.marks(&id.namespace);
-        standing::classify_again(&mut state.workloads, &id, marks, settings, &mut effects);
+        eligibility::classify_again(&mut state.workloads, &id, marks, settings, &mut effects);
     }
     effects
 }

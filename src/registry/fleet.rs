@@ -8,7 +8,7 @@ use dashmap::mapref::one::{Ref, RefMut};
 
 use super::{
     Registry,
-    cluster_state::{ClusterState, Effects, workloads::standing::share_owners},
+    cluster_state::{ClusterState, Effects, workloads::eligibility::share_owners},
     dirty::Trigger,
     effects,
     identity_owners::IdentityOwners,

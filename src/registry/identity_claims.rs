@@ -25,8 +25,8 @@ use crate::{
     api::IdentityClaimSpec,
     config::IdentityClaims,
     model::{
-        ClaimRule, ClusterName, Kind, Note, NoteKind, Now, ObjectId, ObjectPath, Observed, PolicyObject, ServiceKey,
-        UnusableClaim, WorkKey,
+        ClaimError, ClaimRule, ClusterName, Kind, Note, NoteKind, Now, ObjectId, ObjectPath, Observed, PolicyObject,
+        ServiceKey, UnusableClaim, WorkKey,
     },
 };
 
@@ -207,7 +207,7 @@ pub(super) fn remove_claim(registry: &Registry, cluster: &ClusterName, id: &Obje
 
 /// A claim does not parse.
 pub(super) fn malformed_claim(registry: &Registry, cluster: &ClusterName, id: &ObjectId, reason: &str) {
-    let unusable = UnusableClaim { pattern: None, reason: format!("cannot be read: {reason}") };
+    let unusable = UnusableClaim { pattern: None, reason: ClaimError::Malformed(reason.to_string()) };
     change(registry, cluster, id, |claims, changed| claims.put(id, Err(unusable), changed));
 }
 
@@ -226,7 +226,7 @@ pub(super) fn reset_claims(
                 listed.insert(&claim.id);
             }
             for (id, reason) in malformed {
-                let unusable = UnusableClaim { pattern: None, reason: format!("cannot be read: {reason}") };
+                let unusable = UnusableClaim { pattern: None, reason: ClaimError::Malformed(reason.to_string()) };
                 claims.put(id, Err(unusable), changed);
                 listed.insert(id);
             }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Registry,
-    cluster_state::workloads::standing::{RunningSince, Standings},
+    cluster_state::workloads::eligibility::{RunningSince, WorkloadEligibility},
     dirty::Trigger,
     identity_claims,
     identity_owners::{ChangedClaims, FirstHolders},
@@ -21,7 +21,7 @@ use crate::model::{Identity, Written};
 /// Begins to follow which namespaces run each identity: the fleet was read for the first time.
 pub(super) fn begin(registry: &Registry) {
     let mut running = RunningSince::new();
-    registry.fleet.iter().for_each(|state| Standings(&state.workloads).add_running(&mut running));
+    registry.fleet.iter().for_each(|state| WorkloadEligibility(&state.workloads).add_running(&mut running));
     let owners = &registry.fleet.owners;
     let known = |namespaces: BTreeSet<Arc<str>>| FirstHolders { namespaces, ..FirstHolders::default() };
     if !owners.only_first_count() {

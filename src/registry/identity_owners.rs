@@ -31,7 +31,7 @@ pub(super) struct IdentityUse<'a> {
 
 /// Whether something counts for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Eligibility {
     /// It does, and there may be something to say.
     Counts(Option<Remark>),
     /// It does not.
@@ -145,49 +145,49 @@ impl IdentityOwners {
     }
 
     /// Whether a workload counts for the service that it names.
-    pub(super) fn of_workload(&self, identity_use: IdentityUse<'_>, accounts: &[Arc<str>]) -> Standing {
+    pub(super) fn of_workload(&self, identity_use: IdentityUse<'_>, accounts: &[Arc<str>]) -> Eligibility {
         let IdentityUse { key, cluster, namespace } = identity_use;
         let verdict = self.claims().map(|claims| claims.of_workload(key, cluster, namespace, accounts));
         let is_given = verdict == Some(ClaimVerdict::Given);
         let remark = match verdict {
             Some(ClaimVerdict::Excluded(why)) if self.mode == IdentityClaims::Enforce => {
-                return Standing::Excluded(why);
+                return Eligibility::Excluded(why);
             }
             Some(ClaimVerdict::Excluded(why)) => Some(Remark::WouldBeExcluded(why)),
             None | Some(ClaimVerdict::Given | ClaimVerdict::Unknown(_)) => None,
         };
         let mut known = self.known.lock();
         match known.enter(identity_use, is_given) {
-            Arrival::First => Standing::Counts(remark),
+            Arrival::First => Eligibility::Counts(remark),
             Arrival::Later if self.namespaces == IdentityNamespaces::First => {
-                Standing::Excluded(Exclusion::NotFirst(known.first(&key.identity)))
+                Eligibility::Excluded(Exclusion::NotFirst(known.first(&key.identity)))
             }
             Arrival::Later => {
                 let gained = || Remark::GainedNamespace(known.first(&key.identity));
-                Standing::Counts(remark.or_else(|| Some(gained())))
+                Eligibility::Counts(remark.or_else(|| Some(gained())))
             }
         }
     }
 
     /// Whether a policy counts for the service that it names.
-    pub(super) fn of_policy(&self, identity_use: IdentityUse<'_>) -> Standing {
+    pub(super) fn of_policy(&self, identity_use: IdentityUse<'_>) -> Eligibility {
         let IdentityUse { key, cluster, namespace } = identity_use;
         let verdict = self.claims().map(|claims| claims.of_policy(key, cluster, namespace));
         match verdict {
-            Some(ClaimVerdict::Given) => return Standing::Counts(None),
+            Some(ClaimVerdict::Given) => return Eligibility::Counts(None),
             Some(ClaimVerdict::Excluded(why)) if self.mode == IdentityClaims::Enforce => {
-                return Standing::Excluded(why);
+                return Eligibility::Excluded(why);
             }
-            Some(ClaimVerdict::Excluded(why)) => return Standing::Counts(Some(Remark::WouldBeExcluded(why))),
+            Some(ClaimVerdict::Excluded(why)) => return Eligibility::Counts(Some(Remark::WouldBeExcluded(why))),
             None | Some(ClaimVerdict::Unknown(_)) => {}
         }
         if self.namespaces == IdentityNamespaces::First && *cluster != ClusterName::hub() {
             let first = self.known.lock().first(&key.identity);
             if !first.is_empty() && !first.contains(namespace) {
-                return Standing::Excluded(Exclusion::NotFirst(first));
+                return Eligibility::Excluded(Exclusion::NotFirst(first));
             }
         }
-        Standing::Counts(None)
+        Eligibility::Counts(None)
     }
 
     /// Whether a subject name that was written may stay while it is not known who runs the service.

@@ -8,7 +8,7 @@ use super::{
     Registry,
     claim_rules::Exclusion,
     cluster_state::policies::{Policies, PolicyKind},
-    identity_owners::{IdentityUse, Remark, Standing},
+    identity_owners::{Eligibility, IdentityUse, Remark},
     routing_inputs,
 };
 use crate::{
@@ -91,11 +91,11 @@ fn counts(
     id: &ObjectId,
     notes: &mut Vec<Note>,
 ) -> bool {
-    let standing = registry.fleet.owners.of_policy(IdentityUse { key: plain, cluster, namespace: &id.namespace });
-    let (why, counts) = match &standing {
-        Standing::Counts(Some(Remark::WouldBeExcluded(why))) => (why, true),
-        Standing::Counts(_) => return true,
-        Standing::Excluded(why) => (why, false),
+    let eligibility = registry.fleet.owners.of_policy(IdentityUse { key: plain, cluster, namespace: &id.namespace });
+    let (why, counts) = match &eligibility {
+        Eligibility::Counts(Some(Remark::WouldBeExcluded(why))) => (why, true),
+        Eligibility::Counts(_) => return true,
+        Eligibility::Excluded(why) => (why, false),
     };
     let kind = match why {
         Exclusion::NotFirst(_) => NoteKind::NamespaceNotFirst,

@@ -15,9 +15,7 @@ use axum::{
 };
 
 use super::{Views, metrics::ServerMetrics, views::error};
-
-/// Longest part of a name that an answer repeats, in characters.
-const MAX_SHOWN_CHARS: usize = 80;
+use crate::model::quoted;
 
 #[derive(Debug, Clone)]
 struct AllowedHosts {
@@ -41,9 +39,10 @@ async fn check(State(hosts): State<AllowedHosts>, request: Request, next: Next) 
         return next.run(request).await;
     };
     hosts.metrics.refused("host");
-    let shown: String = unknown.chars().take(MAX_SHOWN_CHARS).collect();
-    let message =
-        format!("nothing is served under the name {shown:?}; if it is yours, add it to the setting allowedHosts");
+    let message = format!(
+        "nothing is served under the name {}; if it is yours, add it to the setting allowedHosts",
+        quoted(unknown)
+    );
     error(StatusCode::FORBIDDEN, message)
 }
 

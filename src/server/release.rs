@@ -23,10 +23,11 @@ use super::{
     pages::PageQuery,
     views::{both, error},
 };
-use crate::{apply::Withheld, model::ClusterName};
+use crate::{
+    apply::Withheld,
+    model::{ClusterName, MAX_RELEASE_ID_BYTES},
+};
 
-/// Longest id of a withheld removal that is passed on, in bytes; ours are far shorter.
-const MAX_RELEASE_ID_BYTES: usize = 256;
 /// Longest token that the hub is asked about, in bytes: service-account tokens have one or two thousand.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
 /// Releases that are reviewed at once: each is two requests to the hub, which anybody can cause.

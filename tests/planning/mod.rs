@@ -211,8 +211,8 @@ impl World {
                 }
             }
             for ((_, id), object) in wanted.iter().filter(|((of, _), _)| *of == cluster) {
-                let standing = self.registry.outputs().written(&cluster, id);
-                if standing.as_ref().is_some_and(|standing| standing.digest == object.digest()) {
+                let written = self.registry.outputs().written(&cluster, id);
+                if written.as_ref().is_some_and(|written| written.digest == object.digest()) {
                     continue;
                 }
                 self.registry.apply(&cluster, self.stored(object));

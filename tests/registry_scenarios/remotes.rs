@@ -98,8 +98,8 @@ fn what_was_written_for_a_remote_that_cannot_be_read_after_a_restart_stays() {
         assert!(!world.registry.outputs().may_remove(&cluster("cluster-1")), "{unreadable:?}");
         world.write_back();
         world.settle();
-        assert_eq!(standing(&world, "cluster-1"), names(&written, "cluster-1"), "{unreadable:?}");
-        assert_eq!(standing(&world, "cluster-2"), Vec::<ObjectId>::new(), "{unreadable:?}");
+        assert_eq!(written_objects(&world, "cluster-1"), names(&written, "cluster-1"), "{unreadable:?}");
+        assert_eq!(written_objects(&world, "cluster-2"), Vec::<ObjectId>::new(), "{unreadable:?}");
         // What changes meanwhile in the others waits; those who read for themselves follow.
         apply(&mut world, "cluster-3", &gateway("192.0.2.33"));
         assert_eq!(
@@ -115,7 +115,7 @@ fn what_was_written_for_a_remote_that_cannot_be_read_after_a_restart_stays() {
     }
 }
 
-fn standing(world: &World, name: &str) -> Vec<ObjectId> {
+fn written_objects(world: &World, name: &str) -> Vec<ObjectId> {
     world.registry.outputs().owned(&cluster(name)).iter().map(|written| written.id.clone()).collect()
 }
 

@@ -64,7 +64,7 @@ fn names(objects: &Objects, kind: Kind) -> Vec<String> {
 }
 
 /// What stands of a kind, by what the registry knows.
-fn standing(world: &World, kind: Kind) -> Vec<String> {
+fn written_objects(world: &World, kind: Kind) -> Vec<String> {
     let of_cluster = |name: &ClusterName| {
         let owned = world.registry.outputs().owned(name).into_iter().filter(|written| written.id.kind == kind);
         owned.map(|written| format!("{name} {}", written.id.name)).collect::<Vec<_>>()
@@ -85,15 +85,15 @@ fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_c
     let settings = routing_policies();
     let fleet = payments();
     let mut world = running(&settings, &fleet);
-    assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+    assert!(written_objects(&world, Kind::EnvoyFilter).is_empty());
 
     apply(&mut world, "cluster-3", &routing_policy("payments", HOST));
     assert_eq!(write(&mut world), 1);
-    let filters = standing(&world, Kind::EnvoyFilter);
+    let filters = written_objects(&world, Kind::EnvoyFilter);
     assert!(filters.len() == 1 && filters[0].starts_with("cluster-1 shadow-dr-"), "{filters:?}");
     apply(&mut world, "cluster-3", &routing_policy("payments", "other.example"));
     assert_eq!(write(&mut world), 1, "one filter changes");
-    assert_eq!(standing(&world, Kind::EnvoyFilter), filters, "and keeps its name");
+    assert_eq!(written_objects(&world, Kind::EnvoyFilter), filters, "and keeps its name");
 
     let with_policy = with(fleet.clone(), "cluster-3", &routing_policy("payments", "other.example"));
     let before = world.picture();
@@ -102,22 +102,22 @@ fn filters_come_with_their_policy_change_with_it_and_go_with_it_also_while_the_c
 
     let mut without = restarted(&settings, &fleet, &before.objects, "", &[]);
     assert_eq!(write(&mut without), 1, "what went while nobody looked is removed");
-    assert!(standing(&without, Kind::EnvoyFilter).is_empty());
+    assert!(written_objects(&without, Kind::EnvoyFilter).is_empty());
 
     // Its namespace runs the service no more, and a stranger's changes nothing.
     let runs = workload("Deployment", "payments", "stage");
     delete(&mut world, "cluster-3", &runs);
     write(&mut world);
-    assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+    assert!(written_objects(&world, Kind::EnvoyFilter).is_empty());
     apply(&mut world, "cluster-3", &runs);
     write(&mut world);
-    assert_eq!(standing(&world, Kind::EnvoyFilter), filters);
+    assert_eq!(written_objects(&world, Kind::EnvoyFilter), filters);
     apply(&mut world, "cluster-1", &routing_policy("payments", HOST).replace("namespace: payments", "namespace: evil"));
     assert_eq!(write(&mut world), 0);
 
     delete(&mut world, "cluster-3", &routing_policy("payments", HOST));
     assert_eq!(write(&mut world), 1);
-    assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+    assert!(written_objects(&world, Kind::EnvoyFilter).is_empty());
 }
 
 // Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
@@ -134,13 +134,13 @@ fn filters_stay_while_the_cluster_of_their_policy_cannot_be_read() {
     for unreadable in [everything(), vec![Kind::RoutingPolicy], vec![Kind::Deployment]] {
         let mut world = restarted(&settings, &fleet, &before.objects, "cluster-3", &unreadable);
         assert_eq!(write(&mut world), 0, "{unreadable:?}");
-        assert_eq!(standing(&world, Kind::EnvoyFilter), filters);
+        assert_eq!(written_objects(&world, Kind::EnvoyFilter), filters);
         // Read at last, without the policy.
         let bare = &payments()[&cluster("cluster-3")];
         list(&world, &cluster("cluster-3"), bare, &before.objects, &[]);
         world.settle();
         write(&mut world);
-        assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+        assert!(written_objects(&world, Kind::EnvoyFilter).is_empty());
     }
 }
 
@@ -149,21 +149,21 @@ fn filters_of_a_service_that_runs_nowhere_follow_its_clients() {
     let settings = Settings { routing_policy_namespaces: vec!["ledger".into()], ..routing_policies() };
     let fleet = with(payments(), "cluster-3", &routing_policy("ledger", "stage.ledger.example"));
     let mut world = running(&settings, &fleet);
-    assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+    assert!(written_objects(&world, Kind::EnvoyFilter).is_empty());
     let dependency = dependency("orders", "ledger").replace("name: orders", "name: orders-ledger");
     apply(&mut world, "cluster-1", &dependency);
     write(&mut world);
-    assert_eq!(standing(&world, Kind::EnvoyFilter).len(), 1);
+    assert_eq!(written_objects(&world, Kind::EnvoyFilter).len(), 1);
     apply(&mut world, "cluster-2", &workload("Deployment", "orders", "qa"));
     write(&mut world);
-    assert_eq!(standing(&world, Kind::EnvoyFilter).len(), 2, "a client came into another cluster");
+    assert_eq!(written_objects(&world, Kind::EnvoyFilter).len(), 2, "a client came into another cluster");
     delete(&mut world, "cluster-1", &workload("Deployment", "orders", "stage"));
     write(&mut world);
-    let left = standing(&world, Kind::EnvoyFilter);
+    let left = written_objects(&world, Kind::EnvoyFilter);
     assert!(left.len() == 1 && left[0].starts_with("cluster-2"), "{left:?}");
     delete(&mut world, "cluster-1", &dependency);
     write(&mut world);
-    assert!(standing(&world, Kind::EnvoyFilter).is_empty());
+    assert!(written_objects(&world, Kind::EnvoyFilter).is_empty());
 }
 
 // Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
@@ -179,7 +179,7 @@ fn a_proxy_comes_with_its_object_and_goes_with_it() {
 
     apply(&mut world, "cluster-1", &proxy("payments", "relay"));
     write(&mut world);
-    assert_eq!(standing(&world, Kind::VirtualService), ["cluster-1 stage.payments.example-proxy-vs"]);
+    assert_eq!(written_objects(&world, Kind::VirtualService), ["cluster-1 stage.payments.example-proxy-vs"]);
     assert_eq!(addresses(&world.wanted(), "cluster-1", relay).unwrap(), ["192.0.2.2"]);
 
     let with_proxy = with(fleet.clone(), "cluster-1", &proxy("payments", "relay"));
@@ -192,12 +192,15 @@ fn a_proxy_comes_with_its_object_and_goes_with_it() {
     assert_eq!(write(&mut world), 0, "a namespace that runs neither the destination nor the proxy takes nothing");
     apply(&mut world, "cluster-2", &route("mine", "payments", "stage.payments.example"));
     write(&mut world);
-    assert!(standing(&world, Kind::VirtualService).is_empty(), "the host is routed by those who run the destination");
+    assert!(
+        written_objects(&world, Kind::VirtualService).is_empty(),
+        "the host is routed by those who run the destination"
+    );
     assert!(has_note(&world.picture(), NoteKind::HostTaken));
     delete(&mut world, "cluster-2", &route("mine", "payments", "stage.payments.example"));
     delete(&mut world, "cluster-1", &route("mine", "orders", "stage.payments.example"));
     write(&mut world);
-    assert_eq!(standing(&world, Kind::VirtualService).len(), 1);
+    assert_eq!(written_objects(&world, Kind::VirtualService).len(), 1);
 
     delete(&mut world, "cluster-1", &proxy("payments", "relay"));
     write(&mut world);
@@ -215,10 +218,10 @@ fn a_missing_proxy_gets_a_note_and_counts_once_it_exists() {
     apply(&mut world, "cluster-2", &runs("relay"));
     write(&mut world);
     assert!(!told(&world));
-    assert_eq!(standing(&world, Kind::VirtualService).len(), 1);
+    assert_eq!(written_objects(&world, Kind::VirtualService).len(), 1);
     delete(&mut world, "cluster-2", &runs("relay"));
     write(&mut world);
-    assert!(told(&world) && standing(&world, Kind::VirtualService).is_empty());
+    assert!(told(&world) && written_objects(&world, Kind::VirtualService).is_empty());
 }
 
 // Invariant: Filters and routes are removed with their reason, also after a restart, and remain while the reason cannot
@@ -247,10 +250,11 @@ fn a_users_route_ends_routing_inside_clusters_and_its_end_brings_it_back() {
     let users = route("mine", "payments", "stage.payments.global");
     apply(&mut world, "cluster-3", &users);
     write(&mut world);
-    let left = standing(&world, Kind::VirtualService);
+    let left = written_objects(&world, Kind::VirtualService);
     assert!(left.iter().all(|name| !name.contains("incluster")), "{left:?}");
-    let rules =
-        |world: &World| standing(world, Kind::DestinationRule).iter().filter(|name| name.contains("incluster")).count();
+    let rules = |world: &World| {
+        written_objects(world, Kind::DestinationRule).iter().filter(|name| name.contains("incluster")).count()
+    };
     assert_eq!(rules(&world), 0);
     delete(&mut world, "cluster-3", &users);
     write(&mut world);
@@ -300,7 +304,7 @@ fn the_rule_of_a_namespace_ends_with_its_last_service() {
     let (settings, fleet) = (in_cluster(), payments());
     let mut world = running(&settings, &fleet);
     let rules = |world: &World| -> Vec<String> {
-        standing(world, Kind::DestinationRule).into_iter().filter(|name| name.contains("incluster")).collect()
+        written_objects(world, Kind::DestinationRule).into_iter().filter(|name| name.contains("incluster")).collect()
     };
     assert_eq!(rules(&world).len(), 2);
     delete(&mut world, "cluster-3", &runs("payments"));

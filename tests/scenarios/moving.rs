@@ -92,7 +92,7 @@ spec:
 }
 
 /// Each object of payments with its identity and what it says; a pair for each cluster.
-async fn standing(world: &World<'_>) -> Vec<[Value; 2]> {
+async fn written_objects(world: &World<'_>) -> Vec<[Value; 2]> {
     let namespace = world.sync_namespace();
     let mut found = Vec::new();
     for cluster in world.clusters {
@@ -156,7 +156,7 @@ fn path(path: &Path) -> &str {
 async fn migrating_from_admiral_and_back_changes_no_endpoint() {
     let world = World::shared().await;
     let settings = reference_at_work(&world).await;
-    let before = standing(&world).await;
+    let before = written_objects(&world).await;
     let fleet = world.fleet_file(true);
     let config = format!("--config={}", settings.display());
 
@@ -179,7 +179,7 @@ async fn migrating_from_admiral_and_back_changes_no_endpoint() {
     // Over.
     let controller = world.start(&[&config, "--adopt-admiral"]).await;
     let ours = eventually("all of it is ours", SOON, async || {
-        let now = standing(&world).await;
+        let now = written_objects(&world).await;
         let managed = |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "tradewind";
         if now.iter().flatten().all(managed) { Ok(now) } else { Err(format!("{now:#?}")) }
     })
@@ -199,13 +199,13 @@ async fn migrating_from_admiral_and_back_changes_no_endpoint() {
     assert!(code == 2 && errors.contains("readOnly: true") && errors.contains("--stopped"), "{errors}");
     let (code, _, errors) = back(&["--controller", &controller.address()]);
     assert!(code == 2 && errors.contains("writes; set readOnly: true first"), "{errors}");
-    assert_eq!(standing(&world).await, ours, "nothing was marked");
+    assert_eq!(written_objects(&world).await, ours, "nothing was marked");
     controller.kill();
 
     let controller = world.start(&[&config, "--adopt-admiral", "--read-only"]).await;
     let (code, would, errors) = back(&["--dry-run"]);
     assert_eq!((code, would.matches("would hand back").count()), (0, 6), "{would}{errors}");
-    assert_eq!(standing(&world).await, ours, "a dry run marks nothing");
+    assert_eq!(written_objects(&world).await, ours, "a dry run marks nothing");
     // A copy of a user's route is under a name that Admiral would not know.
     let copy = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
         "metadata": {"name": "orders-route-1", "namespace": world.sync_namespace(),
@@ -229,7 +229,7 @@ async fn migrating_from_admiral_and_back_changes_no_endpoint() {
         "{rest}"
     );
 
-    let theirs = standing(&world).await;
+    let theirs = written_objects(&world).await;
     assert_eq!(uids(&theirs), uids(&before));
     assert_eq!(specs(&theirs), specs(&ours), "nothing of what they say changed");
     assert_eq!(endpoints(&theirs), endpoints(&before));

@@ -204,7 +204,7 @@ async fn a_hand_written_entry_is_adopted_in_place_on_request_and_given_back() {
 
     // Nobody handed anything over: nothing of it is touched, and no entry is made beside one in the same namespace.
     let controller = world.start(&[]).await;
-    noted(&controller, "object-foreign", &["cluster-1", "by-hand", "makes none beside it"]).await;
+    noted(&controller, "object-foreign", &["cluster-1", "by-hand", "creates none of its own"]).await;
     world.sees(2, &host("payments"), &[GATEWAYS[1]]).await;
     world.sentinel(&ALL).await;
     assert_eq!(get(&all[0][0]).await, before[0]);

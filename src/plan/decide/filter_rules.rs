@@ -9,15 +9,13 @@ use super::filters::WASM_PATH;
 use crate::{
     api::RoutingPolicySpec,
     config::Settings,
-    model::{Identity, covers_suffix},
+    model::{Identity, covers_suffix, quoted},
 };
 
 /// Longest name of a plugin, in characters: leaves room for both hashes and a version in an object name.
 const MAX_PLUGIN_CHARS: usize = 150;
 /// Longest configuration of a plugin, in bytes: it goes into every proxy of every client.
 const MAX_CONFIGURATION_BYTES: usize = 65_536;
-/// Longest quote of a text in a message, in characters.
-const MAX_QUOTE_CHARS: usize = 100;
 
 /// Why no filter is made of a RoutingPolicy: proxies would refuse it, or it says what it may not.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,13 +146,6 @@ fn check_path(path: &str, settings: &Settings) -> Result<(), FilterError> {
 /// Whether a character ends a line, or does more than show itself.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// A text of a policy, as messages show it.
-fn quoted(text: &str) -> String {
-    let shown: String = text.chars().take(MAX_QUOTE_CHARS).collect();
-    let more = if shown.len() < text.len() { "…" } else { "" };
-    format!("{shown:?}{more}")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::rewrite::RouteHome;
 use crate::{
     config::Settings,
-    model::{Host, PROTOCOLS, SYSTEM_NAMESPACES, covers_suffix, local_service, wildcard_end},
+    model::{Host, PROTOCOLS, SYSTEM_NAMESPACES, covers_suffix, local_service, printable, wildcard_end},
     plan::input::{HostInput, HostRoute, RouteOwner},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn refusal(one: &HostRoute, input: &HostInput, settings: &Settings) -
         return Some(why);
     }
     let granted = settings.propagate_hosts.allow(namespace, host);
-    let shown = quoted(host);
+    let shown = printable(host, MAX_QUOTE_CHARS);
     match &input.published {
         _ if granted => None,
         Some(_) if is_owner(one, input) => None,
@@ -65,7 +65,7 @@ pub(super) fn refusal(one: &HostRoute, input: &HostInput, settings: &Settings) -
 /// Why no route for a host is ever copied.
 fn never(input: &HostInput, settings: &Settings) -> Option<String> {
     let host = input.host.trim_end_matches('.');
-    let shown = quoted(&input.host);
+    let shown = printable(&input.host, MAX_QUOTE_CHARS);
     if host.trim_start_matches('*').is_empty() {
         return Some("is for every host".into());
     }
@@ -132,7 +132,7 @@ impl Scope<'_> {
     }
 
     fn foreign_destination(&self, spec: &Value) -> Option<String> {
-        let foreign = |host: &str| (!self.may_reach(host)).then(|| quoted(&self.home.full(host)));
+        let foreign = |host: &str| (!self.may_reach(host)).then(|| printable(&self.home.full(host), MAX_QUOTE_CHARS));
         for (protocol, rule) in rules(spec) {
             let sent = destinations(rule, "route").find_map(foreign);
             if let Some(host) = sent {
@@ -163,7 +163,10 @@ impl Scope<'_> {
                 }
                 let names = items(of, "sniHosts").filter_map(Value::as_str);
                 if let Some(name) = names.into_iter().find(|name| !self.may_reach(name)) {
-                    return Some(format!("matches the server name {}, which is not its own", quoted(name)));
+                    return Some(format!(
+                        "matches the server name {}, which is not its own",
+                        printable(name, MAX_QUOTE_CHARS)
+                    ));
                 }
             }
         }
@@ -177,7 +180,7 @@ impl Scope<'_> {
         let with_ports = policies.flat_map(|policy| [policy].into_iter().chain(items(policy, "portLevelSettings")));
         let mut targets = with_ports.filter_map(|policy| policy.pointer("/tunnel/targetHost").and_then(Value::as_str));
         let foreign = targets.find(|host| !self.may_reach(host))?;
-        Some(format!("tunnels connections to {}, which is not its own", quoted(foreign)))
+        Some(format!("tunnels connections to {}, which is not its own", printable(foreign, MAX_QUOTE_CHARS)))
     }
 }
 
@@ -191,12 +194,6 @@ fn destinations<'a>(rule: &'a Value, field: &'static str) -> impl Iterator<Item 
 
 fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter()
-}
-
-/// A host from an object of a user, as messages show it.
-fn quoted(host: &str) -> String {
-    let shown: String = host.chars().take(MAX_QUOTE_CHARS).collect();
-    shown.escape_debug().to_string()
 }
 
 #[cfg(test)]

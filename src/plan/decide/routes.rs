@@ -217,7 +217,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Says of what somebody else routes in a cluster that a copy stands beside it.
+    /// Notes the routes of others in a cluster that gets a copy for their host.
     fn contested(&mut self, cluster: &ClusterName, winner: &HostRoute) {
         let others: Vec<&HostRoute> = self.local(Kind::VirtualService, cluster).collect();
         for other in others {

@@ -67,7 +67,7 @@ enum WeightsError {
     NoRoute,
     #[error("has no HTTP route with the name that the Rollout gives, {0}")]
     NoNamedRoute(String),
-    #[error("has no HTTP route beside the managedRoutes of the Rollout")]
+    #[error("has no HTTP route other than the managedRoutes of the Rollout")]
     OnlyManagedRoutes,
     #[error("has {count} {protocol} routes, and the Rollout names none of them")]
     Ambiguous { count: usize, protocol: &'static str },

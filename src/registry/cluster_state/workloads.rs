@@ -2,8 +2,8 @@
 //!
 //! Decides which service each belongs to, by its own marks and those of its namespace; never which Service leads to it.
 
+pub(in crate::registry) mod eligibility;
 mod identities;
-pub(in crate::registry) mod standing;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,8 +33,8 @@ use crate::{
     },
 };
 
+use eligibility::WorkloadEligibility;
 use identities::Identities;
-use standing::Standings;
 
 #[derive(Debug)]
 struct Record {
@@ -196,7 +196,7 @@ impl Workloads {
         } else {
             identity::classify(&workload, marks, settings)
         };
-        let (classified, remark) = Standings(self).judge(&workload, classified);
+        let (classified, remark) = WorkloadEligibility(self).judge(&workload, classified);
         let id = workload.id.clone();
         if let Classified::Excluded { key, .. } = &classified {
             self.identities.add(&key.identity, &id.namespace, &mut effects.identities);

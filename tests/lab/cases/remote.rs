@@ -19,7 +19,7 @@ const DIRECT: &[&str] = &["--direct-endpoints=true", "--max-requests-per-connect
 const SERVICE_ENTRY: &str = "ServiceEntry.networking.istio.io";
 
 /// The hosts that stand in a cluster for its proxies to read.
-async fn standing(world: &World, cluster: u8) -> Vec<String> {
+async fn written_objects(world: &World, cluster: u8) -> Vec<String> {
     let entries = world.cluster(cluster).api.list(SERVICE_ENTRY, "admiral-sync").await;
     entries.iter().map(|entry| entry["spec"]["hosts"][0].as_str().unwrap_or_default().to_owned()).collect()
 }
@@ -39,12 +39,12 @@ pub async fn primary_remote(world: &World) -> Vec<String> {
     policy::set(world, &[("us-east", 80), ("eu-west", 20)]).await;
     let (orders, payments) = (world.pod(1, "orders"), world.pod(4, "payments"));
 
-    eventually("nothing stands in cluster-4", CONVERGED_WITHIN, async || match standing(world, 4).await {
+    eventually("nothing stands in cluster-4", CONVERGED_WITHIN, async || match written_objects(world, 4).await {
         hosts if hosts.is_empty() => Ok(()),
         hosts => Err(format!("{hosts:?}")),
     })
     .await;
-    let written = standing(world, 1).await;
+    let written = written_objects(world, 1).await;
     assert!(written.iter().any(|host| host == PAYMENTS), "{written:?}");
     let mut figures = vec![
         format!("ServiceEntries in cluster-4: none; in cluster-1: {}", written.join(", ")),

@@ -10,7 +10,7 @@ use crate::{
     model::{Identity, ObjectId, ServiceKey, Workload},
     registry::{
         identity::Classified,
-        identity_owners::{ChangedClaims, IdentityOwners, IdentityUse, Remark, Standing},
+        identity_owners::{ChangedClaims, Eligibility, IdentityOwners, IdentityUse, Remark},
         injection::NamespaceMarks,
         partition::DisplayKey,
     },
@@ -20,15 +20,15 @@ use crate::{
 pub(in crate::registry) type RunningSince = BTreeMap<Identity, BTreeMap<Arc<str>, i64>>;
 
 /// The workloads of one cluster, as they count for the services that they name.
-pub(in crate::registry) struct Standings<'a>(pub(in crate::registry) &'a Workloads);
+pub(in crate::registry) struct WorkloadEligibility<'a>(pub(in crate::registry) &'a Workloads);
 
-impl Standings<'_> {
+impl WorkloadEligibility<'_> {
     /// What a workload is that is classified by its own marks and those of its namespace, and what there is to say.
     pub(super) fn judge(&self, workload: &Workload, classified: Classified) -> (Classified, Option<Remark>) {
         match classified {
             Classified::Service(key) => match self.of(workload, &key) {
-                Standing::Counts(remark) => (Classified::Service(key), remark),
-                Standing::Excluded(why) => (Classified::Excluded { key, why }, None),
+                Eligibility::Counts(remark) => (Classified::Service(key), remark),
+                Eligibility::Excluded(why) => (Classified::Excluded { key, why }, None),
             },
             other => (other, None),
         }
@@ -38,7 +38,7 @@ impl Standings<'_> {
         DisplayKey::new(workload, key, &self.0.identity_key).plain
     }
 
-    fn of(&self, workload: &Workload, key: &ServiceKey) -> Standing {
+    fn of(&self, workload: &Workload, key: &ServiceKey) -> Eligibility {
         let key = ServiceKey { identity: self.plain(workload, key), environment: key.environment.clone() };
         let identity_use = IdentityUse { key: &key, cluster: &self.0.cluster, namespace: &workload.id.namespace };
         self.0.owners.of_workload(identity_use, &workload.service_accounts)
@@ -47,14 +47,14 @@ impl Standings<'_> {
     fn is_another(&self, record: &Record, changed: &ChangedClaims) -> bool {
         let Record { workload, classified, remark } = record;
         let (key, before) = match classified {
-            Classified::Service(key) => (key, Standing::Counts(remark.clone())),
-            Classified::Excluded { key, why } => (key, Standing::Excluded(why.clone())),
+            Classified::Service(key) => (key, Eligibility::Counts(remark.clone())),
+            Classified::Excluded { key, why } => (key, Eligibility::Excluded(why.clone())),
             _ => return false,
         };
         changed.concerns(&self.plain(workload, key)) && self.of(workload, key) != before
     }
 
-    /// The workloads whose standing is another since claims changed.
+    /// The workloads whose eligibility changed with the claims.
     pub(in crate::registry) fn that_changed(&self, changed: &ChangedClaims) -> Vec<ObjectId> {
         let others = self.0.records.iter().filter(|(_, record)| self.is_another(record, changed));
         others.map(|(id, _)| id.clone()).collect()
